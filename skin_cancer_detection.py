@@ -1,0 +1,436 @@
+"""The model and its contract: what the web app and the training script agree on.
+
+The seven classes, reading an untrusted image, the one preprocessing, the network, checking and
+loading ``best_model.h5``, one image in and seven probabilities out. Knows no Flask and no CSV.
+Keras is imported only where a network is built or loaded, so importing this module is cheap.
+"""
+
+import io
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+from PIL import Image, ImageCms, ImageOps
+
+# TensorFlow reads this when it is first imported: without it every start prints lines about the
+# processor. KERAS_BACKEND keeps a user's own ~/.keras/keras.json from choosing another backend.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+
+class SkinCancerDetectionError(Exception):
+    """Whatever a user can mend; its text is one sentence that names the thing and the remedy."""
+
+
+class ImageError(SkinCancerDetectionError):
+    """An uploaded file that cannot be used as an image."""
+
+
+class EmptyImage(ImageError):
+    """A file of no bytes."""
+
+
+class UnsupportedImage(ImageError):
+    """Not an image, or not in one of the formats of `FORMATS`."""
+
+
+class DamagedImage(ImageError):
+    """The right format, but truncated or spoiled."""
+
+
+class ImageTooLarge(ImageError):
+    """More than `MAX_PIXELS` pixels."""
+
+
+class ModelFileError(SkinCancerDetectionError):
+    """A model file that is missing, truncated, foreign or reordered."""
+
+
+# --- The classes -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LesionClass:
+    """Everything that is said of one class, anywhere."""
+
+    code: str  # as in the `dx` column of HAM10000's metadata
+    name: str
+    risk: str  # "malignant", "pre-malignant" or "benign"
+    description: str
+    source: str  # the medical page that the description is drawn from
+
+
+# In the order of the labels 0–6 in Kaggle's hmnist_28_28_RGB.csv; the model's seven outputs follow
+# it. What each class takes in is from Tschandl et al., Sci Data 5:180161 (2018).
+CLASSES = (
+    LesionClass(
+        "akiec",
+        "Actinic keratosis or Bowen’s disease",
+        "pre-malignant",
+        "Rough, scaly patches on skin that has had much sun (actinic keratosis), or a very early "
+        "cancer that is still only in the top layer of the skin (Bowen’s disease). Most never "
+        "become dangerous, but some grow into a squamous cell carcinoma. They are easy to treat, "
+        "so a doctor should see them.",
+        "https://dermnetnz.org/topics/actinic-keratosis",
+    ),
+    LesionClass(
+        "bcc",
+        "Basal cell carcinoma",
+        "malignant",
+        "The most common skin cancer. It grows slowly and hardly ever spreads to other parts of "
+        "the body, but it goes on growing where it is and damages the skin around it. It is "
+        "nearly always cured when it is treated early.",
+        "https://dermnetnz.org/topics/basal-cell-carcinoma",
+    ),
+    LesionClass(
+        "bkl",
+        "Benign keratosis (seborrhoeic keratosis, solar lentigo)",
+        "benign",
+        "Harmless thickened or darker spots that come with age and sun: ‘stuck-on’ warty growths, "
+        "flat age spots, and such spots when they are fading. They need no treatment. Some look "
+        "like a melanoma, even to a doctor.",
+        "https://dermnetnz.org/topics/seborrhoeic-keratosis",
+    ),
+    LesionClass(
+        "df",
+        "Dermatofibroma",
+        "benign",
+        "A small, firm, harmless lump in the skin, most often on the legs. It may follow an insect "
+        "bite or a scratch, and may stay for years. It needs no treatment.",
+        "https://dermnetnz.org/topics/dermatofibroma",
+    ),
+    LesionClass(
+        "nv",
+        "Melanocytic naevus (mole)",
+        "benign",
+        "An ordinary mole: a harmless cluster of the cells that make the skin’s colour. Almost "
+        "everybody has some. A new mole in later life, or one that changes, should be shown to a "
+        "doctor.",
+        "https://dermnetnz.org/topics/melanocytic-naevus",
+    ),
+    LesionClass(
+        "vasc",
+        "Vascular lesion (angioma, bleeding under the skin)",
+        "benign",
+        "Red, purple or black spots made of small blood vessels, such as cherry angiomas, or of "
+        "blood under the skin. They are harmless, though some bleed easily when they are knocked.",
+        "https://dermnetnz.org/topics/cherry-angioma",
+    ),
+    LesionClass(
+        "mel",
+        "Melanoma",
+        "malignant",
+        "A cancer of the cells that make the skin’s colour, and the most dangerous of the common "
+        "skin cancers because it can spread. Found early it is nearly always cured by cutting it "
+        "out, so it should be seen by a doctor soon.",
+        "https://dermnetnz.org/topics/melanoma",
+    ),
+)
+CODES = tuple(lesion_class.code for lesion_class in CLASSES)
+
+
+# --- From an untrusted file to the network's pixels ------------------------------------------
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+# A phone's 24-megapixel photograph passes. Pillow holds 4 bytes a pixel, so one image takes
+# about 100 MB while it is decoded, twice that with an alpha channel.
+MAX_PIXELS = 25_000_000
+SIDE = 28  # pixels; the network sees SIDE × SIDE × 3
+
+_READABLE = "JPEG, PNG, WebP, BMP, TIFF or GIF"
+
+
+def read_image(data):
+    """Decode an untrusted file into an upright RGB image.
+
+    Only the decoders of `FORMATS` are tried, and of several frames the first is taken. Alpha is
+    laid over white, 16-bit grey is scaled to 8 bits, and the EXIF orientation is applied.
+
+    Args:
+        data: the file's bytes.
+
+    Returns:
+        PIL.Image.Image of mode "RGB", at the file's own size.
+
+    Raises:
+        EmptyImage, UnsupportedImage, DamagedImage, ImageTooLarge: each with a sentence for the
+            person who sent the file.
+    """
+    if not data:
+        raise EmptyImage("The file is empty. Choose another image.")
+    # Pillow's decoders raise nearly anything on spoiled bytes (OSError, ValueError, SyntaxError,
+    # struct.error, …), so here, and only here, every exception means the same: not readable.
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise _too_large() from error
+    except Exception as error:
+        if _claims_known_format(data):
+            raise _damaged() from error
+        raise UnsupportedImage(
+            f"The file is not an image that can be read here. Save it as {_READABLE} and send "
+            "it again."
+        ) from error
+    if image.width * image.height > MAX_PIXELS:
+        raise _too_large()
+    try:
+        ImageOps.exif_transpose(image, in_place=True)
+        return _to_rgb(image)
+    except Exception as error:
+        raise _damaged() from error
+
+
+def preprocess(image):
+    """Reduce an image to what the network sees, as Kaggle's hmnist_28_28_RGB.csv was made.
+
+    The whole image, its aspect ratio not kept, by Pillow's LANCZOS filter. Checked against the
+    CSV: tests/test_real_data.py.
+
+    Args:
+        image: PIL.Image.Image of mode "RGB", any size.
+
+    Returns:
+        uint8 (28, 28, 3), RGB, 0–255.
+    """
+    return np.asarray(image.resize((SIDE, SIDE), Image.Resampling.LANCZOS))
+
+
+def _to_rgb(image):
+    if image.mode.startswith("I;16"):
+        return _grey(np.asarray(image) / 257)  # 65535 / 255
+    if image.mode in ("I", "F"):
+        # 32-bit TIFFs have no agreed full scale, so their own range is stretched to 0–255.
+        values = np.nan_to_num(np.asarray(image, np.float64))
+        low, high = values.min(), values.max()
+        return _grey((values - low) * (255 / (high - low) if high > low else 0))
+    if image.mode == "LAB":
+        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        return ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGB", image.size, "white")
+        white.paste(image, mask=image.getchannel("A"))
+        return white
+    return image.convert("RGB")
+
+
+def _grey(values):
+    return Image.fromarray(np.rint(values).astype(np.uint8)).convert("RGB")
+
+
+def _claims_known_format(data):
+    """Whether the first bytes are the signature of one of `FORMATS`."""
+    Image.init()
+    return any(Image.OPEN[name][1](data[:16]) for name in FORMATS)
+
+
+def _damaged():
+    return DamagedImage("The image is damaged or incomplete. Save or copy it again and retry.")
+
+
+def _too_large():
+    return ImageTooLarge(
+        f"The image has more than {MAX_PIXELS // 1_000_000} million pixels. Make it smaller and "
+        "send it again."
+    )
+
+
+# --- The network -----------------------------------------------------------------------------
+
+PARAMETERS = 504_103
+# The kernels of the five convolutions (height, width, in, out) and the five dense layers (in, out).
+KERNEL_SHAPES = (
+    (3, 3, 3, 16),
+    (3, 3, 16, 32),
+    (3, 3, 32, 64),
+    (3, 3, 64, 128),
+    (3, 3, 128, 256),
+    (256, 256),
+    (256, 128),
+    (128, 64),
+    (64, 32),
+    (32, 7),
+)
+
+
+def build_model(dropout=0.3):
+    """Build the network with fresh weights: 504,103 parameters, 502,983 of them trainable.
+
+    Args:
+        dropout: share of the units dropped in training, 0 to below 1, in all three places.
+
+    Returns:
+        keras.Sequential, not compiled: float32 (N, 28, 28, 3) in, float32 (N, 7) out, each row
+        summing to 1.
+    """
+    import keras
+    from keras import layers
+
+    return keras.Sequential(
+        [
+            layers.Input((SIDE, SIDE, 3)),
+            layers.Conv2D(16, 3, activation="relu", padding="same"),  # 28, 28, 16
+            layers.MaxPooling2D(2),  # 14, 14, 16
+            layers.BatchNormalization(momentum=0.9),
+            layers.Conv2D(32, 3, activation="relu"),  # 12, 12, 32
+            layers.Conv2D(64, 3, activation="relu"),  # 10, 10, 64
+            layers.MaxPooling2D(2),  # 5, 5, 64
+            layers.BatchNormalization(momentum=0.9),
+            layers.Conv2D(128, 3, activation="relu"),  # 3, 3, 128
+            layers.Conv2D(256, 3, activation="relu"),  # 1, 1, 256
+            layers.Flatten(),  # 256
+            layers.Dropout(dropout),
+            layers.Dense(256, activation="relu"),
+            layers.BatchNormalization(momentum=0.9),
+            layers.Dropout(dropout),
+            layers.Dense(128, activation="relu"),
+            layers.BatchNormalization(momentum=0.9),
+            layers.Dense(64, activation="relu"),
+            layers.BatchNormalization(momentum=0.9),
+            layers.Dropout(dropout),
+            layers.Dense(32, activation="relu"),
+            layers.BatchNormalization(momentum=0.9),
+            layers.Dense(len(CLASSES), activation="softmax"),
+        ],
+        name="skin_cancer_detection",
+    )
+
+
+# --- The model file --------------------------------------------------------------------------
+
+DEFAULT_MODEL_PATH = Path(__file__).with_name("best_model.h5")
+_CLASS_ORDER = "class_order"  # HDF5 attributes of the file's root, beside Keras's own
+_FACTS = "training_facts"
+_REMEDY = "run `python train.py` to make it again."
+
+
+def save_model(model, path, facts):
+    """Write the complete model and the facts of its training to an HDF5 file, whole or not at all.
+
+    The file takes the place of an older one only when it is finished and has passed
+    `check_model_file`; plain `keras.models.load_model` reads it.
+
+    Args:
+        model: a `build_model()` that takes raw pixels, 0–255.
+        path: where to; by Keras's rule it ends in .h5.
+        facts: dict that JSON can hold; see `train.py`.
+
+    Raises:
+        ModelFileError: the file cannot be written or would break the contract.
+    """
+    from absl import logging as absl_logging
+
+    path = Path(path)
+    unfinished = path.with_name(f".{path.stem}.{os.getpid()}.h5")
+    verbosity = absl_logging.get_verbosity()
+    absl_logging.set_verbosity(absl_logging.ERROR)  # Keras warns that HDF5 is its older format
+    try:
+        model.save(unfinished, include_optimizer=False)
+        with h5py.File(unfinished, "r+") as file:
+            file.attrs[_CLASS_ORDER] = ",".join(CODES)
+            file.attrs[_FACTS] = json.dumps(facts)
+        check_model_file(unfinished)
+        os.replace(unfinished, path)
+    except OSError as error:
+        raise ModelFileError(
+            f"{path} cannot be written ({error}): choose another place."
+        ) from error
+    finally:
+        absl_logging.set_verbosity(verbosity)
+        unfinished.unlink(missing_ok=True)
+
+
+def check_model_file(path):
+    """Hold a model file against the contract by h5py alone, without Keras.
+
+    Args:
+        path: the HDF5 file.
+
+    Returns:
+        dict: the facts of its training; empty if the file carries none.
+
+    Raises:
+        ModelFileError: the file is missing, truncated, not a Keras model, of another network, or
+            its classes are in another order.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ModelFileError(f"{path} is missing: {_REMEDY}")
+    try:
+        with h5py.File(path, "r") as file:
+            if "model_config" not in file.attrs or "model_weights" not in file:
+                raise ModelFileError(f"{path} does not hold a complete Keras model: {_REMEDY}")
+            _check_class_order(path, file.attrs.get(_CLASS_ORDER))
+            _check_shapes(path, file)
+            return json.loads(file.attrs.get(_FACTS, "{}"))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+        # What h5py and json raise on spoiled bytes.
+        raise ModelFileError(f"{path} is truncated or is not an HDF5 file: {_REMEDY}") from error
+
+
+def _check_class_order(path, class_order):
+    if class_order is None:
+        raise ModelFileError(f"{path} does not say the order of its classes: {_REMEDY}")
+    if class_order != ",".join(CODES):
+        raise ModelFileError(
+            f"{path} has its classes in the order {class_order}, not {','.join(CODES)}: {_REMEDY}"
+        )
+
+
+def _check_shapes(path, file):
+    layers = json.loads(file.attrs["model_config"])["config"]["layers"]
+    if tuple(layers[0]["config"]["batch_shape"]) != (None, SIDE, SIDE, 3):
+        raise ModelFileError(f"{path} does not take images of {SIDE}×{SIDE}×3: {_REMEDY}")
+    weights = file["model_weights"]
+    arrays = [
+        weights[layer][name]
+        for layer in weights.attrs["layer_names"]
+        for name in weights[layer].attrs["weight_names"]
+    ]
+    kernels = tuple(array.shape for array in arrays if array.ndim > 1)
+    if kernels != KERNEL_SHAPES or sum(array.size for array in arrays) != PARAMETERS:
+        raise ModelFileError(
+            f"{path} does not hold this network's {PARAMETERS:,} parameters: {_REMEDY}"
+        )
+
+
+def load_model(path=DEFAULT_MODEL_PATH):
+    """Load a model file, ready to answer: the prediction is compiled before this returns.
+
+    Args:
+        path: the HDF5 file.
+
+    Returns:
+        keras.Model: raw RGB pixels (N, 28, 28, 3), 0–255, in; probabilities (N, 7) out.
+
+    Raises:
+        ModelFileError: the file breaks the contract, or Keras cannot load it.
+    """
+    check_model_file(path)
+    import keras
+
+    try:
+        model = keras.models.load_model(path, compile=False)
+        probabilities = predict(model, np.zeros((SIDE, SIDE, 3), np.uint8))
+    except Exception as error:  # whatever Keras raises on a file that is not one of ours
+        raise ModelFileError(f"{path} cannot be loaded by Keras: {_REMEDY}") from error
+    if probabilities.shape != (len(CLASSES),) or not np.isclose(probabilities.sum(), 1, atol=1e-3):
+        raise ModelFileError(f"{path} does not give seven probabilities: {_REMEDY}")
+    return model
+
+
+def predict(model, pixels):
+    """Give one image's class probabilities. Safe to call from several threads.
+
+    Args:
+        model: from `load_model`.
+        pixels: uint8 or float32 (28, 28, 3), RGB, 0–255, as `preprocess` returns them.
+
+    Returns:
+        float32 (7,), in the order of `CLASSES`, summing to 1.
+    """
+    # `predict_on_batch` is one compiled call; `predict` builds a data pipeline for each image.
+    return model.predict_on_batch(pixels[np.newaxis].astype(np.float32))[0]

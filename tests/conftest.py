@@ -1,0 +1,104 @@
+"""What the tests share: the real data where it is, made data where it is not, the running app."""
+
+import importlib
+import io
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+os.chdir(ROOT)
+
+import dataset  # noqa: E402
+from skin_cancer_detection import CODES, SIDE  # noqa: E402
+
+
+def require(module):
+    """Import a module of requirements-dev.txt; without it skip the test, or fail it in CI."""
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        skip_or_fail(f"needs {module}: pip install -r requirements-dev.txt")
+
+
+def skip_or_fail(reason):
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def ham10000():
+    """The folder of the real data: HAM10000_DIR, else data/. Skips without it."""
+    folder = Path(os.environ.get("HAM10000_DIR") or "data").resolve()
+    wanted = ("hmnist_28_28_RGB.csv.zip", "HAM10000_metadata.csv", "originals_600x450")
+    missing = [name for name in wanted if not (folder / name).exists()]
+    if not missing:
+        return folder
+    reason = f"needs the real data: {', '.join(missing)} in HAM10000_DIR or data/"
+    if os.environ.get("HAM10000_DIR") and folder.is_dir():
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def app():
+    from app import create_app
+
+    return create_app({"TESTING": True})
+
+
+@pytest.fixture
+def client(app):
+    return app.test_client()
+
+
+def draw_lesion(size=(600, 450)):
+    """A drawn mole: a brown ellipse on pink skin."""
+    image = Image.new("RGB", size, (226, 178, 158))
+    width, height = size
+    ImageDraw.Draw(image).ellipse(
+        (width // 4, height // 4, width * 3 // 4, height * 3 // 4), fill=(104, 62, 42)
+    )
+    return image
+
+
+def encode(image, image_format="PNG", **options):
+    file = io.BytesIO()
+    image.save(file, image_format, **options)
+    return file.getvalue()
+
+
+def upload(client, data, name="lesion.png"):
+    return client.post("/showresult", data={"pic": (io.BytesIO(data), name)})
+
+
+def made_images(lesions_per_class=6, images_per_lesion=2, seed=0):
+    """Made pictures, a colour for each class: pixels, labels and lesion ids as in `Dataset`."""
+    rng = np.random.default_rng(seed)
+    colours = np.linspace(30, 220, len(CODES))
+    labels = np.repeat(np.arange(len(CODES)), lesions_per_class * images_per_lesion)
+    noise = rng.normal(0, 8, (len(labels), SIDE, SIDE, 3))
+    tint = np.stack([colours[labels], 255 - colours[labels], np.full(len(labels), 90.0)], axis=1)
+    pixels = np.clip(tint[:, None, None, :] + noise, 0, 255).astype(np.uint8)
+    lesion_ids = np.array([f"HAM_{row // images_per_lesion:07}" for row in range(len(labels))])
+    return dataset.Dataset(pixels, labels, lesion_ids)
+
+
+def write_csv(data, folder):
+    """Write a data set as Kaggle's two files; returns their paths."""
+    csv_path, metadata_path = folder / dataset.CSV_NAMES[0], folder / dataset.METADATA_NAME
+    header = ",".join([f"pixel{i:04d}" for i in range(SIDE * SIDE * 3)] + ["label"])
+    table = np.column_stack([data.pixels.reshape(len(data.labels), -1), data.labels])
+    np.savetxt(csv_path, table, fmt="%d", delimiter=",", header=header, comments="")
+    rows = [
+        f"{lesion_id},ISIC_{row:07},{CODES[label]}"
+        for row, (lesion_id, label) in enumerate(zip(data.lesion_ids, data.labels, strict=True))
+    ]
+    metadata_path.write_text("\n".join(["lesion_id,image_id,dx", *rows]) + "\n")
+    return csv_path, metadata_path

@@ -1,0 +1,224 @@
+"""The network and the contract of best_model.h5."""
+
+import contextlib
+import json
+import shutil
+import subprocess
+import sys
+
+import h5py
+import numpy as np
+import pytest
+from conftest import ROOT
+
+import skin_cancer_detection as scd
+
+COMMITTED = ROOT / "best_model.h5"
+# Layer by layer: kind, output shape without the batch, parameters.
+TABLE = [
+    ("Conv2D", (28, 28, 16), 448),
+    ("MaxPooling2D", (14, 14, 16), 0),
+    ("BatchNormalization", (14, 14, 16), 64),
+    ("Conv2D", (12, 12, 32), 4640),
+    ("Conv2D", (10, 10, 64), 18496),
+    ("MaxPooling2D", (5, 5, 64), 0),
+    ("BatchNormalization", (5, 5, 64), 256),
+    ("Conv2D", (3, 3, 128), 73856),
+    ("Conv2D", (1, 1, 256), 295168),
+    ("Flatten", (256,), 0),
+    ("Dropout", (256,), 0),
+    ("Dense", (256,), 65792),
+    ("BatchNormalization", (256,), 1024),
+    ("Dropout", (256,), 0),
+    ("Dense", (128,), 32896),
+    ("BatchNormalization", (128,), 512),
+    ("Dense", (64,), 8256),
+    ("BatchNormalization", (64,), 256),
+    ("Dropout", (64,), 0),
+    ("Dense", (32,), 2080),
+    ("BatchNormalization", (32,), 128),
+    ("Dense", (7,), 231),
+]
+
+
+@pytest.fixture(scope="module", params=["built", "committed"])
+def model(request):
+    return scd.build_model() if request.param == "built" else scd.load_model(COMMITTED)
+
+
+def test_the_network_is_the_table(model):
+    rows = [
+        (type(layer).__name__, tuple(layer.output.shape[1:]), layer.count_params())
+        for layer in model.layers
+    ]
+    assert rows == TABLE
+
+
+def test_parameters(model):
+    trainable = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+    assert (model.count_params(), trainable) == (504_103, 502_983)
+
+
+def test_activations_and_padding(model):
+    kinds = [(layer.activation.__name__) for layer in model.layers if hasattr(layer, "activation")]
+    assert kinds == ["relu"] * 9 + ["softmax"]
+    padding = [layer.padding for layer in model.layers if type(layer).__name__ == "Conv2D"]
+    assert padding == ["same"] + ["valid"] * 4
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_plain_keras_gives_the_same_answer_without_our_code(dtype, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 28, 28, 3)).astype(dtype)
+    np.save(tmp_path / "pixels.npy", pixels)
+    script = (
+        "import keras, numpy, sys\n"
+        "model = keras.models.load_model(sys.argv[1])\n"
+        "numpy.save(sys.argv[3], model.predict(numpy.load(sys.argv[2]), verbose=0))\n"
+    )
+    paths = [COMMITTED, tmp_path / "pixels.npy", tmp_path / "out.npy"]
+    subprocess.run([sys.executable, "-c", script, *map(str, paths)], check=True, cwd=tmp_path)
+    model = scd.load_model(COMMITTED)
+    ours = np.stack([scd.predict(model, image) for image in pixels])
+    assert np.allclose(np.load(paths[2]), ours, atol=1e-6)
+
+
+def test_probabilities_are_probabilities(model):
+    probabilities = scd.predict(model, np.full((28, 28, 3), 120, np.uint8))
+    assert probabilities.shape == (7,)
+    assert probabilities.dtype == np.float32
+    assert probabilities.min() >= 0
+    assert probabilities.sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_class_order_is_that_of_the_csv():
+    assert scd.CODES == ("akiec", "bcc", "bkl", "df", "nv", "vasc", "mel")
+
+
+def test_the_committed_file_knows_how_it_was_made():
+    facts = scd.check_model_file(COMMITTED)
+    assert facts == json.loads((ROOT / "metrics.json").read_text())
+    assert facts["rows_may_share_lesions"] is False
+    assert set(facts) >= {"data_sha256", "split", "seed", "epochs", "versions", "test"}
+
+
+# --- Files that must not be served -----------------------------------------------------------
+
+
+@pytest.fixture
+def path(tmp_path):
+    return shutil.copy(COMMITTED, tmp_path / "copy.h5")
+
+
+def fault_of(path):
+    """The sentence of a bad file; it must name the file and the remedy."""
+    with pytest.raises(scd.ModelFileError) as caught:
+        scd.check_model_file(path)
+    sentence = str(caught.value)
+    assert str(path) in sentence
+    assert "`python train.py`" in sentence
+    assert "\n" not in sentence
+    return sentence
+
+
+def test_missing_file(tmp_path):
+    assert "is missing" in fault_of(tmp_path / "none.h5")
+
+
+@pytest.mark.parametrize("share", [0, 0.001, 0.1, 0.5, 0.9, 0.999])
+def test_truncated_file(path, share):
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    assert "truncated or is not an HDF5 file" in fault_of(path)
+
+
+def test_file_of_another_kind(path):
+    path.write_text("not a model")
+    assert "not an HDF5 file" in fault_of(path)
+
+
+def test_hdf5_without_a_model(path):
+    with h5py.File(path, "w") as file:
+        file["numbers"] = [1, 2, 3]
+    assert "complete Keras model" in fault_of(path)
+
+
+def test_weights_without_architecture(path):
+    with h5py.File(path, "r+") as file:
+        del file.attrs["model_config"]
+    assert "complete Keras model" in fault_of(path)
+
+
+def test_file_without_class_order(path):
+    with h5py.File(path, "r+") as file:
+        del file.attrs["class_order"]
+    assert "does not say the order" in fault_of(path)
+
+
+def test_reordered_classes(path):
+    with h5py.File(path, "r+") as file:
+        file.attrs["class_order"] = "mel,akiec,bcc,bkl,df,nv,vasc"
+    assert "in the order mel,akiec" in fault_of(path)
+
+
+def change_layer(path, index, **settings):
+    with h5py.File(path, "r+") as file:
+        config = json.loads(file.attrs["model_config"])
+        config["config"]["layers"][index]["config"].update(settings)
+        file.attrs["model_config"] = json.dumps(config)
+
+
+def test_another_input_shape(path):
+    change_layer(path, 0, batch_shape=[None, 32, 32, 3])
+    assert "28×28×3" in fault_of(path)
+
+
+def test_another_network(path, tmp_path):
+    import keras
+
+    other = tmp_path / "other.h5"
+    keras.Sequential(
+        [keras.layers.Input((28, 28, 3)), keras.layers.Flatten(), keras.layers.Dense(7)]
+    ).save(other)
+    with h5py.File(other, "r+") as file:
+        file.attrs["class_order"] = ",".join(scd.CODES)
+    assert "504,103 parameters" in fault_of(other)
+
+
+def test_no_softmax_at_the_end(path):
+    change_layer(path, -1, activation="linear")
+    with pytest.raises(scd.ModelFileError, match="seven probabilities"):
+        scd.load_model(path)
+
+
+def test_spoiled_bytes_raise_nothing_but_model_file_errors(path):
+    whole = np.frombuffer(path.read_bytes(), np.uint8)
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        spoiled = whole.copy()
+        # The structure of an HDF5 file stands at its beginning and between the arrays.
+        places = rng.integers(20_000, size=rng.integers(1, 50))
+        spoiled[places] = rng.integers(256, size=len(places))
+        path.write_bytes(spoiled.tobytes())
+        with contextlib.suppress(scd.ModelFileError):
+            scd.check_model_file(path)
+
+
+# --- Saving ----------------------------------------------------------------------------------
+
+
+def test_saved_and_loaded_model_is_the_same(tmp_path):
+    model = scd.build_model()
+    scd.save_model(model, tmp_path / "model.h5", {"seed": 7})
+    assert scd.check_model_file(tmp_path / "model.h5") == {"seed": 7}
+    pixels = np.random.default_rng(0).integers(0, 256, (28, 28, 3), np.uint8)
+    loaded = scd.load_model(tmp_path / "model.h5")
+    assert np.array_equal(scd.predict(loaded, pixels), scd.predict(model, pixels))
+
+
+def test_a_failed_save_leaves_the_old_file(path, monkeypatch):
+    before = path.read_bytes()
+    monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(scd.ModelFileError, match="disk full"):
+        scd.save_model(scd.build_model(), path, {})
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
