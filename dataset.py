@@ -1,0 +1,387 @@
+"""The data set: reading it, checking it, and splitting it by lesion.
+
+Whatever is wrong with a file is a `DataError` that names the file and, where there is one, the
+row and the column. Rows are counted from 1 without the header, as a spreadsheet's filter does.
+"""
+
+import csv
+import hashlib
+import re
+import warnings
+import zipfile
+import zlib
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from skin_cancer_detection import (
+    CODES,
+    SIDE,
+    ImageError,
+    SkinCancerDetectionError,
+    preprocess,
+    read_image,
+)
+
+CSV_NAMES = ("hmnist_28_28_RGB.csv", "hmnist_28_28_RGB.csv.zip")
+METADATA_NAME = "HAM10000_metadata.csv"
+KAGGLE_HANDLE = "kmader/skin-cancer-mnist-ham10000"
+
+# Shares of each class's lesions, in percent; what is left is the training part.
+TEST_SHARE = 20
+CALIBRATION_SHARE = 15
+PARTS = ("training", "calibration", "test")
+
+_PIXEL_COLUMNS = [f"pixel{i:04d}" for i in range(SIDE * SIDE * 3)]
+_LABEL = "label"
+_SURPLUS = "surplus"
+# Rows read at once: 1,000 rows are 19 MB before they are checked and become uint8.
+_CHUNK_ROWS = 1000
+
+
+class DataError(SkinCancerDetectionError):
+    """A data file that is missing, spoiled or contradicts itself."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images with their classes and lesions, row by row.
+
+    Attributes:
+        pixels: uint8 (N, 28, 28, 3), RGB, 0–255.
+        labels: int64 (N,), 0–6, in the order of `CLASSES`.
+        lesion_ids: str (N,); images of one lesion share it. None where it is not known.
+    """
+
+    pixels: np.ndarray
+    labels: np.ndarray
+    lesion_ids: np.ndarray | None
+
+    @property
+    def sha256(self):
+        """Hex checksum of pixels, labels and lesions; the same for a CSV and its zip."""
+        checksum = hashlib.sha256(self.pixels.tobytes())
+        checksum.update(self.labels.astype("<i8").tobytes())
+        if self.lesion_ids is not None:
+            checksum.update("\n".join(self.lesion_ids).encode())
+        return checksum.hexdigest()
+
+
+# --- Kaggle's CSV ----------------------------------------------------------------------------
+
+
+def read_dataset(csv_path, metadata_path=None):
+    """Read Kaggle's hmnist_28_28_RGB.csv and, with it, the lesion of every row.
+
+    Args:
+        csv_path: the CSV, plain or as the one member of a zip.
+        metadata_path: HAM10000_metadata.csv in the same row order, or None.
+
+    Returns:
+        Dataset; its lesion_ids are None without metadata.
+
+    Raises:
+        DataError: see `read_pixels` and `read_lesion_ids`.
+    """
+    pixels, labels = read_pixels(csv_path)
+    lesion_ids = None if metadata_path is None else read_lesion_ids(metadata_path, labels)
+    return Dataset(pixels, labels, lesion_ids)
+
+
+def read_pixels(path):
+    """Read pixels and labels, checking every value. Needs about 350 MB for HAM10000.
+
+    Returns:
+        uint8 (N, 28, 28, 3), RGB, 0–255, and int64 (N,), 0–6.
+
+    Raises:
+        DataError: no such file, a truncated zip, a wrong header, a row too long or too short, a
+            value that is no whole number of 0–255, a label that is not 0–6, no rows.
+    """
+    path = Path(path)
+    pixels, labels = [], []
+    with _readable(path), _open_csv(path) as file:
+        columns = _check_header(path, file.readline().decode())
+        # One column more than there should be catches the row that has a value too many.
+        chunks = pd.read_csv(
+            file, header=None, names=[*columns, _SURPLUS], index_col=False, chunksize=_CHUNK_ROWS
+        )
+        for chunk in chunks:
+            _check_surplus(path, chunk[_SURPLUS])
+            _check_values(path, chunk[_PIXEL_COLUMNS], 255)
+            _check_values(path, chunk[[_LABEL]], len(CODES) - 1)
+            values = chunk[_PIXEL_COLUMNS].to_numpy(np.uint8)
+            pixels.append(values.reshape(-1, SIDE, SIDE, 3))
+            labels.append(chunk[_LABEL].to_numpy(np.int64))
+    if not sum(map(len, labels)):
+        raise DataError(f"{path} has a header but no rows: download it again.")
+    return np.concatenate(pixels), np.concatenate(labels)
+
+
+def read_lesion_ids(path, labels):
+    """Read the lesion of each of the CSV's rows, and check that both files speak of the same rows.
+
+    Args:
+        path: HAM10000_metadata.csv, with at least the columns `lesion_id` and `dx`.
+        labels: int64 (N,), from `read_pixels`.
+
+    Returns:
+        str (N,).
+
+    Raises:
+        DataError: another number of rows, or a `dx` that is not the row's label, and what
+            `_read_table` raises.
+    """
+    path = Path(path)
+    table = _read_table(path, ("lesion_id", "dx"))
+    if len(table) != len(labels):
+        raise DataError(
+            f"{path} has {len(table):,} rows but the CSV has {len(labels):,}: they must be the "
+            "same images in the same order."
+        )
+    dx_labels = _labels_of(path, table["dx"])
+    differing = np.flatnonzero(dx_labels != labels)
+    if len(differing):
+        row = differing[0]
+        raise DataError(
+            f"{path}, row {row + 1}, column dx: {table['dx'][row]}, but the CSV’s label there is "
+            f"{labels[row]} ({CODES[labels[row]]}): the files do not belong together."
+        )
+    return _check_lesions(path, table["lesion_id"].to_numpy(), labels)
+
+
+# --- Images of one's own ---------------------------------------------------------------------
+
+_SUFFIXES = ("", ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+
+
+def read_images(directory, labels_path):
+    """Make a data set from image files by the app's own reading and preprocessing.
+
+    Args:
+        directory: folder of image files named `image_id`, with or without a suffix.
+        labels_path: CSV with the columns `image_id,dx[,lesion_id]`.
+
+    Returns:
+        Dataset; its lesion_ids are None if the CSV has no such column.
+
+    Raises:
+        DataError: no such folder, spoiled or missing images (all are named, up to ten), an image
+            named twice, and what `_read_table` raises.
+    """
+    directory, labels_path = Path(directory), Path(labels_path)
+    if not directory.is_dir():
+        raise DataError(f"{directory} is not a folder: say where the images are with --images.")
+    table = _read_table(labels_path, ("image_id", "dx"))
+    labels = _labels_of(labels_path, table["dx"])
+    repeated = np.flatnonzero(table["image_id"].duplicated())
+    if len(repeated):
+        raise DataError(
+            f"{labels_path}, row {repeated[0] + 1}, column image_id: "
+            f"{table['image_id'][repeated[0]]} stands there twice; remove one of the two rows."
+        )
+    lesion_ids = None
+    if "lesion_id" in table:
+        lesion_ids = _check_lesions(labels_path, table["lesion_id"].to_numpy(), labels)
+    pixels, faults = [], []
+    for image_id in table["image_id"]:
+        try:
+            pixels.append(preprocess(read_image(_image_file(directory, image_id).read_bytes())))
+        except (ImageError, OSError) as error:
+            missing = isinstance(error, FileNotFoundError)
+            faults.append(f"  {image_id}: {'no such file' if missing else error}")
+    if faults:
+        more = [f"  and {len(faults) - 10} more"] if len(faults) > 10 else []
+        raise DataError(
+            f"{len(faults)} of {len(table)} images in {directory} cannot be used; mend them or "
+            f"take their rows out of {labels_path}:\n" + "\n".join(faults[:10] + more)
+        )
+    return Dataset(np.stack(pixels), labels, lesion_ids)
+
+
+def _image_file(directory, image_id):
+    for suffix in _SUFFIXES:
+        path = directory / f"{image_id}{suffix}"
+        if path.is_file():
+            return path
+    raise FileNotFoundError(image_id)
+
+
+# --- Splitting -------------------------------------------------------------------------------
+
+
+def split_by_lesion(lesion_ids, labels):
+    """Assign every row to a part so that no lesion stands in two, the same on every machine.
+
+    Within each class the lesions are ranked by the SHA-256 of their id, read as a number; the
+    first 20 % are the test part, the next 15 % the calibration part, the rest the training part.
+
+    Args:
+        lesion_ids: str (N,), or None: then every row counts as a lesion of its own.
+        labels: int64 (N,), 0–6.
+
+    Returns:
+        str (N,), each one of `PARTS`.
+
+    Raises:
+        DataError: a class with fewer lesions than the three parts need.
+    """
+    if lesion_ids is None:
+        lesion_ids = np.array([f"row {row}" for row in range(len(labels))])
+    parts = np.empty(len(labels), dtype="<U11")
+    for label, code in enumerate(CODES):
+        rows = np.flatnonzero(labels == label)
+        ranked = sorted(set(lesion_ids[rows]), key=_hash)
+        part_of = {lesion_id: _part(rank, len(ranked)) for rank, lesion_id in enumerate(ranked)}
+        missing = [part for part in PARTS if part not in part_of.values()]
+        if missing:
+            raise DataError(
+                f"Class {code} has {len(ranked)} lesions, too few for a {missing[0]} part: at "
+                "least 3 of each class are needed."
+            )
+        parts[rows] = [part_of[lesion_id] for lesion_id in lesion_ids[rows]]
+    return parts
+
+
+def _hash(lesion_id):
+    return int(hashlib.sha256(lesion_id.encode()).hexdigest(), 16)
+
+
+def _part(rank, count):
+    if 100 * rank < TEST_SHARE * count:
+        return "test"
+    if 100 * rank < (TEST_SHARE + CALIBRATION_SHARE) * count:
+        return "calibration"
+    return "training"
+
+
+# --- Reading and checking tables -------------------------------------------------------------
+
+
+@contextmanager
+def _readable(path):
+    """Turn what reading can raise into one sentence that names the file."""
+    try:
+        with warnings.catch_warnings():
+            # pandas only warns of a first row that is longer than the header, and cuts it off.
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            yield
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: there is no such file.") from error
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise DataError(f"{path} is truncated or is no zip file: download it again.") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not a text file: download it again.") from error
+    except pd.errors.EmptyDataError as error:
+        raise DataError(f"{path} is empty or has no rows: download it again.") from error
+    except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
+        where = re.search(r"in line (\d+)", str(error))
+        row = f", line {where[1]}" if where else ""
+        raise DataError(f"{path}{row}: there are more values than columns.") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror or error}).") from error
+
+
+def _open_csv(path):
+    if path.suffix != ".zip":
+        return open(path, "rb")
+    with zipfile.ZipFile(path) as archive:
+        members = [name for name in archive.namelist() if name.endswith(".csv")]
+        if len(members) != 1:
+            raise DataError(f"{path} holds {len(members)} CSV files instead of one.")
+        return archive.open(members[0])
+
+
+def _check_header(path, line):
+    """The columns of the header, which must be Kaggle's in Kaggle's order."""
+    columns = next(csv.reader([line]), [])
+    expected = [*_PIXEL_COLUMNS, _LABEL]
+    if not columns:
+        raise DataError(f"{path} is empty: download it again.")
+    if columns == expected:
+        return columns
+    for column in expected:
+        if column not in columns:
+            raise DataError(f"{path}: the header has no column {column}; is it the right file?")
+    for column in columns:
+        if column not in expected or columns.count(column) > 1:
+            raise DataError(f"{path}: the header has a column {column!r} too many.")
+    raise DataError(f"{path}: the header’s columns are not in the order pixel0000 … label.")
+
+
+def _check_surplus(path, column):
+    surplus = column.dropna()
+    if len(surplus):
+        raise DataError(
+            f"{path}, row {surplus.index[0] + 1}: there are more values than the "
+            f"{len(_PIXEL_COLUMNS) + 1} columns."
+        )
+
+
+def _check_values(path, chunk, highest):
+    """Raise a DataError for the first value that is no whole number of 0 to `highest`."""
+    numbers = chunk.apply(pd.to_numeric, errors="coerce") if _has_text(chunk) else chunk
+    values = numbers.to_numpy()
+    wrong = ~((values >= 0) & (values <= highest) & (np.floor(values) == values))  # and NaN
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0]
+        value = chunk.iloc[row, column]
+        found = (
+            "nothing" if pd.isna(value) else repr(value.item() if hasattr(value, "item") else value)
+        )
+        raise DataError(
+            f"{path}, row {chunk.index[row] + 1}, column {chunk.columns[column]}: found {found} "
+            f"instead of a whole number of 0 to {highest}."
+        )
+
+
+def _has_text(chunk):
+    return not all(pd.api.types.is_numeric_dtype(dtype) for dtype in chunk.dtypes)
+
+
+def _read_table(path, required):
+    """Read a small CSV as text.
+
+    Raises:
+        DataError: no such file, no text, a missing column, an empty cell in a required column, no
+            rows.
+    """
+    with _readable(path):
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False)
+    for column in required:
+        if column not in table:
+            raise DataError(
+                f"{path} has no column {column}: its header must name {', '.join(required)}."
+            )
+    if table.empty:
+        raise DataError(f"{path} has a header but no rows.")
+    return table
+
+
+def _labels_of(path, dx):
+    unknown = np.flatnonzero(~dx.isin(CODES))
+    if len(unknown):
+        row = unknown[0]
+        raise DataError(
+            f"{path}, row {row + 1}, column dx: found {dx[row]!r} instead of one of "
+            f"{', '.join(CODES)}."
+        )
+    return dx.map(CODES.index).to_numpy(np.int64)
+
+
+def _check_lesions(path, lesion_ids, labels):
+    """Every row must have a lesion, and a lesion one class: else the parts would share it."""
+    first_rows = {}
+    for row, lesion_id in enumerate(lesion_ids):
+        if not lesion_id:
+            raise DataError(f"{path}, row {row + 1}, column lesion_id: found nothing.")
+        first = first_rows.setdefault(lesion_id, row)
+        if labels[first] != labels[row]:
+            raise DataError(
+                f"{path}, row {row + 1}, column dx: lesion {lesion_id} is {CODES[labels[row]]} "
+                f"here but {CODES[labels[first]]} in row {first + 1}; a lesion has one class."
+            )
+    return lesion_ids.astype(str)

@@ -1,0 +1,327 @@
+"""Reading and splitting the data set, and the sentences for what is wrong with a file."""
+
+import hashlib
+import zipfile
+
+import numpy as np
+import pytest
+from conftest import encode, made_images, write_csv
+from PIL import Image
+
+import dataset
+from dataset import DataError
+from skin_cancer_detection import CODES, preprocess
+
+DATA = made_images()
+
+
+@pytest.fixture(scope="module")
+def lines(tmp_path_factory):
+    csv_path, _ = write_csv(DATA, tmp_path_factory.mktemp("lines"))
+    return csv_path.read_text().splitlines()
+
+
+@pytest.fixture
+def files(tmp_path):
+    return write_csv(DATA, tmp_path)
+
+
+def set_value(lines, row, column, value):
+    """A copy of the CSV's lines with one value changed; rows count from 1, without the header."""
+    place = lines[0].split(",").index(column)
+    values = lines[row].split(",")
+    values[place] = value
+    return [*lines[:row], ",".join(values), *lines[row + 1 :]]
+
+
+def fault_of(path, content):
+    path.write_text(content if isinstance(content, str) else "\n".join(content) + "\n")
+    with pytest.raises(DataError) as caught:
+        dataset.read_pixels(path)
+    assert str(path) in str(caught.value)
+    return str(caught.value)
+
+
+# --- Reading ---------------------------------------------------------------------------------
+
+
+def test_the_csv_comes_back_as_it_was_written(files):
+    data = dataset.read_dataset(*files)
+    assert data.pixels.dtype == np.uint8
+    assert np.array_equal(data.pixels, DATA.pixels)
+    assert np.array_equal(data.labels, DATA.labels)
+    assert np.array_equal(data.lesion_ids, DATA.lesion_ids)
+
+
+def test_zip_and_csv_are_the_same_data(files):
+    csv_path, metadata_path = files
+    zip_path = csv_path.with_name(csv_path.name + ".zip")
+    with zipfile.ZipFile(zip_path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(csv_path, csv_path.name)
+    plain, zipped = (dataset.read_dataset(path, metadata_path) for path in (csv_path, zip_path))
+    assert plain.sha256 == zipped.sha256 == DATA.sha256
+
+
+def test_one_pixel_changes_the_checksum():
+    pixels = DATA.pixels.copy()
+    pixels[0, 0, 0, 0] ^= 1
+    assert dataset.Dataset(pixels, DATA.labels, DATA.lesion_ids).sha256 != DATA.sha256
+
+
+def test_rows_are_numbered_across_chunks(tmp_path, lines, monkeypatch):
+    monkeypatch.setattr(dataset, "_CHUNK_ROWS", 10)
+    fault = fault_of(tmp_path / "a.csv", set_value(lines, 47, "pixel0003", "256"))
+    assert "row 47, column pixel0003: found 256 instead of a whole number of 0 to 255" in fault
+
+
+@pytest.mark.parametrize(
+    "value", ["-1", "256", "1.5", "abc", "", "1e9", "nan", "inf", "99999999999999999999"]
+)
+def test_a_bad_pixel_is_named(tmp_path, lines, value):
+    fault = fault_of(tmp_path / "a.csv", set_value(lines, 3, "pixel0100", value))
+    assert "row 3, column pixel0100: found" in fault
+
+
+@pytest.mark.parametrize("value", ["7", "-1", "mel", ""])
+def test_an_unknown_label_is_named(tmp_path, lines, value):
+    fault = fault_of(tmp_path / "a.csv", set_value(lines, 5, "label", value))
+    assert "row 5, column label: found" in fault
+    assert "0 to 6" in fault
+
+
+@pytest.mark.parametrize("row", [1, 4])
+def test_a_row_too_long_is_named(tmp_path, lines, row):
+    changed = [*lines[:row], lines[row] + ",9", *lines[row + 1 :]]
+    fault = fault_of(tmp_path / "a.csv", changed)
+    assert f"row {row}: there are more values than the 2353 columns" in fault
+
+
+@pytest.mark.parametrize("row", [1, 4])
+def test_a_row_much_too_long_is_named(tmp_path, lines, row):
+    changed = [*lines[:row], lines[row] + ",9,9,9", *lines[row + 1 :]]
+    assert "more values than" in fault_of(tmp_path / "a.csv", changed)
+
+
+def test_a_row_too_short_is_named(tmp_path, lines):
+    fault = fault_of(tmp_path / "a.csv", [*lines[:2], lines[2].rsplit(",", 5)[0], *lines[3:]])
+    assert "row 2, column pixel2348: found nothing" in fault
+
+
+def test_a_csv_cut_off_is_named(tmp_path, lines):
+    content = "\n".join(lines)
+    fault = fault_of(tmp_path / "a.csv", content[: len(content) // 2])
+    assert "found nothing" in fault
+
+
+def test_a_missing_column_is_named(tmp_path, lines):
+    header = lines[0].replace("pixel0007,", "")
+    assert "no column pixel0007" in fault_of(tmp_path / "a.csv", [header, *lines[1:]])
+
+
+def test_an_extra_column_is_named(tmp_path, lines):
+    fault = fault_of(tmp_path / "a.csv", [lines[0] + ",extra", *lines[1:]])
+    assert "column 'extra' too many" in fault
+
+
+def test_a_wrong_header_is_named(tmp_path):
+    assert "no column pixel0000" in fault_of(tmp_path / "a.csv", "a,b,c\n1,2,3\n")
+
+
+def test_columns_in_another_order_are_refused(tmp_path, lines):
+    header = lines[0].split(",")
+    fault = fault_of(tmp_path / "a.csv", [",".join(header[1:] + header[:1]), *lines[1:]])
+    assert "order" in fault
+
+
+def test_an_empty_file_and_one_without_rows(tmp_path, lines):
+    assert "is empty" in fault_of(tmp_path / "a.csv", "")
+    assert "no rows" in fault_of(tmp_path / "b.csv", lines[:1])
+
+
+def test_no_such_file(tmp_path):
+    with pytest.raises(DataError, match="no such file"):
+        dataset.read_pixels(tmp_path / "none.csv")
+
+
+def test_a_picture_is_no_csv(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes(encode(Image.effect_noise((64, 64), 80)))
+    with pytest.raises(DataError, match=r"a\.csv"):
+        dataset.read_pixels(path)
+
+
+@pytest.mark.parametrize("share", [0, 0.5, 0.99])
+def test_a_truncated_zip_is_named(files, share):
+    zip_path = files[0].with_suffix(".csv.zip")
+    with zipfile.ZipFile(zip_path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(files[0], files[0].name)
+    content = zip_path.read_bytes()
+    zip_path.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(DataError, match="truncated or is no zip"):
+        dataset.read_pixels(zip_path)
+
+
+def test_spoiled_bytes_inside_a_zip_are_named(files):
+    zip_path = files[0].with_suffix(".csv.zip")
+    with zipfile.ZipFile(zip_path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(files[0], files[0].name)
+    content = bytearray(zip_path.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 100] = bytes(100)
+    zip_path.write_bytes(content)
+    with pytest.raises(DataError, match=zip_path.name):
+        dataset.read_pixels(zip_path)
+
+
+# --- Metadata --------------------------------------------------------------------------------
+
+
+def metadata_fault(files, change):
+    _, metadata_path = files
+    metadata_path.write_text(change(metadata_path.read_text()))
+    with pytest.raises(DataError) as caught:
+        dataset.read_dataset(*files)
+    return str(caught.value)
+
+
+def test_metadata_of_other_rows_is_refused(files):
+    fault = metadata_fault(
+        files, lambda text: text.replace("ISIC_0000004,akiec", "ISIC_0000004,mel")
+    )
+    assert "row 5, column dx: mel, but the CSV’s label there is 0 (akiec)" in fault
+
+
+def test_metadata_of_another_length_is_refused(files):
+    assert "has 83 rows but the CSV has 84" in metadata_fault(
+        files, lambda text: text.rsplit("\n", 2)[0] + "\n"
+    )
+
+
+def test_metadata_with_an_unknown_dx(files):
+    fault = metadata_fault(
+        files, lambda text: text.replace("ISIC_0000000,akiec", "ISIC_0000000,wart")
+    )
+    assert "row 1, column dx: found 'wart'" in fault
+
+
+def test_metadata_without_a_lesion(files):
+    fault = metadata_fault(
+        files, lambda text: text.replace("HAM_0000000,ISIC_0000001", ",ISIC_0000001")
+    )
+    assert "row 2, column lesion_id: found nothing" in fault
+
+
+def test_metadata_without_the_column(files):
+    assert "no column lesion_id" in metadata_fault(
+        files, lambda text: text.replace("lesion_id", "x")
+    )
+
+
+@pytest.mark.parametrize("row", [0, 3])
+def test_metadata_with_a_row_too_long(files, row):
+    fault = metadata_fault(
+        files, lambda text: text.replace(f"ISIC_000000{row},", f"ISIC_000000{row},9,")
+    )
+    assert "more values than columns" in fault
+
+
+def test_a_lesion_of_two_classes_is_refused(files):
+    fault = metadata_fault(files, lambda text: text.replace("HAM_0000006", "HAM_0000005"))
+    assert "lesion HAM_0000005 is bcc here but akiec in row 11" in fault
+
+
+# --- Images of one's own ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Seven pictures, one a class, and their labels."""
+    for row, code in enumerate(CODES):
+        suffix = ".jpg" if row % 2 else ".png"
+        image = Image.effect_noise((60, 45), 60).convert("RGB")
+        image.save(tmp_path / f"{code}{suffix}", quality=95)
+    labels = tmp_path / "labels.csv"
+    labels.write_text("image_id,dx\n" + "".join(f"{code},{code}\n" for code in CODES))
+    return tmp_path, labels
+
+
+def test_own_images_get_the_one_preprocessing(folder):
+    data = dataset.read_images(*folder)
+    expected = preprocess(Image.open(folder[0] / "akiec.png"))
+    assert data.pixels.shape == (7, 28, 28, 3)
+    assert np.array_equal(data.pixels[0], expected)
+    assert data.labels.tolist() == list(range(7))
+    assert data.lesion_ids is None
+
+
+def test_own_images_may_name_their_lesions(folder):
+    folder[1].write_text("image_id,dx,lesion_id\n" + "".join(f"{c},{c},L{c}\n" for c in CODES))
+    assert dataset.read_images(*folder).lesion_ids[0] == "Lakiec"
+
+
+def test_spoiled_and_missing_images_are_named(folder):
+    (folder[0] / "bcc.jpg").write_bytes(b"not an image")
+    (folder[0] / "df.jpg").unlink()
+    with pytest.raises(DataError) as caught:
+        dataset.read_images(*folder)
+    assert "2 of 7 images" in str(caught.value)
+    assert "bcc: The file is not an image" in str(caught.value)
+    assert "df: no such file" in str(caught.value)
+
+
+def test_an_image_named_twice_is_refused(folder):
+    folder[1].write_text("image_id,dx\nmel,mel\nmel,mel\n")
+    with pytest.raises(DataError, match=r"row 2, column image_id: mel stands there twice"):
+        dataset.read_images(*folder)
+
+
+def test_a_folder_that_is_none(folder):
+    with pytest.raises(DataError, match="is not a folder"):
+        dataset.read_images(folder[0] / "none", folder[1])
+
+
+# --- Splitting -------------------------------------------------------------------------------
+
+
+def test_the_split_is_the_written_rule():
+    parts = dataset.split_by_lesion(DATA.lesion_ids, DATA.labels)
+    for label in range(7):
+        lesions = sorted(
+            set(DATA.lesion_ids[DATA.labels == label]),
+            key=lambda lesion: int(hashlib.sha256(lesion.encode()).hexdigest(), 16),
+        )
+        # 6 lesions: 20 % are 1.2 and 35 % are 2.1, and the lesion at the boundary counts before it
+        expected = dict(
+            zip(lesions, ["test"] * 2 + ["calibration"] + ["training"] * 3, strict=True)
+        )
+        for lesion, part in zip(DATA.lesion_ids, parts, strict=True):
+            assert part == expected.get(lesion, part)
+
+
+def test_no_lesion_stands_in_two_parts():
+    data = made_images(lesions_per_class=40, images_per_lesion=3)
+    parts = dataset.split_by_lesion(data.lesion_ids, data.labels)
+    for lesion in set(data.lesion_ids):
+        assert len(set(parts[data.lesion_ids == lesion])) == 1
+    shares = [np.mean(parts == part) for part in ("test", "calibration", "training")]
+    assert shares == pytest.approx([0.20, 0.15, 0.65])
+
+
+def test_the_order_of_the_rows_does_not_matter():
+    order = np.random.default_rng(0).permutation(len(DATA.labels))
+    parts = dataset.split_by_lesion(DATA.lesion_ids, DATA.labels)
+    shuffled = dataset.split_by_lesion(DATA.lesion_ids[order], DATA.labels[order])
+    assert np.array_equal(parts[order], shuffled)
+
+
+@pytest.mark.parametrize("lesions", [0, 1, 2])
+def test_a_class_with_too_few_lesions_is_named(lesions):
+    keep = (DATA.labels != 3) | np.isin(
+        DATA.lesion_ids, sorted(set(DATA.lesion_ids[DATA.labels == 3]))[:lesions]
+    )
+    with pytest.raises(DataError, match=f"Class df has {lesions} lesion"):
+        dataset.split_by_lesion(DATA.lesion_ids[keep], DATA.labels[keep])
+
+
+def test_without_lesions_every_row_is_one():
+    parts = dataset.split_by_lesion(None, DATA.labels)
+    assert set(parts) == set(dataset.PARTS)
