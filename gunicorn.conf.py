@@ -1,0 +1,38 @@
+"""How gunicorn serves the app; it reads this file by itself, on Heroku and on Azure alike."""
+
+import os
+import sys
+
+from skin_cancer_detection import DEFAULT_MODEL_PATH, ModelFileError, check_model_file
+
+bind = f"0.0.0.0:{os.environ.get('PORT', '8000')}"
+
+# One process: TensorFlow takes about 300 MB of its own, so a second one does not fit the 512 MB
+# dyno for which Heroku sets WEB_CONCURRENCY=2. Set here, it overrides that variable.
+workers = 1
+worker_class = "gthread"
+threads = 4
+# Never True: TensorFlow loaded before the fork hangs every request.
+preload_app = False
+
+timeout = 120  # seconds; loading TensorFlow on a small dyno counts as the worker's silence
+graceful_timeout = 30
+keepalive = 5
+
+accesslog = "-"
+# Method, path, status, bytes, seconds. No address, no query, and a file's name is in neither.
+access_log_format = "%(m)s %(U)s %(s)s %(B)s %(L)ss"
+
+
+def on_starting(server):
+    """Stop with one sentence, before any worker starts, if the model file is bad."""
+    try:
+        check_model_file(os.environ.get("MODEL_PATH", DEFAULT_MODEL_PATH))
+    except ModelFileError as error:
+        print(error, file=sys.stderr)
+        sys.exit(3)
+
+
+def post_worker_init(worker):
+    """Load the weights in each worker, after the fork and before it takes requests."""
+    worker.wsgi.extensions["classifier"].load()

@@ -1,0 +1,96 @@
+"""The Procfile's own command line, as a platform runs it."""
+
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import requests
+from conftest import ROOT, draw_lesion, encode
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="gunicorn does not run on Windows")
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A running server: its address and the file that it logs to."""
+    kind, command = (ROOT / "Procfile").read_text().split(":", 1)
+    assert kind == "web"
+    port = free_port()
+    log = tmp_path_factory.mktemp("server") / "log"
+    scripts = Path(sys.executable).parent
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            shlex.split(command),
+            cwd=ROOT,
+            env=os.environ
+            | {
+                "PORT": str(port),
+                "WEB_CONCURRENCY": "2",  # as Heroku sets it
+                "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
+            },
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    address = f"http://127.0.0.1:{port}"
+    try:
+        wait_until_ready(address, process, log)
+        yield address, log
+    finally:
+        process.send_signal(signal.SIGTERM)
+        code = process.wait(timeout=60)
+    assert code == 0
+
+
+def wait_until_ready(address, process, log):
+    end = time.monotonic() + 60  # Heroku's limit
+    while time.monotonic() < end:
+        assert process.poll() is None, log.read_text()
+        try:
+            if requests.get(f"{address}/readyz", timeout=60).status_code == 200:
+                return
+        except requests.ConnectionError:
+            time.sleep(0.1)
+    pytest.fail(log.read_text())
+
+
+def test_an_upload_gets_its_page(server):
+    address, _ = server
+    files = {"pic": ("private-name.png", encode(draw_lesion()), "image/png")}
+    response = requests.post(f"{address}/showresult", files=files, timeout=60)
+    assert response.status_code == 200
+    assert "Most likely class" in response.text
+
+
+def test_a_body_that_is_too_large_gets_the_sentence_and_not_a_broken_connection(server):
+    address, _ = server
+    files = {"pic": ("large.png", b"\x00" * 40_000_000, "image/png")}
+    response = requests.post(f"{address}/showresult", files=files, timeout=60)
+    assert response.status_code == 413
+    assert "larger than 16 MB" in response.text
+
+
+def test_one_worker_whatever_the_platform_wishes(server):
+    _, log = server
+    assert log.read_text().count("Booting worker with pid") == 1
+
+
+def test_the_log_has_the_requests_but_no_file_names(server):
+    address, log = server
+    requests.post(
+        f"{address}/showresult?private=1", files={"pic": ("private.png", b"x")}, timeout=60
+    )
+    assert "POST /showresult 415" in log.read_text()
+    assert "private" not in log.read_text()
+    assert "127.0.0.1 " not in log.read_text()  # nor whose request it was
