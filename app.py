@@ -35,6 +35,8 @@ from skin_cancer_detection import (
 
 MEGABYTE = 1_000_000
 PREVIEW_SIDE = 600  # pixels, as wide as the originals of HAM10000
+# A decoded image may take 100 MB, so no more than two stand in memory at once; others wait.
+DECODES = threading.BoundedSemaphore(2)
 
 
 class NoImage(SkinCancerDetectionError):
@@ -148,12 +150,15 @@ def show_result():
     upload = request.files.get("pic")
     if upload is None or not upload.filename:
         raise NoImage("No image was chosen. Choose one and send it again.")
-    image = read_image(upload.read())
-    probabilities = current_app.extensions["classifier"](preprocess(image))
+    with DECODES:
+        image = read_image(upload.read())
+        pixels, shown = preprocess(image), preview(image)
+        del image
+    probabilities = current_app.extensions["classifier"](pixels)
     ranking = sorted(
         zip(CLASSES, probabilities.tolist(), strict=True), key=lambda pair: pair[1], reverse=True
     )
-    page = render_template("result.html", ranking=ranking, preview=preview(image))
+    page = render_template("result.html", ranking=ranking, preview=shown)
     return page, {"Cache-Control": "no-store"}
 
 

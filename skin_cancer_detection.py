@@ -209,12 +209,18 @@ def _to_rgb(image):
     if image.mode == "LAB":
         lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
         return ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
+    image.load()
     if image.has_transparency_data:
-        image = image.convert("RGBA")
+        rgba = _as_mode(image, "RGBA")
         white = Image.new("RGB", image.size, "white")
-        white.paste(image, mask=image.getchannel("A"))
+        white.paste(rgba, mask=rgba)
         return white
-    return image.convert("RGB")
+    return _as_mode(image, "RGB")
+
+
+def _as_mode(image, mode):
+    # `convert` copies even where there is nothing to convert, and a copy may be 100 MB.
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _grey(values):

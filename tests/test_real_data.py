@@ -1,6 +1,8 @@
 """The app and the committed model on HAM10000 itself."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -35,6 +37,22 @@ def test_the_whole_csv_is_read(data):
     assert data.pixels.shape == (10015, 28, 28, 3)
     assert np.bincount(data.labels).tolist() == [327, 514, 1099, 115, 6705, 142, 1113]
     assert len(set(data.lesion_ids)) == 7470
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="measures memory by getrusage")
+def test_reading_the_csv_needs_less_than_a_gigabyte(ham10000):
+    script = (
+        "import dataset, resource, sys\n"
+        "dataset.read_dataset(*sys.argv[1:])\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+    )
+    files = [ham10000 / "hmnist_28_28_RGB.csv.zip", ham10000 / "HAM10000_metadata.csv"]
+    command = [sys.executable, "-c", script, *map(str, files)]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes in ru_maxrss's unit
+    peak = int(done.stdout) * unit / 1e6
+    print(f"{peak:.0f} MB")
+    assert peak < 1000
 
 
 def test_the_split_is_the_one_that_the_committed_model_was_trained_on(data):

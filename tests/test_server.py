@@ -1,12 +1,14 @@
 """The Procfile's own command line, as a platform runs it."""
 
 import os
+import re
 import shlex
 import signal
 import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -79,6 +81,30 @@ def test_a_body_that_is_too_large_gets_the_sentence_and_not_a_broken_connection(
     response = requests.post(f"{address}/showresult", files=files, timeout=60)
     assert response.status_code == 413
     assert "larger than 16 MB" in response.text
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_large_uploads_leave_no_memory_behind(server):
+    address, log = server
+    worker = re.search(r"Booting worker with pid: (\d+)", log.read_text())[1]
+
+    def anonymous_megabytes():
+        status = Path(f"/proc/{worker}/status").read_text()
+        return int(re.search(r"RssAnon:\s+(\d+) kB", status)[1]) / 1000
+
+    def send(data):
+        files = {"pic": ("a.png", data, "image/png")}
+        return requests.post(f"{address}/showresult", files=files, timeout=60).status_code
+
+    def send_to_every_thread(image):
+        with ThreadPoolExecutor(4) as pool:
+            assert set(pool.map(send, [encode(image)] * 4)) == {200}
+
+    send_to_every_thread(draw_lesion())
+    before = anonymous_megabytes()
+    for _ in range(2):
+        send_to_every_thread(draw_lesion((5000, 5000)).convert("RGBA"))
+    assert anonymous_megabytes() < before + 40
 
 
 def test_one_worker_whatever_the_platform_wishes(server):

@@ -1,0 +1,47 @@
+# `make run` starts the app, `make test` runs every test; both set up .venv first, once.
+
+# The first of these that runs and is 3.11, 3.12 or 3.13; `make PYTHON=...` names another.
+PYTHON ?= $(shell for python in python3 python3.12 python3.13 python3.11 python; do \
+	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+	2>/dev/null && echo $$python && break; done)
+BIN := .venv/bin
+
+.PHONY: run test lint format slug-size requirements architecture notebook
+
+run: .venv/run
+	$(BIN)/python app.py
+
+test: .venv/test
+	$(BIN)/python -m pytest
+
+lint: .venv/test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: .venv/test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+slug-size: .venv/test
+	$(BIN)/python scripts/slug_size.py
+
+requirements: .venv/test
+	PATH=$(BIN):$$PATH sh scripts/compile_requirements.sh
+
+architecture: .venv/run
+	$(BIN)/python scripts/draw_architecture.py
+
+notebook: .venv/test
+	$(BIN)/python scripts/run_notebook.py
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed and was not found; name it: make PYTHON=/path/to/python3.12"; exit 1; }
+	$(PYTHON) -m venv .venv
+
+.venv/run: requirements.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --requirement requirements.txt
+	@touch $@
+
+.venv/test: requirements-dev.txt .venv/run
+	$(BIN)/python -m pip install --quiet --requirement requirements-dev.txt
+	@touch $@

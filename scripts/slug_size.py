@@ -1,0 +1,53 @@
+"""Print what the packages of requirements.txt weigh when they are installed and gzipped.
+
+Heroku refuses a slug of more than 500 MB, and Python itself and the app must fit in besides. The
+packages are those of the environment that runs this, with the bytecode that pip makes of them.
+"""
+
+import gzip
+import importlib.metadata
+import io
+import sys
+import tarfile
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+LIMIT = 420  # MB of 1,000,000 bytes
+
+
+def requirements(path):
+    """Yield the names that requirements.txt installs on this platform."""
+    for line in path.read_text().splitlines():
+        text = line.split("#")[0].strip()
+        if text:
+            requirement = Requirement(text)
+            if requirement.marker is None or requirement.marker.evaluate():
+                yield requirement.name
+
+
+def packed_size(name):
+    """The size in bytes of a package's installed files as a gzipped tar archive."""
+    archive = io.BytesIO()
+    with (
+        gzip.open(archive, "wb", compresslevel=6) as packed,
+        tarfile.open(fileobj=packed, mode="w") as tar,
+    ):
+        for file in importlib.metadata.files(name):
+            if file.locate().is_file():
+                tar.add(file.locate(), str(file))
+    return archive.tell()
+
+
+def main():
+    path = Path(__file__).parents[1] / "requirements.txt"
+    sizes = {name: packed_size(name) / 1e6 for name in requirements(path)}
+    for name, size in sorted(sizes.items(), key=lambda item: -item[1])[:10]:
+        print(f"{size:7.1f} MB  {name}")
+    total = sum(sizes.values())
+    print(f"{total:7.1f} MB  all {len(sizes)} packages, of at most {LIMIT} MB")
+    return int(total > LIMIT)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
