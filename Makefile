@@ -36,12 +36,14 @@ notebook: .venv/test
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed and was not found; name it: make PYTHON=/path/to/python3.12"; exit 1; }
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
 
 .venv/run: requirements.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --requirement requirements.txt
+	@echo "Installing the packages into .venv: a minute or two, once."
+	@$(BIN)/python -m pip install --quiet --requirement requirements.txt
 	@touch $@
 
 .venv/test: requirements-dev.txt .venv/run
-	$(BIN)/python -m pip install --quiet --requirement requirements-dev.txt
+	@echo "Installing what the tests need besides."
+	@$(BIN)/python -m pip install --quiet --requirement requirements-dev.txt
 	@touch $@

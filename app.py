@@ -12,12 +12,15 @@ import io
 import os
 import sys
 import threading
+import warnings
 
+import numpy as np
 from flask import Flask, Request, current_app, redirect, render_template, request, url_for
 from werkzeug.exceptions import HTTPException
 
 from skin_cancer_detection import (
     CLASSES,
+    CODES,
     DEFAULT_MODEL_PATH,
     MAX_PIXELS,
     DamagedImage,
@@ -137,6 +140,9 @@ def create_app(config=None):
     app.register_error_handler(SkinCancerDetectionError, show_error)
     app.register_error_handler(HTTPException, show_http_error)
     app.context_processor(page_facts)
+    app.add_template_filter(percent)
+    # Pillow's remarks on an upload's oddities are nobody's business and would fill the log.
+    warnings.filterwarnings("ignore", module="PIL")
     return app
 
 
@@ -158,7 +164,8 @@ def show_result():
     ranking = sorted(
         zip(CLASSES, probabilities.tolist(), strict=True), key=lambda pair: pair[1], reverse=True
     )
-    page = render_template("result.html", ranking=ranking, preview=shown)
+    cancer = sum(share for lesion_class, share in ranking if lesion_class.risk != "benign")
+    page = render_template("result.html", ranking=ranking, cancer=cancer, preview=shown)
     return page, {"Cache-Control": "no-store"}
 
 
@@ -202,58 +209,95 @@ def show_error(error):
 
 def show_http_error(error):
     """Show Flask's own errors as pages; those of an upload as the upload page."""
-    if request.path != url_for("show_result") or error.code not in (400, 413):
-        return render_template("error.html", error=error), error.code
-    if error.code == 413:
+    limit = current_app.config["MAX_CONTENT_LENGTH"]
+    response = error.get_response()  # with the headers that belong to the status
+    if request.endpoint != "show_result" or error.code not in (400, 413):
+        page = render_template("error.html", error=error)
+    elif error.code == 413 and (request.content_length or 0) > limit:
         drain()
-        limit = current_app.config["MAX_CONTENT_LENGTH"] // MEGABYTE
-        sentence = f"The file is larger than {limit} MB. Make the image smaller and send it again."
+        sentence = f"The file is larger than {limit // MEGABYTE} MB. Make the image smaller and "
+        page = render_template("index.html", error=sentence + "send it again.")
     else:
-        sentence = "The form could not be read. Choose the image and send it again."
-    return render_template("index.html", error=sentence), error.code
+        sentence = "The form could not be read. Choose one image and send it again."
+        page = render_template("index.html", error=sentence)
+    response.set_data(page)
+    return response
 
 
 def drain():
     """Read away, up to a bound, a body that is too large, keeping none of it.
 
     A server that answers and closes before the browser has sent everything breaks the
-    connection, and the browser shows that instead of the page.
+    connection, and the browser shows that instead of the page. Only for a body of which nothing
+    was read yet: at its end the server would wait for more.
     """
     stream = request.environ["wsgi.input"]
-    left = min(request.content_length or 0, 8 * current_app.config["MAX_CONTENT_LENGTH"])
+    left = min(request.content_length, 8 * current_app.config["MAX_CONTENT_LENGTH"])
     while left > 0 and (chunk := stream.read(min(left, 65536))):
         left -= len(chunk)
 
 
 def page_facts():
     """What every template may say of the limits and of the model's scores."""
+    facts = current_app.extensions["classifier"].facts
     return {
         "max_megabytes": current_app.config["MAX_CONTENT_LENGTH"] // MEGABYTE,
         "max_megapixels": MAX_PIXELS // 1_000_000,
-        "facts": current_app.extensions["classifier"].facts,
+        "facts": facts,
+        "melanomas_called_benign": melanomas_called_benign(facts["test"])
+        if facts.get("test")
+        else None,
     }
+
+
+def melanomas_called_benign(scores):
+    """The share of the test melanomas whose most likely class was a benign one, 0–1.
+
+    Args:
+        scores: from `scores.evaluate`.
+    """
+    row = np.asarray(scores["confusion_matrix"])[CODES.index("mel")]
+    benign = [lesion_class.risk == "benign" for lesion_class in CLASSES]
+    return float(row[benign].sum() / row.sum())
+
+
+def percent(share, decimals=0):
+    """Write a probability, 0–1, as a percentage that never claims certainty."""
+    step = 10**-decimals
+    if 100 * share > 100 - step / 2:
+        return f"over {100 - step:.{decimals}f} %"
+    if 100 * share < step / 2:
+        return f"under {step:.{decimals}f} %"
+    return f"{100 * share:.{decimals}f} %"
+
+
+def stop(error):
+    """End the process with an error's sentence and no traceback.
+
+    The code is 3, by which gunicorn knows that a worker cannot start and that trying again is no
+    use.
+    """
+    print(error, file=sys.stderr)
+    sys.exit(3)
 
 
 def main():
     """Serve on this machine alone."""
     port = os.environ.get("PORT", "5000")
-    if not port.isdecimal():
-        sys.exit(f"PORT is {port!r}, not a number: set it to one such as 5000.")
+    if not port.isdecimal() or int(port) > 65535:
+        sys.exit(f"PORT is {port!r}, not a number of 0 to 65535: set it to one such as 5000.")
     print("Loading the model …", flush=True)
     try:
         app.extensions["classifier"].load()
     except ModelFileError as error:
-        sys.exit(str(error))
+        stop(error)
     app.run(port=int(port))
 
 
 try:
     app = create_app()
-except ModelFileError as error:
-    # The edge for every server that imports `app`: the sentence, no traceback. 3 is the code by
-    # which gunicorn knows that a worker cannot start and that trying again is no use.
-    print(error, file=sys.stderr)
-    sys.exit(3)
+except ModelFileError as error:  # the edge for every server that imports `app`
+    stop(error)
 
 if __name__ == "__main__":
     main()

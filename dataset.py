@@ -92,7 +92,7 @@ def read_dataset(csv_path, metadata_path=None):
 
 
 def read_pixels(path):
-    """Read pixels and labels, checking every value. Needs about 350 MB for HAM10000.
+    """Read pixels and labels, checking every value. Peaks at about 200 MB for HAM10000.
 
     Returns:
         uint8 (N, 28, 28, 3), RGB, 0–255, and int64 (N,), 0–6.
@@ -104,10 +104,15 @@ def read_pixels(path):
     path = Path(path)
     pixels, labels = [], []
     with _readable(path), _open_csv(path) as file:
-        columns = _check_header(path, file.readline().decode())
+        columns = _check_header(path, file.readline().decode("utf-8-sig"))
         # One column more than there should be catches the row that has a value too many.
         chunks = pd.read_csv(
-            file, header=None, names=[*columns, _SURPLUS], index_col=False, chunksize=_CHUNK_ROWS
+            file,
+            header=None,
+            names=[*columns, _SURPLUS],
+            index_col=False,
+            chunksize=_CHUNK_ROWS,
+            low_memory=False,  # else pandas warns of a text among numbers before we name it
         )
         for chunk in chunks:
             _check_surplus(path, chunk[_SURPLUS])
@@ -150,12 +155,13 @@ def read_lesion_ids(path, labels):
             f"{path}, row {row + 1}, column dx: {table['dx'][row]}, but the CSV’s label there is "
             f"{labels[row]} ({CODES[labels[row]]}): the files do not belong together."
         )
-    return _check_lesions(path, table["lesion_id"].to_numpy(), labels)
+    _check_lesions(path, table["lesion_id"], labels)
+    return table["lesion_id"].to_numpy(str)
 
 
 # --- Images of one's own ---------------------------------------------------------------------
 
-_SUFFIXES = ("", ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+_SUFFIXES = ("", ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")  # or capitals
 
 
 def read_images(directory, labels_path):
@@ -175,7 +181,7 @@ def read_images(directory, labels_path):
     directory, labels_path = Path(directory), Path(labels_path)
     if not directory.is_dir():
         raise DataError(f"{directory} is not a folder: say where the images are with --images.")
-    table = _read_table(labels_path, ("image_id", "dx"))
+    table = _read_table(labels_path, ("image_id", "dx"), optional=("lesion_id",))
     labels = _labels_of(labels_path, table["dx"])
     repeated = np.flatnonzero(table["image_id"].duplicated())
     if len(repeated):
@@ -185,14 +191,20 @@ def read_images(directory, labels_path):
         )
     lesion_ids = None
     if "lesion_id" in table:
-        lesion_ids = _check_lesions(labels_path, table["lesion_id"].to_numpy(), labels)
+        _check_lesions(labels_path, table["lesion_id"], labels)
+        lesion_ids = table["lesion_id"].to_numpy(str)
+    files = {path.name.lower(): path for path in directory.iterdir() if path.is_file()}
     pixels, faults = [], []
     for image_id in table["image_id"]:
+        names = [f"{image_id}{suffix}".lower() for suffix in _SUFFIXES]
+        file = next((files[name] for name in names if name in files), None)
+        if file is None:
+            faults.append(f"  {image_id}: no such file")
+            continue
         try:
-            pixels.append(preprocess(read_image(_image_file(directory, image_id).read_bytes())))
+            pixels.append(preprocess(read_image(file.read_bytes())))
         except (ImageError, OSError) as error:
-            missing = isinstance(error, FileNotFoundError)
-            faults.append(f"  {image_id}: {'no such file' if missing else error}")
+            faults.append(f"  {image_id}: {error}")
     if faults:
         more = [f"  and {len(faults) - 10} more"] if len(faults) > 10 else []
         raise DataError(
@@ -200,14 +212,6 @@ def read_images(directory, labels_path):
             f"take their rows out of {labels_path}:\n" + "\n".join(faults[:10] + more)
         )
     return Dataset(np.stack(pixels), labels, lesion_ids)
-
-
-def _image_file(directory, image_id):
-    for suffix in _SUFFIXES:
-        path = directory / f"{image_id}{suffix}"
-        if path.is_file():
-            return path
-    raise FileNotFoundError(image_id)
 
 
 # --- Splitting -------------------------------------------------------------------------------
@@ -229,6 +233,7 @@ def split_by_lesion(lesion_ids, labels):
     Raises:
         DataError: a class with fewer lesions than the three parts need.
     """
+    unit = "images" if lesion_ids is None else "lesions"
     if lesion_ids is None:
         lesion_ids = np.array([f"row {row}" for row in range(len(labels))])
     parts = np.empty(len(labels), dtype="<U11")
@@ -239,7 +244,7 @@ def split_by_lesion(lesion_ids, labels):
         missing = [part for part in PARTS if part not in part_of.values()]
         if missing:
             raise DataError(
-                f"Class {code} has {len(ranked)} lesions, too few for a {missing[0]} part: at "
+                f"Class {code} has {len(ranked)} {unit}, too few for a {missing[0]} part: at "
                 "least 3 of each class are needed."
             )
         parts[rows] = [part_of[lesion_id] for lesion_id in lesion_ids[rows]]
@@ -262,8 +267,13 @@ def _part(rank, count):
 
 
 @contextmanager
-def _readable(path):
-    """Turn what reading can raise into one sentence that names the file."""
+def _readable(path, header_lines=0):
+    """Turn what reading can raise into one sentence that names the file.
+
+    Args:
+        path: the file.
+        header_lines: how many lines pandas counts before the first row.
+    """
     try:
         with warnings.catch_warnings():
             # pandas only warns of a first row that is longer than the header, and cuts it off.
@@ -273,23 +283,30 @@ def _readable(path):
         raise DataError(f"{path}: there is no such file.") from error
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise DataError(f"{path} is truncated or is no zip file: download it again.") from error
+    except (RuntimeError, NotImplementedError) as error:  # an encrypted zip, another compression
+        raise DataError(f"{path} cannot be unpacked ({error}): unpack it yourself.") from error
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not a text file: download it again.") from error
+        raise DataError(f"{path} is not a text file in UTF-8: is it the right file?") from error
     except pd.errors.EmptyDataError as error:
-        raise DataError(f"{path} is empty or has no rows: download it again.") from error
+        raise DataError(f"{path} is empty: it needs a header and rows.") from error
     except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
-        where = re.search(r"in line (\d+)", str(error))
-        row = f", line {where[1]}" if where else ""
-        raise DataError(f"{path}{row}: there are more values than columns.") from error
+        # pandas gives the line of every row but the first, of which it only warns.
+        line = re.search(r"in line (\d+)", str(error))
+        row = int(line[1]) - header_lines if line else 1
+        raise DataError(f"{path}, row {row}: there are more values than columns.") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror or error}).") from error
 
 
 def _open_csv(path):
-    if path.suffix != ".zip":
+    if path.suffix.lower() != ".zip":
         return open(path, "rb")
     with zipfile.ZipFile(path) as archive:
-        members = [name for name in archive.namelist() if name.endswith(".csv")]
+        members = [
+            name
+            for name in archive.namelist()
+            if name.lower().endswith(".csv") and not name.startswith("__MACOSX/")
+        ]
         if len(members) != 1:
             raise DataError(f"{path} holds {len(members)} CSV files instead of one.")
         return archive.open(members[0])
@@ -300,7 +317,7 @@ def _check_header(path, line):
     columns = next(csv.reader([line]), [])
     expected = [*_PIXEL_COLUMNS, _LABEL]
     if not columns:
-        raise DataError(f"{path} is empty: download it again.")
+        raise DataError(f"{path} is empty: it needs a header and rows.")
     if columns == expected:
         return columns
     for column in expected:
@@ -342,15 +359,21 @@ def _has_text(chunk):
     return not all(pd.api.types.is_numeric_dtype(dtype) for dtype in chunk.dtypes)
 
 
-def _read_table(path, required):
+def _read_table(path, required, optional=()):
     """Read a small CSV as text.
 
+    Args:
+        path: the file.
+        required: columns that must be there.
+        optional: columns that may be there; in both kinds no cell may be empty.
+
     Raises:
-        DataError: no such file, no text, a missing column, an empty cell in a required column, no
-            rows.
+        DataError: no such file, no text, a missing column, an empty cell, no rows.
     """
-    with _readable(path):
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False)
+    with _readable(path, header_lines=1):
+        table = pd.read_csv(
+            path, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig"
+        )
     for column in required:
         if column not in table:
             raise DataError(
@@ -358,6 +381,11 @@ def _read_table(path, required):
             )
     if table.empty:
         raise DataError(f"{path} has a header but no rows.")
+    for column in {*required, *optional} & set(table):
+        # A short row lacks its last cells, which pandas gives as NaN whatever it is told.
+        empty = np.flatnonzero(table[column].isna() | (table[column] == ""))
+        if len(empty):
+            raise DataError(f"{path}, row {empty[0] + 1}, column {column}: found nothing.")
     return table
 
 
@@ -373,15 +401,12 @@ def _labels_of(path, dx):
 
 
 def _check_lesions(path, lesion_ids, labels):
-    """Every row must have a lesion, and a lesion one class: else the parts would share it."""
+    """A lesion must have one class: else two parts would share it."""
     first_rows = {}
     for row, lesion_id in enumerate(lesion_ids):
-        if not lesion_id:
-            raise DataError(f"{path}, row {row + 1}, column lesion_id: found nothing.")
         first = first_rows.setdefault(lesion_id, row)
         if labels[first] != labels[row]:
             raise DataError(
                 f"{path}, row {row + 1}, column dx: lesion {lesion_id} is {CODES[labels[row]]} "
                 f"here but {CODES[labels[first]]} in row {first + 1}; a lesion has one class."
             )
-    return lesion_ids.astype(str)

@@ -3,9 +3,8 @@
 import contextlib
 import ctypes
 import os
-import sys
 
-from skin_cancer_detection import DEFAULT_MODEL_PATH, ModelFileError, check_model_file
+from skin_cancer_detection import ModelFileError
 
 bind = f"0.0.0.0:{os.environ.get('PORT', '8000')}"
 
@@ -26,15 +25,6 @@ accesslog = "-"
 access_log_format = "%(m)s %(U)s %(s)s %(B)s %(L)ss"
 
 
-def on_starting(server):
-    """Stop with one sentence, before any worker starts, if the model file is bad."""
-    try:
-        check_model_file(os.environ.get("MODEL_PATH", DEFAULT_MODEL_PATH))
-    except ModelFileError as error:
-        print(error, file=sys.stderr)
-        sys.exit(3)
-
-
 def post_fork(server, worker):
     """Have a dropped image's memory go back to the system.
 
@@ -48,4 +38,9 @@ def post_fork(server, worker):
 
 def post_worker_init(worker):
     """Load the weights in each worker, after the fork and before it takes requests."""
-    worker.wsgi.extensions["classifier"].load()
+    from app import stop
+
+    try:
+        worker.wsgi.extensions["classifier"].load()
+    except ModelFileError as error:
+        stop(error)

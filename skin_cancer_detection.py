@@ -13,7 +13,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from PIL import Image, ImageCms, ImageOps
+from PIL import ExifTags, Image, ImageCms
 
 # TensorFlow reads this when it is first imported: without it every start prints lines about the
 # processor. KERAS_BACKEND keeps a user's own ~/.keras/keras.json from choosing another backend.
@@ -42,7 +42,7 @@ class DamagedImage(ImageError):
 
 
 class ImageTooLarge(ImageError):
-    """More than `MAX_PIXELS` pixels."""
+    """More than `MAX_PIXELS` pixels, or `MAX_SIDE` on one side."""
 
 
 class ModelFileError(SkinCancerDetectionError):
@@ -60,7 +60,7 @@ class LesionClass:
     name: str
     risk: str  # "malignant", "pre-malignant" or "benign"
     description: str
-    source: str  # the medical page that the description is drawn from
+    sources: tuple[str, ...]  # DermNet's pages that the description is drawn from
 
 
 # In the order of the labels 0–6 in Kaggle's hmnist_28_28_RGB.csv; the model's seven outputs follow
@@ -71,10 +71,10 @@ CLASSES = (
         "Actinic keratosis or Bowen’s disease",
         "pre-malignant",
         "Rough, scaly patches on skin that has had much sun (actinic keratosis), or a very early "
-        "cancer that is still only in the top layer of the skin (Bowen’s disease). Most never "
-        "become dangerous, but some grow into a squamous cell carcinoma. They are easy to treat, "
-        "so a doctor should see them.",
-        "https://dermnetnz.org/topics/actinic-keratosis",
+        "cancer that is still only in the top layer of the skin (Bowen’s disease). Most stay as "
+        "they are, but some grow into a squamous cell carcinoma. They can be treated well, so a "
+        "doctor should see them.",
+        ("actinic-keratosis", "intraepidermal-squamous-cell-carcinoma"),
     ),
     LesionClass(
         "bcc",
@@ -82,8 +82,8 @@ CLASSES = (
         "malignant",
         "The most common skin cancer. It grows slowly and hardly ever spreads to other parts of "
         "the body, but it goes on growing where it is and damages the skin around it. It is "
-        "nearly always cured when it is treated early.",
-        "https://dermnetnz.org/topics/basal-cell-carcinoma",
+        "nearly always cured when it is treated early, so a doctor should see it.",
+        ("basal-cell-carcinoma",),
     ),
     LesionClass(
         "bkl",
@@ -92,7 +92,7 @@ CLASSES = (
         "Harmless thickened or darker spots that come with age and sun: ‘stuck-on’ warty growths, "
         "flat age spots, and such spots when they are fading. They need no treatment. Some look "
         "like a melanoma, even to a doctor.",
-        "https://dermnetnz.org/topics/seborrhoeic-keratosis",
+        ("seborrhoeic-keratosis", "solar-lentigo", "lichenoid-keratosis"),
     ),
     LesionClass(
         "df",
@@ -100,7 +100,7 @@ CLASSES = (
         "benign",
         "A small, firm, harmless lump in the skin, most often on the legs. It may follow an insect "
         "bite or a scratch, and may stay for years. It needs no treatment.",
-        "https://dermnetnz.org/topics/dermatofibroma",
+        ("dermatofibroma",),
     ),
     LesionClass(
         "nv",
@@ -109,15 +109,16 @@ CLASSES = (
         "An ordinary mole: a harmless cluster of the cells that make the skin’s colour. Almost "
         "everybody has some. A new mole in later life, or one that changes, should be shown to a "
         "doctor.",
-        "https://dermnetnz.org/topics/melanocytic-naevus",
+        ("melanocytic-naevus",),
     ),
     LesionClass(
         "vasc",
         "Vascular lesion (angioma, bleeding under the skin)",
         "benign",
         "Red, purple or black spots made of small blood vessels, such as cherry angiomas, or of "
-        "blood under the skin. They are harmless, though some bleed easily when they are knocked.",
-        "https://dermnetnz.org/topics/cherry-angioma",
+        "blood under the skin. Most are harmless. One that is new, grows fast or bleeds should be "
+        "seen by a doctor, because a melanoma can look the same.",
+        ("cherry-angioma", "angiokeratoma", "pyogenic-granuloma"),
     ),
     LesionClass(
         "mel",
@@ -126,7 +127,7 @@ CLASSES = (
         "A cancer of the cells that make the skin’s colour, and the most dangerous of the common "
         "skin cancers because it can spread. Found early it is nearly always cured by cutting it "
         "out, so it should be seen by a doctor soon.",
-        "https://dermnetnz.org/topics/melanoma",
+        ("melanoma",),
     ),
 )
 CODES = tuple(lesion_class.code for lesion_class in CLASSES)
@@ -135,9 +136,10 @@ CODES = tuple(lesion_class.code for lesion_class in CLASSES)
 # --- From an untrusted file to the network's pixels ------------------------------------------
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
-# A phone's 24-megapixel photograph passes. Pillow holds 4 bytes a pixel, so one image takes
-# about 100 MB while it is decoded, twice that with an alpha channel.
+# A phone's 24-megapixel photograph passes. Pillow holds 4 bytes a pixel, so the largest image takes
+# about 100 MB while it is decoded, and twice that where it must be converted or turned.
 MAX_PIXELS = 25_000_000
+MAX_SIDE = 20_000  # pixels; LANCZOS keeps a table of 48 bytes for each pixel of a side
 SIDE = 28  # pixels; the network sees SIDE × SIDE × 3
 
 _READABLE = "JPEG, PNG, WebP, BMP, TIFF or GIF"
@@ -174,11 +176,11 @@ def read_image(data):
             f"The file is not an image that can be read here. Save it as {_READABLE} and send "
             "it again."
         ) from error
-    if image.width * image.height > MAX_PIXELS:
+    if image.width * image.height > MAX_PIXELS or max(image.size) > MAX_SIDE:
         raise _too_large()
     try:
-        ImageOps.exif_transpose(image, in_place=True)
-        return _to_rgb(image)
+        image.load()
+        return _upright(_to_rgb(image), _orientation(image))
     except Exception as error:
         raise _damaged() from error
 
@@ -200,16 +202,20 @@ def preprocess(image):
 
 def _to_rgb(image):
     if image.mode.startswith("I;16"):
-        return _grey(np.asarray(image) / 257)  # 65535 / 255
+        return _sixteen_bits_to_rgb(image)
     if image.mode in ("I", "F"):
         # 32-bit TIFFs have no agreed full scale, so their own range is stretched to 0–255.
-        values = np.nan_to_num(np.asarray(image, np.float64))
-        low, high = values.min(), values.max()
-        return _grey((values - low) * (255 / (high - low) if high > low else 0))
+        finite = (rows[np.isfinite(rows)] for _, rows in _strips(image))
+        ranges = [(float(rows.min()), float(rows.max())) for rows in finite if rows.size]
+        low = min((low for low, _ in ranges), default=0)
+        high = max((high for _, high in ranges), default=0)
+        scale = 255 / (high - low) if high > low else 0
+        return _grey_to_rgb(
+            image, lambda rows: (np.nan_to_num(np.clip(rows, low, high), nan=low) - low) * scale
+        )
     if image.mode == "LAB":
         lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
         return ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
-    image.load()
     if image.has_transparency_data:
         rgba = _as_mode(image, "RGBA")
         white = Image.new("RGB", image.size, "white")
@@ -223,8 +229,60 @@ def _as_mode(image, mode):
     return image if image.mode == mode else image.convert(mode)
 
 
-def _grey(values):
-    return Image.fromarray(np.rint(values).astype(np.uint8)).convert("RGB")
+def _sixteen_bits_to_rgb(image):
+    tags = getattr(image, "tag_v2", {})  # a TIFF's
+    bits = tags.get(ExifTags.Base.BitsPerSample, (16,))[0]
+    white_is_zero = tags.get(ExifTags.Base.PhotometricInterpretation) == 0
+    transparent = image.info.get("transparency")  # a PNG's grey value that stands for nothing
+
+    def to_levels(rows):
+        levels = np.minimum(rows.astype(np.float32) * (255 / (2**bits - 1)), 255)
+        if white_is_zero:
+            levels = 255 - levels
+        return levels if transparent is None else np.where(rows == transparent, 255, levels)
+
+    return _grey_to_rgb(image, to_levels)
+
+
+def _strips(image):
+    """Yield (top, rows) of a grey image, about a million pixels at a time, to save memory."""
+    height = max(1, 1_000_000 // image.width)
+    for top in range(0, image.height, height):
+        box = (0, top, image.width, min(top + height, image.height))
+        yield top, np.asarray(image.crop(box))
+
+
+def _grey_to_rgb(image, to_levels):
+    """Make an RGB image of a grey one; `to_levels` turns its values into 0–255."""
+    grey = Image.new("L", image.size)
+    for top, rows in _strips(image):
+        grey.paste(Image.fromarray(np.rint(to_levels(rows)).astype(np.uint8)), (0, top))
+    return grey.convert("RGB")
+
+
+# What undoes each EXIF orientation but the upright 1; EXIF 2.32, table 4.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def _orientation(image):
+    # Not ImageOps.exif_transpose: it writes all the EXIF anew, and so refuses a sound photograph
+    # for the sake of any other tag that is wrong.
+    try:
+        return image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # EXIF that cannot be read turns nothing
+        return None
+
+
+def _upright(image, orientation):
+    return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
 
 
 def _claims_known_format(data):
@@ -239,8 +297,8 @@ def _damaged():
 
 def _too_large():
     return ImageTooLarge(
-        f"The image has more than {MAX_PIXELS // 1_000_000} million pixels. Make it smaller and "
-        "send it again."
+        f"The image has more than {MAX_PIXELS // 1_000_000} million pixels, or more than "
+        f"{MAX_SIDE:,} on one side. Make it smaller and send it again."
     )
 
 
@@ -371,10 +429,26 @@ def check_model_file(path):
                 raise ModelFileError(f"{path} does not hold a complete Keras model: {_REMEDY}")
             _check_class_order(path, file.attrs.get(_CLASS_ORDER))
             _check_shapes(path, file)
-            return json.loads(file.attrs.get(_FACTS, "{}"))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+            facts = json.loads(file.attrs.get(_FACTS, "{}"))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
         # What h5py and json raise on spoiled bytes.
         raise ModelFileError(f"{path} is truncated or is not an HDF5 file: {_REMEDY}") from error
+    if not _facts_are_whole(facts):
+        raise ModelFileError(f"{path} holds spoiled facts of its training: {_REMEDY}")
+    return facts
+
+
+def _facts_are_whole(facts):
+    """Whether the scores, if there are any, are all that the pages speak of."""
+    try:
+        test = facts.get("test")
+        if test is None:
+            return True
+        numbers = [test["images"], test["accuracy"]]
+        numbers += [row["sensitivity"] for row in (test["per_class"][code] for code in CODES)]
+        return np.shape(test["confusion_matrix"]) == (7, 7) and bool(np.isfinite(numbers).all())
+    except (AttributeError, LookupError, TypeError, ValueError):
+        return False
 
 
 def _check_class_order(path, class_order):

@@ -14,9 +14,11 @@ import argparse
 import importlib.metadata
 import json
 import math
+import os
 import platform
 import shutil
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -49,6 +51,7 @@ CLASS_WEIGHT_POWER = 0.5
 MAX_SHIFT = 2  # pixels, of 28
 MAX_LOG_SCALE = 0.2  # from 0.82 to 1.22 times the size
 
+FIGURES = ("figures/learning_curves.png", "figures/confusion_matrix.png")
 DATA_DIRECTORY = Path(__file__).with_name("data")
 
 
@@ -411,7 +414,24 @@ def train(data, output, seed=SEED, epochs=EPOCHS):
     Raises:
         DataError: a class has too few lesions to be split.
         ModelFileError: the model cannot be written.
+        TrainingError: the output cannot be written, or the training diverged.
     """
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        # Everything is made here first, so that what is replaced is replaced by something whole;
+        # and a place that cannot be written is found before the training, not after it.
+        staging = tempfile.TemporaryDirectory(prefix=".training-", dir=output.parent)
+    except OSError as error:
+        raise TrainingError(f"{output} cannot be written ({error}): choose another.") from error
+    with staging as folder:
+        scores = _train_into(Path(folder), data, output, seed, epochs)
+        (output.parent / "figures").mkdir(exist_ok=True)
+        for name in (*FIGURES, "metrics.json", output.name):  # the model last: it is what counts
+            os.replace(Path(folder) / name, output.parent / name)
+    return scores
+
+
+def _train_into(folder, data, output, seed, epochs):
     parts = dataset.split_by_lesion(data.lesion_ids, data.labels)
     facts = training_facts(data, parts, seed, epochs)
     for part in dataset.PARTS:
@@ -421,17 +441,17 @@ def train(data, output, seed=SEED, epochs=EPOCHS):
 
     model, history = fit(data, parts, seed, epochs)
     test = parts == "test"
-    scores = evaluate(data.labels[test], probabilities_of(model, data.pixels[test]), CODES)
+    probabilities = probabilities_of(model, data.pixels[test])
+    if not np.isfinite(probabilities).all():
+        raise TrainingError("The training diverged, nothing was saved: lower LEARNING_RATE.")
+    scores = evaluate(data.labels[test], probabilities, CODES)
     facts["test"] = scores
 
-    save_model(model, output, facts)
-    (output.parent / "metrics.json").write_text(json.dumps(facts, indent=2) + "\n")
-    figures = output.parent / "figures"
-    figures.mkdir(exist_ok=True)
-    draw_learning_curves(history).savefig(figures / "learning_curves.png", dpi=120)
-    draw_confusion_matrix(scores["confusion_matrix"]).savefig(
-        figures / "confusion_matrix.png", dpi=120
-    )
+    (folder / "figures").mkdir()
+    draw_learning_curves(history).savefig(folder / FIGURES[0], dpi=120)
+    draw_confusion_matrix(scores["confusion_matrix"]).savefig(folder / FIGURES[1], dpi=120)
+    (folder / "metrics.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    save_model(model, folder / output.name, facts)
     return scores
 
 
@@ -459,10 +479,12 @@ def parse_arguments(arguments):
         parser.error("--download and --csv exclude each other")
     if options.epochs < 1:
         parser.error("--epochs must be at least 1")
-    if options.seed < 0:
-        parser.error("--seed must be 0 or more")
+    if not 0 <= options.seed < 2**32:
+        parser.error("--seed must be 0 or more and below 4,294,967,296")
     if options.output.suffix != ".h5":
         parser.error(f"--output must end in .h5, and {options.output} does not")
+    if options.output.is_dir():
+        parser.error(f"--output must be a file, and {options.output} is a folder")
     return options
 
 
@@ -470,7 +492,6 @@ def main(arguments=None):
     """Run the command; returns its exit code."""
     options = parse_arguments(arguments)
     try:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
         if options.images:
             print(f"Reading the images in {options.images} …", flush=True)
             data = dataset.read_images(options.images, options.labels)
@@ -481,16 +502,20 @@ def main(arguments=None):
             print(f"Reading {csv_path} and {metadata_path or 'no metadata'} …", flush=True)
             data = dataset.read_dataset(csv_path, metadata_path)
         if data.lesion_ids is None:
+            missing = (
+                "a column lesion_id" if options.images else f"{dataset.METADATA_NAME} beside it"
+            )
             print(
                 "WARNING: it is not known which images show the same lesion. Images of one lesion "
-                "may stand on both sides of the split, so the scores below are inflated."
+                "may stand on both sides of the split, so the scores below are inflated. What "
+                f"would tell: {missing}."
             )
         scores = train(data, options.output, options.seed, options.epochs)
     except SkinCancerDetectionError as error:
         print(error, file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"{error.filename}: {error.strerror}.", file=sys.stderr)
+        print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"\nInterrupted: {options.output} is as it was.", file=sys.stderr)

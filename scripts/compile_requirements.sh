@@ -3,11 +3,9 @@
 set -eu
 cd "$(dirname "$0")/.."
 compile() {
-    uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --no-header \
+    uv pip compile --quiet --upgrade --universal --python-version 3.11 --fork-strategy fewest --no-header \
         --no-emit-index-url --no-emit-find-links "$@"
 }
 compile --output-file requirements.txt requirements.in
-{
-    echo "-r requirements.txt"
-    compile requirements-dev.in
-} >requirements-dev.txt
+pins=$(compile requirements-dev.in)
+printf '%s\n' "-r requirements.txt" "$pins" >requirements-dev.txt

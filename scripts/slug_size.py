@@ -18,7 +18,7 @@ LIMIT = 420  # MB of 1,000,000 bytes
 
 def requirements(path):
     """Yield the names that requirements.txt installs on this platform."""
-    for line in path.read_text().splitlines():
+    for line in path.read_text(encoding="utf-8").splitlines():
         text = line.split("#")[0].strip()
         if text:
             requirement = Requirement(text)

@@ -5,6 +5,7 @@ import io
 import logging
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -14,12 +15,15 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+import requests
 from conftest import ROOT, draw_lesion, encode, upload
 from PIL import Image
+from test_model import change_layer
+from werkzeug.serving import make_server
 from werkzeug.test import EnvironBuilder
 
 import skin_cancer_detection as scd
-from app import create_app
+from app import create_app, melanomas_called_benign, percent
 
 
 class Page(HTMLParser):
@@ -41,7 +45,7 @@ class Page(HTMLParser):
         assert self._open.pop()[0] == tag, f"</{tag}> closes something else"
 
     def handle_data(self, data):
-        for _, element_id in [("", None), *self._open]:
+        for element_id in {None, *(identifier for _, identifier in self._open)}:
             self._texts[element_id] = self._texts.get(element_id, "") + data
 
     def text_of(self, element_id=None):
@@ -89,8 +93,11 @@ def test_the_results_page(client, app):
     likely = scd.CLASSES[probabilities.argmax()]
     assert page.text_of("likely") == likely.name
     assert likely.risk in page.text_of("risk")
+    cancer = sum(probabilities[scd.CODES.index(code)] for code in ("akiec", "bcc", "mel"))
+    assert page.text_of("cancer") == percent(cancer)
     assert likely.description.split(".")[0] in page.text_of()
-    assert likely.source in [link.get("href") for link in page.all("a")]
+    links = [link.get("href") for link in page.all("a")]
+    assert {f"https://dermnetnz.org/topics/{topic}" for topic in likely.sources} <= set(links)
     for lesion_class in scd.CLASSES:
         assert lesion_class.name in page.text_of()
 
@@ -146,14 +153,58 @@ def test_the_page_of_a_result_alone_leads_back_to_the_form(client):
 def test_unknown_pages_and_methods(client):
     assert client.get("/none").status_code == 404
     assert "no page at this address" in Page(client.get("/none")).text_of()
-    assert client.post("/").status_code == 405
+    wrong = client.post("/")
+    assert wrong.status_code == 405
+    assert "GET" in wrong.headers["Allow"]
 
 
 @pytest.mark.parametrize("lesion_class", scd.CLASSES, ids=scd.CODES)
 def test_every_class_has_its_facts(lesion_class):
     assert lesion_class.risk in ("malignant", "pre-malignant", "benign")
     assert 2 <= len(re.findall(r"[.](?: |$)", lesion_class.description)) <= 4
-    assert lesion_class.source.startswith("https://dermnetnz.org/")
+    assert lesion_class.sources
+
+
+@pytest.mark.parametrize(
+    ("share", "decimals", "text"),
+    [
+        (0.5, 0, "50 %"),
+        (0.994, 0, "99 %"),
+        (0.996, 0, "over 99 %"),
+        (1, 0, "over 99 %"),
+        (0.9996, 1, "over 99.9 %"),
+        (0.0004, 1, "under 0.1 %"),
+        (0, 1, "under 0.1 %"),
+        (0.001, 1, "0.1 %"),
+    ],
+)
+def test_no_probability_is_written_as_certainty(share, decimals, text):
+    assert percent(share, decimals) == text
+
+
+def test_a_benign_answer_does_not_reassure(client, app, monkeypatch):
+    naevus = np.eye(7, dtype=np.float32)[scd.CODES.index("nv")]
+    monkeypatch.setattr("app.predict", lambda model, pixels: naevus)
+    page = Page(upload(client, encode(draw_lesion())))
+    scores = app.extensions["classifier"].facts["test"]
+    missed = round(100 * melanomas_called_benign(scores))
+    assert "does not mean that your spot is harmless" in page.text_of("not-harmless")
+    assert f"it took {missed} for a benign class" in page.text_of("not-harmless")
+
+
+def test_a_malignant_answer_needs_no_such_word(client, monkeypatch):
+    melanoma = np.eye(7, dtype=np.float32)[scd.CODES.index("mel")]
+    monkeypatch.setattr("app.predict", lambda model, pixels: melanoma)
+    page = Page(upload(client, encode(draw_lesion())))
+    assert page.text_of("not-harmless") == ""
+    assert "malignant: a kind of cancer" in page.text_of("risk")
+    assert "probability of over 99 %" in page.text_of()
+
+
+def test_melanomas_called_benign():
+    matrix = np.zeros((7, 7), int)
+    matrix[6] = [1, 2, 3, 4, 5, 6, 4]  # akiec bcc bkl df nv vasc mel: 3 + 4 + 5 + 6 of 25
+    assert melanomas_called_benign({"confusion_matrix": matrix.tolist()}) == 18 / 25
 
 
 def test_without_scores_in_the_file_the_page_says_so(tmp_path):
@@ -194,6 +245,7 @@ JPEG = encode(Image.effect_noise((64, 64), 80), "JPEG")
         (encode(draw_lesion(), "PPM"), 415, "Save it as JPEG, PNG"),
         (JPEG[: len(JPEG) // 2], 422, "damaged or incomplete"),
         (encode(Image.new("1", (5001, 5000))), 413, "25 million pixels"),
+        (encode(Image.new("1", (20_001, 1))), 413, "20,000 on one side"),
         (b"\x00" * 17_000_000, 413, "larger than 16 MB"),
     ],
 )
@@ -240,6 +292,35 @@ def test_a_malformed_form_is_never_a_500(client, body, content_type):
     response = client.post("/showresult", data=body, content_type=content_type)
     assert 400 <= response.status_code < 500
     assert Page(response).text_of("error")
+
+
+@pytest.mark.parametrize("parts", [1, 1100], ids=["one large", "very many"])
+def test_a_form_of_texts_is_answered_by_a_real_server(app, parts):
+    """Werkzeug gives up such a form half read; whoever then waits for the rest waits for ever."""
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        response = requests.post(
+            f"http://127.0.0.1:{server.server_port}/showresult",
+            files={f"pic{i}": (None, "a" * (1_000_000 // parts)) for i in range(parts)},
+            timeout=20,
+        )
+    finally:
+        server.shutdown()
+        thread.join()
+    assert response.status_code == 413
+    assert "The form could not be read" in response.text
+
+
+def test_under_a_prefix_the_upload_page_comes_back_too(client):
+    response = client.post(
+        "/showresult",
+        data={"pic": (io.BytesIO(b"\x00" * 17_000_000), "a.png")},
+        base_url="http://x/skin",
+    )
+    assert response.status_code == 413
+    assert "larger than 16 MB" in Page(response).text_of("error")
 
 
 def test_a_file_name_cannot_harm(client):
@@ -351,39 +432,49 @@ def test_a_model_file_that_breaks_after_the_start_is_a_503(tmp_path):
     assert Page(response).text_of("error").startswith("The model cannot be used at the moment")
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        ["app.py"],
-        ["-m", "flask", "--app", "app", "run"],
-        ["-m", "gunicorn", "app:app"],
-    ],
-    ids=["python", "flask", "gunicorn"],
+PYTHON, FLASK = ["app.py"], ["-m", "flask", "--app", "app", "run"]
+GUNICORN = pytest.param(
+    ["-m", "gunicorn", "app:app"],
+    marks=pytest.mark.skipif(sys.platform == "win32", reason="gunicorn does not run on Windows"),
+    id="gunicorn",
 )
-def test_a_bad_model_file_stops_the_start_with_its_sentence(command, tmp_path):
+
+
+def start(command, **environment):
+    """Start a server that cannot start; returns its code and what it said."""
     done = subprocess.run(
         [sys.executable, *command],
         cwd=ROOT,
-        env=os.environ | {"MODEL_PATH": str(tmp_path / "none.h5"), "PORT": "0"},
+        env=os.environ | {"PORT": "0"} | environment,
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    assert done.returncode == 3
-    assert f"{tmp_path / 'none.h5'} is missing: run `python train.py`" in done.stderr
     assert "Traceback" not in done.stderr
+    return done.returncode, done.stderr
 
 
-def test_a_port_that_is_no_number_is_named():
-    done = subprocess.run(
-        [sys.executable, "app.py"],
-        cwd=ROOT,
-        env=os.environ | {"PORT": "abc"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert "PORT is 'abc'" in done.stderr
-    assert "Traceback" not in done.stderr
+@pytest.mark.parametrize(
+    "command", [pytest.param(PYTHON, id="python"), pytest.param(FLASK, id="flask"), GUNICORN]
+)
+def test_a_bad_model_file_stops_the_start_with_its_sentence(command, tmp_path):
+    code, said = start(command, MODEL_PATH=str(tmp_path / "none.h5"))
+    assert code == 3
+    assert f"{tmp_path / 'none.h5'} is missing: run `python train.py`" in said
+
+
+@pytest.mark.parametrize("command", [pytest.param(PYTHON, id="python"), GUNICORN])
+def test_so_does_one_of_which_only_keras_finds_out(command, tmp_path):
+    path = shutil.copy(scd.DEFAULT_MODEL_PATH, tmp_path / "m.h5")
+    change_layer(path, -1, activation="linear")
+    code, said = start(command, MODEL_PATH=str(path))
+    assert code == 3
+    assert f"{path} does not give seven probabilities: run `python train.py`" in said
+
+
+@pytest.mark.parametrize("port", ["abc", "70000"])
+def test_a_port_that_is_none_is_named(port):
+    code, said = start(PYTHON, PORT=port)
+    assert code == 1
+    assert f"PORT is '{port}'" in said

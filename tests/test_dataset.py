@@ -18,7 +18,7 @@ DATA = made_images()
 @pytest.fixture(scope="module")
 def lines(tmp_path_factory):
     csv_path, _ = write_csv(DATA, tmp_path_factory.mktemp("lines"))
-    return csv_path.read_text().splitlines()
+    return csv_path.read_text(encoding="utf-8").splitlines()
 
 
 @pytest.fixture
@@ -99,7 +99,8 @@ def test_a_row_too_long_is_named(tmp_path, lines, row):
 @pytest.mark.parametrize("row", [1, 4])
 def test_a_row_much_too_long_is_named(tmp_path, lines, row):
     changed = [*lines[:row], lines[row] + ",9,9,9", *lines[row + 1 :]]
-    assert "more values than" in fault_of(tmp_path / "a.csv", changed)
+    fault = fault_of(tmp_path / "a.csv", changed)
+    assert f"row {row}: there are more values than columns" in fault
 
 
 def test_a_row_too_short_is_named(tmp_path, lines):
@@ -150,6 +151,26 @@ def test_a_picture_is_no_csv(tmp_path):
         dataset.read_pixels(path)
 
 
+def test_a_zip_made_by_macos_is_read(files):
+    zip_path = files[0].with_suffix(".csv.ZIP")
+    with zipfile.ZipFile(zip_path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(files[0], files[0].name)
+        archive.writestr(f"__MACOSX/._{files[0].name}", b"its own")
+    assert np.array_equal(dataset.read_pixels(zip_path)[0], DATA.pixels)
+
+
+def test_a_locked_zip_is_named(files):
+    zip_path = files[0].with_suffix(".csv.zip")
+    with zipfile.ZipFile(zip_path, "w") as archive:
+        archive.write(files[0], files[0].name)
+    content = bytearray(zip_path.read_bytes())
+    content[6] |= 1  # the bit that says 'encrypted', in the file's header and in the directory
+    content[content.rindex(b"PK\x01\x02") + 8] |= 1
+    zip_path.write_bytes(content)
+    with pytest.raises(DataError, match="cannot be unpacked"):
+        dataset.read_pixels(zip_path)
+
+
 @pytest.mark.parametrize("share", [0, 0.5, 0.99])
 def test_a_truncated_zip_is_named(files, share):
     zip_path = files[0].with_suffix(".csv.zip")
@@ -177,7 +198,7 @@ def test_spoiled_bytes_inside_a_zip_are_named(files):
 
 def metadata_fault(files, change):
     _, metadata_path = files
-    metadata_path.write_text(change(metadata_path.read_text()))
+    metadata_path.write_text(change(metadata_path.read_text(encoding="utf-8")))
     with pytest.raises(DataError) as caught:
         dataset.read_dataset(*files)
     return str(caught.value)
@@ -221,7 +242,7 @@ def test_metadata_with_a_row_too_long(files, row):
     fault = metadata_fault(
         files, lambda text: text.replace(f"ISIC_000000{row},", f"ISIC_000000{row},9,")
     )
-    assert "more values than columns" in fault
+    assert f"row {row + 1}: there are more values than columns" in fault
 
 
 def test_a_lesion_of_two_classes_is_refused(files):
@@ -251,6 +272,35 @@ def test_own_images_get_the_one_preprocessing(folder):
     assert np.array_equal(data.pixels[0], expected)
     assert data.labels.tolist() == list(range(7))
     assert data.lesion_ids is None
+
+
+def test_capitals_in_a_file_name_do_not_matter(folder):
+    (folder[0] / "bcc.jpg").rename(folder[0] / "BCC.JPG")
+    assert len(dataset.read_images(*folder).labels) == 7
+
+
+def test_labels_as_a_spreadsheet_saves_them(folder):
+    folder[1].write_text(folder[1].read_text(encoding="utf-8"), encoding="utf-8-sig")
+    assert len(dataset.read_images(*folder).labels) == 7
+
+
+def labels_fault(folder, content):
+    folder[1].write_bytes(content)
+    with pytest.raises(DataError) as caught:
+        dataset.read_images(*folder)
+    assert str(folder[1]) in str(caught.value)
+    return str(caught.value)
+
+
+def test_labels_that_are_wrong_are_named(folder):
+    assert "is empty" in labels_fault(folder, b"")
+    assert "no rows" in labels_fault(folder, b"image_id,dx\n")
+    assert "not a text file in UTF-8" in labels_fault(folder, "image_id,dx\né,mel".encode("latin1"))
+    assert "row 1, column image_id: found nothing" in labels_fault(folder, b"image_id,dx\n,mel\n")
+    assert "row 1, column dx: found nothing" in labels_fault(folder, b"image_id,dx\nmel\n")
+    assert "row 1, column lesion_id: found nothing" in labels_fault(
+        folder, b"image_id,dx,lesion_id\nmel,mel\n"
+    )
 
 
 def test_own_images_may_name_their_lesions(folder):

@@ -10,7 +10,7 @@ from test_model import TABLE
 
 import train
 
-README = (ROOT / "README.md").read_text()
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def rows_after(header):
@@ -35,7 +35,7 @@ def test_the_readme_has_the_network():
 
 
 def test_the_readme_has_the_scores_of_the_committed_model():
-    metrics = json.loads((ROOT / "metrics.json").read_text())
+    metrics = json.loads((ROOT / "metrics.json").read_text(encoding="utf-8"))
     rows = rows_after("| class | images | sensitivity | specificity | precision | AUC |")
     expected = [
         [f"`{code}`", f"{row['images']:,}"]
@@ -58,7 +58,9 @@ def test_no_option_is_missing_from_the_readme(capsys):
 
 
 def test_every_make_target_and_setting_is_in_the_readme():
-    for target in re.search(r"\.PHONY: (.*)", (ROOT / "Makefile").read_text())[1].split():
+    for target in re.search(r"\.PHONY: (.*)", (ROOT / "Makefile").read_text(encoding="utf-8"))[
+        1
+    ].split():
         assert f"make {target}" in README
     for setting in ("MODEL_PATH", "PORT", "HAM10000_DIR"):
         assert setting in README
@@ -77,7 +79,9 @@ def test_links_in_the_readme_lead_somewhere():
 @pytest.mark.parametrize("name", ["requirements", "requirements-dev"])
 def test_everything_asked_for_is_pinned(name):
     def read(path):
-        lines = (line.split("#")[0].strip() for line in path.read_text().splitlines())
+        lines = (
+            line.split("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines()
+        )
         return [Requirement(line) for line in lines if line and not line.startswith("-")]
 
     pinned = {r.name: str(r.specifier) for r in read(ROOT / f"{name}.txt")}
@@ -86,5 +90,9 @@ def test_everything_asked_for_is_pinned(name):
 
 
 def test_the_platforms_get_python_3_12_and_developers_the_same_packages():
-    assert (ROOT / ".python-version").read_text().strip() == "3.12"
-    assert (ROOT / "requirements-dev.txt").read_text().startswith("-r requirements.txt\n")
+    assert (ROOT / ".python-version").read_text(encoding="utf-8").strip() == "3.12"
+    assert (
+        (ROOT / "requirements-dev.txt")
+        .read_text(encoding="utf-8")
+        .startswith("-r requirements.txt\n")
+    )

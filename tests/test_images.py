@@ -2,11 +2,14 @@
 
 import contextlib
 import io
+import struct
+import subprocess
+import sys
 
 import numpy as np
 import pytest
-from conftest import draw_lesion, encode
-from PIL import Image
+from conftest import ROOT, draw_lesion, encode
+from PIL import ExifTags, Image, TiffImagePlugin
 
 import skin_cancer_detection as scd
 
@@ -61,12 +64,52 @@ def test_sixteen_bits_are_scaled_and_not_cut_off(image_format):
     assert np.asarray(image)[0, :, 0].tolist() == [0, 1, 128, 255]
 
 
-def test_exif_orientation_turns_the_image_upright():
+def tiff(values, **tags):
+    """A grey TIFF of 16-bit values with its tags set by their names."""
+    info = TiffImagePlugin.ImageFileDirectory_v2()
+    for name, value in tags.items():
+        info[ExifTags.Base[name]] = value
+    return encode(Image.fromarray(np.array([values], np.uint16)), "TIFF", tiffinfo=info)
+
+
+def test_sixteen_bit_white_is_zero_is_turned_round():
+    image = scd.read_image(tiff([0, 65535], PhotometricInterpretation=0))
+    assert np.asarray(image)[0, :, 0].tolist() == [255, 0]
+
+
+def test_twelve_bits_are_scaled_by_their_own_full_scale():
+    # Pillow writes no 12-bit TIFF, so three bytes of two values each are put together here.
+    packed = bytes([0x00, 0x0F, 0xFF, 0x80, 0x00, 0x00])  # 0x000 0xFFF 0x800 0x000
+    entries = [
+        (256, 3, 1, 4), (257, 3, 1, 1), (258, 3, 1, 12), (259, 3, 1, 1), (262, 3, 1, 1),
+        (273, 4, 1, 8), (277, 3, 1, 1), (278, 3, 1, 1), (279, 4, 1, 6),
+    ]  # fmt: skip
+    directory = struct.pack("<H", len(entries))
+    directory += b"".join(struct.pack("<HHII", *entry) for entry in entries) + bytes(4)
+    data = b"II*\0" + struct.pack("<I", 14) + packed + directory
+    assert np.asarray(scd.read_image(data))[0, :, 0].tolist() == [0, 255, 128, 0]
+
+
+def test_a_transparent_sixteen_bit_grey_becomes_white():
+    values = Image.fromarray(np.array([[0, 40000]], np.uint16))
+    image = scd.read_image(encode(values, transparency=0))
+    assert np.asarray(image)[0, :, 0].tolist() == [255, 156]
+
+
+def test_exif_orientation_survives_another_tag_that_is_wrong():
+    # The image's width as a text, then the orientation; Pillow itself would not write the first.
+    tags = struct.pack("<HHI4sHHII", 0x0100, 2, 4, b"wide", 0x0112, 3, 1, 6)
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + tags + bytes(4)
+    assert scd.read_image(encode(LESION, "JPEG", exif=exif)).size == (40, 60)
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "TIFF"])
+def test_exif_orientation_turns_the_image_upright(image_format):
     image = Image.new("RGB", (40, 20), "white")
     image.paste("black", (0, 0, 10, 20))  # black on the left …
     exif = Image.Exif()
     exif[0x0112] = 6  # … stored lying on its left side
-    upright = scd.read_image(encode(image, "JPEG", exif=exif))
+    upright = scd.read_image(encode(image, image_format, exif=exif))
     assert upright.size == (20, 40)
     assert upright.getpixel((10, 2))[0] < 64
     assert upright.getpixel((10, 37))[0] > 192
@@ -98,7 +141,7 @@ def test_an_empty_file_is_named_so():
         scd.read_image(b"")
 
 
-@pytest.mark.parametrize("size", [(5001, 5000), (14000, 13000)])
+@pytest.mark.parametrize("size", [(5001, 5000), (14000, 13000), (20001, 1), (1, 20001)])
 def test_too_many_pixels_are_refused_before_decoding(size, monkeypatch):
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda self: pytest.fail("decoded"))
     data = io.BytesIO()
@@ -125,3 +168,19 @@ def test_preprocessing_is_lanczos_of_the_whole_image():
     assert pixels.shape == (28, 28, 3)
     assert pixels.dtype == np.uint8
     assert np.array_equal(pixels, np.asarray(expected))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "I;16", "F"])
+def test_the_largest_image_needs_no_more_memory_than_is_promised(mode, tmp_path):
+    """Twice 100 MB, a grey copy, and some 60 MB of Python, NumPy and Pillow."""
+    image = Image.new(mode, (5000, 5000))
+    image.save(tmp_path / "large", "TIFF" if mode == "F" else "PNG", compression="tiff_lzw")
+    script = (
+        "import pathlib, sys, skin_cancer_detection as scd\n"
+        "scd.preprocess(scd.read_image(pathlib.Path(sys.argv[1]).read_bytes()))\n"
+        "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])\n"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "large")]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    assert int(done.stdout) * 1024 / 1e6 < 300

@@ -96,7 +96,7 @@ def test_class_order_is_that_of_the_csv():
 
 def test_the_committed_file_knows_how_it_was_made():
     facts = scd.check_model_file(COMMITTED)
-    assert facts == json.loads((ROOT / "metrics.json").read_text())
+    assert facts == json.loads((ROOT / "metrics.json").read_text(encoding="utf-8"))
     assert facts["rows_may_share_lesions"] is False
     assert set(facts) >= {"data_sha256", "split", "seed", "epochs", "versions", "test"}
 
@@ -182,6 +182,19 @@ def test_another_network(path, tmp_path):
     with h5py.File(other, "r+") as file:
         file.attrs["class_order"] = ",".join(scd.CODES)
     assert "504,103 parameters" in fault_of(other)
+
+
+def test_no_layers_at_all(path):
+    with h5py.File(path, "r+") as file:
+        file.attrs["model_config"] = json.dumps({"config": {"layers": []}})
+    fault_of(path)
+
+
+@pytest.mark.parametrize("facts", [[], {"test": {}}, {"test": {"accuracy": "high"}}, "text"])
+def test_spoiled_facts(path, facts):
+    with h5py.File(path, "r+") as file:
+        file.attrs["training_facts"] = json.dumps(facts)
+    assert "spoiled facts" in fault_of(path)
 
 
 def test_no_softmax_at_the_end(path):

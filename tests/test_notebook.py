@@ -20,11 +20,15 @@ def test_the_notebook_runs(tmp_path, monkeypatch):
 
 
 def test_the_committed_notebook_has_been_run_in_order():
-    cells = [c for c in json.loads(NOTEBOOK.read_text())["cells"] if c["cell_type"] == "code"]
+    cells = [
+        c
+        for c in json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+        if c["cell_type"] == "code"
+    ]
     assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
     outputs = json.dumps([cell["outputs"] for cell in cells])
     assert "image/png" in outputs
-    macro_auc = json.loads((ROOT / "metrics.json").read_text())["test"]["macro_auc"]
+    macro_auc = json.loads((ROOT / "metrics.json").read_text(encoding="utf-8"))["test"]["macro_auc"]
     assert f"macro AUC          {macro_auc:.3f}" in outputs  # those of the committed model
     assert '"error"' not in outputs
     assert '"stderr"' not in outputs

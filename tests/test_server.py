@@ -27,7 +27,7 @@ def free_port():
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """A running server: its address and the file that it logs to."""
-    kind, command = (ROOT / "Procfile").read_text().split(":", 1)
+    kind, command = (ROOT / "Procfile").read_text(encoding="utf-8").split(":", 1)
     assert kind == "web"
     port = free_port()
     log = tmp_path_factory.mktemp("server") / "log"
@@ -58,13 +58,13 @@ def server(tmp_path_factory):
 def wait_until_ready(address, process, log):
     end = time.monotonic() + 60  # Heroku's limit
     while time.monotonic() < end:
-        assert process.poll() is None, log.read_text()
+        assert process.poll() is None, log.read_text(encoding="utf-8")
         try:
             if requests.get(f"{address}/readyz", timeout=60).status_code == 200:
                 return
         except requests.ConnectionError:
             time.sleep(0.1)
-    pytest.fail(log.read_text())
+    pytest.fail(log.read_text(encoding="utf-8"))
 
 
 def test_an_upload_gets_its_page(server):
@@ -86,10 +86,10 @@ def test_a_body_that_is_too_large_gets_the_sentence_and_not_a_broken_connection(
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_large_uploads_leave_no_memory_behind(server):
     address, log = server
-    worker = re.search(r"Booting worker with pid: (\d+)", log.read_text())[1]
+    worker = re.search(r"Booting worker with pid: (\d+)", log.read_text(encoding="utf-8"))[1]
 
     def anonymous_megabytes():
-        status = Path(f"/proc/{worker}/status").read_text()
+        status = Path(f"/proc/{worker}/status").read_text(encoding="utf-8")
         return int(re.search(r"RssAnon:\s+(\d+) kB", status)[1]) / 1000
 
     def send(data):
@@ -109,7 +109,7 @@ def test_large_uploads_leave_no_memory_behind(server):
 
 def test_one_worker_whatever_the_platform_wishes(server):
     _, log = server
-    assert log.read_text().count("Booting worker with pid") == 1
+    assert log.read_text(encoding="utf-8").count("Booting worker with pid") == 1
 
 
 def test_the_log_has_the_requests_but_no_file_names(server):
@@ -117,6 +117,6 @@ def test_the_log_has_the_requests_but_no_file_names(server):
     requests.post(
         f"{address}/showresult?private=1", files={"pic": ("private.png", b"x")}, timeout=60
     )
-    assert "POST /showresult 415" in log.read_text()
-    assert "private" not in log.read_text()
-    assert "127.0.0.1 " not in log.read_text()  # nor whose request it was
+    assert "POST /showresult 415" in log.read_text(encoding="utf-8")
+    assert "private" not in log.read_text(encoding="utf-8")
+    assert "127.0.0.1 " not in log.read_text(encoding="utf-8")  # nor whose request it was

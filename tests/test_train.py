@@ -57,7 +57,7 @@ def test_a_run_leaves_model_metrics_and_pictures(trained):
 
 
 def test_a_run_learns_what_can_be_learnt(trained):
-    metrics = json.loads((trained[0] / "metrics.json").read_text())
+    metrics = json.loads((trained[0] / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["test"]["balanced_accuracy"] > 0.9
 
 
@@ -74,7 +74,7 @@ def test_the_console_says_plan_progress_and_scores(trained):
 def test_the_saved_model_takes_raw_pixels_and_gives_the_written_scores(trained):
     folder, _ = trained
     facts = scd.check_model_file(folder / "best_model.h5")
-    assert facts == json.loads((folder / "metrics.json").read_text())
+    assert facts == json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     test = dataset.split_by_lesion(DATA.lesion_ids, DATA.labels) == "test"
     probabilities = train.probabilities_of(
         scd.load_model(folder / "best_model.h5"), DATA.pixels[test]
@@ -99,7 +99,7 @@ def test_the_same_seed_gives_the_same_scores(files, tmp_path):
     for folder in (tmp_path / "a", tmp_path / "b"):
         done = run("--csv", files[0], "--output", folder / "m.h5", "--epochs", 2, "--seed", 5)
         assert done.returncode == 0, done.stderr
-        metrics.append((folder / "metrics.json").read_text())
+        metrics.append((folder / "metrics.json").read_text(encoding="utf-8"))
     assert metrics[0] == metrics[1]
 
 
@@ -112,6 +112,7 @@ def test_without_metadata_it_trains_and_says_that_the_scores_are_inflated(files,
     assert scd.check_model_file(tmp_path / "m.h5")["rows_may_share_lesions"] is True
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
 def test_an_interrupted_run_leaves_the_old_model(files, tmp_path):
     output = tmp_path / "best_model.h5"
     output.write_bytes(b"the old model")
@@ -158,7 +159,7 @@ def fault_of(*arguments, **environment):
 
 def test_a_bad_csv_ends_with_its_sentence_and_code_2(files, tmp_path):
     bad = tmp_path / "bad.csv"
-    bad.write_text(files[0].read_text().replace(",0\n", ",9\n", 1))
+    bad.write_text(files[0].read_text(encoding="utf-8").replace(",0\n", ",9\n", 1))
     assert "row 1, column label: found 9" in fault_of("--csv", bad)
 
 
@@ -186,11 +187,14 @@ def test_without_data_two_lines_say_how_to_get_it(tmp_path):
         (["--images", "x", "--labels", "y", "--csv", "z"], "takes the place of"),
         (["--epochs", "0"], "at least 1"),
         (["--seed", "-1"], "0 or more"),
+        (["--seed", "4294967296"], "below 4,294,967,296"),
+        (["--output", "tests/folder.h5"], "is a folder"),
         (["--output", "model.keras"], "must end in .h5"),
         (["--download", "--csv", "x"], "exclude each other"),
     ],
 )
-def test_contradicting_arguments(arguments, sentence, capsys):
+def test_contradicting_arguments(arguments, sentence, capsys, monkeypatch):
+    monkeypatch.setattr("pathlib.Path.is_dir", lambda path: path.name == "folder.h5")
     with pytest.raises(SystemExit) as caught:
         train.parse_arguments(arguments)
     assert caught.value.code == 2
@@ -201,6 +205,24 @@ def test_a_place_that_cannot_be_written_is_found_before_training(files, tmp_path
     (tmp_path / "file").write_text("")
     fault = fault_of("--csv", files[0], "--output", tmp_path / "file" / "m.h5")
     assert str(tmp_path / "file") in fault
+
+
+def test_a_failure_before_the_end_leaves_the_old_files(tmp_path, monkeypatch):
+    (tmp_path / "m.h5").write_bytes(b"the old model")
+    (tmp_path / "metrics.json").write_bytes(b"the old metrics")
+    monkeypatch.setattr(train, "draw_confusion_matrix", lambda matrix: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        train.train(DATA, tmp_path / "m.h5", epochs=1)
+    assert (tmp_path / "m.h5").read_bytes() == b"the old model"
+    assert (tmp_path / "metrics.json").read_bytes() == b"the old metrics"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["m.h5", "metrics.json"]
+
+
+def test_a_training_that_diverges_saves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "LEARNING_RATE", 1e30)
+    with pytest.raises(train.TrainingError, match="diverged"):
+        train.train(DATA, tmp_path / "m.h5", epochs=2)
+    assert list(tmp_path.iterdir()) == []
 
 
 # --- Downloading -----------------------------------------------------------------------------
