@@ -16,6 +16,8 @@ threads = 4
 # Never True: TensorFlow loaded before the fork hangs every request.
 preload_app = False
 
+control_socket_disable = True  # nobody uses it, and it would stand in the home folder
+
 timeout = 120  # seconds; loading TensorFlow on a small dyno counts as the worker's silence
 graceful_timeout = 30
 keepalive = 5

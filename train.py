@@ -151,7 +151,9 @@ def fold_scale(model):
 
 
 def fit(data, parts, seed=SEED, epochs=EPOCHS):
-    """Fit a fresh network to the training part; watch, but choose nothing by, the calibration part.
+    """Fit a fresh network to the training part, watching the calibration part.
+
+    No epoch is picked: what comes out is the network as the last epoch leaves it.
 
     Args:
         data: `dataset.Dataset`.
@@ -502,9 +504,9 @@ def main(arguments=None):
             print(f"Reading {csv_path} and {metadata_path or 'no metadata'} …", flush=True)
             data = dataset.read_dataset(csv_path, metadata_path)
         if data.lesion_ids is None:
-            missing = (
-                "a column lesion_id" if options.images else f"{dataset.METADATA_NAME} beside it"
-            )
+            missing = f"{dataset.METADATA_NAME} beside the CSV"
+            if options.images:
+                missing = f"a column lesion_id in {options.labels}"
             print(
                 "WARNING: it is not known which images show the same lesion. Images of one lesion "
                 "may stand on both sides of the split, so the scores below are inflated. What "
