@@ -54,11 +54,13 @@ class Dataset:
         pixels: uint8 (N, 28, 28, 3), RGB, 0–255.
         labels: int64 (N,), 0–6, in the order of `CLASSES`.
         lesion_ids: str (N,); images of one lesion share it. None where it is not known.
+        source: whose images these are; the pages claim what they say of HAM10000 only for it.
     """
 
     pixels: np.ndarray
     labels: np.ndarray
     lesion_ids: np.ndarray | None
+    source: str = "HAM10000"
 
     @property
     def sha256(self):
@@ -211,7 +213,7 @@ def read_images(directory, labels_path):
             f"{len(faults)} of {len(table)} images in {directory} cannot be used; mend them or "
             f"take their rows out of {labels_path}:\n" + "\n".join(faults[:10] + more)
         )
-    return Dataset(np.stack(pixels), labels, lesion_ids)
+    return Dataset(np.stack(pixels), labels, lesion_ids, source="images of one's own")
 
 
 # --- Splitting -------------------------------------------------------------------------------

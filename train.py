@@ -252,6 +252,7 @@ def training_facts(data, parts, seed, epochs):
     if data.lesion_ids is not None:
         lesions = {part: len(set(data.lesion_ids[parts == part])) for part in dataset.PARTS}
     return {
+        "data": data.source,
         "data_sha256": data.sha256,
         "split": f"{'row' if data.lesion_ids is None else 'lesion'}-wise by SHA-256 rank, "
         f"{dataset.TEST_SHARE} % test, {dataset.CALIBRATION_SHARE} % calibration",

@@ -214,6 +214,15 @@ def test_without_scores_in_the_file_the_page_says_so(tmp_path):
     assert "does not say how good the model is" in page.text_of()
 
 
+def test_a_model_of_other_images_does_not_claim_to_be_of_ham10000(client, tmp_path):
+    assert "HAM10000" in Page(client.get("/")).text_of()
+    facts = scd.check_model_file(scd.DEFAULT_MODEL_PATH) | {"data": "images of one's own"}
+    scd.save_model(scd.load_model(), tmp_path / "m.h5", facts)
+    page = Page(create_app({"MODEL_PATH": tmp_path / "m.h5"}).test_client().get("/"))
+    assert "HAM10000" not in page.text_of()
+    assert "specialist clinics" not in page.text_of()
+
+
 def test_inflated_scores_are_called_so(tmp_path):
     facts = scd.check_model_file(scd.DEFAULT_MODEL_PATH) | {"rows_may_share_lesions": True}
     scd.save_model(scd.load_model(), tmp_path / "m.h5", facts)

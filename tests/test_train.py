@@ -144,7 +144,9 @@ def test_own_images(tmp_path):
         "--output", tmp_path / "m.h5", "--epochs", 1,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert scd.check_model_file(tmp_path / "m.h5")["images"]["test"] == 14
+    facts = scd.check_model_file(tmp_path / "m.h5")
+    assert facts["images"]["test"] == 14
+    assert facts["data"] == "images of one's own"
 
 
 # --- What cannot be done ---------------------------------------------------------------------
