@@ -164,7 +164,7 @@ def read_image(data):
     if not data:
         raise EmptyImage("The file is empty. Choose another image.")
     # Pillow's decoders raise nearly anything on spoiled bytes (OSError, ValueError, SyntaxError,
-    # struct.error, …), so here, and only here, every exception means the same: not readable.
+    # struct.error, …), so here every exception means the same: not readable.
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError as error:
