@@ -191,6 +191,9 @@ def preview(image):
 
     Args:
         image: PIL.Image.Image of mode "RGB"; it is made smaller in place.
+
+    Returns:
+        str, a JPEG of at most PREVIEW_SIDE pixels a side in base64.
     """
     image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
     file = io.BytesIO()
@@ -240,13 +243,12 @@ def drain():
 def page_facts():
     """What every template may say of the limits and of the model's scores."""
     facts = current_app.extensions["classifier"].facts
+    scores = facts.get("test")
     return {
         "max_megabytes": current_app.config["MAX_CONTENT_LENGTH"] // MEGABYTE,
         "max_megapixels": MAX_PIXELS // 1_000_000,
         "facts": facts,
-        "melanomas_called_benign": melanomas_called_benign(facts["test"])
-        if facts.get("test")
-        else None,
+        "melanomas_called_benign": melanomas_called_benign(scores) if scores else None,
     }
 
 

@@ -177,8 +177,8 @@ def read_images(directory, labels_path):
         Dataset; its lesion_ids are None if the CSV has no such column.
 
     Raises:
-        DataError: no such folder, spoiled or missing images (all are named, up to ten), an image
-            named twice, and what `_read_table` raises.
+        DataError: no such folder, spoiled or missing images (all are named), an image named
+            twice, and what `_read_table` raises.
     """
     directory, labels_path = Path(directory), Path(labels_path)
     if not directory.is_dir():
@@ -208,10 +208,9 @@ def read_images(directory, labels_path):
         except (ImageError, OSError) as error:
             faults.append(f"  {image_id}: {error}")
     if faults:
-        more = [f"  and {len(faults) - 10} more"] if len(faults) > 10 else []
         raise DataError(
             f"{len(faults)} of {len(table)} images in {directory} cannot be used; mend them or "
-            f"take their rows out of {labels_path}:\n" + "\n".join(faults[:10] + more)
+            f"take their rows out of {labels_path}:\n" + "\n".join(faults)
         )
     return Dataset(np.stack(pixels), labels, lesion_ids, source="images of one's own")
 
@@ -285,7 +284,7 @@ def _readable(path, header_lines=0):
         raise DataError(f"{path}: there is no such file.") from error
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise DataError(f"{path} is truncated or is no zip file: download it again.") from error
-    except (RuntimeError, NotImplementedError) as error:  # an encrypted zip, another compression
+    except RuntimeError as error:  # an encrypted zip, or a compression that Python has not
         raise DataError(f"{path} cannot be unpacked ({error}): unpack it yourself.") from error
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not a text file in UTF-8: is it the right file?") from error

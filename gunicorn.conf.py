@@ -1,4 +1,4 @@
-"""How gunicorn serves the app; it reads this file by itself, on Heroku and on Azure alike."""
+"""How gunicorn serves the app; it reads this file by itself from the folder that it starts in."""
 
 import contextlib
 import ctypes

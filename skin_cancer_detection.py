@@ -15,8 +15,9 @@ import h5py
 import numpy as np
 from PIL import ExifTags, Image, ImageCms
 
-# TensorFlow reads this when it is first imported: without it every start prints lines about the
-# processor. KERAS_BACKEND keeps a user's own ~/.keras/keras.json from choosing another backend.
+# Both are read when Keras is first imported. The first silences TensorFlow's remarks on its own
+# graphs (not those on the processor, which it prints before it reads anything); the second keeps
+# a user's own ~/.keras/keras.json from choosing another backend.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 

@@ -1,7 +1,7 @@
 """Draw docs/model_architecture.png from the model itself.
 
-Each block is a layer that has an output of its own: its height is the side of the feature map, its
-width the number of channels, both on a logarithmic scale.
+Each block is a layer. Up to the last convolution its height is the side of its feature maps and its
+width their number; after that its height is the number of units. All on a logarithmic scale.
 """
 
 import sys
@@ -49,11 +49,11 @@ def draw(model):
     axes = figure.subplots()
     x = 0.0
     for kind, shape, parameters in blocks(model):
-        side, channels = (shape[0], shape[-1]) if len(shape) == 3 else (1, shape[0])
         if len(shape) == 3:
+            side, _, channels = shape
             height, width = 0.6 + np.log2(side), 0.15 * np.log2(channels + 1)
         else:
-            height, width = 0.35 * np.log2(channels), 0.35
+            height, width = 0.35 * np.log2(shape[0]), 0.35
         width = 0.22 if kind in THIN else width
         axes.add_patch(
             Rectangle((x, -height / 2), width, height, facecolor=COLOURS[kind], edgecolor="#333")

@@ -1,5 +1,9 @@
-"""Run Skin_Cancer_Detection.ipynb from its first cell to its last and save it with its outputs."""
+"""Run Skin_Cancer_Detection.ipynb from its first cell to its last and save it with its outputs.
 
+python scripts/run_notebook.py [OUTPUT]      OUTPUT is the notebook itself unless named
+"""
+
+import sys
 from pathlib import Path
 
 import nbclient
@@ -10,6 +14,7 @@ NOTEBOOK = ROOT / "Skin_Cancer_Detection.ipynb"
 
 
 def main():
+    output = sys.argv[1] if len(sys.argv) > 1 else NOTEBOOK
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     nbclient.NotebookClient(
         notebook,
@@ -20,8 +25,8 @@ def main():
     for cell in notebook.cells:
         if cell.cell_type == "code":  # TensorFlow's remarks on this machine's processor
             cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
-    nbformat.write(notebook, NOTEBOOK)
-    print(f"Wrote {NOTEBOOK.name}")
+    nbformat.write(notebook, output)
+    print(f"Wrote {output}")
 
 
 if __name__ == "__main__":

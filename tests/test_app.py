@@ -161,7 +161,7 @@ def test_unknown_pages_and_methods(client):
 @pytest.mark.parametrize("lesion_class", scd.CLASSES, ids=scd.CODES)
 def test_every_class_has_its_facts(lesion_class):
     assert lesion_class.risk in ("malignant", "pre-malignant", "benign")
-    assert 2 <= len(re.findall(r"[.](?: |$)", lesion_class.description)) <= 4
+    assert 2 <= len(re.findall(r"[.](?: |$)", lesion_class.description)) <= 3
     assert lesion_class.sources
 
 

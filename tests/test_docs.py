@@ -43,6 +43,8 @@ def test_the_readme_has_the_scores_of_the_committed_model():
         for code, row in metrics["test"]["per_class"].items()
     ]
     assert rows == expected
+    melanomas = 100 * metrics["test"]["per_class"]["mel"]["sensitivity"]
+    assert f"The model finds {melanomas:.0f} in 100 melanomas" in README
     for name in ("accuracy", "balanced_accuracy", "macro_auc"):
         words = name.replace("_auc", "_AUC").replace("_", " ")
         assert f"{words} {metrics['test'][name]:.3f}" in README
