@@ -160,3 +160,11 @@ def test_going_back_finds_the_button_ready(one_page):
     one_page.wait_for_url("**/showresult")
     one_page.go_back()
     assert one_page.get_by_role("button", name="Classify the image").is_enabled()
+
+
+def test_a_page_that_the_browser_kept_as_it_was_left_is_ready_again(one_page):
+    button = one_page.locator("button")
+    button.evaluate("button => { button.disabled = true; button.textContent = 'Classifying …'; }")
+    one_page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true}))")
+    assert button.is_enabled()
+    assert button.inner_text() == "Classify the image"

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 from conftest import ROOT, draw_lesion, encode
-from PIL import ExifTags, Image, TiffImagePlugin
+from PIL import ExifTags, Image, ImageOps, TiffImagePlugin
 
 import skin_cancer_detection as scd
 
@@ -104,15 +104,22 @@ def test_exif_orientation_survives_another_tag_that_is_wrong():
 
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "TIFF"])
-def test_exif_orientation_turns_the_image_upright(image_format):
-    image = Image.new("RGB", (40, 20), "white")
-    image.paste("black", (0, 0, 10, 20))  # black on the left …
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_turns_the_image_upright(image_format, orientation):
+    upright = Image.new("RGB", (48, 32), "white")
+    upright.paste("black", (0, 0, 32, 16))  # a corner, so that no two turns look the same
     exif = Image.Exif()
-    exif[0x0112] = 6  # … stored lying on its left side
-    upright = scd.read_image(encode(image, image_format, exif=exif))
-    assert upright.size == (20, 40)
-    assert upright.getpixel((10, 2))[0] < 64
-    assert upright.getpixel((10, 37))[0] > 192
+    exif[0x0112] = orientation
+    # Turning is undone by the opposite turn; the mirrored ones undo themselves.
+    inverse = {6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
+    turn = inverse.get(orientation, scd._UPRIGHT.get(orientation))
+    stored = upright if turn is None else upright.transpose(turn)
+    options = {"quality": 95} if image_format in ("JPEG", "WEBP") else {}
+    read = scd.read_image(encode(stored, image_format, exif=exif, **options))
+    assert np.abs(np.asarray(read, int) - np.asarray(upright)).max() < 30
+    with Image.open(io.BytesIO(encode(stored, "PNG", exif=exif))) as image:
+        expected = ImageOps.exif_transpose(image)
+    assert np.array_equal(expected, upright)  # Pillow reads the orientations so too
 
 
 def test_only_the_first_frame_counts():
