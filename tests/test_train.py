@@ -119,6 +119,8 @@ def test_an_interrupted_run_leaves_the_old_model(files, tmp_path):
     output = tmp_path / "best_model.h5"
     output.write_bytes(b"the old model")
     command = [sys.executable, "train.py", "--csv", files[0], "--output", output, "--epochs", "999"]
+    # Whoever starts the tests in the background may have them ignore SIGINT, which is inherited.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(
         list(map(str, command)), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
