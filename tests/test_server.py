@@ -128,6 +128,10 @@ def test_the_log_has_the_requests_but_no_file_names(server):
     requests.post(
         f"{address}/showresult?private=1", files={"pic": ("private.png", b"x")}, timeout=60
     )
-    assert "POST /showresult 415" in log.read_text(encoding="utf-8")
+    begin = time.monotonic()
+    # gunicorn writes the line after the answer has been sent.
+    while "POST /showresult 415" not in log.read_text(encoding="utf-8"):
+        assert time.monotonic() - begin < 20
+        time.sleep(0.05)
     assert "private" not in log.read_text(encoding="utf-8")
     assert "127.0.0.1 " not in log.read_text(encoding="utf-8")  # nor whose request it was
