@@ -6,7 +6,7 @@ PYTHON ?= $(shell for python in python3 python3.12 python3.13 python3.11 python;
 	2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
 
-.PHONY: run test lint format slug-size requirements architecture notebook
+.PHONY: run test lint format slug-size requirements architecture notebook card
 
 run: .venv/run
 	$(BIN)/python app.py
@@ -33,6 +33,9 @@ architecture: .venv/run
 
 notebook: .venv/test
 	$(BIN)/python scripts/run_notebook.py
+
+card: .venv/run
+	$(BIN)/python scripts/write_model_card.py
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed and was not found; name it: make PYTHON=/path/to/python3.12"; exit 1; }

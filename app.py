@@ -13,11 +13,14 @@ import os
 import sys
 import threading
 import warnings
+from dataclasses import dataclass
 
 import numpy as np
 from flask import Flask, Request, current_app, redirect, render_template, request, url_for
 from werkzeug.exceptions import HTTPException
 
+from decisions import MALIGNANT, DecisionFacts, Statements, combine_views, decide
+from likeness import Likeness
 from skin_cancer_detection import (
     CLASSES,
     CODES,
@@ -33,11 +36,16 @@ from skin_cancer_detection import (
     load_model,
     predict,
     preprocess,
+    read_attributes,
     read_image,
 )
 
 MEGABYTE = 1_000_000
 PREVIEW_SIDE = 600  # pixels, as wide as the originals of HAM10000
+CLASS_OF = dict(zip(CODES, CLASSES, strict=True))
+# How the occlusion map is drawn, chosen for the eye; nothing is decided by it.
+NOTICEABLE_FALL = 0.02  # of the probability; a patch is shown if covering it takes so much
+STRONGEST = 0.6  # opacity of the strongest patch, so that the image is seen through it
 # A decoded image may take 100 MB, so no more than two stand in memory at once; others wait.
 DECODES = threading.BoundedSemaphore(2)
 
@@ -65,11 +73,31 @@ class InMemoryRequest(Request):
         return io.BytesIO()
 
 
+@dataclass(frozen=True)
+class Answer:
+    """Everything that a page says of one image.
+
+    Attributes:
+        probabilities: float64 (7,), summing to 1, in the order of `CLASSES`.
+        statements: `decisions.Statements` of these probabilities.
+        unlike: whether the image is unlike every training image; None where the model file does
+            not say how to tell.
+        occlusion: float32 (7, 7), from `Prediction`.
+    """
+
+    probabilities: np.ndarray
+    statements: Statements
+    unlike: bool | None
+    occlusion: np.ndarray
+
+
 class Classifier:
     """The model of this process. Checked when made, loaded once, used by all threads.
 
     Attributes:
         facts: dict, what the model file says of its training; empty where it says nothing.
+        decision_facts: `decisions.DecisionFacts`; None where the file has none.
+        likeness: `likeness.Likeness`; None where the file has none.
 
     Raises:
         ModelFileError: at once if the file breaks the contract.
@@ -77,10 +105,18 @@ class Classifier:
 
     def __init__(self, path):
         self.facts = check_model_file(path)
+        attributes = read_attributes(path)
+        self.decision_facts = facts_of(DecisionFacts, "decision_facts", attributes, path)
+        self.likeness = facts_of(Likeness, "likeness", attributes, path)
         self._path = path
         self._model = None
         self._lock = threading.Lock()
         self._loader = None
+
+    @property
+    def pooled_classes(self):
+        """Codes of the classes that were too rare to have a threshold of their own."""
+        return () if self.decision_facts is None else self.decision_facts.pooled_classes
 
     @property
     def is_loaded(self):
@@ -103,9 +139,42 @@ class Classifier:
             self.load()
 
     def __call__(self, pixels):
-        """Give the probabilities, float32 (7,), of pixels, uint8 (28, 28, 3)."""
+        """Give the `Answer` for pixels, uint8 (28, 28, 3), as `preprocess` returns them."""
         self.load()
-        return predict(self._model, pixels)
+        prediction = predict(self._model, pixels)
+        facts = self.decision_facts
+        temperature = 1 if facts is None else facts.eight_view_temperature
+        probabilities = combine_views(prediction.views, temperature)
+        unlike = None
+        if self.likeness is not None:
+            unlike = bool(self.likeness.is_unlike(pixels[np.newaxis])[0])
+        statements = decide(probabilities, facts, unlike)
+        return Answer(probabilities, statements, unlike, prediction.occlusion)
+
+
+def facts_of(kind, name, attributes, path):
+    """Read the facts of one kind from a model file's attributes.
+
+    Args:
+        kind: a class with `from_attributes`.
+        name: what the names of its attributes begin with.
+        attributes: dict, from `read_attributes`.
+        path: the file's, for the error's sentence.
+
+    Returns:
+        A `kind`, or None where the file has none of its attributes.
+
+    Raises:
+        ModelFileError: the attributes are there, but not all of them or spoiled.
+    """
+    if not any(attribute.startswith(name) for attribute in attributes):
+        return None
+    try:
+        return kind.from_attributes(attributes)
+    except ValueError as error:
+        raise ModelFileError(
+            f"{path} holds spoiled {name} attributes: run `python train.py` to make it again."
+        ) from error
 
 
 def create_app(config=None):
@@ -141,6 +210,7 @@ def create_app(config=None):
     app.register_error_handler(HTTPException, show_http_error)
     app.context_processor(page_facts)
     app.add_template_filter(percent)
+    app.add_template_filter(in_100)
     # Pillow's remarks on an upload's oddities are nobody's business and would fill the log.
     warnings.filterwarnings("ignore", module="PIL")
     return app
@@ -160,12 +230,24 @@ def show_result():
         image = read_image(upload.read())
         pixels, shown = preprocess(image), preview(image)
         del image
-    probabilities = current_app.extensions["classifier"](pixels)
+    classifier = current_app.extensions["classifier"]
+    answer = classifier(pixels)
     ranking = sorted(
-        zip(CLASSES, probabilities.tolist(), strict=True), key=lambda pair: pair[1], reverse=True
+        zip(CLASSES, answer.probabilities.tolist(), strict=True),
+        key=lambda pair: pair[1],
+        reverse=True,
     )
-    cancer = sum(share for lesion_class, share in ranking if lesion_class.risk != "benign")
-    page = render_template("result.html", ranking=ranking, cancer=cancer, preview=shown)
+    page = render_template(
+        "result.html",
+        answer=answer,
+        statements=answer.statements,
+        ranking=ranking,
+        class_of=CLASS_OF,
+        pooled=[CLASS_OF[code].name for code in classifier.pooled_classes],
+        patches=visible_patches(answer.occlusion),
+        region=strongest_region(answer.occlusion),
+        preview=shown,
+    )
     return page, {"Cache-Control": "no-store"}
 
 
@@ -199,6 +281,42 @@ def preview(image):
     file = io.BytesIO()
     image.save(file, "JPEG", quality=85)
     return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def visible_patches(occlusion):
+    """Choose the patches of an occlusion map that are drawn over the image.
+
+    Args:
+        occlusion: float (7, 7), by how much the probability falls for each covered patch.
+
+    Returns:
+        list of (row, column, opacity), for falls of `NOTICEABLE_FALL` or more; the largest has the
+        opacity `STRONGEST`, and the others are in proportion.
+    """
+    return [
+        (row, column, STRONGEST * float(occlusion[row, column] / occlusion.max()))
+        for row, column in np.argwhere(occlusion >= NOTICEABLE_FALL).tolist()
+    ]
+
+
+def strongest_region(occlusion):
+    """Say in words where covering the image counts most: the text in the place of the map.
+
+    Args:
+        occlusion: float (7, 7).
+
+    Returns:
+        str, the ninth of the image with the strongest patch; None where no patch is noticeable.
+    """
+    if occlusion.max() < NOTICEABLE_FALL:
+        return None
+    row, column = np.unravel_index(occlusion.argmax(), occlusion.shape)
+    words = (
+        ("upper left", "top", "upper right"),
+        ("left", "centre", "right"),
+        ("lower left", "bottom", "lower right"),
+    )
+    return words[(row + 1) // 3][(column + 1) // 3]  # of seven: two, three, two
 
 
 def show_error(error):
@@ -243,7 +361,7 @@ def drain():
 def page_facts():
     """What every template may say of the limits and of the model's scores."""
     facts = current_app.extensions["classifier"].facts
-    scores = facts.get("test")
+    scores = facts["test"]["eight_views"] if facts.get("test") else None
     return {
         "max_megabytes": current_app.config["MAX_CONTENT_LENGTH"] // MEGABYTE,
         "max_megapixels": MAX_PIXELS // 1_000_000,
@@ -253,14 +371,16 @@ def page_facts():
 
 
 def melanomas_called_benign(scores):
-    """The share of the test melanomas whose most likely class was a benign one, 0–1.
+    """The share of the test melanomas whose most likely class was a benign one.
 
     Args:
         scores: from `scores.evaluate`.
+
+    Returns:
+        float, 0–1; None where there was no melanoma.
     """
     row = np.asarray(scores["confusion_matrix"])[CODES.index("mel")]
-    benign = [lesion_class.risk == "benign" for lesion_class in CLASSES]
-    return float(row[benign].sum() / row.sum())
+    return float(row[~MALIGNANT].sum() / row.sum()) if row.any() else None
 
 
 def percent(share, decimals=0):
@@ -271,6 +391,11 @@ def percent(share, decimals=0):
     if 100 * share < step / 2:
         return f"under {step:.{decimals}f} %"
     return f"{100 * share:.{decimals}f} %"
+
+
+def in_100(share):
+    """Write a share, 0–1, as a whole number of a hundred, and one that rounds to none as such."""
+    return f"about {100 * share:.0f} in 100" if share >= 0.005 else "fewer than 1 in 100"
 
 
 def stop(error):

@@ -11,7 +11,7 @@ import warnings
 import zipfile
 import zlib
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -55,12 +55,28 @@ class Dataset:
         labels: int64 (N,), 0–6, in the order of `CLASSES`.
         lesion_ids: str (N,); images of one lesion share it. None where it is not known.
         source: whose images these are; the pages claim what they say of HAM10000 only for it.
+        image_ids: str (N,), or None where they are not known.
+        groups: dict of "sex", "age" and "site" -> str (N,), as far as they are known: how the
+            scores are broken down.
     """
 
     pixels: np.ndarray
     labels: np.ndarray
     lesion_ids: np.ndarray | None
     source: str = "HAM10000"
+    image_ids: np.ndarray | None = None
+    groups: dict = field(default_factory=dict)
+
+    def only(self, rows):
+        """The data set of some rows alone; `rows` is bool (N,) or int (M,)."""
+        return replace(
+            self,
+            pixels=self.pixels[rows],
+            labels=self.labels[rows],
+            lesion_ids=None if self.lesion_ids is None else self.lesion_ids[rows],
+            image_ids=None if self.image_ids is None else self.image_ids[rows],
+            groups={name: values[rows] for name, values in self.groups.items()},
+        )
 
     @property
     def sha256(self):
@@ -83,14 +99,22 @@ def read_dataset(csv_path, metadata_path=None):
         metadata_path: HAM10000_metadata.csv in the same row order, or None.
 
     Returns:
-        Dataset; its lesion_ids are None without metadata.
+        Dataset; its lesion_ids, image_ids and groups are None or empty without metadata.
 
     Raises:
-        DataError: see `read_pixels` and `read_lesion_ids`.
+        DataError: see `read_pixels` and `read_metadata`.
     """
     pixels, labels = read_pixels(csv_path)
-    lesion_ids = None if metadata_path is None else read_lesion_ids(metadata_path, labels)
-    return Dataset(pixels, labels, lesion_ids)
+    if metadata_path is None:
+        return Dataset(pixels, labels, None)
+    table = read_metadata(metadata_path, labels)
+    return Dataset(
+        pixels,
+        labels,
+        table["lesion_id"].to_numpy(str),
+        image_ids=table["image_id"].to_numpy(str) if "image_id" in table else None,
+        groups=_groups(table),
+    )
 
 
 def read_pixels(path):
@@ -128,15 +152,15 @@ def read_pixels(path):
     return np.concatenate(pixels), np.concatenate(labels)
 
 
-def read_lesion_ids(path, labels):
-    """Read the lesion of each of the CSV's rows, and check that both files speak of the same rows.
+def read_metadata(path, labels):
+    """Read what is known of each of the CSV's rows, and check that both files are of the same rows.
 
     Args:
         path: HAM10000_metadata.csv, with at least the columns `lesion_id` and `dx`.
         labels: int64 (N,), from `read_pixels`.
 
     Returns:
-        str (N,).
+        pandas.DataFrame of N rows, all columns as text.
 
     Raises:
         DataError: another number of rows, or a `dx` that is not the row's label, and what
@@ -158,7 +182,22 @@ def read_lesion_ids(path, labels):
             f"{labels[row]} ({CODES[labels[row]]}): the files do not belong together."
         )
     _check_lesions(path, table["lesion_id"], labels)
-    return table["lesion_id"].to_numpy(str)
+    return table
+
+
+def _groups(table):
+    """The groups of the rows by sex, age band and body site, where the table has the column."""
+    groups = {}
+    if "sex" in table:
+        groups["sex"] = table["sex"].replace("", "unknown").to_numpy(str)
+    if "age" in table:
+        ages = pd.to_numeric(table["age"], errors="coerce").to_numpy(float)
+        bands = np.array(["under 30", "30–44", "45–59", "60–74", "75 and over"])
+        band = bands[np.digitize(ages, [30, 45, 60, 75])]
+        groups["age"] = np.where(np.isnan(ages), "unknown", band)
+    if "localization" in table:
+        groups["site"] = table["localization"].replace("", "unknown").to_numpy(str)
+    return groups
 
 
 # --- Images of one's own ---------------------------------------------------------------------
@@ -212,7 +251,14 @@ def read_images(directory, labels_path):
             f"{len(faults)} of {len(table)} images in {directory} cannot be used; mend them or "
             f"take their rows out of {labels_path}:\n" + "\n".join(faults)
         )
-    return Dataset(np.stack(pixels), labels, lesion_ids, source="images of one's own")
+    return Dataset(
+        np.stack(pixels),
+        labels,
+        lesion_ids,
+        source="images of one's own",
+        image_ids=table["image_id"].to_numpy(str),
+        groups=_groups(table),
+    )
 
 
 # --- Splitting -------------------------------------------------------------------------------
@@ -235,8 +281,7 @@ def split_by_lesion(lesion_ids, labels):
         DataError: a class with fewer lesions than the three parts need.
     """
     unit = "images" if lesion_ids is None else "lesions"
-    if lesion_ids is None:
-        lesion_ids = np.array([f"row {row}" for row in range(len(labels))])
+    lesion_ids = _known_or_rows(lesion_ids, labels)
     parts = np.empty(len(labels), dtype="<U11")
     for label, code in enumerate(CODES):
         rows = np.flatnonzero(labels == label)
@@ -250,6 +295,85 @@ def split_by_lesion(lesion_ids, labels):
             )
         parts[rows] = [part_of[lesion_id] for lesion_id in lesion_ids[rows]]
     return parts
+
+
+def read_split(path, image_ids, labels):
+    """Read a split that somebody else has made, such as DermaMNIST's official one.
+
+    Args:
+        path: CSV with the columns `image_id` and `split`, which is train, val or test.
+        image_ids: str (N,), each to be found in it; None where they are not known.
+        labels: int (N,), 0–6.
+
+    Returns:
+        str (N,), each one of `PARTS`: train is the training part, val the calibration part.
+
+    Raises:
+        DataError: an image without a part, an image twice, another word, a class that is not in
+            every part, and what `_read_table` raises.
+    """
+    path = Path(path)
+    if image_ids is None:
+        raise DataError(
+            f"{path} goes by image_id, which is not known: name metadata with a column image_id."
+        )
+    table = _read_table(path, ("image_id", "split"))
+    part_of = dict(zip(("train", "val", "test"), PARTS, strict=True))
+    unknown = np.flatnonzero(~table["split"].isin(part_of))
+    if len(unknown):
+        raise DataError(
+            f"{path}, row {unknown[0] + 1}, column split: found {table['split'][unknown[0]]!r} "
+            "instead of train, val or test."
+        )
+    repeated = np.flatnonzero(table["image_id"].duplicated())
+    if len(repeated):
+        raise DataError(
+            f"{path}, row {repeated[0] + 1}, column image_id: {table['image_id'][repeated[0]]} "
+            "stands there twice; remove one of the two rows."
+        )
+    split_of = dict(zip(table["image_id"], table["split"], strict=True))
+    missing = [image_id for image_id in image_ids if image_id not in split_of]
+    if missing:
+        raise DataError(
+            f"{path} has no row for {len(missing):,} of the images, such as {missing[0]}: add them."
+        )
+    parts = np.array([part_of[split_of[image_id]] for image_id in image_ids])
+    for word, part in part_of.items():
+        absent = sorted(set(range(len(CODES))) - set(labels[parts == part].tolist()))
+        if absent:
+            raise DataError(
+                f"{path} has no {word} image of class {CODES[absent[0]]}: each part needs one of "
+                "every class."
+            )
+    return parts
+
+
+def lesion_folds(lesion_ids, labels, count):
+    """Deal the lesions of each class, in the order of their hashes, to folds for cross-validation.
+
+    Args:
+        lesion_ids: str (N,), or None: then every row counts as a lesion of its own.
+        labels: int64 (N,), 0–6.
+        count: of folds.
+
+    Returns:
+        int64 (N,), 0 to count - 1; no lesion stands in two.
+    """
+    lesion_ids = _known_or_rows(lesion_ids, labels)
+    numbers = np.empty(len(labels), np.int64)
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        ranked = sorted(set(lesion_ids[rows]), key=_hash)
+        fold_of = {lesion_id: rank % count for rank, lesion_id in enumerate(ranked)}
+        numbers[rows] = [fold_of[lesion_id] for lesion_id in lesion_ids[rows]]
+    return numbers
+
+
+def _known_or_rows(lesion_ids, labels):
+    """The lesions, or, where they are not known, a name for each row."""
+    if lesion_ids is None:
+        return np.array([f"row {row}" for row in range(len(labels))])
+    return lesion_ids
 
 
 def _hash(lesion_id):

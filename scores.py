@@ -1,14 +1,29 @@
-"""Scores of probabilities against true labels, as pure functions under the field's names.
+"""Metrics of probabilities against true labels, as pure functions under the field's names.
 
-scikit-learn has them all, but with SciPy it would take the installation over the limit of
+scikit-learn has most of them, but with SciPy it would take the installation over the limit of
 scripts/slug_size.py; the tests hold these few lines against it instead.
+
+Every metric takes `weights`, int (N,) or (R, N): how often each image counts, once by default. With
+R rows it returns R results, so that the replicates of a bootstrap run the very code that gives the
+value itself. Where a metric is not defined, for want of a class, it is NaN.
 """
 
 import numpy as np
-import pandas as pd
+
+from decisions import MALIGNANT, divide_by_prior, malignant_probability
+from skin_cancer_detection import CODES
+
+MELANOMA = CODES.index("mel")
+SMALLEST_GROUP = 20  # images; in fewer, an interval takes in nearly everything
+FEWEST_MELANOMAS = 5
+BINS = 15  # of the confidence, as in Guo et al.
+_AT_ONCE = 50  # replicates, so that their weights stay in the processor's cache
 
 
-def confusion_matrix(labels, predicted, classes):
+# --- Metrics ---------------------------------------------------------------------------------
+
+
+def confusion_matrix(labels, predicted, classes, weights=None):
     """Count the images of each true class (row) that were given each class (column).
 
     Args:
@@ -16,63 +31,381 @@ def confusion_matrix(labels, predicted, classes):
         classes: their number.
 
     Returns:
-        int64 (classes, classes).
+        int64 (classes, classes), or (R, classes, classes).
     """
-    cells = np.bincount(labels * classes + predicted, minlength=classes**2)
-    return cells.reshape(classes, classes)
+    cells = np.eye(classes**2, dtype=np.int64)[labels * classes + predicted]
+    counts = _weights(labels, weights) @ cells
+    return counts.reshape(*counts.shape[:-1], classes, classes)
 
 
-def binary_auc(is_positive, score):
-    """Area under the ROC curve: the chance that a positive scores above a negative, ties half.
-
-    By the rank-sum identity of Hanley & McNeil, Radiology 143:29–36 (1982).
+def roc_counts(is_positive, score, weights=None):
+    """Count what each rule `score >= t` calls positive, for every score t from the highest down.
 
     Args:
-        is_positive: bool (N,), with at least one of each.
+        is_positive: bool (N,).
         score: float (N,), higher for positives.
+
+    Returns:
+        False positives and true positives, each int64 (T + 1,) or (R, T + 1) for T different
+        scores: 0 in the first column, all in the last.
     """
-    ranks = pd.Series(score).rank().to_numpy()  # ties share their average rank
-    positives = is_positive.sum()
-    negatives = len(is_positive) - positives
-    return float(
-        (ranks[is_positive].sum() - positives * (positives + 1) / 2) / (positives * negatives)
+    order = np.argsort(-score)
+    score, is_positive = score[order], is_positive[order]
+    weights = _weights(score, weights)[..., order]
+    last = np.flatnonzero(np.diff(score, append=-np.inf))  # of each run of equal scores
+    start = [(0, 0)] * (weights.ndim - 1) + [(1, 0)]
+    return tuple(
+        np.pad((weights * kind).cumsum(axis=-1)[..., last], start)
+        for kind in (~is_positive, is_positive)
     )
 
 
-def evaluate(labels, probabilities, codes):
-    """Score probabilities, the most probable class being the prediction.
+def binary_auc(is_positive, score, weights=None):
+    """Area under the ROC curve: the chance that a positive scores above a negative, ties half.
+
+    By the trapezoidal rule, which is that chance: Hanley & McNeil, Radiology 143:29–36 (1982).
 
     Args:
-        labels: int (N,), 0–6; every class must be there.
-        probabilities: float (N, 7).
-        codes: the seven classes' names, in their order.
+        is_positive: bool (N,), with at least one of each, else NaN.
+        score: float (N,), higher for positives.
 
     Returns:
-        dict that JSON can hold: `images`, `accuracy`, `balanced_accuracy` (the mean of the
-        sensitivities), `macro_auc` (the mean of one-against-the-rest AUCs), `per_class` with
-        `sensitivity`, `specificity`, `precision` (None where the class was never predicted),
-        `auc` and `images`, and `confusion_matrix` (rows true, columns predicted).
+        float, or float64 (R,).
     """
-    matrix = confusion_matrix(labels, probabilities.argmax(axis=1), len(codes))
-    total, hits = matrix.sum(), np.diag(matrix)
-    true, predicted = matrix.sum(axis=1), matrix.sum(axis=0)
-    sensitivity = hits / true
-    specificity = (total - true - predicted + hits) / (total - true)
-    aucs = [binary_auc(labels == label, probabilities[:, label]) for label in range(len(codes))]
+    false, true = roc_counts(is_positive, score, weights)
+    doubled = (np.diff(false) * (true[..., 1:] + true[..., :-1])).sum(axis=-1)
+    return _ratio(doubled, 2 * false[..., -1] * true[..., -1])
+
+
+def sensitivity_at_specificity(is_positive, score, specificity, weights=None):
+    """Find the largest sensitivity of a rule `score >= t` that is at least so specific.
+
+    The threshold is chosen on the images that it is scored on, so a threshold that is fixed
+    beforehand does a little worse.
+
+    Args:
+        is_positive: bool (N,), with at least one of each, else NaN.
+        score: float (N,), higher for positives.
+        specificity: 0–1, the least share of the negatives that the rule must spare.
+
+    Returns:
+        float, or float64 (R,).
+    """
+    false, true = roc_counts(is_positive, score, weights)
+    negatives, positives = false[..., -1], true[..., -1]
+    allowed = _ratio(negatives[..., np.newaxis] - false, negatives[..., np.newaxis]) >= specificity
+    found = np.where(allowed, true, 0).max(axis=-1)
+    return _ratio(found, positives * (negatives > 0))
+
+
+def confidence_bins(probabilities, bins=BINS):
+    """Sort images by the probability of their most probable class into bins of equal width.
+
+    Args:
+        probabilities: float (N, 7).
+        bins: B, their number; bin b holds confidences above b / B up to (b + 1) / B.
+
+    Returns:
+        float64 (N,) confidence, 0–1; int (N,) bin, 0 to B - 1.
+    """
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    return confidence, np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+
+
+def calibration_error(labels, probabilities, bins=BINS, weights=None):
+    """Expected calibration error: how far the confidence is from the accuracy, bin by bin.
+
+    The confidence is the probability of the most probable class. Guo et al., On calibration of
+    modern neural networks, ICML 2017, equation 3.
+
+    Args:
+        labels: int (N,), 0–6.
+        probabilities: float (N, 7).
+        bins: of equal width.
+
+    Returns:
+        float, or float64 (R,): 0–1. Above 0 even for a perfect model, as a bin's accuracy is
+        subject to chance: compare `simulated_calibration_error`.
+    """
+    confidence, bin_of = confidence_bins(probabilities, bins)
+    gaps = (probabilities.argmax(axis=1) == labels) - confidence
+    weights = _weights(labels, weights)
+    return np.abs(weights @ _one_column_a_bin(gaps, bin_of, bins)).sum(axis=-1) / weights.sum(-1)
+
+
+def simulated_calibration_error(probabilities, bins=BINS, draws=1000, seed=0):
+    """Give the calibration error that a perfectly calibrated model has by chance alone.
+
+    The labels are drawn from the probabilities themselves. Only whether the most probable class is
+    the one drawn matters, and it is with a chance of its own probability; compare the consistency
+    resampling of Bröcker & Smith, Weather and Forecasting 22:651–661 (2007).
+
+    Args:
+        probabilities: float (N, 7).
+        bins: as in `calibration_error`.
+        draws: how often all N labels are drawn.
+        seed: fixes the draws.
+
+    Returns:
+        dict: `mean` and `percentile_95` of the draws' errors, floats 0–1.
+    """
+    confidence, bin_of = confidence_bins(probabilities, bins)
+    is_right = np.random.default_rng(seed).random((draws, len(confidence))) < confidence
+    columns = _one_column_a_bin(np.ones(len(confidence)), bin_of, bins)
+    errors = np.abs((is_right - confidence) @ columns).sum(axis=1) / len(confidence)
+    return {"mean": float(errors.mean()), "percentile_95": float(np.percentile(errors, 95))}
+
+
+def brier_score(labels, probabilities, weights=None):
+    """Brier's score of all classes: the squared distance of the probabilities from the truth.
+
+    The sum over the classes, the mean over the images. Brier, Monthly Weather Review 78:1–3 (1950).
+
+    Args:
+        labels: int (N,), 0–6.
+        probabilities: float (N, 7).
+
+    Returns:
+        float, or float64 (R,): 0–2, 0 being perfect.
+    """
+    truth = np.eye(probabilities.shape[1])[labels]
+    return _mean(((probabilities - truth) ** 2).sum(axis=1), weights)
+
+
+def log_loss(labels, probabilities, weights=None):
+    """Mean negative natural logarithm of the true class's probability.
+
+    Args:
+        labels: int (N,), 0–6.
+        probabilities: float (N, 7); one below 1e-7 counts as 1e-7, so that the loss stays finite.
+
+    Returns:
+        float, or float64 (R,): 0 or more, 0 being perfect.
+    """
+    of_truth = probabilities[np.arange(len(labels)), labels].astype(np.float64)
+    return _mean(-np.log(np.clip(of_truth, 1e-7, 1)), weights)
+
+
+def malignancy(labels, probabilities):
+    """Reduce the seven classes to two: malignant or pre-malignant, and benign.
+
+    Args:
+        labels: int (N,), 0–6.
+        probabilities: float (N, 7).
+
+    Returns:
+        bool (N,) truth; float64 (N,), the summed probability of akiec, bcc and mel.
+    """
+    return MALIGNANT[labels], malignant_probability(probabilities)
+
+
+def _weights(rows, weights):
+    return np.ones(len(rows), np.int64) if weights is None else weights
+
+
+def _mean(values, weights):
+    weights = _weights(values, weights)
+    return weights @ values / weights.sum(axis=-1)
+
+
+def _ratio(part, whole):
+    """Divide counts; NaN where the whole is 0."""
+    shape = np.broadcast_shapes(np.shape(part), np.shape(whole))
+    return np.divide(part, whole, out=np.full(shape, np.nan), where=np.not_equal(whole, 0))[()]
+
+
+def _one_column_a_bin(values, bin_of, bins):
+    """Lay out float (N,) as (N, bins), each value in the column of its bin, 0 elsewhere."""
+    return np.eye(bins)[bin_of] * values[:, np.newaxis]
+
+
+# --- Intervals -------------------------------------------------------------------------------
+
+
+def bootstrap(metrics, images, lesion_ids, replicates=1000, seed=0):
+    """Compute metrics with the 95 % percentile intervals of a bootstrap of whole lesions.
+
+    Images of one lesion are alike, so drawing single images would make the intervals too narrow.
+    As many lesions as there are are drawn with replacement, each with all its images: the cluster
+    bootstrap of Davison & Hinkley, Bootstrap Methods and their Application (1997), section 3.8.
+
+    Args:
+        metrics: function of weights, int64 (R, N), that returns a dict of float (R,), or of such
+            dicts.
+        images: N.
+        lesion_ids: str (N,); None where they are not known, and single images are drawn.
+        replicates: how many times the lesions are drawn.
+        seed: fixes the draws.
+
+    Returns:
+        dict like that of `metrics`, with {"value", "low", "high"} in the place of each array:
+        floats, or None where the metric is not defined. A replicate in which it is not is left out
+        of its interval.
+    """
+    lesion_of = np.arange(images)
+    if lesion_ids is not None:
+        lesion_of = np.unique(lesion_ids, return_inverse=True)[1]
+    lesions = lesion_of.max() + 1
+    rng = np.random.default_rng(seed)
+    replicated = []
+    for start in range(0, replicates, _AT_ONCE):
+        rows = min(_AT_ONCE, replicates - start)
+        drawn = rng.multinomial(lesions, np.full(lesions, 1 / lesions), size=rows)
+        replicated.append(metrics(drawn[:, lesion_of]))
+    return _with_intervals(metrics(np.ones((1, images), np.int64)), replicated)
+
+
+def _with_intervals(values, replicated):
+    if isinstance(values, dict):
+        return {
+            name: _with_intervals(value, [part[name] for part in replicated])
+            for name, value in values.items()
+        }
+    numbers = np.concatenate(replicated)
+    numbers = numbers[~np.isnan(numbers)]
+    if np.isnan(values[0]) or not numbers.size:
+        return {"value": None, "low": None, "high": None}
+    low, high = np.percentile(numbers, [2.5, 97.5])
+    return {"value": float(values[0]), "low": float(low), "high": float(high)}
+
+
+def evaluate(labels, probabilities, lesion_ids, prior, *, replicates=1000, seed=0):
+    """Score probabilities, the most probable class being the prediction.
+
+    The calibration error of a replicate is larger on average than that of the images themselves,
+    as drawing adds chance to every bin: its interval lies high and may leave out the value.
+
+    Args:
+        labels: int (N,), 0–6.
+        probabilities: float (N, 7).
+        lesion_ids: str (N,), which images show the same lesion; None if that is not known.
+        prior: float (7,), the classes' shares that `prior_divided` divides out of the
+            probabilities, which asks for the class that the image speaks for most.
+        replicates, seed: of the bootstrap; the seed is also that of the simulation.
+
+    Returns:
+        dict that JSON can hold. With {"value", "low", "high"} (see `bootstrap`): `accuracy`,
+        `balanced_accuracy` (the mean of the sensitivities), `macro_auc`, `malignant_auc` (akiec,
+        bcc and mel against the rest), `melanoma_sensitivity_at_specificity_0.80`,
+        `calibration_error`, `brier_score`, `log_loss`, `prior_divided` (`accuracy` and
+        `balanced_accuracy`), and `per_class` by code, with `sensitivity`, `specificity`,
+        `precision` (no value where the class was never predicted) and `auc`. As plain numbers:
+        `images`, `lesions` (None if they are not known), each class's `images`,
+        `simulated_calibration_error` (`mean`, `percentile_95`) and `confusion_matrix` (rows true,
+        columns predicted).
+    """
+    probabilities = probabilities.astype(np.float64)
+    result = bootstrap(
+        lambda weights: _all_metrics(labels, probabilities, prior, weights),
+        len(labels),
+        lesion_ids,
+        replicates,
+        seed,
+    )
+    matrix = confusion_matrix(labels, probabilities.argmax(axis=1), len(CODES))
+    per_class = result.pop("per_class")
     return {
-        "images": int(total),
-        "accuracy": float(hits.sum() / total),
-        "balanced_accuracy": float(sensitivity.mean()),
-        "macro_auc": float(np.mean(aucs)),
+        "images": len(labels),
+        "lesions": None if lesion_ids is None else len(np.unique(lesion_ids)),
+        **result,
+        "simulated_calibration_error": simulated_calibration_error(probabilities, seed=seed),
         "per_class": {
-            code: {
-                "images": int(true[i]),
-                "sensitivity": float(sensitivity[i]),
-                "specificity": float(specificity[i]),
-                "precision": float(hits[i] / predicted[i]) if predicted[i] else None,
-                "auc": aucs[i],
-            }
-            for i, code in enumerate(codes)
+            code: {"images": int(images), **per_class[code]}
+            for code, images in zip(CODES, matrix.sum(axis=1), strict=True)
         },
         "confusion_matrix": matrix.tolist(),
     }
+
+
+def _all_metrics(labels, probabilities, prior, weights):
+    matrix = confusion_matrix(labels, probabilities.argmax(axis=1), len(CODES), weights)
+    hits = np.diagonal(matrix, axis1=-2, axis2=-1)
+    total = matrix.sum(axis=(-2, -1))[:, np.newaxis]
+    true, predicted = matrix.sum(axis=-1), matrix.sum(axis=-2)
+    aucs = [binary_auc(labels == i, probabilities[:, i], weights) for i in range(len(CODES))]
+    by_class = {
+        "sensitivity": _ratio(hits, true),
+        "specificity": _ratio(total - true - predicted + hits, total - true),
+        "precision": _ratio(hits, predicted),
+        "auc": np.stack(aucs, axis=-1),
+    }
+    divided = confusion_matrix(
+        labels, divide_by_prior(probabilities, prior).argmax(axis=1), len(CODES), weights
+    )
+    return {
+        **_accuracies(matrix),
+        "macro_auc": by_class["auc"].mean(axis=-1),
+        "malignant_auc": binary_auc(*malignancy(labels, probabilities), weights),
+        "melanoma_sensitivity_at_specificity_0.80": sensitivity_at_specificity(
+            labels == MELANOMA, probabilities[:, MELANOMA], 0.80, weights
+        ),
+        "calibration_error": calibration_error(labels, probabilities, weights=weights),
+        "brier_score": brier_score(labels, probabilities, weights),
+        "log_loss": log_loss(labels, probabilities, weights),
+        "prior_divided": _accuracies(divided),
+        "per_class": {
+            code: {name: values[:, i] for name, values in by_class.items()}
+            for i, code in enumerate(CODES)
+        },
+    }
+
+
+def _accuracies(matrix):
+    hits, true = np.diagonal(matrix, axis1=-2, axis2=-1), matrix.sum(axis=-1)
+    return {
+        "accuracy": hits.sum(axis=-1) / true.sum(axis=-1),
+        "balanced_accuracy": _ratio(hits, true).mean(axis=-1),
+    }
+
+
+def subgroups(labels, probabilities, lesion_ids, groups, *, replicates=1000, seed=0):
+    """Score the images of each group by themselves: of each sex, age band or part of the body.
+
+    Args:
+        labels: int (N,), 0–6.
+        probabilities: float (N, 7).
+        lesion_ids: str (N,), or None, as for `evaluate`.
+        groups: str (N,), each image's group.
+        replicates, seed: of the bootstrap, which draws from the group's own lesions.
+
+    Returns:
+        dict that JSON can hold, by group in alphabetical order, without groups of fewer than 20
+        images: `images`, `accuracy`, `melanoma_sensitivity` (the most probable class being the
+        prediction; None where there are fewer than 5 melanomas) and `malignant_auc` (None where
+        all are malignant or none is). But for `images`, each is {"value", "low", "high"} as in
+        `bootstrap`.
+    """
+    result = {}
+    for group in np.unique(groups):
+        rows = np.flatnonzero(groups == group)
+        if len(rows) < SMALLEST_GROUP:
+            continue
+        scores = bootstrap(
+            _group_metrics(labels[rows], probabilities[rows]),
+            len(rows),
+            None if lesion_ids is None else lesion_ids[rows],
+            replicates,
+            seed,
+        )
+        result[str(group)] = {
+            "images": len(rows),
+            "accuracy": scores["accuracy"],
+            "melanoma_sensitivity": scores.get("melanoma_sensitivity"),
+            "malignant_auc": scores.get("malignant_auc"),
+        }
+    return result
+
+
+def _group_metrics(labels, probabilities):
+    """Choose what can be said of one group; returns the function that `bootstrap` takes."""
+    is_right = probabilities.argmax(axis=1) == labels
+    is_melanoma = labels == MELANOMA
+    is_malignant, score = malignancy(labels, probabilities)
+    metrics = {"accuracy": lambda weights: _mean(is_right, weights)}
+    if is_melanoma.sum() >= FEWEST_MELANOMAS:
+        metrics["melanoma_sensitivity"] = lambda weights: _ratio(
+            weights @ (is_right & is_melanoma), weights @ is_melanoma
+        )
+    if is_malignant.any() and not is_malignant.all():
+        metrics["malignant_auc"] = lambda weights: binary_auc(is_malignant, score, weights)
+    return lambda weights: {name: metric(weights) for name, metric in metrics.items()}

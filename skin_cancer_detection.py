@@ -305,6 +305,7 @@ def _too_large():
 
 # --- The network -----------------------------------------------------------------------------
 
+PATCHES = 7  # a side of the occlusion map: each of its 49 patches is 4 × 4 pixels
 PARAMETERS = 504_103
 # The kernels of the five convolutions (height, width, in, out) and the five dense layers (in, out).
 KERNEL_SHAPES = (
@@ -370,9 +371,10 @@ DEFAULT_MODEL_PATH = Path(__file__).with_name("best_model.h5")
 _CLASS_ORDER = "class_order"  # HDF5 attributes of the file's root, beside Keras's own
 _FACTS = "training_facts"
 _REMEDY = "run `python train.py` to make it again."
+_SPOILED = (OSError, ValueError, LookupError, TypeError, RuntimeError)  # of h5py and json
 
 
-def save_model(model, path, facts):
+def save_model(model, path, facts, attributes=None):
     """Write the complete model and the facts of its training to an HDF5 file, whole or not at all.
 
     The file takes the place of an older one only when it is finished and has passed
@@ -382,6 +384,7 @@ def save_model(model, path, facts):
         model: a `build_model()` that takes raw pixels, 0–255.
         path: where to; by Keras's rule it ends in .h5.
         facts: dict that JSON can hold; see `train.py`.
+        attributes: dict of further HDF5 attributes, texts or small arrays: what decisions go by.
 
     Raises:
         ModelFileError: the file cannot be written or would break the contract.
@@ -397,6 +400,7 @@ def save_model(model, path, facts):
         with h5py.File(unfinished, "r+") as file:
             file.attrs[_CLASS_ORDER] = ",".join(CODES)
             file.attrs[_FACTS] = json.dumps(facts)
+            file.attrs.update(attributes or {})
         check_model_file(unfinished)
         os.replace(unfinished, path)
     except OSError as error:
@@ -431,23 +435,62 @@ def check_model_file(path):
             _check_class_order(path, file.attrs.get(_CLASS_ORDER))
             _check_shapes(path, file)
             facts = json.loads(file.attrs.get(_FACTS, "{}"))
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
-        # What h5py and json raise on spoiled bytes.
+    except (*_SPOILED, AttributeError) as error:
         raise ModelFileError(f"{path} is truncated or is not an HDF5 file: {_REMEDY}") from error
     if not _facts_are_whole(facts):
         raise ModelFileError(f"{path} holds spoiled facts of its training: {_REMEDY}")
     return facts
 
 
+def read_attributes(path):
+    """Read all HDF5 attributes of a model file that `check_model_file` has passed.
+
+    Returns:
+        dict of name -> text or array.
+
+    Raises:
+        ModelFileError: an attribute cannot be read.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            return dict(file.attrs)
+    except _SPOILED as error:
+        raise ModelFileError(f"{path} holds spoiled attributes: {_REMEDY}") from error
+
+
+def write_training_facts(path, facts):
+    """Write the facts of its training into a model file that nobody uses yet."""
+    with h5py.File(path, "r+") as file:
+        file.attrs[_FACTS] = json.dumps(facts)
+
+
 def _facts_are_whole(facts):
-    """Whether the scores, if there are any, are all that the pages speak of."""
+    """Whether the scores, if there are any, are all that the pages speak of.
+
+    A figure of a class of which the test part had no image is None.
+    """
     try:
         test = facts.get("test")
         if test is None:
             return True
-        numbers = [test["images"], test["accuracy"]]
-        numbers += [row["sensitivity"] for row in (test["per_class"][code] for code in CODES)]
-        return np.shape(test["confusion_matrix"]) == (7, 7) and bool(np.isfinite(numbers).all())
+        scores, low_risk = test["eight_views"], test["decisions"]["low_risk"]["statement"]
+        matrix = np.asarray(scores["confusion_matrix"])
+        shares = [
+            scores["accuracy"]["value"],
+            low_risk["sensitivity"]["low"],
+            low_risk["sensitivity"]["high"],
+        ]
+        if (melanomas := scores["per_class"]["mel"]["sensitivity"]["value"]) is not None:
+            shares.append(melanomas)
+        if (missed := low_risk["missed_per_100"]) is not None:
+            shares.append(missed / 100)
+        return (
+            isinstance(scores["images"], int)
+            and matrix.shape == (len(CODES), len(CODES))
+            and matrix.dtype.kind == "i"  # neither a text nor a None is among them
+            and bool((matrix >= 0).all())
+            and all(0 <= share <= 1 for share in shares)
+        )
     except (AttributeError, LookupError, TypeError, ValueError):
         return False
 
@@ -495,23 +538,79 @@ def load_model(path=DEFAULT_MODEL_PATH):
 
     try:
         model = keras.models.load_model(path, compile=False)
-        probabilities = predict(model, np.zeros((SIDE, SIDE, 3), np.uint8))
+        probabilities = predict(model, np.zeros((SIDE, SIDE, 3), np.uint8)).views
     except Exception as error:  # whatever Keras raises on a file that is not one of ours
         raise ModelFileError(f"{path} cannot be loaded by Keras: {_REMEDY}") from error
-    if probabilities.shape != (len(CLASSES),) or not np.isclose(probabilities.sum(), 1, atol=1e-3):
+    if probabilities.shape != (8, len(CLASSES)) or not np.allclose(
+        probabilities.sum(1), 1, 0, 1e-3
+    ):
         raise ModelFileError(f"{path} does not give seven probabilities: {_REMEDY}")
     return model
 
 
+@dataclass(frozen=True)
+class Prediction:
+    """What the network makes of one image.
+
+    Attributes:
+        views: float32 (8, 7), the probabilities of its `eight_views`, each row summing to 1.
+        occlusion: float32 (7, 7), −1 to 1: by how much the probability of the most likely class
+            falls when that patch of the upright image is covered.
+    """
+
+    views: np.ndarray
+    occlusion: np.ndarray
+
+
 def predict(model, pixels):
-    """Give one image's class probabilities. Safe to call from several threads.
+    """Classify one image, and ask again with each patch of it covered, all in one batch.
+
+    Covering is the explanation of Zeiler & Fergus, ECCV 2014; the last convolution of this network
+    gives a single pixel, so that methods which look at its activations have nothing to show. Safe
+    to call from several threads.
 
     Args:
         model: from `load_model`.
-        pixels: uint8 or float32 (28, 28, 3), RGB, 0–255, as `preprocess` returns them.
+        pixels: uint8 (28, 28, 3), RGB, 0–255, as `preprocess` returns them.
 
     Returns:
-        float32 (7,), in the order of `CLASSES`, summing to 1.
+        Prediction.
     """
+    images = np.concatenate([eight_views(pixels[np.newaxis])[:, 0], occluded(pixels)])
     # `predict_on_batch` is one compiled call; `predict` builds a data pipeline for each image.
-    return model.predict_on_batch(pixels[np.newaxis].astype(np.float32))[0]
+    probabilities = model.predict_on_batch(images.astype(np.float32))
+    views, covered = probabilities[:8], probabilities[8:]
+    likely = views.mean(axis=0).argmax()  # as decided, since no temperature changes the order
+    return Prediction(views, (views[0, likely] - covered[:, likely]).reshape(PATCHES, PATCHES))
+
+
+def eight_views(pixels):
+    """Turn images by quarters and mirror them: the eight ways in which a square can lie.
+
+    Args:
+        pixels: any dtype (N, 28, 28, 3).
+
+    Returns:
+        The same dtype (8, N, 28, 28, 3); the first is the image as it came.
+    """
+    mirrored = pixels[:, :, ::-1]
+    return np.stack([np.rot90(x, k, (1, 2)) for x in (pixels, mirrored) for k in range(4)])
+
+
+def occluded(pixels):
+    """Cover each patch of an image in turn, with the colour of the skin around the lesion.
+
+    Args:
+        pixels: uint8 (28, 28, 3), RGB, 0–255.
+
+    Returns:
+        uint8 (49, 28, 28, 3), row by row; each has one patch in the median colour of the image's
+        rim, which is skin in most images.
+    """
+    rim = np.concatenate([pixels[0], pixels[-1], pixels[1:-1, 0], pixels[1:-1, -1]])
+    copies = np.repeat(pixels[np.newaxis], PATCHES**2, axis=0)
+    side = SIDE // PATCHES
+    for patch, copy in enumerate(copies):
+        top, left = side * (patch // PATCHES), side * (patch % PATCHES)
+        copy[top : top + side, left : left + side] = np.median(rim, axis=0)
+    return copies

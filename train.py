@@ -2,227 +2,261 @@
 
     python train.py --download                          fetch the two files into data/, then train
     python train.py                                     train on what is in data/
+    python train.py --resume                            go on with an interrupted training
+    python train.py --quick                             a usable model in under two minutes
+    python train.py --evaluate                          score best_model.h5 again, without training
     python train.py --csv A.csv --metadata B.csv        train on files elsewhere
     python train.py --images DIR --labels LABELS.csv    train on images of your own
                                                         (columns image_id,dx[,lesion_id])
+    python train.py --split SPLIT.csv                   train on somebody else's split, in runs/
 
-Beside the model it writes metrics.json, figures/learning_curves.png and
-figures/confusion_matrix.png. The old model stays in place until the new one is complete.
+Beside the model it writes metrics.json and the pictures of figures/. The old model stays in place
+until the new one is complete. How the network is fitted: fitting.py.
 """
 
 import argparse
+import contextlib
+import hashlib
 import importlib.metadata
 import json
-import math
 import os
 import platform
 import shutil
 import sys
 import tempfile
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
+import calibration
 import dataset
-from scores import evaluate
+import figures
+from decisions import DecisionFacts, combine_views
+from fitting import Checkpoint, Progress, Recipe, TrainingError, fit, fit_teachers
+from likeness import Likeness
+from likeness import fit as fit_likeness
+from scores import evaluate, subgroups
 from skin_cancer_detection import (
     CODES,
     DEFAULT_MODEL_PATH,
-    SIDE,
     SkinCancerDetectionError,
-    build_model,
+    check_model_file,
+    eight_views,
+    load_model,
+    read_attributes,
     save_model,
+    write_training_facts,
 )
 
-# --- The recipe ------------------------------------------------------------------------------
-
-SEED = 1
-EPOCHS = 80  # about six minutes on two cores; the cosine below ends at nothing, so none is picked
-BATCH_SIZE = 64
-LEARNING_RATE = 2e-3  # the peak, reached after the warm-up
-WARM_UP_EPOCHS = 5  # BatchNormalization's averages settle before the steps are large
-WEIGHT_DECAY = 0.05  # AdamW's; strong, as there are 77 parameters for each training image
-DROPOUT = 0.3
-# Class weights are the inverse frequency to this power: 0 leaves the 67 % of naevi to rule, 1 lets
-# a dermatofibroma count as much as 58 naevi.
-CLASS_WEIGHT_POWER = 0.5
-MAX_SHIFT = 2  # pixels, of 28
-MAX_LOG_SCALE = 0.2  # from 0.82 to 1.22 times the size
-
-FIGURES = ("figures/learning_curves.png", "figures/confusion_matrix.png")
 DATA_DIRECTORY = Path(__file__).with_name("data")
+RUNS_DIRECTORY = Path(__file__).with_name("runs")
+SEED = 1
+MOST_TEACHERS = 100
+QUICK = Recipe(teachers=0, epochs=20)  # ends long before the scores' best, in under two minutes
 
 
-class TrainingError(SkinCancerDetectionError):
-    """A request for training that cannot be carried out."""
+# --- From the data to a finished model -------------------------------------------------------
 
 
-# --- Fitting ---------------------------------------------------------------------------------
-
-
-def augment(pixels, rng):
-    """Mirror, turn, scale and shift each image at random, as if the lesion had been taken again.
-
-    A lesion has no right way up, so half are mirrored and all are turned by any angle. What comes
-    in from outside the image is its own mirror image.
-
-    Args:
-        pixels: uint8 (N, 28, 28, 3), RGB, 0–255.
-        rng: numpy.random.Generator.
-
-    Returns:
-        A new array of the same shape and dtype.
-    """
-    margin = SIDE // 2
-    padded = np.pad(pixels, ((0, 0), (margin, margin), (margin, margin), (0, 0)), "reflect")
-    padded = np.where(rng.random((len(pixels), 1, 1, 1)) < 0.5, padded, padded[:, :, ::-1])
-    angles = rng.uniform(0, 2 * np.pi, len(pixels))
-    scales = np.exp(rng.uniform(-MAX_LOG_SCALE, MAX_LOG_SCALE, len(pixels)))
-    # Pillow wants the place in the padded image from which each pixel of the result comes:
-    # rotation and scale about the middle, then the shift.
-    cosines, sines = np.cos(angles) * scales, np.sin(angles) * scales
-    middle = SIDE / 2
-    x = margin + middle - (cosines - sines) * middle
-    y = margin + middle - (sines + cosines) * middle
-    shifts = rng.uniform(-MAX_SHIFT, MAX_SHIFT, (2, len(pixels)))
-    coefficients = np.stack([cosines, -sines, x + shifts[0], sines, cosines, y + shifts[1]], axis=1)
-    return np.stack(
-        [
-            Image.fromarray(image).transform(
-                (SIDE, SIDE), Image.Transform.AFFINE, matrix.tolist(), Image.Resampling.BICUBIC
-            )
-            for image, matrix in zip(padded, coefficients, strict=True)
-        ]
-    )
-
-
-def class_weights(labels):
-    """Weigh each class by its inverse frequency to CLASS_WEIGHT_POWER; an image's mean weight is 1.
-
-    Args:
-        labels: int (N,), 0–6; every class must be there.
-
-    Returns:
-        float64 (7,).
-    """
-    counts = np.bincount(labels, minlength=len(CODES))
-    weights = counts ** -float(CLASS_WEIGHT_POWER)
-    return weights * len(labels) / (weights * counts).sum()
-
-
-def batches(pixels, labels, weights, rng):
-    """Yield shuffled, augmented batches for ever, an epoch after the other.
-
-    Args:
-        pixels: uint8 (N, 28, 28, 3), 0–255.
-        labels: int (N,).
-        weights: float (7,), one a class.
-        rng: numpy.random.Generator.
-
-    Yields:
-        float32 (B, 28, 28, 3), 0–1; labels (B,); sample weights float32 (B,).
-    """
-    while True:
-        order = rng.permutation(len(pixels))
-        for start in range(0, len(order), BATCH_SIZE):
-            rows = order[start : start + BATCH_SIZE]
-            yield scaled(augment(pixels[rows], rng)), labels[rows], weights[labels[rows]]
-
-
-def scaled(pixels):
-    """Bring pixels from 0–255 to the float32 0–1 that training uses; `fold_scale` undoes it."""
-    return pixels.astype(np.float32) / 255
-
-
-def fold_scale(model):
-    """Put the division by 255 into the first convolution, so that the model takes raw pixels.
-
-    Exact but for rounding: the convolution is linear before its bias, and its padding is zero on
-    both scales.
-
-    Args:
-        model: a `build_model()` trained on 0–1; changed in place.
-    """
-    first = next(layer for layer in model.layers if layer.weights)
-    kernel, bias = first.get_weights()
-    first.set_weights([kernel / 255, bias])
-
-
-def fit(data, parts, seed=SEED, epochs=EPOCHS):
-    """Fit a fresh network to the training part, watching the calibration part.
-
-    No epoch is picked: what comes out is the network as the last epoch leaves it.
+def train(data, parts, output, recipe, seed=SEED, resume=False):
+    """Fit, calibrate, score on the test part and write everything down.
 
     Args:
         data: `dataset.Dataset`.
-        parts: str (N,), from `dataset.split_by_lesion`.
-        seed: fixes weights, order, turns and dropout; the same seed on the same machine gives the
-            same model.
-        epochs: passes over the training part.
+        parts: str (N,), from `dataset.split_by_lesion` or `dataset.read_split`.
+        output: path of the model file; metrics.json and figures/ go beside it.
+        recipe: `fitting.Recipe`.
+        seed: of the student; its teachers have the numbers after it.
+        resume: go on from the checkpoints of an interrupted training of the same kind.
 
     Returns:
-        The model, taking raw pixels, and its history: a dict of lists with one value an epoch.
+        dict, what metrics.json holds.
+
+    Raises:
+        ModelFileError: the model cannot be written.
+        TrainingError: the output cannot be written, the training diverged, there is nothing to go
+            on from, or something to go on from and no `resume`.
     """
-    import keras
-    import tensorflow as tf
-
-    keras.utils.set_random_seed(seed)
-    tf.config.experimental.enable_op_determinism()
-    training, calibration = parts == "training", parts == "calibration"
-    weights = class_weights(data.labels[training]).astype(np.float32)
-    steps = math.ceil(training.sum() / BATCH_SIZE)
-    warm_up = min(WARM_UP_EPOCHS, epochs // 2) * steps
-    model = build_model(DROPOUT)
-    model.compile(
-        optimizer=keras.optimizers.AdamW(
-            keras.optimizers.schedules.CosineDecay(
-                LEARNING_RATE / 100 if warm_up else LEARNING_RATE,
-                decay_steps=epochs * steps - warm_up,
-                warmup_target=LEARNING_RATE if warm_up else None,
-                warmup_steps=warm_up,
-            ),
-            weight_decay=WEIGHT_DECAY,
-        ),
-        loss="sparse_categorical_crossentropy",
-        metrics=["accuracy"],
-    )
-    history = model.fit(
-        batches(data.pixels[training], data.labels[training], weights, np.random.default_rng(seed)),
-        steps_per_epoch=steps,
-        epochs=epochs,
-        validation_data=(
-            scaled(data.pixels[calibration]),
-            data.labels[calibration],
-            weights[data.labels[calibration]],
-        ),
-        validation_batch_size=512,
-        shuffle=False,  # `batches` shuffles
-        callbacks=[_progress(epochs)],
-        verbose=0,
-    ).history
-    fold_scale(model)
-    return model, history
-
-
-def _progress(epochs):
-    """A callback that prints one line an epoch, with the time left."""
-    import keras
-
-    begin = time.monotonic()
-
-    def report(epoch, logs):
-        done = epoch + 1
-        left = (time.monotonic() - begin) / done * (epochs - done)
-        print(
-            f"epoch {done:3}/{epochs}  training loss {logs['loss']:.3f}, accuracy "
-            f"{logs['accuracy']:.3f}  calibration loss {logs['val_loss']:.3f}, accuracy "
-            f"{logs['val_accuracy']:.3f}  {left / 60:.1f} min left",
-            flush=True,
+    checkpoints = checkpoints_of(output)
+    unfinished = checkpoints.is_dir() and any(checkpoints.iterdir())
+    if resume and not unfinished:
+        raise TrainingError(
+            f"{checkpoints} has no checkpoint, so there is nothing to go on from: train without "
+            "--resume."
         )
+    if unfinished and not resume:
+        raise TrainingError(
+            f"{checkpoints} holds a training that is not finished: go on with --resume, or remove "
+            "it to begin anew."
+        )
+    identity = identity_of(data, parts, recipe, seed)
+    try:
+        checkpoints.mkdir(parents=True, exist_ok=True)
+    except OSError as error:  # better now than after the training
+        raise TrainingError(f"{output} cannot be written ({error}): choose another.") from error
+    model, histories = _fit(data.only(parts == "training"), recipe, seed, checkpoints, identity)
+    attributes = calibrate(model, data.only(parts == "calibration"), data.only(parts == "training"))
+    with _staging(output) as folder:
+        path = folder / output.name
+        save_model(model, path, training_facts(data, parts, recipe, seed), attributes)
+        curves = figures.draw_learning_curves(histories)
+        curves.savefig(folder / "figures" / "learning_curves.png", dpi=120)
+        metrics = _write_scores(folder, path, data, parts)
+        write_training_facts(path, metrics)  # now with the scores, which the pages tell
+    shutil.rmtree(checkpoints)
+    return metrics
 
-    return keras.callbacks.LambdaCallback(on_epoch_end=report)
+
+def evaluate_again(path, data, parts):
+    """Score a model file on the test part again and write metrics.json and the pictures anew.
+
+    Args and raises: see `score_file`.
+
+    Returns:
+        dict, what metrics.json holds.
+    """
+    check_model_file(path)  # before a folder is made beside it
+    with _staging(path) as folder:
+        metrics = _write_scores(folder, path, data, parts)
+    if metrics["data_sha256"] != data.sha256:
+        print(
+            f"WARNING: {path} was trained on rows that differ from these, as rows made of smaller "
+            "copies of the images do; so do its scores, a little."
+        )
+    return metrics
+
+
+@contextlib.contextmanager
+def _staging(output):
+    """Give a folder; what is in it at the end takes the place of what is beside `output`.
+
+    So every file is replaced by something whole, and none is if anything fails before the end.
+    """
+    with tempfile.TemporaryDirectory(prefix=".training-", dir=output.parent) as name:
+        folder = Path(name)
+        (folder / "figures").mkdir()
+        yield folder
+        (output.parent / "figures").mkdir(exist_ok=True)
+        files = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
+        for file in sorted(files, key=lambda file: file.suffix == ".h5"):  # the model last
+            os.replace(folder / file, output.parent / file)
+
+
+def _fit(training, recipe, seed, checkpoints, identity):
+    """Fit the teachers, if there are any, and the network; returns it and all their histories."""
+    teachers, histories = (), {}
+    if recipe.teachers:
+        print(f"\n1 of 2: {recipe.teachers} teachers, each without a tenth of the lesions")
+        teachers, histories = fit_teachers(training, recipe, seed, checkpoints, identity)
+        print("\n2 of 2: the student, which is kept")
+    print("It learns from every training lesion, so none is left to score it by.", flush=True)
+    model, histories["student"] = fit(
+        training.pixels,
+        training.labels,
+        recipe,
+        seed,
+        teachers=teachers,
+        checkpoint=Checkpoint(checkpoints / "student.npz", identity),
+        report=Progress("student", recipe.epochs),
+    )
+    return model, histories
+
+
+def checkpoints_of(output):
+    """The folder of the checkpoints of a training that is not finished."""
+    return output.parent / f".{output.stem}-checkpoints"
+
+
+def identity_of(data, parts, recipe, seed):
+    """What a checkpoint must share with the training that goes on from it; a dict for JSON."""
+    return {
+        "data checksum": data.sha256,
+        "split": _checksum_of(parts),
+        "seed": seed,
+        "recipe": asdict(recipe),
+    }
+
+
+def calibrate(model, calibration_part, training_part):
+    """Make the probabilities honest, and fit the facts that decisions go by.
+
+    The order is that of their use: the file's own probabilities, the mean of eight views, its
+    temperature, the rest.
+
+    Args:
+        model: takes raw pixels; its last layer is changed in place.
+        calibration_part: `dataset.Dataset` that no choice about the model has touched.
+        training_part: `dataset.Dataset`, whose images tell what a dermatoscopic image looks like.
+
+    Returns:
+        dict of HDF5 attributes, for `save_model`.
+    """
+    pixels, labels = calibration_part.pixels, calibration_part.labels
+    calibration.fold_calibration(
+        model, *calibration.fit_bias_and_temperature(probabilities_of(model, pixels), labels)
+    )
+    chosen = calibration.one_image_per_lesion(calibration_part.lesion_ids, pixels)
+    facts = calibration.fit_decision_facts(
+        view_probabilities(model, pixels).mean(axis=0),
+        labels,
+        chosen,
+        class_shares=np.bincount(labels, minlength=len(CODES)) / len(labels),
+    )
+    likeness = fit_likeness(training_part.pixels, training_part.labels, pixels[chosen])
+    return facts.to_attributes() | likeness.to_attributes()
+
+
+def score_file(path, data, parts):
+    """Score a model file on the test part.
+
+    Args:
+        path: the HDF5 file.
+        data: `dataset.Dataset` that it was trained on.
+        parts: str (N,), as the training had them.
+
+    Returns:
+        dict that JSON can hold: the facts of the file's training and, as `test`, the scores of one
+        view and of eight (`scores.evaluate`), what the decisions are worth
+        (`calibration.decision_scores`) and the scores by sex, age and site; and the test part's
+        labels, int (M,), and probabilities of eight views, float64 (M, 7).
+
+    Raises:
+        ModelFileError: the file breaks the contract.
+        TrainingError: the file was trained on another split, or has no decision facts.
+    """
+    facts, attributes = check_model_file(path), read_attributes(path)
+    if facts.get("split_sha256") != _checksum_of(parts):
+        raise TrainingError(
+            f"{path} was trained on another data set or another split, so its test part is not "
+            "known: name the data that it was made of."
+        )
+    try:
+        decision_facts = DecisionFacts.from_attributes(attributes)
+        likeness = Likeness.from_attributes(attributes)
+    except ValueError as error:
+        raise TrainingError(f"{path}: {error}; run `python train.py` to make it again.") from error
+    model, test = load_model(path), data.only(parts == "test")
+    labels, lesion_ids = test.labels, test.lesion_ids
+    views = view_probabilities(model, test.pixels)
+    one, eight = views[0], combine_views(views, decision_facts.eight_view_temperature)
+    unlike = likeness.is_unlike(test.pixels)
+    chosen = calibration.one_image_per_lesion(lesion_ids, test.pixels)
+    decisions = calibration.decision_scores(eight, labels, chosen, decision_facts, unlike)
+    metrics = facts | {
+        "test": {
+            "data_sha256": data.sha256,  # not always that of the training: see the README
+            "one_view": evaluate(labels, one, lesion_ids, decision_facts.class_shares),
+            "eight_views": evaluate(labels, eight, lesion_ids, decision_facts.class_shares),
+            "decisions": decisions | {"unlike": float(unlike[chosen].mean())},
+            "subgroups": {
+                name: subgroups(labels, eight, lesion_ids, groups)
+                for name, groups in test.groups.items()
+            },
+        }
+    }
+    return metrics, labels, eight
 
 
 def probabilities_of(model, pixels):
@@ -238,15 +272,32 @@ def probabilities_of(model, pixels):
     return model.predict(pixels, batch_size=512, verbose=0)
 
 
+def view_probabilities(model, pixels):
+    """Give the probabilities of the eight views of many images.
+
+    Args:
+        model: takes raw pixels.
+        pixels: uint8 (N, 28, 28, 3), 0–255.
+
+    Returns:
+        float32 (8, N, 7); the first is the image as it came.
+    """
+    return np.stack([probabilities_of(model, view) for view in eight_views(pixels)])
+
+
+def _checksum_of(parts):
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
 # --- What is written down --------------------------------------------------------------------
 
 
-def training_facts(data, parts, seed, epochs):
+def training_facts(data, parts, recipe, seed):
     """Gather what a reader of the model file needs to know of its making.
 
     Returns:
-        dict that JSON can hold; `rows_may_share_lesions` is True where the lesions are not known
-        and the scores are therefore inflated.
+        dict that JSON can hold; `rows_may_share_lesions` is True where images of one lesion may
+        stand on both sides of the split and the scores are therefore inflated.
     """
     lesions = {}
     if data.lesion_ids is not None:
@@ -254,13 +305,12 @@ def training_facts(data, parts, seed, epochs):
     return {
         "data": data.source,
         "data_sha256": data.sha256,
-        "split": f"{'row' if data.lesion_ids is None else 'lesion'}-wise by SHA-256 rank, "
-        f"{dataset.TEST_SHARE} % test, {dataset.CALIBRATION_SHARE} % calibration",
-        "rows_may_share_lesions": data.lesion_ids is None,
+        "split_sha256": _checksum_of(parts),
+        "rows_may_share_lesions": shared_lesions(data.lesion_ids, parts) != 0,
         "images": {part: int((parts == part).sum()) for part in dataset.PARTS},
         "lesions": lesions,
         "seed": seed,
-        "epochs": epochs,
+        "recipe": asdict(recipe),
         "versions": {
             "python": platform.python_version(),
             **{name: importlib.metadata.version(name) for name in ("keras", "numpy", "pillow")},
@@ -269,80 +319,116 @@ def training_facts(data, parts, seed, epochs):
     }
 
 
+def shared_lesions(lesion_ids, parts):
+    """Count the test images whose lesion has an image in another part too.
+
+    Args:
+        lesion_ids: str (N,), or None where they are not known.
+        parts: str (N,).
+
+    Returns:
+        int; None where the lesions are not known.
+    """
+    if lesion_ids is None:
+        return None
+    test = parts == "test"
+    return int(np.isin(lesion_ids[test], lesion_ids[~test]).sum())
+
+
 def _tensorflow_version():
     import tensorflow as tf
 
     return tf.__version__
 
 
-def score_table(scores):
-    """Lay out the result of `scores.evaluate` as lines of text."""
-    lines = ["class  images  sensitivity  specificity  precision    AUC"]
-    for code, row in scores["per_class"].items():
-        precision = "–" if row["precision"] is None else f"{row['precision']:.3f}"
-        lines.append(
-            f"{code:6} {row['images']:6} {row['sensitivity']:12.3f} {row['specificity']:12.3f} "
-            f"{precision:>10} {row['auc']:6.3f}"
-        )
+def _write_scores(folder, path, data, parts):
+    """Score the model file, write metrics.json and the pictures; returns what the former holds."""
+    metrics, labels, eight = score_file(path, data, parts)
+    text = json.dumps(metrics, indent=1, ensure_ascii=False) + "\n"
+    (folder / "metrics.json").write_text(text, encoding="utf-8")
+    pictures = {
+        "confusion_matrix": figures.draw_confusion_matrix(
+            metrics["test"]["eight_views"]["confusion_matrix"]
+        ),
+        "roc_curves": figures.draw_roc_curves(labels, eight),
+        "reliability": figures.draw_reliability(labels, eight, "eight views"),
+    }
+    for name, picture in pictures.items():
+        picture.savefig(folder / "figures" / f"{name}.png", dpi=120)
+    return metrics
+
+
+SCORES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_auc": "macro AUC",
+    "malignant_auc": "akiec, bcc or mel against benign, AUC",
+    "melanoma_sensitivity_at_specificity_0.80": "melanoma sensitivity at specificity 0.80",
+    "calibration_error": "expected calibration error",
+    "brier_score": "Brier score",
+    "log_loss": "log loss",
+}
+
+
+def score_table(metrics):
+    """Lay out what metrics.json holds as lines of text, for the console."""
+    test = metrics["test"]
+    both = test["one_view"], test["eight_views"]
+
+    def row(name, cells):
+        return f"{name:44}" + "".join(f"{cell:22}" for cell in cells).rstrip()
+
+    lines = [row("", ("one view", "eight views"))]
     lines += [
-        f"accuracy           {scores['accuracy']:.3f}",
-        f"balanced accuracy  {scores['balanced_accuracy']:.3f}",
-        f"macro AUC          {scores['macro_auc']:.3f}",
+        row(name, [_with_interval(scores[key]) for scores in both]) for key, name in SCORES.items()
+    ]
+    lines.append(
+        row(
+            "  if perfectly calibrated: mean, 95 %",
+            [
+                f"{simulated['mean']:.3f}, {simulated['percentile_95']:.3f}"
+                for simulated in (scores["simulated_calibration_error"] for scores in both)
+            ],
+        )
+    )
+    lines += [
+        row(
+            f"{SCORES[key]}, prior divided out",
+            [_with_interval(s["prior_divided"][key]) for s in both],
+        )
+        for key in ("accuracy", "balanced_accuracy")
+    ]
+    for name, scores in zip(("one view", "eight views"), both, strict=True):
+        keys = ("sensitivity", "specificity", "precision", "auc")
+        lines += ["", f"{name:11}  images  " + "".join(f"{key:22}" for key in keys).rstrip()]
+        for code, figures_of in scores["per_class"].items():
+            cells = "".join(f"{_with_interval(figures_of[key]):22}" for key in keys)
+            lines.append(f"{code:11}  {figures_of['images']:6}  {cells.rstrip()}")
+        lines += ["", f"{name}: rows are the true classes, columns the most likely ones"]
+        lines.append("       " + "".join(f"{code:>7}" for code in CODES))
+        for code, row in zip(CODES, scores["confusion_matrix"], strict=True):
+            lines.append(f"{code:7}" + "".join(f"{count:7}" for count in row))
+    decisions = test["decisions"]
+    said, conformal = decisions["low_risk"]["statement"], decisions["conformal"]
+    low, high = (100 * (1 - said["sensitivity"][end]) for end in ("high", "low"))
+    lines += [
+        "",
+        f"‘low risk’ is said of {_number(said['specificity'])} of the benign lesions, and misses "
+        f"about {_number(said['missed_per_100'], 1)} ({low:.1f}–{high:.1f}) in 100 of the others",
+        f"sets of classes that cannot be excluded: {_number(conformal['coverage'])} hold the "
+        f"true one, {_number(conformal['mean_set_size'], 2)} classes on average",
+        f"unlike the training images: {_number(decisions['unlike'])} of the test lesions",
     ]
     return "\n".join(lines)
 
 
-def draw_learning_curves(history):
-    """Draw loss and accuracy by epoch.
-
-    Args:
-        history: from `fit`.
-
-    Returns:
-        matplotlib.figure.Figure
-    """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
-    for axes, name in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
-        epochs = range(1, len(history[name]) + 1)
-        axes.plot(epochs, history[name], label="training")
-        axes.plot(epochs, history[f"val_{name}"], "--", label="calibration")
-        axes.set(xlabel="epoch", ylabel=name)
-        axes.grid(alpha=0.3)
-        axes.legend()
-    return figure
+def _with_interval(figure):
+    low, high = _number(figure["low"]), _number(figure["high"])
+    return f"{_number(figure['value'])} ({low}–{high})"
 
 
-def draw_confusion_matrix(matrix):
-    """Draw a confusion matrix: colour is the share of the true class, the number a count of images.
-
-    Args:
-        matrix: (7, 7) counts, rows true, columns predicted.
-
-    Returns:
-        matplotlib.figure.Figure
-    """
-    import seaborn
-    from matplotlib.figure import Figure
-
-    matrix = np.asarray(matrix)
-    figure = Figure(figsize=(6, 5), layout="constrained")
-    axes = figure.subplots()
-    seaborn.heatmap(
-        matrix / matrix.sum(axis=1, keepdims=True),
-        annot=matrix,
-        fmt="d",
-        cmap="Blues",
-        vmin=0,
-        vmax=1,
-        xticklabels=CODES,
-        yticklabels=CODES,
-        cbar_kws={"label": "share of the true class"},
-        ax=axes,
-    )
-    axes.set(xlabel="most likely class", ylabel="true class")
-    return figure
+def _number(value, decimals=3):
+    return "–" if value is None else f"{value:.{decimals}f}"
 
 
 # --- The command -----------------------------------------------------------------------------
@@ -404,60 +490,6 @@ def download(directory=DATA_DIRECTORY):
             unfinished.unlink(missing_ok=True)
 
 
-def train(data, output, seed=SEED, epochs=EPOCHS):
-    """Split, fit, score on the test part and write everything down.
-
-    Args:
-        data: `dataset.Dataset`.
-        output: path of the model file; metrics.json and figures/ go beside it.
-
-    Returns:
-        The test part's scores, from `scores.evaluate`.
-
-    Raises:
-        DataError: a class has too few lesions to be split.
-        ModelFileError: the model cannot be written.
-        TrainingError: the output cannot be written, or the training diverged.
-    """
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        # Everything is made here first, so that what is replaced is replaced by something whole;
-        # and a place that cannot be written is found before the training, not after it.
-        staging = tempfile.TemporaryDirectory(prefix=".training-", dir=output.parent)
-    except OSError as error:
-        raise TrainingError(f"{output} cannot be written ({error}): choose another.") from error
-    with staging as folder:
-        scores = _train_into(Path(folder), data, output, seed, epochs)
-        (output.parent / "figures").mkdir(exist_ok=True)
-        for name in (*FIGURES, "metrics.json", output.name):  # the model last: it is what counts
-            os.replace(Path(folder) / name, output.parent / name)
-    return scores
-
-
-def _train_into(folder, data, output, seed, epochs):
-    parts = dataset.split_by_lesion(data.lesion_ids, data.labels)
-    facts = training_facts(data, parts, seed, epochs)
-    for part in dataset.PARTS:
-        lesions = f" of {facts['lesions'][part]:,} lesions" if facts["lesions"] else ""
-        print(f"  {part:12} {facts['images'][part]:6,} images{lesions}")
-    print(f"Will train for {epochs} epochs with seed {seed} and write {output}.", flush=True)
-
-    model, history = fit(data, parts, seed, epochs)
-    test = parts == "test"
-    probabilities = probabilities_of(model, data.pixels[test])
-    if not np.isfinite(probabilities).all():
-        raise TrainingError("The training diverged, nothing was saved: lower LEARNING_RATE.")
-    scores = evaluate(data.labels[test], probabilities, CODES)
-    facts["test"] = scores
-
-    (folder / "figures").mkdir()
-    draw_learning_curves(history).savefig(folder / FIGURES[0], dpi=120)
-    draw_confusion_matrix(scores["confusion_matrix"]).savefig(folder / FIGURES[1], dpi=120)
-    (folder / "metrics.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    save_model(model, folder / output.name, facts)
-    return scores
-
-
 def parse_arguments(arguments):
     """Parse the command line; argparse ends it with exit code 2 where it is wrong."""
     parser = argparse.ArgumentParser(
@@ -470,9 +502,22 @@ def parse_arguments(arguments):
     parser.add_argument("--images", type=Path, help="folder of images of your own")
     parser.add_argument("--labels", type=Path, help="their CSV: image_id,dx[,lesion_id]")
     parser.add_argument("--download", action="store_true", help="fetch the two files into data/")
-    parser.add_argument("--output", type=Path, default=DEFAULT_MODEL_PATH, help="the model file")
+    parser.add_argument(
+        "--split", type=Path, help="CSV image_id,split (train, val, test); writes to runs/"
+    )
+    parser.add_argument("--output", type=Path, help="the model file (default: best_model.h5)")
     parser.add_argument("--seed", type=int, default=SEED)
-    parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument("--teachers", type=int, help=f"(default: {Recipe.teachers})")
+    parser.add_argument("--epochs", type=int, help=f"of each network (default: {Recipe.epochs})")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help=f"no teachers and {QUICK.epochs} epochs: under two minutes",
+    )
+    parser.add_argument("--resume", action="store_true", help="go on after an interruption")
+    parser.add_argument(
+        "--evaluate", action="store_true", help="score the model file again, without training"
+    )
     options = parser.parse_args(arguments)
     if (options.images is None) != (options.labels is None):
         parser.error("--images and --labels go together")
@@ -480,10 +525,29 @@ def parse_arguments(arguments):
         parser.error("--images takes the place of --csv, --metadata and --download")
     if options.download and options.csv:
         parser.error("--download and --csv exclude each other")
-    if options.epochs < 1:
+    if options.evaluate and (
+        options.quick or options.resume or (options.epochs, options.teachers) != (None, None)
+    ):
+        parser.error("--evaluate does not train, so it takes no option of training")
+    if options.quick and (options.epochs or options.teachers is not None):
+        parser.error("--quick says itself how many --epochs and --teachers there are")
+    if options.epochs is not None and options.epochs < 1:
         parser.error("--epochs must be at least 1")
-    if not 0 <= options.seed < 2**32:
-        parser.error("--seed must be 0 or more and below 4,294,967,296")
+    if options.teachers is not None and not 0 <= options.teachers <= MOST_TEACHERS:
+        parser.error(f"--teachers must be 0 to {MOST_TEACHERS}")
+    if not 0 <= options.seed < 2**31:
+        parser.error("--seed must be 0 or more and below 2,147,483,648")
+    home = DEFAULT_MODEL_PATH.resolve().parent
+    if options.split and options.output and options.output.resolve().parent == home:
+        parser.error(
+            f"--split never writes beside {DEFAULT_MODEL_PATH.name}: name an --output elsewhere"
+        )
+    if options.output is None:
+        options.output = (
+            RUNS_DIRECTORY / options.split.stem / "model.h5"
+            if options.split
+            else DEFAULT_MODEL_PATH
+        )
     if options.output.suffix != ".h5":
         parser.error(f"--output must end in .h5, and {options.output} does not")
     if options.output.is_dir():
@@ -491,45 +555,93 @@ def parse_arguments(arguments):
     return options
 
 
+def recipe_of(options):
+    """The recipe that the command line asks for."""
+    recipe = QUICK if options.quick else Recipe()
+    named = {"epochs": options.epochs, "teachers": options.teachers}
+    return replace(recipe, **{name: value for name, value in named.items() if value is not None})
+
+
+def read_data(options):
+    """Read the data set that the command line names.
+
+    Raises:
+        DataError, TrainingError: it is not there, or not in order.
+    """
+    if options.images:
+        print(f"Reading the images in {options.images} …", flush=True)
+        return dataset.read_images(options.images, options.labels)
+    if options.download:
+        download()
+    csv_path, metadata_path = find_data(options.csv, options.metadata)
+    print(f"Reading {csv_path} and {metadata_path or 'no metadata'} …", flush=True)
+    return dataset.read_dataset(csv_path, metadata_path)
+
+
+def describe(data, parts):
+    """Print the sizes of the parts; returns a warning if images of one lesion may be in two."""
+    for part in dataset.PARTS:
+        rows = parts == part
+        lesions = ""
+        if data.lesion_ids is not None:
+            lesions = f" of {len(set(data.lesion_ids[rows])):,} lesions"
+        print(f"  {part:12} {rows.sum():6,} images{lesions}", flush=True)
+    shared = shared_lesions(data.lesion_ids, parts)
+    if shared is None:
+        return (
+            "it is not known which images show the same lesion: images of one lesion may stand on "
+            "both sides of the split"
+        )
+    if shared:
+        return f"{shared:,} of the test images show a lesion that stands in another part too"
+    return None
+
+
+def run(options):
+    """Carry out the command.
+
+    Raises:
+        SkinCancerDetectionError: whatever the user can mend.
+    """
+    begin = time.monotonic()
+    data = read_data(options)
+    if options.split:
+        parts = dataset.read_split(options.split, data.image_ids, data.labels)
+    else:
+        parts = dataset.split_by_lesion(data.lesion_ids, data.labels)
+    warning = describe(data, parts)
+    if warning:
+        print(f"WARNING: {warning}, so the scores below are inflated.", flush=True)
+    if options.evaluate:
+        metrics = evaluate_again(options.output, data, parts)
+    else:
+        recipe = recipe_of(options)
+        print(f"Will write {options.output}.", flush=True)
+        metrics = train(data, parts, options.output, recipe, options.seed, options.resume)
+    print(f"\nOn the test part, {(parts == 'test').sum():,} images; in brackets the 95 % interval:")
+    print(score_table(metrics))
+    if warning:
+        print(f"These scores are inflated: {warning}.")
+    written = "metrics.json and figures/ beside"
+    if not options.evaluate:
+        written = "it, and metrics.json and figures/ beside"
+    minutes = (time.monotonic() - begin) / 60
+    print(f"Wrote {written} {options.output}, in {minutes:.1f} min.")
+
+
 def main(arguments=None):
     """Run the command; returns its exit code."""
     options = parse_arguments(arguments)
-    begin = time.monotonic()
     try:
-        if options.images:
-            print(f"Reading the images in {options.images} …", flush=True)
-            data = dataset.read_images(options.images, options.labels)
-        else:
-            if options.download:
-                download()
-            csv_path, metadata_path = find_data(options.csv, options.metadata)
-            print(f"Reading {csv_path} and {metadata_path or 'no metadata'} …", flush=True)
-            data = dataset.read_dataset(csv_path, metadata_path)
-        if data.lesion_ids is None:
-            missing = f"{dataset.METADATA_NAME} beside the CSV"
-            if options.images:
-                missing = f"a column lesion_id in {options.labels}"
-            print(
-                "WARNING: it is not known which images show the same lesion. Images of one lesion "
-                "may stand on both sides of the split, so the scores below are inflated. What "
-                f"would tell: {missing}."
-            )
-        scores = train(data, options.output, options.seed, options.epochs)
-    except SkinCancerDetectionError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except OSError as error:
+        run(options)
+    except (SkinCancerDetectionError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"\nInterrupted: {options.output} is as it was.", file=sys.stderr)
+        if checkpoints_of(options.output).is_dir() and not options.evaluate:
+            print("Go on with the same command and --resume.", file=sys.stderr)
         return 130
-    print(f"\nOn the test part, {scores['images']:,} images that took no part in training:")
-    print(score_table(scores))
-    if data.lesion_ids is None:
-        print("These scores are inflated: images of one lesion may stand on both sides.")
-    minutes = (time.monotonic() - begin) / 60
-    print(f"Wrote {options.output}, and metrics.json and figures/ beside it, in {minutes:.1f} min.")
     return 0
 
 

@@ -11,19 +11,23 @@ import sys
 import tempfile
 import threading
 import time
+from dataclasses import replace
 from html.parser import HTMLParser
 
+import h5py
 import numpy as np
 import pytest
 import requests
-from conftest import ROOT, draw_lesion, encode, upload
+from conftest import ROOT, draw_lesion, encode, made_scores, upload, write_model
 from PIL import Image
 from test_model import change_layer
 from werkzeug.serving import make_server
 from werkzeug.test import EnvironBuilder
 
 import skin_cancer_detection as scd
-from app import create_app, melanomas_called_benign, percent
+from app import create_app, in_100, melanomas_called_benign, percent, strongest_region
+from decisions import DecisionFacts, combine_views
+from likeness import Likeness
 
 
 class Page(HTMLParser):
@@ -83,13 +87,11 @@ def test_the_upload_page_says_what_images_mean_anything(client):
     assert {"/static/dermatoscope-image.svg", "/static/skin-photograph.svg"} <= set(drawings)
 
 
-def test_the_results_page(client, app):
+def test_the_results_page(client):
     response = upload(client, encode(draw_lesion()))
     assert response.status_code == 200
     page = Page(response)
     probabilities = probabilities_of(response)
-    expected = app.extensions["classifier"](scd.preprocess(draw_lesion()))
-    assert np.allclose(probabilities, expected, atol=1e-6)
     likely = scd.CLASSES[probabilities.argmax()]
     assert page.text_of("likely") == likely.name
     assert likely.risk in page.text_of("risk")
@@ -102,9 +104,21 @@ def test_the_results_page(client, app):
         assert lesion_class.name in page.text_of()
 
 
+@pytest.mark.parametrize("temperature", [0.5, 3])
+def test_the_bars_are_the_eight_views_with_the_second_temperature(temperature, tmp_path):
+    path = shutil.copy(scd.DEFAULT_MODEL_PATH, tmp_path / "m.h5")
+    facts = DecisionFacts.from_attributes(scd.read_attributes(path))
+    with h5py.File(path, "r+") as file:
+        file.attrs.update(replace(facts, eight_view_temperature=temperature).to_attributes())
+    shown = probabilities_of(upload(client_of(path), encode(draw_lesion())))
+    views = scd.predict(scd.load_model(path), scd.preprocess(draw_lesion())).views
+    assert np.allclose(shown, combine_views(views, temperature), atol=1e-6)
+
+
 def test_the_bars_are_as_long_as_their_numbers(client):
     response = upload(client, encode(draw_lesion()))
-    widths = [float(bar["width"]) for bar in Page(response).all("rect")]
+    bars = [rect for rect in Page(response).all("rect") if "x" not in rect]
+    widths = [float(bar["width"]) for bar in bars]
     values = sorted((100 * probabilities_of(response)).tolist(), reverse=True)
     assert widths == pytest.approx(values, abs=0.01)
 
@@ -182,51 +196,277 @@ def test_no_probability_is_written_as_certainty(share, decimals, text):
     assert percent(share, decimals) == text
 
 
-def test_a_benign_answer_does_not_reassure(client, app, monkeypatch):
-    naevus = np.eye(7, dtype=np.float32)[scd.CODES.index("nv")]
-    monkeypatch.setattr("app.predict", lambda model, pixels: naevus)
-    page = Page(upload(client, encode(draw_lesion())))
-    scores = app.extensions["classifier"].facts["test"]
-    missed = round(100 * melanomas_called_benign(scores))
-    assert "does not mean that your spot is harmless" in page.text_of("not-harmless")
-    assert f"it took {missed} for a benign class" in page.text_of("not-harmless")
-
-
-def test_a_malignant_answer_needs_no_such_word(client, monkeypatch):
-    melanoma = np.eye(7, dtype=np.float32)[scd.CODES.index("mel")]
-    monkeypatch.setattr("app.predict", lambda model, pixels: melanoma)
-    page = Page(upload(client, encode(draw_lesion())))
-    assert page.text_of("not-harmless") == ""
-    assert "malignant: a kind of cancer" in page.text_of("risk")
-    assert "probability of over 99 %" in page.text_of()
-
-
 def test_melanomas_called_benign():
     matrix = np.zeros((7, 7), int)
     matrix[6] = [1, 2, 3, 4, 5, 6, 4]  # akiec bcc bkl df nv vasc mel: 3 + 4 + 5 + 6 of 25
     assert melanomas_called_benign({"confusion_matrix": matrix.tolist()}) == 18 / 25
+    assert melanomas_called_benign({"confusion_matrix": np.diag([1] * 6 + [0]).tolist()}) is None
+
+
+def test_no_share_is_written_as_none_in_a_hundred():
+    assert in_100(0.044) == "about 4 in 100"
+    assert in_100(0.004) == "fewer than 1 in 100"
+
+
+# --- What is said, and when ------------------------------------------------------------------
+
+# With these, a class cannot be excluded at 0.1, and moles are six times as frequent as any other.
+FACTS = DecisionFacts(1.0, (0.1, 0.1, 0.1, 0.05, 0.6, 0.02, 0.03), 0.1, (0.1,) * 7, ())
+LIKE, UNLIKE = (Likeness(np.zeros((7, 7)), np.eye(7), threshold) for threshold in (1e9, 0))
+# The identifiers of whatever stands on some result pages only.
+SAID = (
+    "unlike", "inconclusive", "low-risk", "not-low-risk", "flagged", "not-harmless", "left-out",
+)  # fmt: skip
+
+
+def client_of(path):
+    return create_app({"MODEL_PATH": path}).test_client()
+
+
+@pytest.fixture
+def result_of(tmp_path):
+    """Give the page of a result with these probabilities; the other classes share the rest."""
+
+    def result(decision_facts=FACTS, likeness=LIKE, scores=None, **shares):
+        rest = (1 - sum(shares.values())) / (len(scd.CODES) - len(shares))
+        attributes = {}
+        for facts in filter(None, (decision_facts, likeness)):
+            attributes |= facts.to_attributes()
+        path = write_model(
+            tmp_path / "m.h5",
+            [shares.get(code, rest) for code in scd.CODES],
+            {"test": scores or made_scores()},
+            attributes,
+        )
+        response = upload(client_of(path), encode(draw_lesion()))
+        assert response.status_code == 200
+        return Page(response)
+
+    return result
+
+
+def said_on(page):
+    return {name for name in SAID if page.text_of(name)}
+
+
+def headline_of(page):
+    return page.text_of("headline")
+
+
+def test_low_risk(result_of):
+    page = result_of(nv=0.98)
+    assert said_on(page) == {"low-risk", "not-harmless"}
+    assert headline_of(page) == "Low risk, as far as the model can tell"
+    assert "does not replace a doctor" in page.text_of("low-risk")
+
+
+def test_low_risk_says_how_many_it_misses_and_gives_no_other_number(result_of):
+    page = result_of(nv=0.98)
+    assert "misses about 4 in 100" in page.text_of("low-risk")
+    assert "between 2 and 7" in page.text_of("low-risk")
+    assert page.text_of("not-harmless").endswith("does not mean that your spot is harmless.")
+
+
+def test_low_risk_without_cancers_to_try_it_on_gives_no_number(result_of):
+    scores = made_scores()
+    scores["decisions"]["low_risk"]["statement"]["missed_per_100"] = None
+    said = result_of(nv=0.98, scores=scores).text_of("low-risk")
+    assert said == "The model calls this low risk. This does not replace a doctor."
+
+
+def test_benign_but_not_low_risk_does_not_reassure(result_of):
+    page = result_of(nv=0.82, akiec=0.09, mel=0.03)
+    assert said_on(page) == {"not-low-risk", "not-harmless"}
+    assert headline_of(page) == "A doctor should look at this spot"
+    assert "not sure enough to call the risk low" in page.text_of("not-low-risk")
+
+
+def test_a_benign_answer_does_not_reassure(result_of):
+    said = result_of(nv=0.82, akiec=0.09, mel=0.03).text_of("not-harmless")
+    assert "does not mean that your spot is harmless" in said
+    assert "it took 40 for a benign class" in said
+
+
+def test_malignant(result_of):
+    page = result_of(mel=0.98)
+    assert said_on(page) == set()
+    assert headline_of(page) == "A doctor should look at this spot"
+    assert "malignant: a kind of cancer" in page.text_of("risk")
+    assert "probability of 98 %" in page.text_of()
+
+
+def test_inconclusive(result_of):
+    page = result_of(nv=0.85, bcc=0.12)
+    assert said_on(page) == {"inconclusive", "not-harmless"}
+    assert headline_of(page) == "The model is not sure: a doctor should look at this spot"
+    assert "cannot tell benign kinds from malignant ones" in page.text_of("inconclusive")
+    assert "either may be right" in page.text_of("inconclusive")
+
+
+def test_what_cannot_be_excluded(result_of):
+    said = result_of(bcc=0.12, nv=0.85).text_of("not-excluded")
+    assert said == "Melanocytic naevus (mole) benign Basal cell carcinoma malignant"
+
+
+def test_an_empty_set_is_inconclusive_for_another_reason(result_of):
+    page = result_of(replace(FACTS, conformal_thresholds=(0.99,) * 7), nv=0.97)
+    assert "None of the seven classes fits this image well" in page.text_of("inconclusive")
+    assert "Here it is empty" in page.text_of("the-list")
+    assert page.text_of("not-excluded") == ""
+
+
+def test_flagged(result_of):
+    page = result_of(nv=0.92, mel=0.07)
+    assert said_on(page) == {"flagged", "not-low-risk", "not-harmless"}
+    assert headline_of(page) == "A doctor should look at this spot"
+    assert page.text_of("flagged").startswith("Worth a thought: Melanoma (malignant)")
+    assert "if all seven were equally frequent" in page.text_of("flagged")
+    assert page.text_of("likely") == "Melanocytic naevus (mole)"
+
+
+def test_a_flagged_benign_class_alarms_nobody(result_of):
+    page = result_of(nv=0.92, vasc=0.07)
+    assert said_on(page) == {"flagged", "low-risk", "not-harmless"}
+    assert headline_of(page) == "Low risk, as far as the model can tell"
+
+
+def test_a_list_without_the_most_likely_class_says_why(result_of):
+    facts = replace(FACTS, conformal_thresholds=(0.1,) * 4 + (0.9,) + (0.1,) * 2)
+    why = "The most likely class is not on it"
+    assert why in result_of(facts, nv=0.7, bcc=0.28).text_of()
+    assert why not in result_of(nv=0.7, bcc=0.28).text_of()
+
+
+def test_classes_that_were_too_rare_are_named(result_of):
+    words = "too few to learn from: Dermatofibroma."
+    assert words in result_of(replace(FACTS, pooled_classes=("df",)), nv=0.98).text_of()
+    assert "too few to learn from" not in result_of(nv=0.98).text_of()
+
+
+def test_a_picture_unlike_the_training_images_is_warned_of_and_classified(result_of):
+    page = result_of(likeness=UNLIKE, nv=0.98)
+    assert said_on(page) == {"unlike", "not-harmless"}
+    assert headline_of(page).startswith("This does not look like a dermatoscopic image")
+    assert "The result below may then mean nothing" in page.text_of("unlike")
+    assert "if yours is one, a doctor should look at this spot" in page.text_of("unlike")
+    assert page.text_of("likely") == "Melanocytic naevus (mole)"
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        Image.new("RGB", (600, 450), "white"),
+        Image.new("RGB", (600, 450)),
+        Image.merge("RGB", [Image.effect_noise((28, 28), 90) for _ in range(3)]),
+    ],
+    ids=["white", "black", "noise"],
+)
+def test_the_committed_model_knows_that_this_is_no_lesion(client, image):
+    response = upload(client, encode(image))
+    assert response.status_code == 200
+    assert "unlike" in said_on(Page(response))
+
+
+def test_without_decision_facts_what_needs_them_is_left_out(result_of):
+    page = result_of(decision_facts=None, nv=0.98)
+    assert said_on(page) == {"left-out", "not-harmless"}
+    assert page.text_of("not-excluded") == page.text_of("the-list") == ""
+    assert headline_of(page) == "This model cannot say how great the risk is"
+
+
+def test_without_decision_facts_the_warning_stays(result_of):
+    page = result_of(decision_facts=None, likeness=UNLIKE, mel=0.98)
+    assert said_on(page) == {"unlike", "left-out"}
+
+
+def test_without_a_likeness_nothing_is_low_risk(result_of):
+    page = result_of(likeness=None, nv=0.98)
+    assert said_on(page) == {"left-out", "not-harmless"}
+    assert page.text_of("not-excluded") == "Melanocytic naevus (mole) benign"
+
+
+def test_the_map_is_drawn_where_covering_counts(client, monkeypatch):
+    occlusion = np.zeros((7, 7), np.float32)
+    occlusion[1, 5], occlusion[4, 2], occlusion[6, 6], occlusion[3, 3] = 0.4, 0.1, 0.01, -0.5
+    views = np.full((8, 7), 1 / 7, np.float32)
+    monkeypatch.setattr("app.predict", lambda *_: scd.Prediction(views, occlusion))
+    page = Page(upload(client, encode(draw_lesion())))
+    patches = {
+        (int(rect["y"]), int(rect["x"])): float(rect["opacity"])
+        for rect in page.all("rect")
+        if "x" in rect
+    }
+    assert patches == {(1, 5): 0.6, (4, 2): 0.15}
+    assert page.text_of("weight") == "Most weight: upper right."
+
+
+def test_a_map_without_a_peak_says_so(result_of):
+    page = result_of(nv=0.98)  # whatever is covered
+    assert page.text_of("weight") == "No part stands out."
+    assert not any("x" in rect for rect in page.all("rect"))
+
+
+@pytest.mark.parametrize(
+    ("row", "column", "words"),
+    [
+        (0, 1, "upper left"),
+        (1, 3, "top"),
+        (1, 5, "upper right"),
+        (2, 0, "left"),
+        (2, 4, "centre"),
+        (4, 6, "right"),
+        (5, 1, "lower left"),
+        (6, 2, "bottom"),
+        (5, 5, "lower right"),
+    ],
+)
+def test_the_map_in_words(row, column, words):
+    occlusion = np.zeros((7, 7))
+    occlusion[row, column] = 0.02
+    assert strongest_region(occlusion) == words
+    assert strongest_region(0.99 * occlusion) is None
+
+
+# --- What is said of the model ---------------------------------------------------------------
+
+EVEN = [1 / 7] * 7
+
+
+def test_the_scores_are_those_of_eight_views(tmp_path):
+    path = write_model(tmp_path / "m.h5", EVEN, {"test": made_scores()})
+    said = Page(client_of(path).get("/")).text_of("how-good")
+    assert "eight times" in said
+    assert "2,345 images" in said
+    assert "the right class for about 81 in 100" in said
+    assert "about 56 in 100 melanomas" in said
+
+
+def test_scores_without_melanomas_leave_them_out(tmp_path):
+    scores = made_scores()
+    scores["eight_views"]["per_class"]["mel"]["sensitivity"]["value"] = None
+    scores["eight_views"]["confusion_matrix"][6] = [0] * 7
+    client = client_of(write_model(tmp_path / "m.h5", EVEN, {"test": scores}))
+    assert "melanomas were named" not in Page(client.get("/")).text_of("how-good")
+    assert "Of 100 melanomas" not in Page(upload(client, encode(draw_lesion()))).text_of()
 
 
 def test_without_scores_in_the_file_the_page_says_so(tmp_path):
-    model = scd.load_model()
-    scd.save_model(model, tmp_path / "m.h5", {})
-    page = Page(create_app({"MODEL_PATH": tmp_path / "m.h5"}).test_client().get("/"))
-    assert "does not say how good the model is" in page.text_of()
+    client = client_of(write_model(tmp_path / "m.h5", EVEN))
+    assert "does not say how good the model is" in Page(client.get("/")).text_of()
+    assert upload(client, encode(draw_lesion())).status_code == 200
 
 
 def test_a_model_of_other_images_does_not_claim_to_be_of_ham10000(client, tmp_path):
     assert "HAM10000" in Page(client.get("/")).text_of()
-    facts = scd.check_model_file(scd.DEFAULT_MODEL_PATH) | {"data": "images of one's own"}
-    scd.save_model(scd.load_model(), tmp_path / "m.h5", facts)
-    page = Page(create_app({"MODEL_PATH": tmp_path / "m.h5"}).test_client().get("/"))
+    facts = {"test": made_scores(), "data": "images of one's own"}
+    page = Page(client_of(write_model(tmp_path / "m.h5", EVEN, facts)).get("/"))
     assert "HAM10000" not in page.text_of()
     assert "specialist clinics" not in page.text_of()
 
 
 def test_inflated_scores_are_called_so(tmp_path):
-    facts = scd.check_model_file(scd.DEFAULT_MODEL_PATH) | {"rows_may_share_lesions": True}
-    scd.save_model(scd.load_model(), tmp_path / "m.h5", facts)
-    page = Page(create_app({"MODEL_PATH": tmp_path / "m.h5"}).test_client().get("/"))
+    facts = {"test": made_scores(), "rows_may_share_lesions": True}
+    page = Page(client_of(write_model(tmp_path / "m.h5", EVEN, facts)).get("/"))
     assert "these figures are too good" in page.text_of()
 
 
@@ -480,6 +720,32 @@ def test_so_does_one_of_which_only_keras_finds_out(command, tmp_path):
     code, said = start(command, MODEL_PATH=str(path))
     assert code == 3
     assert f"{path} does not give seven probabilities: run `python train.py`" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "attributes"),
+    [
+        ("decision_facts", {"decision_facts": "{}"}),
+        ("decision_facts", {"decision_facts": "not JSON"}),
+        ("decision_facts", {"decision_facts": 3}),
+        ("likeness", {"likeness_threshold": 1.0}),
+        ("likeness", LIKE.to_attributes() | {"likeness_covariance": -np.eye(7)}),
+    ],
+)
+def test_spoiled_attributes_are_refused(name, attributes, tmp_path):
+    path = write_model(tmp_path / "m.h5", EVEN, attributes=attributes)
+    with pytest.raises(scd.ModelFileError) as caught:
+        create_app({"MODEL_PATH": path})
+    assert str(caught.value) == (
+        f"{path} holds spoiled {name} attributes: run `python train.py` to make it again."
+    )
+
+
+def test_spoiled_attributes_stop_the_start(tmp_path):
+    path = write_model(tmp_path / "m.h5", EVEN, attributes={"decision_facts": "{}"})
+    code, said = start(PYTHON, MODEL_PATH=str(path))
+    assert code == 3
+    assert f"{path} holds spoiled decision_facts attributes: run `python train.py`" in said
 
 
 @pytest.mark.parametrize("port", ["abc", "70000"])

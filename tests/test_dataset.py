@@ -358,3 +358,96 @@ def test_a_class_with_too_few_lesions_is_named(lesions):
 def test_without_lesions_every_row_is_one():
     parts = dataset.split_by_lesion(None, DATA.labels)
     assert set(parts) == set(dataset.PARTS)
+
+
+def test_folds_deal_the_lesions_of_each_class_evenly():
+    folds = dataset.lesion_folds(DATA.lesion_ids, DATA.labels, 3)
+    assert len(set(zip(DATA.lesion_ids, folds, strict=True))) == len(set(DATA.lesion_ids))
+    for label in range(len(CODES)):
+        rows = DATA.labels == label
+        assert [len(set(DATA.lesion_ids[rows & (folds == fold)])) for fold in range(3)] == [2, 2, 2]
+
+
+def test_folds_without_lesions_deal_the_rows():
+    folds = dataset.lesion_folds(None, DATA.labels, 4)
+    assert np.bincount(folds).tolist() == [21, 21, 21, 21]
+
+
+def test_only_some_rows_of_everything():
+    groups = {"sex": np.repeat(["male", "female"], len(DATA.labels) // 2)}
+    data = dataset.Dataset(
+        DATA.pixels, DATA.labels, DATA.lesion_ids, image_ids=DATA.lesion_ids, groups=groups
+    )
+    rows = np.arange(len(DATA.labels)) % 5 == 0
+    some = data.only(rows)
+    assert np.array_equal(some.pixels, DATA.pixels[rows])
+    assert np.array_equal(some.labels, DATA.labels[rows])
+    assert np.array_equal(some.lesion_ids, DATA.lesion_ids[rows])
+    assert np.array_equal(some.image_ids, DATA.lesion_ids[rows])
+    assert np.array_equal(some.groups["sex"], groups["sex"][rows])
+
+
+# --- Groups, and a split of somebody else's --------------------------------------------------
+
+
+def test_sex_age_band_and_site_come_with_the_metadata(files):
+    header, first, second, *rest = files[1].read_text(encoding="utf-8").splitlines()
+    rows = [
+        f"{header},age,sex,localization",
+        f"{first},29.5,female,back",
+        f"{second},75.0,,",
+        *(f"{line},,unknown,ear" for line in rest),
+    ]
+    files[1].write_text("\n".join(rows) + "\n")
+    data = dataset.read_dataset(*files)
+    assert {name: values[:3].tolist() for name, values in data.groups.items()} == {
+        "sex": ["female", "unknown", "unknown"],
+        "age": ["under 30", "75 and over", "unknown"],
+        "site": ["back", "unknown", "ear"],
+    }
+
+
+def test_metadata_of_few_columns_has_no_groups(files):
+    assert dataset.read_dataset(*files).groups == {}
+
+
+@pytest.fixture
+def split(tmp_path):
+    """Write a split's rows; returns its path."""
+
+    def write(rows):
+        path = tmp_path / "split.csv"
+        path.write_text("\n".join(["image_id,split", *rows]) + "\n")
+        return path
+
+    return write
+
+
+LABELS = np.repeat(np.arange(7), 3)
+IDS = np.array([f"i{row}" for row in range(21)])
+ROWS = [f"i{row},{word}" for row, word in enumerate(["train", "val", "test"] * 7)]
+
+
+def test_a_split_is_found_by_image_whatever_its_order(split):
+    parts = dataset.read_split(split(ROWS[::-1]), IDS, LABELS)
+    assert parts.tolist() == ["training", "calibration", "test"] * 7
+
+
+@pytest.mark.parametrize(
+    ("rows", "sentence"),
+    [
+        (ROWS[:-1], "no row for 1 of the images, such as i20"),
+        (["i0,dev", *ROWS[1:]], "row 1, column split: found 'dev' instead of train"),
+        ([*ROWS, "i0,test"], "row 22, column image_id: i0 stands there twice"),
+        ([*ROWS[:10], "i10,train", *ROWS[11:]], "has no val image of class df"),
+    ],
+)
+def test_a_split_that_is_wrong_is_named(rows, sentence, split):
+    with pytest.raises(DataError) as caught:
+        dataset.read_split(split(rows), IDS, LABELS)
+    assert sentence in str(caught.value)
+
+
+def test_a_split_needs_image_ids(split):
+    with pytest.raises(DataError, match="name metadata with a column image_id"):
+        dataset.read_split(split(ROWS), None, LABELS)

@@ -9,6 +9,7 @@ from packaging.requirements import Requirement
 from test_model import TABLE
 
 import train
+from fitting import Recipe
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -34,22 +35,31 @@ def test_the_readme_has_the_network():
     ]
 
 
+METRICS = json.loads((ROOT / "metrics.json").read_text(encoding="utf-8"))
+
+
 def test_the_readme_has_the_scores_of_the_committed_model():
-    metrics = json.loads((ROOT / "metrics.json").read_text(encoding="utf-8"))
+    table = train.score_table(METRICS)
+    rows = rows_after("| score | one view | eight views |")
+    assert [name for name, *_ in rows] == list(train.SCORES.values())
+    for name, one, eight in rows:
+        assert re.search(rf"^{re.escape(name)} +{re.escape(one)} +{re.escape(eight)}$", table, re.M)
+    assert f"On the {METRICS['test']['one_view']['images']:,} test images" in README
+    assert f"{METRICS['lesions']['test']:,} lesions" in README
+
+
+def test_the_readme_has_the_scores_of_each_class():
     rows = rows_after("| class | images | sensitivity | specificity | precision | AUC |")
-    expected = [
+    per_class = METRICS["test"]["eight_views"]["per_class"]
+    assert rows == [
         [f"`{code}`", f"{row['images']:,}"]
-        + [f"{row[name]:.3f}" for name in ("sensitivity", "specificity", "precision", "auc")]
-        for code, row in metrics["test"]["per_class"].items()
+        + [f"{row[key]['value']:.3f}" for key in ("sensitivity", "specificity", "precision", "auc")]
+        for code, row in per_class.items()
     ]
-    assert rows == expected
-    melanomas = 100 * metrics["test"]["per_class"]["mel"]["sensitivity"]
-    assert f"The model finds {melanomas:.0f} in 100 melanomas" in README
-    for name in ("accuracy", "balanced_accuracy", "macro_auc"):
-        words = name.replace("_auc", "_AUC").replace("_", " ")
-        assert f"{words} {metrics['test'][name]:.3f}" in README
-    assert f"On the {metrics['test']['images']:,} test images" in README
-    assert f"{metrics['lesions']['test']:,} lesions" in README
+    found = 100 * per_class["mel"]["sensitivity"]["value"]
+    assert f"melanoma for {found:.0f} in 100 melanomas" in README
+    missed = METRICS["test"]["decisions"]["low_risk"]["statement"]["missed_per_100"]
+    assert f"misses about {missed:.1f} in 100 lesions" in " ".join(README.split())
 
 
 def test_no_option_is_missing_from_the_readme(capsys):
@@ -69,7 +79,9 @@ def test_every_make_target_and_setting_is_in_the_readme():
 
 
 def test_defaults_in_the_readme():
-    assert f"passes over the training part ({train.EPOCHS})" in README
+    assert f"passes over the training part, of each network ({Recipe.epochs})" in README
+    assert f"networks to learn from ({Recipe.teachers})" in README
+    assert f"no teachers and {train.QUICK.epochs} epochs" in README
     assert f"everything that is random ({train.SEED})" in README
 
 

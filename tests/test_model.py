@@ -9,7 +9,8 @@ import sys
 import h5py
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, made_scores
+from PIL import Image, ImageDraw, ImageFilter
 
 import skin_cancer_detection as scd
 
@@ -78,16 +79,16 @@ def test_plain_keras_gives_the_same_answer_without_our_code(dtype, tmp_path):
     paths = [COMMITTED, tmp_path / "pixels.npy", tmp_path / "out.npy"]
     subprocess.run([sys.executable, "-c", script, *map(str, paths)], check=True, cwd=tmp_path)
     model = scd.load_model(COMMITTED)
-    ours = np.stack([scd.predict(model, image) for image in pixels])
+    ours = np.stack([scd.predict(model, image).views[0] for image in pixels])
     assert np.allclose(np.load(paths[2]), ours, atol=1e-6)
 
 
 def test_probabilities_are_probabilities(model):
-    probabilities = scd.predict(model, np.full((28, 28, 3), 120, np.uint8))
-    assert probabilities.shape == (7,)
-    assert probabilities.dtype == np.float32
-    assert probabilities.min() >= 0
-    assert probabilities.sum() == pytest.approx(1, abs=1e-5)
+    views = scd.predict(model, np.full((28, 28, 3), 120, np.uint8)).views
+    assert views.shape == (8, 7)
+    assert views.dtype == np.float32
+    assert views.min() >= 0
+    assert np.allclose(views.sum(axis=1), 1, atol=1e-5)
 
 
 def test_class_order_is_that_of_the_csv():
@@ -98,7 +99,86 @@ def test_the_committed_file_knows_how_it_was_made():
     facts = scd.check_model_file(COMMITTED)
     assert facts == json.loads((ROOT / "metrics.json").read_text(encoding="utf-8"))
     assert facts["rows_may_share_lesions"] is False
-    assert set(facts) >= {"data_sha256", "split", "seed", "epochs", "versions", "test"}
+    assert set(facts) >= {"data_sha256", "split_sha256", "seed", "recipe", "versions", "test"}
+
+
+# --- One image in ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def noise():
+    return np.random.default_rng(0).integers(0, 256, (28, 28, 3)).astype(np.uint8)
+
+
+def test_the_eight_views_are_all_the_ways_in_which_a_square_can_lie(noise):
+    views = scd.eight_views(noise[np.newaxis])[:, 0]
+    expected = {
+        np.rot90(side, turns).tobytes()
+        for side in (noise, noise.swapaxes(0, 1))
+        for turns in range(4)
+    }
+    assert np.array_equal(views[0], noise)
+    assert {view.tobytes() for view in views} == expected
+    assert len(expected) == 8
+
+
+def test_every_view_is_asked(model, noise):
+    expected = model.predict(scd.eight_views(noise[np.newaxis])[:, 0].astype(float), verbose=0)
+    assert np.allclose(scd.predict(model, noise).views, expected, atol=1e-5)
+
+
+def test_each_patch_is_covered_once_in_the_colour_of_the_rim(noise):
+    noise = noise.copy()
+    noise[[0, -1]] = noise[:, [0, -1]] = (200, 150, 140)
+    covered = scd.occluded(noise)
+    rows, columns = np.mgrid[:28, :28] // 4
+    for patch, picture in enumerate(covered):
+        inside = 7 * rows + columns == patch
+        assert np.array_equal(picture[~inside], noise[~inside])
+        assert (picture[inside] == (200, 150, 140)).all()
+    assert len(covered) == 49
+
+
+def test_the_map_says_how_far_the_most_likely_class_falls(noise):
+    model = scd.build_model()
+    prediction = scd.predict(model, noise)
+    rim = np.concatenate([noise[0], noise[-1], noise[1:-1, 0], noise[1:-1, -1]])
+    covered = noise.copy()
+    covered[4:8, 20:24] = np.median(rim, axis=0)  # second row, sixth column
+    pair = model.predict(np.stack([noise, covered]).astype(float), verbose=0)
+    likely = prediction.views.mean(axis=0).argmax()
+    assert prediction.occlusion.shape == (7, 7)
+    assert prediction.occlusion[1, 5] == pytest.approx(pair[0, likely] - pair[1, likely], abs=1e-5)
+
+
+CORNERS = {
+    "upper left": (0, 0),
+    "upper right": (0, 1),
+    "lower left": (1, 0),
+    "lower right": (1, 1),
+}
+
+
+def draw_in_corner(corner, radius, colour):
+    """A dark lesion in one quarter of pink skin, 600 × 450, as the network sees it."""
+    image = Image.new("RGB", (600, 450), (226, 178, 158))
+    y, x = 110 + 230 * corner[0], 130 + 340 * corner[1]
+    ImageDraw.Draw(image).ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
+    return scd.preprocess(image.filter(ImageFilter.GaussianBlur(8)))
+
+
+@pytest.mark.parametrize("corner", CORNERS.values(), ids=CORNERS)
+def test_the_map_follows_the_lesion(corner):
+    """The mean of the maps of several lesions, as any one may be odd to a network."""
+    model = scd.load_model(COMMITTED)
+    maps = [
+        scd.predict(model, draw_in_corner(corner, radius, colour)).occlusion
+        for radius in (60, 70, 85)
+        for colour in ((104, 62, 42), (110, 10, 40), (60, 35, 30))
+    ]
+    row, column = np.unravel_index(np.mean(maps, axis=0).argmax(), (7, 7))
+    assert (row < 3, column < 3) == (corner[0] == 0, corner[1] == 0)
+    assert (row > 3, column > 3) == (corner[0] == 1, corner[1] == 1)
 
 
 # --- Files that must not be served -----------------------------------------------------------
@@ -190,11 +270,47 @@ def test_no_layers_at_all(path):
     fault_of(path)
 
 
-@pytest.mark.parametrize("facts", [[], {"test": {}}, {"test": {"accuracy": "high"}}, "text"])
-def test_spoiled_facts(path, facts):
+def write_facts(path, facts):
     with h5py.File(path, "r+") as file:
         file.attrs["training_facts"] = json.dumps(facts)
+
+
+@pytest.mark.parametrize("facts", [[], {"test": {}}, {"test": {"accuracy": "high"}}, "text"])
+def test_spoiled_facts(path, facts):
+    write_facts(path, facts)
     assert "spoiled facts" in fault_of(path)
+
+
+EIGHT, LOW_RISK = ("eight_views",), ("decisions", "low_risk", "statement")
+
+
+@pytest.mark.parametrize("spoiled", ["high", float("nan"), -0.5, {}, []], ids=str)
+@pytest.mark.parametrize(
+    "keys",
+    [
+        (*EIGHT, "accuracy", "value"),
+        (*EIGHT, "per_class", "mel", "sensitivity", "value"),
+        (*EIGHT, "confusion_matrix", 6, 4),
+        (*LOW_RISK, "missed_per_100"),
+        (*LOW_RISK, "sensitivity", "low"),
+        (*LOW_RISK, "sensitivity", "high"),
+    ],
+    ids=lambda keys: ".".join(map(str, keys[-3:])),
+)
+def test_a_figure_of_which_the_pages_speak_must_be_one(path, keys, spoiled):
+    scores = made_scores()
+    holder = scores
+    for key in keys[:-1]:
+        holder = holder[key]
+    holder[keys[-1]] = spoiled
+    write_facts(path, {"test": scores})
+    assert "spoiled facts" in fault_of(path)
+
+
+def test_attributes_that_cannot_be_read(path):
+    path.write_bytes(b"")
+    with pytest.raises(scd.ModelFileError, match="spoiled attributes"):
+        scd.read_attributes(path)
 
 
 def test_no_softmax_at_the_end(path):
@@ -225,7 +341,18 @@ def test_saved_and_loaded_model_is_the_same(tmp_path):
     assert scd.check_model_file(tmp_path / "model.h5") == {"seed": 7}
     pixels = np.random.default_rng(0).integers(0, 256, (28, 28, 3), np.uint8)
     loaded = scd.load_model(tmp_path / "model.h5")
-    assert np.array_equal(scd.predict(loaded, pixels), scd.predict(model, pixels))
+    one, other = scd.predict(loaded, pixels), scd.predict(model, pixels)
+    assert np.array_equal(one.views, other.views)
+    assert np.array_equal(one.occlusion, other.occlusion)
+
+
+def test_attributes_are_kept_beside_keras_s_own(tmp_path):
+    path = tmp_path / "model.h5"
+    scd.save_model(scd.build_model(), path, {}, {"text": "a", "numbers": np.eye(2)})
+    attributes = scd.read_attributes(path)
+    assert attributes["text"] == "a"
+    assert np.array_equal(attributes["numbers"], np.eye(2))
+    assert attributes["class_order"] == ",".join(scd.CODES)
 
 
 def test_a_failed_save_leaves_the_old_file(path, monkeypatch):

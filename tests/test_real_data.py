@@ -11,9 +11,12 @@ from conftest import ROOT, upload
 from PIL import Image
 from test_app import probabilities_of
 
+import calibration
 import dataset
 import skin_cancer_detection as scd
 import train
+from decisions import DecisionFacts, combine_views
+from likeness import Likeness
 
 
 @pytest.fixture(scope="module")
@@ -49,24 +52,69 @@ def test_reading_the_csv_needs_less_than_a_gigabyte(ham10000):
     assert peak < 1000
 
 
-def test_the_split_is_the_one_that_the_committed_model_was_trained_on(data):
-    facts = scd.check_model_file(ROOT / "best_model.h5")
-    parts = dataset.split_by_lesion(data.lesion_ids, data.labels)
-    assert facts["images"] == {part: int((parts == part).sum()) for part in dataset.PARTS}
-
-
-def test_the_committed_weights_give_the_committed_scores(data):
-    """Also where the floor of this model stands: above the 0.40 and 0.85 of the seed's recipe."""
-    test = dataset.split_by_lesion(data.lesion_ids, data.labels) == "test"
-    probabilities = train.probabilities_of(scd.load_model(), data.pixels[test])
-    scores = train.evaluate(data.labels[test], probabilities, scd.CODES)
+def test_the_committed_weights_give_the_committed_metrics(data):
     written = json.loads((ROOT / "metrics.json").read_text(encoding="utf-8"))
-    # Kaggle's own rows differ from those of the training by 0.81 grey levels: see the README.
-    tolerance = 1e-3 if data.sha256 == written["data_sha256"] else 0.02
-    for name in ("accuracy", "balanced_accuracy", "macro_auc"):
-        assert scores[name] == pytest.approx(written["test"][name], abs=tolerance)
-    assert scores["balanced_accuracy"] >= 0.50
-    assert scores["macro_auc"] >= 0.90
+    parts = dataset.split_by_lesion(data.lesion_ids, data.labels)
+    metrics, *_ = train.score_file(ROOT / "best_model.h5", data, parts)
+    if data.sha256 == written["data_sha256"]:
+        assert_close(metrics, written)
+    else:  # Kaggle's own rows differ by 0.81 grey levels: see the README
+        for view in ("one_view", "eight_views"):
+            for name in ("accuracy", "balanced_accuracy", "macro_auc"):
+                value, expected = (m["test"][view][name]["value"] for m in (metrics, written))
+                assert value == pytest.approx(expected, abs=0.02)
+
+
+def assert_close(value, expected, place="metrics.json"):
+    """Equal but for rounding, which differs between processors; one image in 2,002 may tip over."""
+    if isinstance(expected, dict):
+        assert value.keys() == expected.keys(), place
+        for key in expected:
+            assert_close(value[key], expected[key], f"{place}/{key}")
+    elif isinstance(expected, list):
+        assert len(value) == len(expected), place
+        for number, pair in enumerate(zip(value, expected, strict=True)):
+            assert_close(*pair, f"{place}/{number}")
+    elif isinstance(expected, float):
+        assert value == pytest.approx(expected, abs=2e-3, rel=2e-2), place
+    elif isinstance(expected, int) and not isinstance(expected, bool):
+        assert abs(value - expected) <= 1, place
+    else:
+        assert value == expected, place
+
+
+@pytest.fixture(scope="module")
+def calibration_part(data):
+    return data.only(dataset.split_by_lesion(data.lesion_ids, data.labels) == "calibration")
+
+
+def test_the_committed_probabilities_have_the_calibration_parts_class_shares(calibration_part):
+    means = train.probabilities_of(scd.load_model(), calibration_part.pixels).mean(axis=0)
+    shares = np.bincount(calibration_part.labels, minlength=7) / len(calibration_part.labels)
+    assert np.allclose(means, shares, atol=2e-3)  # 1e-5 on the rows of the training
+
+
+def test_the_committed_decision_facts_are_those_of_the_calibration_part(calibration_part):
+    facts = DecisionFacts.from_attributes(scd.read_attributes(ROOT / "best_model.h5"))
+    labels = calibration_part.labels
+    fitted = calibration.fit_decision_facts(
+        train.view_probabilities(scd.load_model(), calibration_part.pixels).mean(axis=0),
+        labels,
+        calibration.one_image_per_lesion(calibration_part.lesion_ids, calibration_part.pixels),
+        np.bincount(labels, minlength=7) / len(labels),
+    )
+    assert facts.pooled_classes == fitted.pooled_classes
+    for name in ("eight_view_temperature", "low_risk_threshold", "conformal_thresholds"):
+        # Kaggle's own rows differ by 0.81 grey levels; by rounding, on those of the training.
+        assert getattr(facts, name) == pytest.approx(getattr(fitted, name), abs=0.03)
+
+
+def test_the_committed_likeness_flags_five_percent_of_the_calibration_lesions(calibration_part):
+    likeness = Likeness.from_attributes(scd.read_attributes(ROOT / "best_model.h5"))
+    chosen = calibration.one_image_per_lesion(calibration_part.lesion_ids, calibration_part.pixels)
+    assert likeness.is_unlike(calibration_part.pixels[chosen]).mean() == pytest.approx(
+        0.05, abs=0.01
+    )
 
 
 def test_preprocessing_makes_the_pixels_of_the_csv(originals):
@@ -98,19 +146,25 @@ def test_uploads_of_the_originals_get_the_probabilities_of_their_rows(client, or
     responses = [upload(client, file.read_bytes(), file.name) for file in files]
     uploaded = np.stack([probabilities_of(response) for response in responses])
     model = scd.load_model()
-    expected = train.probabilities_of(model, rows)
+    facts = DecisionFacts.from_attributes(scd.read_attributes(ROOT / "best_model.h5"))
+
+    def shown(pixels):
+        views = train.view_probabilities(model, pixels)
+        return combine_views(views, facts.eight_view_temperature)
+
+    expected = shown(rows)
     moved = np.abs(uploaded - expected)
 
     pixels = np.stack([scd.preprocess(scd.read_image(file.read_bytes())) for file in files])
     differences = pixels.astype(np.float32) - rows
     explained = np.mean(
         [
-            np.abs(train.probabilities_of(model, rows + np.roll(differences, shift, 0)) - expected)
+            np.abs(shown(rows + np.roll(differences, shift, 0)) - expected)
             for shift in range(1, len(files), 8)
         ]
     )
     print(f"mean {moved.mean():.4f}, largest {moved.max():.3f}, explained mean {explained:.4f}")
-    assert np.allclose(uploaded, train.probabilities_of(model, pixels), atol=1e-5)
+    assert np.allclose(uploaded, shown(pixels), atol=1e-5)
     assert moved.mean() <= 1.2 * explained + 1e-4
     assert moved.mean() <= 0.01
     assert moved.max() <= 0.2

@@ -5,6 +5,7 @@ import http.server
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from conftest import ROOT, made_images, require, write_csv
 import dataset
 import skin_cancer_detection as scd
 import train
+from fitting import Checkpoint, Recipe
+from scores import confusion_matrix
 
 DATA = made_images(lesions_per_class=10, images_per_lesion=2)
 
@@ -47,51 +50,70 @@ def trained(files, tmp_path_factory):
     return folder, done.stdout
 
 
+def metrics_of(folder):
+    return json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+
+
 def test_a_run_leaves_model_metrics_and_pictures(trained):
     folder, _ = trained
-    assert sorted(str(path.relative_to(folder)) for path in folder.rglob("*.*")) == [
+    assert sorted(
+        str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()
+    ) == [
         "best_model.h5",
         "figures/confusion_matrix.png",
         "figures/learning_curves.png",
+        "figures/reliability.png",
+        "figures/roc_curves.png",
         "metrics.json",
     ]
 
 
+def test_a_finished_run_leaves_no_checkpoints(trained):
+    assert {path.name for path in trained[0].iterdir() if path.is_dir()} == {"figures"}
+
+
 def test_a_run_learns_what_can_be_learnt(trained):
-    metrics = json.loads((trained[0] / "metrics.json").read_text(encoding="utf-8"))
-    assert metrics["test"]["balanced_accuracy"] > 0.9
+    assert metrics_of(trained[0])["test"]["eight_views"]["balanced_accuracy"]["value"] > 0.9
 
 
 def test_the_console_says_plan_progress_and_scores(trained):
     output = trained[1]
     assert "28 images of 14 lesions" in output  # the test part: 20 % of 140 images, of 70 lesions
-    assert "Will train for 60 epochs with seed 1" in output
-    assert "epoch  60/60" in output
+    assert "2 teachers" in output
+    assert re.search(r"teacher 2  epoch  50/60  loss \d.\d+  held-out AUC .*, best ", output)
+    assert "student    epoch  60/60" in output
     assert "min left" in output
     assert "balanced accuracy" in output
     assert re.search(r"in \d+\.\d min", output)
-    assert "WARNING" not in output
+    assert "WARNING: it" not in output
 
 
 def test_the_saved_model_takes_raw_pixels_and_gives_the_written_scores(trained):
     folder, _ = trained
     facts = scd.check_model_file(folder / "best_model.h5")
-    assert facts == json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    assert facts == metrics_of(folder)
     test = dataset.split_by_lesion(DATA.lesion_ids, DATA.labels) == "test"
-    probabilities = train.probabilities_of(
-        scd.load_model(folder / "best_model.h5"), DATA.pixels[test]
-    )
-    scores = train.evaluate(DATA.labels[test], probabilities, scd.CODES)
-    assert scores["confusion_matrix"] == facts["test"]["confusion_matrix"]
-    assert scores["macro_auc"] == pytest.approx(facts["test"]["macro_auc"])
+    model = scd.load_model(folder / "best_model.h5")
+    predicted = train.probabilities_of(model, DATA.pixels[test]).argmax(axis=1)
+    matrix = confusion_matrix(DATA.labels[test], predicted, len(scd.CODES))
+    assert matrix.tolist() == facts["test"]["one_view"]["confusion_matrix"]
 
 
-def test_the_facts_name_data_split_seed_and_versions(trained):
+def test_the_saved_probabilities_have_the_calibration_parts_class_shares(trained):
+    rows = dataset.split_by_lesion(DATA.lesion_ids, DATA.labels) == "calibration"
+    model = scd.load_model(trained[0] / "best_model.h5")
+    means = train.probabilities_of(model, DATA.pixels[rows]).mean(axis=0)
+    shares = np.bincount(DATA.labels[rows], minlength=7) / rows.sum()
+    assert np.allclose(means, shares, atol=1e-4)
+
+
+def test_the_facts_name_data_split_seed_recipe_and_versions(trained):
     facts = scd.check_model_file(trained[0] / "best_model.h5")
     assert facts["data_sha256"] == DATA.sha256
-    assert facts["split"].startswith("lesion-wise")
+    assert len(facts["split_sha256"]) == 64
     assert facts["rows_may_share_lesions"] is False
     assert facts["seed"] == train.SEED
+    assert facts["recipe"]["epochs"] == 60
     assert set(facts["versions"]) == {"python", "keras", "numpy", "pillow", "tensorflow"}
     assert facts["lesions"] == {"training": 42, "calibration": 14, "test": 14}
 
@@ -99,40 +121,142 @@ def test_the_facts_name_data_split_seed_and_versions(trained):
 def test_the_same_seed_gives_the_same_scores(files, tmp_path):
     metrics = []
     for folder in (tmp_path / "a", tmp_path / "b"):
-        done = run("--csv", files[0], "--output", folder / "m.h5", "--epochs", 2, "--seed", 5)
+        done = run(
+            "--csv", files[0], "--output", folder / "m.h5",
+            "--epochs", 2, "--teachers", 1, "--seed", 5,
+        )  # fmt: skip
         assert done.returncode == 0, done.stderr
         metrics.append((folder / "metrics.json").read_text(encoding="utf-8"))
     assert metrics[0] == metrics[1]
 
 
+def test_evaluate_writes_the_same_metrics_without_training(files, trained, tmp_path):
+    shutil.copy(trained[0] / "best_model.h5", tmp_path)
+    done = run("--evaluate", "--csv", files[0], "--output", tmp_path / "best_model.h5")
+    assert done.returncode == 0, done.stderr
+    assert "epoch" not in done.stdout
+    assert metrics_of(tmp_path) == metrics_of(trained[0])
+    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == [
+        "confusion_matrix.png",
+        "reliability.png",
+        "roc_curves.png",
+    ]
+
+
+def test_evaluate_says_that_other_rows_of_the_same_lesions_differ(trained, tmp_path, capsys):
+    shutil.copy(trained[0] / "best_model.h5", tmp_path)
+    data = made_images(lesions_per_class=10, images_per_lesion=2, seed=1)
+    parts = dataset.split_by_lesion(data.lesion_ids, data.labels)
+    metrics = train.evaluate_again(tmp_path / "best_model.h5", data, parts)
+    assert metrics["test"]["data_sha256"] == data.sha256 != metrics["data_sha256"]
+    assert "was trained on rows that differ from these" in capsys.readouterr().out
+
+
+def test_evaluate_of_a_missing_file_leaves_no_folder(tmp_path):
+    parts = dataset.split_by_lesion(DATA.lesion_ids, DATA.labels)
+    with pytest.raises(scd.ModelFileError, match="is missing"):
+        train.evaluate_again(tmp_path / "none" / "m.h5", DATA, parts)
+
+
+def test_evaluate_refuses_another_split(trained):
+    parts = dataset.split_by_lesion(DATA.lesion_ids, DATA.labels)[::-1]
+    with pytest.raises(train.TrainingError, match="or another split"):
+        train.score_file(trained[0] / "best_model.h5", DATA, parts)
+
+
+def test_a_file_without_decision_facts_is_not_evaluated(trained, tmp_path):
+    facts = scd.check_model_file(trained[0] / "best_model.h5")
+    scd.save_model(scd.build_model(), tmp_path / "m.h5", facts)
+    parts = dataset.split_by_lesion(DATA.lesion_ids, DATA.labels)
+    with pytest.raises(train.TrainingError, match=r"m\.h5: the decision facts are missing"):
+        train.score_file(tmp_path / "m.h5", DATA, parts)
+
+
 def test_without_metadata_it_trains_and_says_that_the_scores_are_inflated(files, tmp_path):
     alone = tmp_path / files[0].name
     alone.write_bytes(files[0].read_bytes())
-    done = run("--csv", alone, "--output", tmp_path / "m.h5", "--epochs", 1)
+    done = run("--csv", alone, "--output", tmp_path / "m.h5", "--epochs", 1, "--teachers", 0)
     assert done.returncode == 0, done.stderr
     assert "WARNING: it is not known which images show the same lesion" in done.stdout
     assert scd.check_model_file(tmp_path / "m.h5")["rows_may_share_lesions"] is True
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
-def test_an_interrupted_run_leaves_the_old_model(files, tmp_path):
-    output = tmp_path / "best_model.h5"
-    output.write_bytes(b"the old model")
-    command = [sys.executable, "train.py", "--csv", files[0], "--output", output, "--epochs", "999"]
+def test_a_split_of_ones_own_and_the_lesions_that_it_leaks(files, tmp_path):
+    words = np.array(["train", "val", "test", "train"])[np.arange(len(DATA.labels)) % 4]
+    rows = [f"ISIC_{row:07},{word}" for row, word in enumerate(words)]
+    (tmp_path / "split.csv").write_text("\n".join(["image_id,split", *rows]))
+    done = run(
+        "--csv", files[0], "--split", tmp_path / "split.csv", "--output", tmp_path / "m.h5",
+        "--epochs", 1, "--teachers", 0,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    facts = scd.check_model_file(tmp_path / "m.h5")
+    assert facts["images"] == {"training": 70, "calibration": 35, "test": 35}
+    assert facts["rows_may_share_lesions"] is True
+    assert "35 of the test images show a lesion that stands in another part too" in done.stdout
+
+
+def interrupt(command, line):
+    """Run a command until it prints `line`, then press Ctrl-C; returns its code and its errors."""
     # Whoever starts the tests in the background may have them ignore SIGINT, which is inherited.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(
         list(map(str, command)), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
-        while "epoch   3/" not in process.stdout.readline():
+        while line not in process.stdout.readline():
             assert process.poll() is None
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert f"{output} is as it was" in errors
-    assert "Traceback" not in errors
-    assert list(tmp_path.iterdir()) == [output]
-    assert output.read_bytes() == b"the old model"
+        _, errors = process.communicate(timeout=120)
+    return process.returncode, errors
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
+def test_an_interrupted_run_leaves_the_old_model_and_is_gone_on_with(files, trained, tmp_path):
+    output = tmp_path / "best_model.h5"
+    output.write_bytes(b"the old model")
+    arguments = ["--csv", files[0], "--output", output, "--epochs", 60]
+    command = [sys.executable, "train.py", *arguments]
+    for line, more in (("teacher 1  epoch  10", []), ("student    epoch  10", ["--resume"])):
+        code, errors = interrupt([*command, *more], line)
+        assert code == 130
+        assert f"{output} is as it was.\nGo on with the same command and --resume" in errors
+        assert "Traceback" not in errors
+        assert output.read_bytes() == b"the old model"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        ".best_model-checkpoints",
+        "best_model.h5",
+    ]
+    done = run(*arguments, "--resume")
+    assert done.returncode == 0, done.stderr
+    assert metrics_of(tmp_path) == metrics_of(trained[0])
+
+
+def test_resume_refuses_another_seed(files, tmp_path):
+    folder = tmp_path / ".m-checkpoints"
+    folder.mkdir()
+    data = dataset.read_dataset(*files)
+    identity = train.identity_of(
+        data, dataset.split_by_lesion(data.lesion_ids, data.labels), Recipe(teachers=0), 1
+    )
+    Checkpoint(folder / "student.npz", identity).save([], [])
+    fault = fault_of(
+        "--csv", files[0], "--output", tmp_path / "m.h5", "--teachers", 0, "--resume", "--seed", 2
+    )
+    assert "student.npz was made with another seed (1, not 2)" in fault
+
+
+def test_an_unfinished_training_is_not_overwritten(files, tmp_path):
+    folder = tmp_path / ".m-checkpoints"
+    folder.mkdir()
+    (folder / "student.npz").write_bytes(b"an hour's work")
+    fault = fault_of("--csv", files[0], "--output", tmp_path / "m.h5")
+    assert "holds a training that is not finished: go on with --resume, or remove it" in fault
+    assert (folder / "student.npz").read_bytes() == b"an hour's work"
+
+
+def test_nothing_to_go_on_from(files, tmp_path):
+    fault = fault_of("--csv", files[0], "--output", tmp_path / "m.h5", "--resume")
+    assert "there is nothing to go on from: train without --resume" in fault
 
 
 def test_own_images(tmp_path):
@@ -145,7 +269,7 @@ def test_own_images(tmp_path):
     (tmp_path / "labels.csv").write_text("\n".join(rows))
     done = run(
         "--images", tmp_path, "--labels", tmp_path / "labels.csv",
-        "--output", tmp_path / "m.h5", "--epochs", 1,
+        "--output", tmp_path / "m.h5", "--epochs", 1, "--teachers", 0,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     facts = scd.check_model_file(tmp_path / "m.h5")
@@ -193,7 +317,13 @@ def test_without_data_two_lines_say_how_to_get_it(tmp_path):
         (["--images", "x", "--labels", "y", "--csv", "z"], "takes the place of"),
         (["--epochs", "0"], "at least 1"),
         (["--seed", "-1"], "0 or more"),
-        (["--seed", "4294967296"], "below 4,294,967,296"),
+        (["--seed", "2147483648"], "below 2,147,483,648"),
+        (["--teachers", "-1"], "0 to 100"),
+        (["--quick", "--epochs", "3"], "--quick says itself"),
+        (["--quick", "--teachers", "0"], "--quick says itself"),
+        (["--evaluate", "--resume"], "--evaluate does not train"),
+        (["--evaluate", "--teachers", "0"], "--evaluate does not train"),
+        (["--split", "s.csv", "--output", "best_model.h5"], "never writes beside best_model.h5"),
         (["--output", "tests/folder.h5"], "is a folder"),
         (["--output", "model.keras"], "must end in .h5"),
         (["--download", "--csv", "x"], "exclude each other"),
@@ -213,22 +343,64 @@ def test_a_place_that_cannot_be_written_is_found_before_training(files, tmp_path
     assert str(tmp_path / "file") in fault
 
 
+def test_each_part_serves_its_purpose_alone(tmp_path, monkeypatch):
+    """What fitting, calibration and scoring are given is that part of the data and no other row."""
+    given = {}
+
+    def spy(module, name, place):
+        function = getattr(module, name)
+
+        def spied(*arguments, **options):
+            given.setdefault(name, []).append(arguments[place])
+            return function(*arguments, **options)
+
+        monkeypatch.setattr(module, name, spied)
+
+    spy(train, "fit_teachers", 0)
+    spy(train, "fit", 0)
+    spy(train.calibration, "fit_bias_and_temperature", 1)
+    spy(train.calibration, "fit_decision_facts", 1)
+    spy(train, "fit_likeness", 0)
+    parts = dataset.split_by_lesion(DATA.lesion_ids, DATA.labels)
+    train.train(DATA, parts, tmp_path / "m.h5", Recipe(teachers=1, epochs=1))
+    training, calibration_part = (DATA.only(parts == part) for part in dataset.PARTS[:2])
+    assert np.array_equal(given["fit_teachers"][0].pixels, training.pixels)
+    assert np.array_equal(given["fit"][0], training.pixels)
+    assert np.array_equal(given["fit_likeness"][0], training.pixels)
+    for name in ("fit_bias_and_temperature", "fit_decision_facts"):
+        assert np.array_equal(given[name][0], calibration_part.labels)
+
+
 def test_a_failure_before_the_end_leaves_the_old_files(tmp_path, monkeypatch):
     (tmp_path / "m.h5").write_bytes(b"the old model")
     (tmp_path / "metrics.json").write_bytes(b"the old metrics")
-    monkeypatch.setattr(train, "draw_confusion_matrix", lambda matrix: 1 / 0)
+    monkeypatch.setattr(train.figures, "draw_roc_curves", lambda *_: 1 / 0)
+    parts = dataset.split_by_lesion(DATA.lesion_ids, DATA.labels)
     with pytest.raises(ZeroDivisionError):
-        train.train(DATA, tmp_path / "m.h5", epochs=1)
+        train.train(DATA, parts, tmp_path / "m.h5", Recipe(teachers=0, epochs=1))
     assert (tmp_path / "m.h5").read_bytes() == b"the old model"
     assert (tmp_path / "metrics.json").read_bytes() == b"the old metrics"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["m.h5", "metrics.json"]
+    assert not (tmp_path / "figures").exists()
 
 
-def test_a_training_that_diverges_saves_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(train, "LEARNING_RATE", 1e30)
-    with pytest.raises(train.TrainingError, match="diverged"):
-        train.train(DATA, tmp_path / "m.h5", epochs=2)
-    assert list(tmp_path.iterdir()) == []
+# --- The command line ------------------------------------------------------------------------
+
+
+def test_a_split_of_ones_own_writes_to_runs():
+    output = train.parse_arguments(["--split", "x/dermamnist.csv"]).output
+    assert output == ROOT / "runs" / "dermamnist" / "model.h5"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "recipe"),
+    [
+        ([], Recipe()),
+        (["--teachers", "4", "--epochs", "9"], Recipe(teachers=4, epochs=9)),
+        (["--quick"], train.QUICK),
+    ],
+)
+def test_the_recipe_that_is_asked_for(arguments, recipe):
+    assert train.recipe_of(train.parse_arguments(arguments)) == recipe
 
 
 # --- Downloading -----------------------------------------------------------------------------
@@ -290,51 +462,3 @@ def test_a_download_that_fails_is_said_and_leaves_nothing(tmp_path, monkeypatch)
     with pytest.raises(train.TrainingError, match="Kaggle did not give hmnist_28"):
         train.download(tmp_path / "data")
     assert list((tmp_path / "data").iterdir()) == []
-
-
-# --- The parts -------------------------------------------------------------------------------
-
-
-def test_augmented_images_keep_shape_type_and_colours():
-    augmented = train.augment(DATA.pixels, np.random.default_rng(0))
-    assert (augmented.shape, augmented.dtype) == (DATA.pixels.shape, np.uint8)
-    means = [pixels.mean(axis=(1, 2)) for pixels in (augmented, DATA.pixels)]
-    assert np.abs(means[0] - means[1]).max() < 8
-
-
-@pytest.mark.parametrize("quarters", range(4))
-def test_an_image_is_turned_about_its_middle(quarters, monkeypatch):
-    monkeypatch.setattr(train, "MAX_SHIFT", 0)
-    monkeypatch.setattr(train, "MAX_LOG_SCALE", 0)
-
-    class NoChance:
-        def random(self, shape):
-            return np.zeros(shape)
-
-        def uniform(self, low, high, size):
-            return np.full(size, high * quarters / 4)
-
-    turned = train.augment(DATA.pixels[:5], NoChance())
-    expected = np.rot90(DATA.pixels[:5], quarters, axes=(1, 2))
-    by_rounding = 1 if quarters else 0
-    assert np.abs(turned.astype(int) - expected).max() <= by_rounding
-
-
-def test_class_weights_favour_the_rare_and_average_to_one():
-    labels = np.repeat(np.arange(7), [4, 4, 4, 1, 16, 4, 4])
-    weights = train.class_weights(labels)
-    assert weights[3] / weights[4] == pytest.approx(4)  # the square root of 16
-    assert weights[labels].mean() == pytest.approx(1)
-
-
-def test_batches_show_every_image_once_an_epoch():
-    batches = train.batches(DATA.pixels, DATA.labels, np.ones(7), np.random.default_rng(0))
-    labels = [next(batches)[1] for _ in range(-(-len(DATA.labels) // train.BATCH_SIZE))]
-    assert sorted(np.concatenate(labels)) == sorted(DATA.labels)
-
-
-def test_the_folded_model_gives_the_same_from_raw_pixels():
-    model = scd.build_model()
-    before = model.predict(train.scaled(DATA.pixels), verbose=0)
-    train.fold_scale(model)
-    assert np.allclose(model.predict(DATA.pixels, verbose=0), before, atol=1e-5)

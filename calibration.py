@@ -1,0 +1,442 @@
+"""Fitting, on the calibration part alone, what turns a network's outputs into honest statements.
+
+First the probabilities of single views are calibrated and the calibration is folded into the
+network (`fit_bias_and_temperature`, `fold_calibration`). Then the decision facts are fitted to the
+means of eight views (`fit_decision_facts`), and later scored on other lesions (`decision_scores`).
+`decisions.py` applies the facts. NumPy does the statistics for which one would take SciPy, which
+does not fit the deployment; the tests hold them against it.
+"""
+
+import hashlib
+import math
+
+import numpy as np
+
+from decisions import MALIGNANT, DecisionFacts, decide, malignant_probability, soften
+from skin_cancer_detection import CODES, SkinCancerDetectionError
+
+
+class CalibrationError(SkinCancerDetectionError):
+    """Calibration images from which nothing can be fitted."""
+
+
+# --- Temperature and bias --------------------------------------------------------------------
+
+_TOLERANCE = 1e-10  # of the gradient; for a bias that is the mean probability less the share
+_MAX_STEPS = 200
+# Where the network is all but certain the loss has no curvature, and Newton's step no end.
+_LEAST_CURVATURE = 1e-9
+
+
+def fit_bias_and_temperature(probabilities, labels):
+    """Fit softmax(log p / T + b) to labels by regularised log loss.
+
+    This is temperature scaling with a bias for each class (Guo et al., ICML 2017; vector scaling
+    with one scale). The loss is convex in (1/T, b). Only the temperature is regularised: at the
+    optimum the mean probability of a class then equals its share of the labels, which any penalty
+    on b would spoil. The biases need none, because every class is there, so that none runs off to
+    infinity; each fits one number to one count, so it is about as uncertain as the count: for 17
+    dermatofibromas the share, and with it their mean probability, has a standard error of a
+    quarter.
+
+    Args:
+        probabilities: float (N, 7), of single views.
+        labels: int (N,), 0–6; every class must be there.
+
+    Returns:
+        T as a float above 0, and b as float64 (7,), summing to 0 (a constant added to all changes
+        nothing). The calibrated mean of each class equals its share to 1e-8.
+
+    Raises:
+        CalibrationError: a class is missing, or probabilities are not finite.
+    """
+    missing = sorted(set(range(len(CODES))) - set(np.asarray(labels).tolist()))
+    if missing:
+        names = ", ".join(CODES[label] for label in missing)
+        raise CalibrationError(f"The calibration part has no images of {names}: add some.")
+    log_probabilities = _log(probabilities)
+    shares = np.bincount(labels, minlength=len(CODES)) / len(labels)
+    bias = np.log(shares) - np.log(np.exp(log_probabilities).mean(axis=0))  # close already
+    return _fit(log_probabilities, labels, bias - bias.mean(), fit_bias=True)
+
+
+def fit_eight_view_temperature(mean_probabilities, labels):
+    """Fit the temperature that corrects the mean of eight calibrated views, by the same loss.
+
+    Args:
+        mean_probabilities: float (N, 7).
+        labels: int (N,), 0–6.
+
+    Returns:
+        float above 0; below 1 where the mean is under-confident.
+
+    Raises:
+        CalibrationError: probabilities are not finite.
+    """
+    return _fit(_log(mean_probabilities), labels, np.zeros(len(CODES)), fit_bias=False)[0]
+
+
+def _log(probabilities):
+    probabilities = np.asarray(probabilities, np.float64)
+    if not np.isfinite(probabilities).all():
+        raise CalibrationError("Some probabilities are not finite: the training has diverged.")
+    # A float32 softmax gives 0 where the logits differ by more than 103.
+    return np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
+
+
+def _fit(log_probabilities, labels, bias, fit_bias):
+    """Minimise `_loss` by Newton's method with a line search, from T = 1 and the given bias."""
+    free = 1 + len(bias) if fit_bias else 1
+    parameters = np.concatenate([[1.0], bias])  # 1/T, b
+    loss, gradient, hessian = _loss(parameters, log_probabilities, labels)
+    for _ in range(_MAX_STEPS):
+        if np.abs(gradient[:free]).max() < _TOLERANCE:
+            bias = parameters[1:]
+            return float(1 / parameters[0]), bias - bias.mean()
+        step = np.zeros_like(parameters)
+        curvature = hessian[:free, :free] + _LEAST_CURVATURE * np.eye(free)
+        step[:free] = np.linalg.solve(curvature, -gradient[:free])
+        slope = gradient @ step
+        size = 1.0
+        while True:
+            trial = parameters + size * step
+            # 1e-13: near the optimum the gain is less than the rounding of the loss.
+            if trial[0] > 0:
+                values = _loss(trial, log_probabilities, labels)
+                if values[0] <= loss + 1e-4 * size * slope + 1e-13 * (1 + abs(loss)):
+                    break
+            size /= 2
+        parameters = trial
+        loss, gradient, hessian = values
+    raise CalibrationError("The calibration did not converge: train the network again.")
+
+
+def _loss(parameters, log_probabilities, labels):
+    """The mean log loss with its penalty, and its first two derivatives in (1/T, b).
+
+    The penalty on a = 1/T is (a − 1 − log a) / N, the weight of about one image: 0 at a = 1,
+    convex, and infinite at a = 0 and a = ∞. So there is one optimum, with a positive temperature,
+    even where the images are perfectly separated or the network knows nothing. With 1,500 images
+    and a temperature of about 0.5 to 2 it changes it by less than 1 %.
+    """
+    a, bias = parameters[0], parameters[1:]
+    count = len(labels)
+    logits = a * log_probabilities + bias
+    logits -= logits.max(axis=1, keepdims=True)
+    exponentials = np.exp(logits)
+    sums = exponentials.sum(axis=1, keepdims=True)
+    fitted = exponentials / sums
+    rows = np.arange(count)
+    log_loss = (np.log(sums[:, 0]) - logits[rows, labels]).mean()
+
+    residuals = fitted.copy()
+    residuals[rows, labels] -= 1
+    expected = (fitted * log_probabilities).sum(axis=1, keepdims=True)
+    centred = fitted * (log_probabilities - expected)
+    gradient = np.concatenate(
+        [[(residuals * log_probabilities).sum() / count], residuals.mean(axis=0)]
+    )
+    hessian = np.empty((len(parameters), len(parameters)))
+    hessian[0, 0] = (centred * log_probabilities).sum() / count
+    hessian[0, 1:] = hessian[1:, 0] = centred.mean(axis=0)
+    hessian[1:, 1:] = np.diag(fitted.mean(axis=0)) - fitted.T @ fitted / count
+    # A constant added to all biases changes nothing; this keeps the matrix regular, and as the
+    # gradient has no such part, neither has the step.
+    hessian[1:, 1:] += 1 / len(bias)
+
+    gradient[0] += (1 - 1 / a) / count
+    hessian[0, 0] += 1 / (a * a * count)
+    return log_loss + (a - 1 - math.log(a)) / count, gradient, hessian
+
+
+def fold_calibration(model, temperature, bias):
+    """Put a calibration into the last dense layer, so that the plain model is calibrated.
+
+    Exact but for rounding: log p is the logits less a constant, and softmax takes no notice of
+    constants.
+
+    Args:
+        model: a `build_model()`, whose last layer is a softmax; changed in place.
+        temperature, bias: from `fit_bias_and_temperature` on this model's probabilities.
+    """
+    kernel, offset = model.layers[-1].get_weights()
+    model.layers[-1].set_weights([kernel / temperature, offset / temperature + bias])
+
+
+# --- One score for each lesion ---------------------------------------------------------------
+
+
+def one_image_per_lesion(lesion_ids, pixels):
+    """Choose one image of each lesion.
+
+    The guarantees of the low-risk threshold and of the conformal sets hold for exchangeable
+    draws; images of one lesion are near copies of each other and are not. Of a lesion's images
+    that one is chosen whose pixels have the smallest SHA-256, so that neither the order of the
+    rows nor what the model makes of them has a say. Images of the same pixels are the same image.
+
+    Args:
+        lesion_ids: str (N,), or None where the lesions are not known: then every row is chosen.
+        pixels: uint8 (N, 28, 28, 3).
+
+    Returns:
+        bool (N,).
+    """
+    if lesion_ids is None:
+        return np.ones(len(pixels), bool)
+    smallest = {}
+    for row, lesion_id in enumerate(lesion_ids):
+        key = hashlib.sha256(np.ascontiguousarray(pixels[row]).tobytes()).digest()
+        if lesion_id not in smallest or key < smallest[lesion_id][0]:
+            smallest[lesion_id] = key, row
+    chosen = np.zeros(len(pixels), bool)
+    chosen[[row for _, row in smallest.values()]] = True
+    return chosen
+
+
+# --- Clopper–Pearson -------------------------------------------------------------------------
+
+
+def clopper_pearson_lower(hits, trials, confidence=0.90):
+    """Give the one-sided lower confidence bound of a binomial share.
+
+    The smallest share at which so many hits or more are not too surprising: their chance is
+    1 - confidence. Clopper & Pearson, Biometrika 26:404–413 (1934).
+
+    Args:
+        hits: int, 0 to trials.
+        trials: int, 0 or more.
+        confidence: above 0, below 1.
+
+    Returns:
+        float, 0 to below 1; 0 where there are no hits.
+    """
+    if hits == 0:
+        return 0.0
+    counts = np.arange(hits, trials + 1)
+    log_choices = np.array(
+        [
+            math.lgamma(trials + 1) - math.lgamma(k + 1) - math.lgamma(trials - k + 1)
+            for k in counts.tolist()
+        ]
+    )
+    low, high = 0.0, 1.0
+    while low < (middle := (low + high) / 2) < high:  # until two neighbours among the floats
+        logs = log_choices + counts * math.log(middle) + (trials - counts) * math.log1p(-middle)
+        if np.exp(logs).sum() < 1 - confidence:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def clopper_pearson(hits, trials, confidence=0.95):
+    """Give the two-sided Clopper–Pearson interval of a binomial share.
+
+    Args:
+        hits: int, 0 to trials.
+        trials: int, 0 or more.
+        confidence: above 0, below 1; half of the rest lies on each side.
+
+    Returns:
+        Its two ends, 0–1.
+    """
+    one_sided = (1 + confidence) / 2
+    return (
+        clopper_pearson_lower(hits, trials, one_sided),
+        1 - clopper_pearson_lower(trials - hits, trials, one_sided),
+    )
+
+
+# --- The decision facts ----------------------------------------------------------------------
+
+
+def low_risk_threshold(probability, is_malignant, least=0.95, confidence=0.90):
+    """Find the highest threshold below which 'low risk' misses few enough malignant lesions.
+
+    A malignant lesion is found where its probability is at least the threshold. The threshold is
+    the probability of one of the malignant lesions: between two of them the sensitivity is the
+    same, and the higher end calls more of the benign ones low risk.
+
+    Args:
+        probability: float (N,), `malignant_probability` of one image of each lesion.
+        is_malignant: bool (N,), malignant or pre-malignant in truth.
+        least: of the lower bound of the sensitivity.
+        confidence: of that bound, one-sided and by Clopper & Pearson.
+
+    Returns:
+        float, or None where not even finding all of them would show it (fewer than 45 malignant
+        lesions, with these defaults).
+    """
+    malignant = np.sort(np.asarray(probability)[np.asarray(is_malignant)])
+    count = len(malignant)
+    threshold = None
+    for missed in range(count):
+        if clopper_pearson_lower(count - missed, count, confidence) < least:
+            break
+        threshold = float(malignant[missed])
+    return threshold
+
+
+def conformal_thresholds(probabilities, labels, level=0.90, least=19):
+    """Fit class-conditional (Mondrian) split-conformal sets.
+
+    The threshold of a class is the k-th smallest probability that its own n lesions have of it,
+    k = ⌊(n + 1)(1 − level)⌋, and 0 where k is 0. A class belongs to the set of an image where its
+    probability is at least the threshold, so that the set holds the true class of at least
+    `level` of further lesions, within each class. Vovk, ACML 2012; Sadinle, Lei & Wasserman,
+    JASA 114:223–234 (2019).
+
+    Args:
+        probabilities: float (N, 7), of one image of each lesion.
+        labels: int (N,), 0–6.
+        level: the coverage, above 0, below 1.
+        least: a class with fewer lesions takes the threshold of all lesions' probabilities of
+            their own class; its coverage then holds for all classes together, not for itself.
+
+    Returns:
+        float64 (7,), and the codes of the classes that took the threshold of all.
+    """
+    probabilities, labels = np.asarray(probabilities, np.float64), np.asarray(labels)
+    own = probabilities[np.arange(len(labels)), labels]
+    pooled = np.bincount(labels, minlength=len(CODES)) < least
+    thresholds = np.array(
+        [
+            _conformal_quantile(own if pooled[label] else own[labels == label], level)
+            for label in range(len(CODES))
+        ]
+    )
+    return thresholds, tuple(np.array(CODES)[pooled].tolist())
+
+
+def _conformal_quantile(values, level):
+    # 1e-9: in floating point 20 × (1 − 0.90) is just below 2.
+    k = math.floor((len(values) + 1) * (1 - level) + 1e-9)
+    return np.sort(values)[k - 1] if k else 0.0
+
+
+def fit_decision_facts(mean_probabilities, labels, chosen, class_shares):
+    """Fit everything that `decide` needs, on the calibration part.
+
+    All of them on one image of each lesion: first the temperature, and the rest to the
+    probabilities that it gives.
+
+    Args:
+        mean_probabilities: float (N, 7), means of eight calibrated views.
+        labels: int (N,), 0–6.
+        chosen: bool (N,), from `one_image_per_lesion`.
+        class_shares: float (7,), each above 0, summing to 1: the prior that the flag divides out.
+
+    Returns:
+        DecisionFacts.
+
+    Raises:
+        CalibrationError: probabilities are not finite.
+    """
+    mean_probabilities, labels = mean_probabilities[chosen], np.asarray(labels)[chosen]
+    temperature = fit_eight_view_temperature(mean_probabilities, labels)
+    probabilities = soften(mean_probabilities, temperature)
+    thresholds, pooled = conformal_thresholds(probabilities, labels)
+    return DecisionFacts(
+        eight_view_temperature=temperature,
+        class_shares=tuple(np.asarray(class_shares, np.float64).tolist()),
+        low_risk_threshold=low_risk_threshold(
+            malignant_probability(probabilities), MALIGNANT[labels]
+        ),
+        conformal_thresholds=tuple(thresholds.tolist()),
+        pooled_classes=pooled,
+    )
+
+
+# --- Scoring the statements ------------------------------------------------------------------
+
+
+def decision_scores(probabilities, labels, chosen, facts, unlike):
+    """Score every statement on lesions that had no part in fitting it, one image of each.
+
+    Args:
+        probabilities: float (N, 7), from `combine_views`.
+        labels: int (N,), 0–6.
+        chosen: bool (N,), from `one_image_per_lesion`.
+        facts: `DecisionFacts`.
+        unlike: bool (N,), or None where it is not known; then 'low risk' is never said.
+
+    Returns:
+        dict that JSON can hold. Shares are 0–1, and None of nothing.
+        `lesions`: their number.
+        `conformal`: `coverage`, `mean_set_size`, `empty` (share of empty sets) and `per_class`
+            with `lesions`, `coverage`, `pooled`.
+        `inconclusive`: share of the lesions.
+        `flagged`: `share` of the lesions, and `right`, the share of those whose flagged class is
+            the true one.
+        `low_risk`: `threshold`; `below_threshold`, which scores the threshold alone; and
+            `statement`, which scores 'low risk' as the page says it, under all its conditions.
+            Both have `share` (of the lesions called low risk), `malignant` (number of malignant
+            and pre-malignant lesions), `sensitivity` (share of these not called low risk) as
+            `value`, `low`, `high` with the two-sided 95 % Clopper–Pearson interval,
+            `missed_per_100` (of these, called low risk) and `specificity` (share of the benign
+            lesions called low risk).
+    """
+    probabilities = np.asarray(probabilities, np.float64)[chosen]
+    labels = np.asarray(labels)[chosen]
+    unlike = [None] * len(labels) if unlike is None else np.asarray(unlike)[chosen].tolist()
+    statements = [
+        decide(row, facts, row_unlike)
+        for row, row_unlike in zip(probabilities, unlike, strict=True)
+    ]
+    codes = [CODES[label] for label in labels]
+    covered = np.array(
+        [code in said.cannot_be_excluded for code, said in zip(codes, statements, strict=True)]
+    )
+    sizes = np.array([len(said.cannot_be_excluded) for said in statements])
+    right = [
+        said.flagged == code
+        for code, said in zip(codes, statements, strict=True)
+        if said.flagged is not None
+    ]
+    threshold = facts.low_risk_threshold
+    risk = malignant_probability(probabilities)
+    below = np.zeros(len(risk), bool) if threshold is None else risk < threshold
+    said_low_risk = np.array([said.low_risk for said in statements], bool)
+    return {
+        "lesions": len(labels),
+        "conformal": {
+            "coverage": _mean(covered),
+            "mean_set_size": _mean(sizes),
+            "empty": _mean(sizes == 0),
+            "per_class": {
+                code: {
+                    "lesions": int((labels == label).sum()),
+                    "coverage": _mean(covered[labels == label]),
+                    "pooled": code in facts.pooled_classes,
+                }
+                for label, code in enumerate(CODES)
+            },
+        },
+        "inconclusive": _mean([said.inconclusive for said in statements]),
+        "flagged": {
+            "share": _mean([said.flagged is not None for said in statements]),
+            "right": _mean(right),
+        },
+        "low_risk": {
+            "threshold": threshold,
+            "below_threshold": _low_risk_scores(below, MALIGNANT[labels]),
+            "statement": _low_risk_scores(said_low_risk, MALIGNANT[labels]),
+        },
+    }
+
+
+def _low_risk_scores(low_risk, is_malignant):
+    trials = int(is_malignant.sum())
+    hits = trials - int(low_risk[is_malignant].sum())
+    low, high = clopper_pearson(hits, trials)
+    return {
+        "share": _mean(low_risk),
+        "malignant": trials,
+        "sensitivity": {"value": _mean(~low_risk[is_malignant]), "low": low, "high": high},
+        "missed_per_100": 100 * (trials - hits) / trials if trials else None,
+        "specificity": _mean(low_risk[~is_malignant]),
+    }
+
+
+def _mean(values):
+    return float(np.mean(values)) if len(values) else None

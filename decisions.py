@@ -1,0 +1,273 @@
+"""What may be said of an image, given its probabilities and the facts in the model file.
+
+The order is: the file's calibrated probabilities, their mean over eight views, the temperature of
+that mean (`combine_views`), and from it every statement (`decide`). The numbers that this takes are
+fitted by `calibration.py` and are read from the model file; none stands here.
+"""
+
+import json
+from dataclasses import asdict, dataclass, fields
+
+import numpy as np
+
+from skin_cancer_detection import CLASSES, CODES
+
+# Malignant and pre-malignant count alike wherever two sides are told apart: both need a doctor.
+MALIGNANT = np.array([lesion_class.risk != "benign" for lesion_class in CLASSES])  # bool (7,)
+MALIGNANT_CODES = tuple(np.array(CODES)[MALIGNANT].tolist())
+
+_ATTRIBUTE = "decision_facts"  # its name in a model file
+
+
+@dataclass(frozen=True)
+class DecisionFacts:
+    """What the statements need to know, fitted on the calibration part.
+
+    Attributes:
+        eight_view_temperature: of the mean of eight calibrated views; above 0 and below 1e6.
+        class_shares: 7 floats, each above 0, summing to 1: the prior that the flag divides out.
+        low_risk_threshold: 0–1; 'low risk' needs a malignant probability below it. None where no
+            threshold finds enough of the malignant lesions: then it is never said.
+        conformal_thresholds: 7 floats, 0–1; a class cannot be excluded where its probability is
+            at least its threshold.
+        pooled_classes: codes of the classes whose threshold is that of all classes together.
+
+    Raises:
+        ValueError: a value of another type, number or range; the text names it.
+    """
+
+    eight_view_temperature: float
+    class_shares: tuple[float, ...]
+    low_risk_threshold: float | None
+    conformal_thresholds: tuple[float, ...]
+    pooled_classes: tuple[str, ...]
+
+    def __post_init__(self):
+        _check(
+            "eight_view_temperature",
+            _is_number(self.eight_view_temperature) and 0 < self.eight_view_temperature < 1e6,
+        )
+        _check(
+            "class_shares",
+            _are_seven_shares(self.class_shares)
+            and min(self.class_shares) > 0
+            and abs(sum(self.class_shares) - 1) < 1e-6,
+        )
+        _check(
+            "low_risk_threshold",
+            self.low_risk_threshold is None or _is_share(self.low_risk_threshold),
+        )
+        _check("conformal_thresholds", _are_seven_shares(self.conformal_thresholds))
+        _check(
+            "pooled_classes",
+            isinstance(self.pooled_classes, tuple)
+            and all(code in CODES for code in self.pooled_classes)
+            and len(set(self.pooled_classes)) == len(self.pooled_classes),
+        )
+
+    def to_attributes(self):
+        """Give what a model file must keep: an HDF5 attribute of JSON."""
+        return {_ATTRIBUTE: json.dumps(self.to_dict())}
+
+    @classmethod
+    def from_attributes(cls, attributes):
+        """Make again what `to_attributes` gave.
+
+        Args:
+            attributes: a mapping of names to values, such as a model file's HDF5 attributes.
+
+        Raises:
+            ValueError: the attribute is missing or spoiled.
+        """
+        if _ATTRIBUTE not in attributes:
+            raise ValueError("the decision facts are missing")
+        try:
+            values = json.loads(attributes[_ATTRIBUTE])
+        except TypeError as error:  # a number or an array in the place of the text
+            raise ValueError("the decision facts are not a text") from error
+        return cls.from_dict(values)
+
+    def to_dict(self):
+        """Give a dict that JSON can hold and `from_dict` reads."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values):
+        """Read what `to_dict` gave, also after JSON has made lists of its tuples.
+
+        Args:
+            values: dict; keys that are not known are passed over.
+
+        Raises:
+            ValueError: not a dict, a missing key, or what the class itself raises.
+        """
+        if not isinstance(values, dict):
+            raise ValueError("the decision facts are not a dict")
+        arguments = {}
+        for field in fields(cls):
+            if field.name not in values:
+                raise ValueError(f"the decision facts lack {field.name}")
+            value = values[field.name]
+            arguments[field.name] = tuple(value) if isinstance(value, list) else value
+        return cls(**arguments)
+
+
+def _check(name, holds):
+    if not holds:
+        raise ValueError(f"the decision fact {name} is spoiled")
+
+
+def _is_number(value):
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_share(value):
+    return _is_number(value) and 0 <= value <= 1  # NaN is not
+
+
+def _are_seven_shares(values):
+    return isinstance(values, tuple) and len(values) == len(CODES) and all(map(_is_share, values))
+
+
+# --- Probabilities ---------------------------------------------------------------------------
+
+
+def soften(probabilities, temperature):
+    """Divide the logits of probabilities by a temperature: above 1 flattens, below 1 sharpens.
+
+    Guo et al., On calibration of modern neural networks, ICML 2017.
+
+    Args:
+        probabilities: float (..., 7).
+        temperature: above 0.
+
+    Returns:
+        float64 (..., 7), summing to 1; the order of the classes stays.
+    """
+    probabilities = np.asarray(probabilities, np.float64)
+    # Relative to the largest, which stays 1, so that no temperature makes all of them vanish.
+    powers = (probabilities / probabilities.max(axis=-1, keepdims=True)) ** (1 / temperature)
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+def combine_views(view_probabilities, temperature):
+    """Average calibrated probabilities over the views of an image, then correct the mean.
+
+    The mean of calibrated probabilities is under-confident (Ranjan & Gneiting, J R Stat Soc B
+    72:71–91, 2010), hence a temperature of its own.
+
+    Args:
+        view_probabilities: float (8, ..., 7), as `eight_views` orders the views; their number and
+            order do not matter here.
+        temperature: `DecisionFacts.eight_view_temperature`.
+
+    Returns:
+        float64 (..., 7), summing to 1.
+    """
+    return soften(np.mean(view_probabilities, axis=0, dtype=np.float64), temperature)
+
+
+def malignant_probability(probabilities):
+    """Add up the probabilities of the malignant and pre-malignant classes.
+
+    Args:
+        probabilities: float (..., 7).
+
+    Returns:
+        float64 (...), 0–1.
+    """
+    malignant = np.asarray(probabilities, np.float64)[..., MALIGNANT]
+    return np.minimum(malignant.sum(axis=-1), 1)  # rounding can exceed 1
+
+
+def divide_by_prior(probabilities, class_shares):
+    """Give the probabilities that would hold if every class were equally frequent.
+
+    Saerens, Latinne & Decaestecker, Neural Computation 14:21–41 (2002).
+
+    Args:
+        probabilities: float (..., 7).
+        class_shares: float (7,), each above 0: how frequent the classes are.
+
+    Returns:
+        float64 (..., 7), summing to 1.
+    """
+    divided = np.asarray(probabilities, np.float64) / np.asarray(class_shares)
+    return divided / divided.sum(axis=-1, keepdims=True)
+
+
+# --- Statements ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Statements:
+    """What may be said of one image. None: the model file has not the facts for it.
+
+    Attributes:
+        most_likely: code of the class with the largest probability; of equals the first in the
+            order of `CLASSES`.
+        malignant_probability: 0–1, of the malignant and pre-malignant classes together.
+        flagged: code of the class that would be named if all were equally frequent, where that is
+            another than `most_likely`; None where it is not. Never to be called most likely.
+        cannot_be_excluded: codes of the conformal set, by falling probability; may be empty.
+        inconclusive: the set holds benign and malignant classes together, or is empty.
+        low_risk: 'low risk' may be said. False means no more than that it may not.
+    """
+
+    most_likely: str
+    malignant_probability: float
+    flagged: str | None = None
+    cannot_be_excluded: tuple[str, ...] | None = None
+    inconclusive: bool | None = None
+    low_risk: bool | None = None
+
+
+def decide(probabilities, facts, unlike):
+    """Turn the probabilities of one image into everything that may be said of it.
+
+    'Low risk' is said only if the malignant probability is below its threshold, no malignant or
+    pre-malignant class is most likely, flagged or in the set, the set is not empty (an
+    inconclusive image has no risk to speak of), and the picture is known to be like the training
+    images.
+
+    Args:
+        probabilities: float (7,), from `combine_views`.
+        facts: `DecisionFacts`, or None where the model file has none.
+        unlike: whether the picture is unlike every training image; None where it is not known,
+            which rules out 'low risk' as well.
+
+    Returns:
+        Statements.
+    """
+    probabilities = np.asarray(probabilities, np.float64)
+    most_likely = CODES[probabilities.argmax()]
+    risk = float(malignant_probability(probabilities))
+    if facts is None:
+        return Statements(most_likely, risk)
+
+    prior_divided = CODES[divide_by_prior(probabilities, facts.class_shares).argmax()]
+    flagged = None if prior_divided == most_likely else prior_divided
+    cannot_be_excluded = tuple(
+        CODES[label]
+        for label in np.argsort(-probabilities, kind="stable")
+        if probabilities[label] >= facts.conformal_thresholds[label]
+    )
+    malignant_in_set = [code in MALIGNANT_CODES for code in cannot_be_excluded]
+    low_risk = (
+        facts.low_risk_threshold is not None
+        and risk < facts.low_risk_threshold
+        and most_likely not in MALIGNANT_CODES
+        and flagged not in MALIGNANT_CODES
+        and len(cannot_be_excluded) > 0
+        and not any(malignant_in_set)
+        and unlike is not None
+        and not unlike
+    )
+    return Statements(
+        most_likely=most_likely,
+        malignant_probability=risk,
+        flagged=flagged,
+        cannot_be_excluded=cannot_be_excluded,
+        inconclusive=len(set(malignant_in_set)) != 1,  # both kinds, or none
+        low_risk=bool(low_risk),  # the facts' numbers may be NumPy's, whose booleans JSON refuses
+    )

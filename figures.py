@@ -1,0 +1,192 @@
+"""The drawings of training: confusion matrix, ROC curves, reliability and learning curves.
+
+Each function returns a `matplotlib.figure.Figure`; none knows files. Colours are those of Okabe &
+Ito, which the colour-blind can tell apart; line styles and markers say the same in grey.
+"""
+
+import numpy as np
+import seaborn
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from scores import BINS, binary_auc, calibration_error, confidence_bins, malignancy, roc_counts
+from skin_cancer_detection import CODES
+
+# Grey takes the place of Okabe & Ito's yellow, which is too pale for a line on white. Of the seven
+# classes it has nv, and mel has the strongest colour and the unbroken line.
+COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#0072B2", "#7F7F7F", "#CC79A7", "#D55E00")
+LINE_STYLES = ("--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (2, 1)), (0, (8, 2)), "-")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+DIAGONAL = {"color": "black", "linewidth": 0.8, "linestyle": (0, (2, 4)), "zorder": 1}
+
+
+def draw_confusion_matrix(matrix):
+    """Draw a confusion matrix: colour is the share of the true class, the number a count of images.
+
+    Args:
+        matrix: int (7, 7), rows true, columns predicted; a row may be all 0.
+
+    Returns:
+        matplotlib.figure.Figure
+    """
+    matrix = np.asarray(matrix)
+    figure = Figure(figsize=(6, 5), layout="constrained")
+    axes = figure.subplots()
+    seaborn.heatmap(
+        matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1),
+        annot=matrix,
+        fmt="d",
+        cmap="Blues",
+        vmin=0,
+        vmax=1,
+        xticklabels=CODES,
+        yticklabels=CODES,
+        cbar_kws={"label": "share of the true class"},
+        ax=axes,
+    )
+    axes.set(xlabel="most likely class", ylabel="true class")
+    axes.tick_params(axis="y", rotation=0)
+    return figure
+
+
+def draw_roc_curves(labels, probabilities):
+    """Draw the ROC curve of each class against the rest, and of malignant against benign.
+
+    Args:
+        labels: int (N,), 0–6; a class that is missing, or alone, has no curve.
+        probabilities: float (N, 7).
+
+    Returns:
+        matplotlib.figure.Figure
+    """
+    figure = Figure(figsize=(6.4, 6.4), layout="constrained")
+    axes = figure.subplots()
+    emphasis = {"color": "black", "linewidth": 3.5}
+    curves = [("akiec, bcc and mel together", *malignancy(labels, probabilities), emphasis)]
+    for i, (code, colour, style) in enumerate(zip(CODES, COLOURS, LINE_STYLES, strict=True)):
+        curves.append(
+            (code, labels == i, probabilities[:, i], {"color": colour, "linestyle": style})
+        )
+    for name, is_positive, score, style in curves:
+        false, true = roc_counts(is_positive, score)
+        if false[-1] and true[-1]:
+            auc = binary_auc(is_positive, score)
+            axes.plot(false / false[-1], true / true[-1], label=f"{name}: {auc:.3f}", **style)
+    axes.plot([0, 1], [0, 1], **DIAGONAL)
+    axes.set(
+        xlabel="1 − specificity",
+        ylabel="sensitivity",
+        xlim=(-0.01, 1.01),
+        ylim=(-0.01, 1.01),
+        aspect="equal",
+        title="ROC curves, each class against the rest",
+    )
+    axes.grid(alpha=0.3)
+    axes.legend(title="area under the curve", loc="lower right", handlelength=4, framealpha=1)
+    return figure
+
+
+def draw_reliability(labels, probabilities, title):
+    """Draw the accuracy against the confidence, bin by bin, and the number of images in each.
+
+    Perfect calibration lies on the diagonal. The bars are Wilson's 95 % intervals (JASA
+    22:209–212, 1927), as if no two images showed one lesion.
+
+    Args:
+        labels: int (N,), 0–6.
+        probabilities: float (N, 7).
+        title: what the probabilities come from; the expected calibration error is added.
+
+    Returns:
+        matplotlib.figure.Figure
+    """
+    confidence, bin_of = confidence_bins(probabilities)
+    images = np.bincount(bin_of, minlength=BINS)
+    filled = images > 0
+    n = images[filled]
+    mean = np.bincount(bin_of, confidence, BINS)[filled] / n
+    hits = np.bincount(bin_of, probabilities.argmax(axis=1) == labels, BINS)[filled]
+    low, high = _wilson(hits, n)
+    error = calibration_error(labels, probabilities)
+
+    figure = Figure(figsize=(5.2, 6.4), layout="constrained")
+    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
+    top.plot([0, 1], [0, 1], label="perfect calibration", **DIAGONAL)
+    bars = (hits / n - low, high - hits / n)
+    top.errorbar(
+        mean,
+        hits / n,
+        bars,
+        fmt="o",
+        color="#0072B2",
+        capsize=3,
+        label="images of one bin, 95 % interval",
+    )
+    top.set(
+        ylabel="accuracy",
+        ylim=(-0.02, 1.02),
+        title=f"{title}\nexpected calibration error {error:.3f}",
+    )
+    top.legend(loc="lower right")
+    bottom.bar((np.arange(BINS) + 0.5) / BINS, images, 0.9 / BINS, color="#56B4E9")
+    bottom.set(xlabel="confidence: probability of the most likely class", ylabel="images")
+    bottom.set_xlim(-0.02, 1.02)
+    for axes in (top, bottom):
+        axes.grid(alpha=0.3)
+        axes.set_axisbelow(True)
+    figure.align_ylabels()
+    return figure
+
+
+def _wilson(hits, n):
+    z = 1.96
+    centre = (hits + z**2 / 2) / (n + z**2)
+    half = z / (n + z**2) * np.sqrt(hits * (n - hits) / n + z**2 / 4)
+    return centre - half, centre + half
+
+
+def draw_learning_curves(histories):
+    """Draw the loss of each network by epoch, and its scores on held-out images where it has any.
+
+    Args:
+        histories: dict from a network's name to its history, a list of dicts, one an epoch, with
+            `loss` and now and then `held_out_log_loss` and `held_out_macro_auc`; None is no score.
+            The last network, the one that all lead up to, is drawn in black.
+
+    Returns:
+        matplotlib.figure.Figure
+    """
+    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    networks = []
+    for i, (name, history) in enumerate(histories.items()):
+        # The marker moves on by one each time that the colours are used up.
+        style = {"color": COLOURS[i % 7], "marker": MARKERS[(i + i // 7) % 7], "linewidth": 1}
+        if i == len(histories) - 1:
+            style = {"color": "black", "marker": "o", "linewidth": 2}
+        held_out = {**style, "linestyle": "--", "markersize": 4}
+        losses = _points(history, "loss")
+        left.plot(*losses, **{**style, "marker": "." if len(history) == 1 else None})
+        left.plot(*_points(history, "held_out_log_loss"), **held_out)
+        right.plot(*_points(history, "held_out_macro_auc"), **held_out)
+        networks.append(Line2D([], [], label=name, **style))
+    left.set(xlabel="epoch", ylabel="loss", title="Training loss and held-out log loss")
+    right.set(xlabel="epoch", ylabel="macro AUC", title="Held-out macro AUC")
+    kinds = {"training": {"linestyle": "-"}, "held out": {"linestyle": "--", "marker": "o"}}
+    left.legend(handles=[Line2D([], [], color="black", label=k, **v) for k, v in kinds.items()])
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+        axes.set_xlim(0, max(map(len, histories.values())) + 1)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+    if not any(len(line.get_xdata()) for line in right.lines):
+        right.text(0.5, 0.5, "no held-out scores", ha="center", transform=right.transAxes)
+        right.set_yticks([])
+    figure.legend(handles=networks, loc="outside right upper")
+    return figure
+
+
+def _points(history, name):
+    """Return the epochs, from 1, that have a value of this name, and the values."""
+    points = [(i, row[name]) for i, row in enumerate(history, 1) if row.get(name) is not None]
+    return [epoch for epoch, _ in points], [value for _, value in points]

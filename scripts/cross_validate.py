@@ -1,0 +1,150 @@
+"""Score a recipe on lesions of the training part alone, by lesion-grouped cross-validation.
+
+    python scripts/cross_validate.py --set teachers=0 --seed 1
+    python scripts/cross_validate.py --seed 3 --teacher-seeds 1 2 --set mixup=0.4 epochs=150
+
+Whatever is chosen about training is chosen by what this prints, so that the calibration and the
+test part stay unseen; docs/experiments.md has the table. One thread, so that two runs side by side
+use two cores, and the same numbers come out on any number of them. The teachers' weights are kept
+in runs/cross_validation/ for the next student.
+"""
+
+import argparse
+import os
+import sys
+import time
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import dataset  # noqa: E402
+from decisions import divide_by_prior  # noqa: E402
+from fitting import Progress, Recipe, fit  # noqa: E402
+from scores import (  # noqa: E402
+    MELANOMA,
+    binary_auc,
+    log_loss,
+    malignancy,
+    sensitivity_at_specificity,
+)
+from skin_cancer_detection import CODES, build_model  # noqa: E402
+from train import find_data, probabilities_of, view_probabilities  # noqa: E402
+
+FOLDS = 5
+RUNS = ROOT / "runs" / "cross_validation"
+
+
+def held_out_scores(labels, probabilities, prior):
+    """The figures that issue from a recipe, without intervals.
+
+    Args:
+        labels: int (N,), 0–6.
+        probabilities: float (N, 7), not calibrated.
+        prior: float (7,), the class shares of the training folds.
+
+    Returns:
+        dict of name -> float.
+    """
+    classes = range(len(CODES))
+    balanced = divide_by_prior(probabilities, prior).argmax(axis=1)
+    is_malignant, risk = malignancy(labels, probabilities)
+    return {
+        "macro AUC": np.mean([binary_auc(labels == c, probabilities[:, c]) for c in classes]),
+        "accuracy": np.mean(probabilities.argmax(axis=1) == labels),
+        "balanced": np.mean([np.mean(balanced[labels == c] == c) for c in classes]),
+        "mel at 0.80": sensitivity_at_specificity(
+            labels == MELANOMA, probabilities[:, MELANOMA], 0.80
+        ),
+        "malignant AUC": binary_auc(is_malignant, risk),
+        "log loss": log_loss(labels, probabilities),
+    }
+
+
+def fit_or_load(kept, recipe, fold, seed):
+    """A network without teachers: fitted now, or by an earlier run of the same kind."""
+    name = f"fold{fold}-seed{seed}-" + "-".join(f"{v}" for v in vars(recipe).values())
+    path = RUNS / f"{name}.weights.h5"
+    if path.exists():
+        model = build_model(recipe.dropout)
+        model.load_weights(path)
+        return model
+    model, _ = fit(
+        kept.pixels, kept.labels, recipe, seed, report=Progress(f"seed {seed}", recipe.epochs)
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    model.save_weights(path)
+    return model
+
+
+def parse_arguments():
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--csv", type=Path, help="as for train.py; also HAM10000_DIR")
+    parser.add_argument("--metadata", type=Path)
+    parser.add_argument("--fold", type=int, default=0, choices=range(FOLDS))
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--teacher-seeds", type=int, nargs="*", default=[])
+    parser.add_argument("--teacher-epochs", type=int, default=Recipe.epochs)
+    parser.add_argument(
+        "--set", nargs="*", default=[], metavar="NAME=VALUE", help="of fitting.Recipe"
+    )
+    options = parser.parse_args()
+    kinds = {field.name: type(field.default) for field in fields(Recipe)}
+    options.recipe = replace(Recipe(), teachers=0)
+    for setting in options.set:
+        name, _, value = setting.partition("=")
+        if name not in kinds:
+            parser.error(f"--set {setting}: a recipe has {', '.join(kinds)}")
+        options.recipe = replace(options.recipe, **{name: kinds[name](value)})
+    return options
+
+
+def main():
+    """Fit on four folds of the training part and print the scores on the fifth."""
+    import tensorflow as tf
+
+    options = parse_arguments()
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    folder = Path(os.environ.get("HAM10000_DIR") or ROOT / "data")
+    data = dataset.read_dataset(*find_data(options.csv, options.metadata, folder))
+    data = data.only(dataset.split_by_lesion(data.lesion_ids, data.labels) == "training")
+    is_held_out = dataset.lesion_folds(data.lesion_ids, data.labels, FOLDS) == options.fold
+    kept, held_out = data.only(~is_held_out), data.only(is_held_out)
+    prior = np.bincount(kept.labels, minlength=len(CODES)) / len(kept.labels)
+    print(f"{len(kept.labels):,} images to train on, {len(held_out.labels):,} held out", flush=True)
+
+    begin = time.monotonic()
+    teacher_recipe = replace(options.recipe, epochs=options.teacher_epochs)
+    teachers = [
+        fit_or_load(kept, teacher_recipe, options.fold, seed) for seed in options.teacher_seeds
+    ]
+    if teachers:
+        model, _ = fit(
+            kept.pixels,
+            kept.labels,
+            options.recipe,
+            options.seed,
+            teachers=teachers,
+            report=Progress("student", options.recipe.epochs),
+        )
+    else:
+        model = fit_or_load(kept, options.recipe, options.fold, options.seed)
+    print(f"{(time.monotonic() - begin) / 60:.1f} min")
+    rows = {
+        "one view": probabilities_of(model, held_out.pixels),
+        "eight views": view_probabilities(model, held_out.pixels).mean(axis=0),
+        "training images": probabilities_of(model, kept.pixels),
+    }
+    for name, probabilities in rows.items():
+        labels = kept.labels if name == "training images" else held_out.labels
+        scores = held_out_scores(labels, probabilities, prior)
+        print(f"{name:15}  " + "  ".join(f"{key} {value:.3f}" for key, value in scores.items()))
+
+
+if __name__ == "__main__":
+    main()

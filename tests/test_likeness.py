@@ -1,0 +1,191 @@
+"""Whether a picture is like the training images: the distance, its threshold, and what it keeps."""
+
+import h5py
+import numpy as np
+import pytest
+from conftest import require
+
+import dataset
+import likeness
+from calibration import one_image_per_lesion
+from scripts import compare_likeness
+from skin_cancer_detection import CODES, eight_views
+
+LABELS = np.arange(700) % len(CODES)  # of made lesions, which are alike in all classes
+
+
+def spots(count, seed):
+    """Made lesions, brown spots of all sizes on skin of many tones: uint8 (N, 28, 28, 3)."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:28, :28] - 13.5
+    radii = rng.uniform(4, 12, (count, 1, 1, 1))
+    shares = 1 / (1 + np.exp(np.hypot(x, y)[None, ..., None] - radii))  # of the spot's colour
+    skin = rng.normal((220, 170, 150), 12, (count, 1, 1, 3))
+    spot = rng.normal((120, 75, 60), 15, (count, 1, 1, 3))
+    noise = rng.normal(0, 4, (count, 28, 28, 3))
+    return np.clip(skin + shares * (spot - skin) + noise, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return likeness.fit(spots(700, seed=0), LABELS, spots(200, seed=1))
+
+
+def test_a_picture_like_the_training_images_is_near(fitted):
+    assert fitted.is_unlike(spots(500, seed=2)).mean() < 0.1
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        np.zeros((28, 28, 3)),
+        np.full((28, 28, 3), 255),
+        np.full((28, 28, 3), (220, 170, 150)),
+        np.random.default_rng(0).integers(0, 256, (28, 28, 3)),
+        np.linspace((250, 200, 180), (200, 150, 130), 784).reshape(28, 28, 3),
+        255 - spots(1, seed=2)[0],
+        spots(1, seed=2)[0].mean(axis=2, keepdims=True).repeat(3, axis=2),
+    ],
+    ids=["black", "white", "bare skin", "noise", "gradient", "negative", "greyscale"],
+)
+def test_another_picture_is_far(fitted, picture):
+    assert fitted.is_unlike(picture[np.newaxis]).tolist() == [True]
+
+
+def test_texture_alone_makes_a_picture_far(fitted):
+    """The same pixels in another order have the same colours, so only their steps can tell."""
+    picture = spots(1, seed=6)
+    shuffled = np.random.default_rng(0).permutation(picture.reshape(784, 3)).reshape(picture.shape)
+    assert fitted.is_unlike(picture).tolist() == [False]
+    assert fitted.is_unlike(shuffled).tolist() == [True]
+
+
+def test_features_of_a_picture_that_can_be_worked_out_by_hand():
+    picture = np.zeros((1, 28, 28, 3), np.uint8)
+    picture[:, :, 14:, 0] = 60  # the right half is red
+    # Along R−B: 60/√2 on one half. One of the 27 steps across a row is 60/√3; none is down.
+    found = likeness.features(picture)[0]
+    means = np.array([30 / 3**0.5, 30 / 2**0.5, -30 / 6**0.5])
+    deviations = np.log(np.abs(means) + 0.5)
+    steps = np.log(60 / 81**0.5 + 0.5)
+    assert found == pytest.approx([*means, *deviations, steps], rel=1e-5)
+
+
+def test_the_distance_is_that_of_mahalanobis_from_the_nearest_class():
+    covariance = np.diag([4.0, 1, 1, 1, 1, 1, 1])
+    covariance[0, 1] = covariance[1, 0] = 1
+    picture = spots(1, seed=3)
+    away = np.array([2.0, 1, 0, 0, 3, 0, 0])
+    means = likeness.features(picture) - away * np.array([3, 2, 1, -4, 5, -6, 7])[:, np.newaxis]
+    fitted = likeness.Likeness(means, covariance, 1)
+    # The inverse of [[4, 1], [1, 1]] is [[1, −1], [−1, 4]] / 3: (4 − 4 + 4) / 3, and 3² besides.
+    assert fitted.distance(picture) == pytest.approx([(4 / 3 + 9) ** 0.5])
+
+
+def test_five_percent_of_the_calibration_lesions_are_flagged():
+    pixels = spots(119, seed=4)
+    fitted = likeness.fit(spots(700, seed=0), LABELS, pixels)
+    assert fitted.is_unlike(pixels).sum() == 5  # 5 % of 119 are 5.95
+    assert fitted.threshold in fitted.distance(pixels)
+
+
+def test_the_eight_views_are_equally_far(fitted):
+    views = eight_views(np.random.default_rng(0).integers(0, 256, (5, 28, 28, 3)).astype(np.uint8))
+    distances = np.stack([fitted.distance(view) for view in views])
+    assert np.allclose(distances, distances[0], rtol=1e-4)
+
+
+def test_a_rare_class_of_other_colours_is_near_too():
+    pixels = spots(714, seed=0)
+    pixels[700:] = pixels[700:, ..., [1, 2, 0]]
+    labels = np.repeat([*range(6), 6], [117, 117, 117, 117, 116, 116, 14])
+    fitted = likeness.fit(pixels, labels, spots(200, seed=1))
+    assert fitted.is_unlike(spots(500, seed=2)[..., [1, 2, 0]]).mean() < 0.2
+    assert fitted.is_unlike(spots(500, seed=2)[..., [2, 0, 1]]).all()
+
+
+def test_few_or_equal_images_are_enough():
+    pixels = np.repeat(spots(1, seed=0), len(CODES), axis=0)
+    fitted = likeness.fit(pixels, np.arange(len(CODES)), pixels)
+    assert not fitted.is_unlike(pixels).any()
+    assert fitted.is_unlike(np.zeros((1, 28, 28, 3), np.uint8)).all()
+
+
+def test_a_file_keeps_it(fitted, tmp_path):
+    with h5py.File(tmp_path / "model.h5", "w") as file:
+        file.attrs["another"] = "fact"
+        file.attrs.update(fitted.to_attributes())
+    with h5py.File(tmp_path / "model.h5") as file:
+        kept = likeness.Likeness.from_attributes(file.attrs)
+    pixels = spots(50, seed=5)
+    assert np.array_equal(kept.distance(pixels), fitted.distance(pixels))
+    assert kept.threshold == fitted.threshold
+
+
+@pytest.mark.parametrize(
+    ("name", "spoilt"),
+    [
+        ("likeness_means", np.zeros((6, 7))),
+        ("likeness_means", np.full((7, 7), np.nan)),
+        ("likeness_means", "seven numbers"),
+        ("likeness_means", h5py.Empty("f")),
+        ("likeness_covariance", np.eye(6)),
+        ("likeness_covariance", np.full((7, 7), np.inf)),
+        ("likeness_covariance", np.triu(np.ones((7, 7)))),
+        ("likeness_covariance", np.diag([1, 1, 1, 1, 1, 1, -1])),
+        ("likeness_threshold", np.array([1.0, 2.0])),
+        ("likeness_threshold", np.nan),
+        ("likeness_threshold", -1.0),
+    ],
+)
+def test_spoilt_attributes_are_refused(fitted, name, spoilt):
+    attributes = fitted.to_attributes()
+    assert name in attributes
+    with pytest.raises(ValueError, match=r"^(means|covariance|threshold): "):
+        likeness.Likeness.from_attributes(attributes | {name: spoilt})
+
+
+@pytest.mark.parametrize("name", ["means", "covariance", "threshold"])
+def test_a_missing_attribute_is_refused(fitted, name):
+    attributes = fitted.to_attributes()
+    del attributes[f"likeness_{name}"]
+    with pytest.raises(ValueError, match="missing"):
+        likeness.Likeness.from_attributes(attributes)
+
+
+# --- On real data ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def real(ham10000):
+    """What is fitted to HAM10000, and its test part."""
+    data = dataset.read_dataset(*ham10000)
+    training, calibration, test = (
+        dataset.split_by_lesion(data.lesion_ids, data.labels) == part for part in dataset.PARTS
+    )
+    chosen = one_image_per_lesion(data.lesion_ids, data.pixels)
+    fitted = likeness.fit(
+        data.pixels[training], data.labels[training], data.pixels[calibration & chosen]
+    )
+    return fitted, data.pixels[test]
+
+
+def test_few_of_the_test_images_are_flagged(real):
+    fitted, test = real
+    assert 0.02 < fitted.is_unlike(test).mean() < 0.08
+
+
+def test_nine_in_ten_of_the_photographs_that_report_are_flagged(real):
+    require("skimage.data")
+    require("sklearn")
+    _, photos = compare_likeness.photographs()
+    assert len(photos) >= 20
+    assert real[0].is_unlike(photos[1::2]).mean() >= 0.9
+
+
+def test_nine_in_ten_of_the_made_pictures_of_each_kind_are_flagged(real):
+    rates = {
+        kind: real[0].is_unlike(pictures).mean()
+        for kind, pictures in compare_likeness.made_pictures(seed=1).items()
+    }
+    assert {kind: rate for kind, rate in rates.items() if rate < 0.9} == {}

@@ -1,0 +1,406 @@
+"""The model card has the figures of metrics.json, and says what a model card has to say."""
+
+import json
+import re
+from inspect import signature
+
+import pytest
+from test_model import TABLE
+
+import calibration
+import fitting
+import likeness
+import scores
+from scripts import write_model_card
+from scripts.write_model_card import CARD, METRICS, CardError, misses, model_card, read_metrics
+from skin_cancer_detection import CODES
+
+
+@pytest.fixture
+def metrics():
+    return read_metrics(METRICS)  # read for each test, so that it may change what it likes
+
+
+def shown(figure):
+    if figure is None or figure["value"] is None:
+        return "–"
+    return "{value:.3f} ({low:.3f}–{high:.3f})".format(**figure)
+
+
+def share(value, trials):
+    low, high = calibration.clopper_pearson(round(value * trials), trials)
+    return shown({"value": value, "low": low, "high": high})
+
+
+def in_words(card):
+    """The card as one line, without the marks of emphasis."""
+    return " ".join(card.replace("*", "").split())
+
+
+def section(card, heading):
+    return re.split(r"^#+ ", card.split(f"# {heading}\n")[1], maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def tables(text):
+    """The rows of each table, as lists of cells, without the header."""
+    found = re.findall(r"^\|.*\n\|[-| ]+\|\n((?:\|.*\n)+)", text, flags=re.MULTILINE)
+    return [[row.strip("| ").split(" | ") for row in table.splitlines()] for table in found]
+
+
+def figures_in(values):
+    """Every {"value", "low", "high"} in dicts within dicts."""
+    if isinstance(values, dict):
+        if "value" in values:
+            yield values
+        else:
+            for value in values.values():
+                yield from figures_in(value)
+
+
+def without_floats(values):
+    if isinstance(values, dict):
+        return {name: without_floats(value) for name, value in values.items()}
+    return None if isinstance(values, float) else values
+
+
+# --- Figures ---------------------------------------------------------------------------------
+
+
+def test_the_committed_card_is_that_of_the_committed_metrics(tmp_path):
+    assert write_model_card.main(target=tmp_path / "card.md") == 0
+    written = (tmp_path / "card.md").read_text(encoding="utf-8")
+    assert CARD.read_text(encoding="utf-8") == written
+
+
+def test_every_interval_of_the_metrics_is_on_the_card(metrics):
+    card = model_card(metrics)
+    found = list(figures_in(metrics["test"]))
+    assert len(found) > 100
+    assert not [figure for figure in found if shown(figure) not in card]
+
+
+def test_no_figure_of_the_results_stands_in_the_template(metrics):
+    metrics["test"] = without_floats(metrics["test"])
+    metrics["test"]["decisions"]["low_risk"]["threshold"] = 0.5  # for without it is no table
+    card = model_card(metrics)
+    results = card.split("## Results")[1].split("## Limits")[0]
+    # The specificity that a score is named for, and the bound that the threshold is made to keep.
+    assert set(re.findall(r"\d+\.\d+", results)) == {"0.80", "0.95", "0.500"}
+    cells = {cell for table in tables(results) for row in table for cell in row[1:]}
+    assert {cell for cell in cells if not re.fullmatch(r"[\d,]+|its own|pooled|", cell)} == {"–"}
+
+
+def test_the_scores_of_all_classes_stand_in_their_rows(metrics):
+    one, eight = metrics["test"]["one_view"], metrics["test"]["eight_views"]
+    keys = ["accuracy", "balanced_accuracy", "macro_auc", "malignant_auc"]
+    keys += ["melanoma_sensitivity_at_specificity_0.80"]
+    (rows,) = tables(section(model_card(metrics), "Results"))
+    assert [row[1:] for row in rows[:5]] == [[shown(one[key]), shown(eight[key])] for key in keys]
+    assert [row[1:] for row in rows[5:]] == [
+        [shown(views["prior_divided"][key]) for views in (one, eight)] for key in keys[:2]
+    ]
+    assert rows[0][0] == "accuracy"
+    assert "macro AUC" in rows[2][0]
+    assert "0.80" in rows[4][0]
+    assert "balanced accuracy, prior divided out" in rows[6][0]
+
+
+@pytest.mark.parametrize(
+    ("heading", "views"),
+    [("By class, eight views", "eight_views"), ("By class, one view", "one_view")],
+)
+def test_the_scores_of_each_class_stand_in_its_row(metrics, heading, views):
+    (rows,) = tables(section(model_card(metrics), heading))
+    names = ("sensitivity", "specificity", "precision", "auc")
+    assert rows == [
+        [f"`{code}`", f"{row['images']:,}", *(shown(row[name]) for name in names)]
+        for code, row in metrics["test"][views]["per_class"].items()
+    ]
+
+
+def test_the_scores_of_each_group_stand_in_its_row(metrics):
+    found = tables(section(model_card(metrics), "By sex, age and part of the body"))
+    for name, rows in zip(("sex", "age", "site"), found, strict=True):
+        groups = metrics["test"]["subgroups"][name]
+        assert {row[0] for row in rows} == set(groups)
+        for group, *cells in rows:
+            row = groups[group]
+            names = ("accuracy", "melanoma_sensitivity", "malignant_auc")
+            assert cells == [f"{row['images']:,}", *(shown(row[name]) for name in names)]
+
+
+def test_groups_stand_in_the_order_of_age(metrics):
+    row = metrics["test"]["subgroups"]["sex"]["female"]
+    bands = ["under 30", "30–44", "45–59", "60–74", "75 and over", "unknown"]
+    metrics["test"]["subgroups"]["age"] = dict.fromkeys(sorted(bands), row)
+    ages = tables(section(model_card(metrics), "By sex, age and part of the body"))[1]
+    assert [row[0] for row in ages] == bands
+
+
+def test_the_calibration_stands_in_its_rows(metrics):
+    one, eight = metrics["test"]["one_view"], metrics["test"]["eight_views"]
+    (rows,) = tables(section(model_card(metrics), "Calibration"))
+    chance = "simulated_calibration_error"
+    assert [row[1:] for row in rows] == [
+        [shown(one["calibration_error"]), shown(eight["calibration_error"])],
+        [f"{one[chance]['mean']:.3f}", f"{eight[chance]['mean']:.3f}"],
+        [f"{one[chance]['percentile_95']:.3f}", f"{eight[chance]['percentile_95']:.3f}"],
+        [shown(one["brier_score"]), shown(eight["brier_score"])],
+        [shown(one["log_loss"]), shown(eight["log_loss"])],
+    ]
+
+
+def test_what_low_risk_finds_and_costs(metrics):
+    decisions = metrics["test"]["decisions"]
+    decisions["low_risk"] = {
+        "threshold": 0.0625,
+        "below_threshold": low_risk_scores(missed=6, of_benign=700),
+        "statement": low_risk_scores(missed=4, of_benign=640),
+    }
+    decisions["lesions"] = 1000
+    text = section(model_card(metrics), "Low risk")
+    (rows,) = tables(text)
+    assert "below **0.062**" in text
+    assert [row[1:] for row in rows] == [
+        ["200", "200"],
+        ["0.970 (0.936–0.989)", "0.980 (0.950–0.995)"],
+        ["about 3 in 100 (1–6)", "about 2 in 100 (1–5)"],
+        ["0.875 (0.850–0.897)", "0.800 (0.771–0.827)"],
+        ["0.706 (0.677–0.734)", "0.644 (0.613–0.674)"],
+    ]
+    assert "of 100 benign lesions about 80 are called low risk" in in_words(text)
+
+
+def low_risk_scores(missed, of_benign):
+    """Those of 200 malignant lesions and 800 benign ones."""
+    low, high = calibration.clopper_pearson(200 - missed, 200)
+    return {
+        "share": (missed + of_benign) / 1000,
+        "malignant": 200,
+        "sensitivity": {"value": 1 - missed / 200, "low": low, "high": high},
+        "missed_per_100": missed / 2,
+        "specificity": of_benign / 800,
+    }
+
+
+@pytest.mark.parametrize(
+    ("figure", "text"),
+    [
+        ({"value": 1.0, "low": 0.985, "high": 1.0}, "fewer than 1 in 100 (0–2)"),
+        ({"value": 0.996, "low": 0.977, "high": 1.0}, "fewer than 1 in 100 (0–2)"),
+        ({"value": 0.25, "low": 0.1, "high": 0.5}, "about 75 in 100 (50–90)"),
+        ({"value": None, "low": 0.0, "high": 1.0}, "–"),
+    ],
+)
+def test_how_many_are_missed(figure, text):
+    assert misses(figure) == text
+
+
+def test_the_coverage_of_each_class_stands_in_its_row(metrics):
+    decisions = metrics["test"]["decisions"]
+    conformal = decisions["conformal"]
+    text = section(model_card(metrics), "What cannot be excluded")
+    (rows,) = tables(text)
+    assert rows == [
+        *(
+            [
+                f"`{code}`",
+                f"{row['lesions']:,}",
+                share(row["coverage"], row["lesions"]),
+                "pooled" if row["pooled"] else "its own",
+            ]
+            for code, row in conformal["per_class"].items()
+        ),
+        ["all", f"{decisions['lesions']:,}", share(conformal["coverage"], decisions["lesions"])],
+    ]
+    assert f"{conformal['mean_set_size']:.2f}" in text
+
+
+def test_the_shares_of_the_other_statements_stand_in_their_rows(metrics):
+    decisions = metrics["test"]["decisions"] | {"lesions": 1000}
+    metrics["test"]["decisions"] = decisions
+    decisions["flagged"] = {"share": 0.2, "right": 0.25}
+    (rows,) = tables(section(model_card(metrics), "The other statements"))
+    assert [row[1] for row in rows] == [
+        share(decisions["inconclusive"], 1000),
+        share(decisions["conformal"]["empty"], 1000),
+        share(0.2, 1000),
+        share(0.25, 200),
+        share(decisions["unlike"], 1000),
+    ]
+
+
+def test_the_melanomas_are_counted_from_the_confusion_matrix(metrics):
+    scored = metrics["test"]["eight_views"]
+    scored["confusion_matrix"][CODES.index("mel")] = [1, 2, 3, 4, 50, 0, 140]
+    scored["images"] = 800
+    text = in_words(model_card(metrics))
+    assert "most likely class of 140 of the 200 test images of melanomas" in text
+    assert "50 of them are taken for a naevus" in text
+    assert "In that mix 25 % of the images show a melanoma (200 of the 800 test images)" in text
+
+
+def test_the_images_and_lesions_of_each_class_and_part(metrics):
+    test, card = metrics["test"], model_card(metrics)
+    per_class = test["eight_views"]["per_class"], test["decisions"]["conformal"]["per_class"]
+    assert [(row[0], *row[3:]) for row in tables(section(card, "Model details"))[0]] == [
+        (f"`{code}`", f"{per_class[0][code]['images']:,}", f"{per_class[1][code]['lesions']:,}")
+        for code in CODES
+    ]
+    assert [row[:3] for row in tables(section(card, "Data"))[0]] == [
+        [part, f"{metrics['images'][part]:,}", f"{metrics['lesions'][part]:,}"]
+        for part in ("training", "calibration", "test")
+    ]
+
+
+# --- Text ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "It does not diagnose",
+        "It must not be used to diagnose",
+        "It must not be used to rule out cancer",
+        "It must not be used commercially",
+        "hold for the mix of lesions that specialist clinics photographed, not for the public",
+        "Dark skin is hardly represented",
+        "Seven classes exist, and anything else is forced into them",
+        "all images were taken with a dermatoscope",
+        "about half of the images have a diagnosis confirmed by histology",
+        "under the [MIT licence](../LICENSE)",
+        "CC BY-NC 4.0",
+        "for non-commercial use only",
+        "Tschandl, P., Rosendahl, C. & Kittler, H.",
+        "Scientific Data 5, 180161",
+        "https://doi.org/10.7910/DVN/DBW86T",
+    ],
+)
+def test_the_card_says(statement, metrics):
+    assert statement in in_words(model_card(metrics)).replace("> ", "")
+
+
+def test_the_share_of_melanomas_is_that_of_the_test_images(metrics):
+    scored = metrics["test"]["eight_views"]
+    percent = 100 * scored["per_class"]["mel"]["images"] / scored["images"]
+    text = in_words(model_card(metrics))
+    assert f"In that mix {percent:.0f} % of the images show a melanoma" in text
+
+
+def test_the_sections_of_a_model_card_are_there(metrics):
+    wanted = ["Model details", "Intended use", "What it must not be used for", "Factors", "Data"]
+    wanted += ["Training", "Metrics", "Results", "Calibration", "Decisions", "Limits"]
+    wanted += ["Ethical notes", "Licence", "Citation"]
+    assert re.findall(r"^## (.+)$", model_card(metrics), flags=re.MULTILINE) == wanted
+
+
+@pytest.mark.parametrize("threshold", [0.1, None])
+def test_the_numbers_in_the_text_are_those_of_the_code(metrics, threshold):
+    metrics["test"]["decisions"]["low_risk"]["threshold"] = threshold
+    text = in_words(model_card(metrics))
+    assert f"{sum(parameters for *_, parameters in TABLE):,} parameters" in text
+    assert f"in {scores.BINS} bins" in text
+    assert f"fewer than {scores.SMALLEST_GROUP} images" in text
+    assert f"fewer than {scores.FEWEST_MELANOMAS} images of melanomas" in text
+    assert f"flags {likeness.FLAGGED_SHARE} % of the calibration lesions" in text
+    replicates = signature(scores.evaluate).parameters["replicates"].default
+    assert f"draws whole lesions {replicates:,} times" in text
+    bound = signature(calibration.low_risk_threshold).parameters
+    assert f"one-sided {100 * bound['confidence'].default:.0f} % lower bound" in text
+    assert f"at least {bound['least'].default}" in text
+    sets = signature(calibration.conformal_thresholds).parameters
+    assert f"true class of {100 * sets['level'].default:.0f} % of the lesions" in text
+    assert f" {sets['least'].default} calibration lesions" in text
+
+
+def test_the_text_follows_the_recipe(metrics):
+    metrics["recipe"] |= {"teachers": 3, "teacher_share": 0.625}
+    text = in_words(model_card(metrics))
+    assert "the teachers, networks of the same shape (3 here)" in text
+    assert "with 0.625 of the loss" in text
+    assert fitting.HELD_OUT_FOLDS == 10
+    assert "without another tenth of the training lesions" in text
+    metrics["recipe"]["teachers"] = 0
+    text = in_words(model_card(metrics))
+    assert "it has no teachers" in text
+    assert "Distillation" not in text
+
+
+def test_the_text_follows_the_thresholds(metrics):
+    decisions = metrics["test"]["decisions"]
+    decisions["low_risk"]["threshold"] = None
+    for row in decisions["conformal"]["per_class"].values():
+        row["pooled"] = False
+    card = model_card(metrics)
+    assert "‘low risk’ is never said" in in_words(card)
+    assert not tables(section(card, "Low risk"))
+    assert "Every class has at least 19 calibration lesions" in in_words(card)
+    for code in ("akiec", "df", "vasc"):
+        decisions["conformal"]["per_class"][code]["pooled"] = True
+    assert "(pooled): `akiec`, `df` and `vasc`." in in_words(model_card(metrics))
+
+
+@pytest.mark.parametrize(
+    ("error", "verdict"),
+    [(0.02, "is not above the 95th percentile"), (0.03, "is above the 95th percentile")],
+)
+def test_the_calibration_error_is_judged_by_chance(metrics, error, verdict):
+    scored = metrics["test"]["eight_views"]
+    scored["calibration_error"]["value"] = error
+    scored["simulated_calibration_error"]["percentile_95"] = 0.02
+    assert f"The error of eight views {verdict}" in in_words(model_card(metrics))
+
+
+def test_links_on_the_card_lead_somewhere(metrics):
+    card = model_card(metrics)
+    anchors = {
+        re.sub(r"[^a-z -]", "", heading.lower()).replace(" ", "-")
+        for heading in re.findall(r"^#+ (.+)$", card, flags=re.MULTILINE)
+    }
+    for target in re.findall(r"\]\(([^)]+)\)", card):
+        if target.startswith("#"):
+            assert target[1:] in anchors
+        else:
+            assert target.startswith("https://") or (CARD.parent / target).exists(), target
+
+
+@pytest.mark.parametrize(
+    "name", ["confusion_matrix", "roc_curves", "reliability", "learning_curves"]
+)
+def test_every_picture_is_there_and_described(metrics, name):
+    alternative = re.search(rf"!\[(.+)\]\(\.\./figures/{name}\.png\)", model_card(metrics))[1]
+    assert len(alternative.split()) > 8
+
+
+# --- Metrics from which no card can be written -----------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (None, "is missing"),
+        ("{", "is not JSON"),
+        ("[]", "lacks what the card tells"),
+        ('{"data": "HAM10000", "test": {"accuracy": 0.764}}', "lacks what the card tells"),
+    ],
+)
+def test_metrics_that_are_missing_or_old(text, reason, tmp_path, capsys):
+    source, target = tmp_path / "metrics.json", tmp_path / "card.md"
+    if text is not None:
+        source.write_text(text, encoding="utf-8")
+    assert write_model_card.main(source, target) == 2
+    printed = capsys.readouterr().err
+    assert f"{source} {reason}" in printed
+    assert "python train.py" in printed
+    assert printed.count("\n") == 1
+    assert not target.exists()
+
+
+@pytest.mark.parametrize(
+    "change", [{"data": "images of one's own"}, {"rows_may_share_lesions": True}]
+)
+def test_metrics_of_other_data(metrics, change, tmp_path):
+    source = tmp_path / "metrics.json"
+    source.write_text(json.dumps(metrics | change), encoding="utf-8")
+    with pytest.raises(CardError, match="is not of HAM10000 split by lesion"):
+        read_metrics(source)
