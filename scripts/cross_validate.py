@@ -1,19 +1,23 @@
 """Score a recipe on lesions of the training part alone, by lesion-grouped cross-validation.
 
-    python scripts/cross_validate.py --set teachers=0 --seed 1
+    python scripts/cross_validate.py --seed 1
     python scripts/cross_validate.py --seed 3 --teacher-seeds 1 2 --set mixup=0.4 epochs=150
 
 Whatever is chosen about training is chosen by what this prints, so that the calibration and the
 test part stay unseen; docs/experiments.md has the table. One thread, so that two runs side by side
-use two cores, and the same numbers come out on any number of them. The teachers' weights are kept
-in runs/cross_validation/ for the next student.
+use two cores, and the same numbers come out on any number of them. What is trained is kept in
+runs/cross_validation/, for the next student and for going on after an interruption.
+
+Unlike those of train.py, the teachers here learn from every lesion that is not held out.
 """
 
 import argparse
+import hashlib
+import json
 import os
 import sys
 import time
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +27,7 @@ sys.path.insert(0, str(ROOT))
 
 import dataset  # noqa: E402
 from decisions import divide_by_prior  # noqa: E402
-from fitting import Progress, Recipe, fit  # noqa: E402
+from fitting import Checkpoint, Progress, Recipe, fit  # noqa: E402
 from scores import (  # noqa: E402
     MELANOMA,
     binary_auc,
@@ -31,7 +35,7 @@ from scores import (  # noqa: E402
     malignancy,
     sensitivity_at_specificity,
 )
-from skin_cancer_detection import CODES, build_model  # noqa: E402
+from skin_cancer_detection import CODES, SkinCancerDetectionError  # noqa: E402
 from train import find_data, probabilities_of, view_probabilities  # noqa: E402
 
 FOLDS = 5
@@ -64,19 +68,20 @@ def held_out_scores(labels, probabilities, prior):
     }
 
 
-def fit_or_load(kept, recipe, fold, seed):
-    """A network without teachers: fitted now, or by an earlier run of the same kind."""
-    name = f"fold{fold}-seed{seed}-" + "-".join(f"{v}" for v in vars(recipe).values())
-    path = RUNS / f"{name}.weights.h5"
-    if path.exists():
-        model = build_model(recipe.dropout)
-        model.load_weights(path)
-        return model
+def fit_once(kept, recipe, seed, name, folder, teachers=()):
+    """Fit a network; or take up the checkpoint that an earlier run of the very same kind left."""
+    identity = {"data checksum": kept.sha256, "seed": seed, "recipe": asdict(recipe)}
+    checksum = hashlib.sha256(json.dumps([name, identity]).encode()).hexdigest()
+    folder.mkdir(parents=True, exist_ok=True)
     model, _ = fit(
-        kept.pixels, kept.labels, recipe, seed, report=Progress(f"seed {seed}", recipe.epochs)
+        kept.pixels,
+        kept.labels,
+        recipe,
+        seed,
+        checkpoint=Checkpoint(folder / f"{checksum[:16]}.npz", identity),
+        report=Progress(name, recipe.epochs),
+        teachers=teachers,
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    model.save_weights(path)
     return model
 
 
@@ -92,6 +97,7 @@ def parse_arguments():
     parser.add_argument(
         "--set", nargs="*", default=[], metavar="NAME=VALUE", help="of fitting.Recipe"
     )
+    parser.add_argument("--runs", type=Path, default=RUNS, help="what is trained is kept there")
     options = parser.parse_args()
     kinds = {field.name: type(field.default) for field in fields(Recipe)}
     options.recipe = replace(Recipe(), teachers=0)
@@ -99,7 +105,10 @@ def parse_arguments():
         name, _, value = setting.partition("=")
         if name not in kinds:
             parser.error(f"--set {setting}: a recipe has {', '.join(kinds)}")
-        options.recipe = replace(options.recipe, **{name: kinds[name](value)})
+        try:
+            options.recipe = replace(options.recipe, **{name: kinds[name](value)})
+        except ValueError:
+            parser.error(f"--set {setting}: {name} is a number, such as {getattr(Recipe(), name)}")
     return options
 
 
@@ -111,7 +120,10 @@ def main():
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     folder = Path(os.environ.get("HAM10000_DIR") or ROOT / "data")
-    data = dataset.read_dataset(*find_data(options.csv, options.metadata, folder))
+    try:
+        data = dataset.read_dataset(*find_data(options.csv, options.metadata, folder))
+    except SkinCancerDetectionError as error:
+        sys.exit(str(error))
     data = data.only(dataset.split_by_lesion(data.lesion_ids, data.labels) == "training")
     is_held_out = dataset.lesion_folds(data.lesion_ids, data.labels, FOLDS) == options.fold
     kept, held_out = data.only(~is_held_out), data.only(is_held_out)
@@ -121,19 +133,11 @@ def main():
     begin = time.monotonic()
     teacher_recipe = replace(options.recipe, epochs=options.teacher_epochs)
     teachers = [
-        fit_or_load(kept, teacher_recipe, options.fold, seed) for seed in options.teacher_seeds
+        fit_once(kept, teacher_recipe, seed, f"seed {seed}", options.runs)
+        for seed in options.teacher_seeds
     ]
-    if teachers:
-        model, _ = fit(
-            kept.pixels,
-            kept.labels,
-            options.recipe,
-            options.seed,
-            teachers=teachers,
-            report=Progress("student", options.recipe.epochs),
-        )
-    else:
-        model = fit_or_load(kept, options.recipe, options.fold, options.seed)
+    name = f"seed {options.seed}" + "".join(f", of {seed}" for seed in options.teacher_seeds)
+    model = fit_once(kept, options.recipe, options.seed, name, options.runs, teachers)
     print(f"{(time.monotonic() - begin) / 60:.1f} min")
     rows = {
         "one view": probabilities_of(model, held_out.pixels),

@@ -1,6 +1,7 @@
 """Fitting a network, by its real path on made pictures."""
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -8,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, made_images
+from conftest import ROOT, made_images, write_csv
 
 import fitting
+from dataset import CSV_NAMES
 from fitting import Checkpoint, Recipe, TrainingError
 from skin_cancer_detection import CODES, build_model
 
@@ -276,3 +278,23 @@ def test_progress_is_of_the_epochs_since_the_resumption(capsys):
     for done in range(6, 11):
         progress(history[:done])
     assert "network    epoch  10/20  loss 1.000  20.0 min left" in capsys.readouterr().out
+
+
+def test_cross_validation_prints_the_scores_of_what_it_held_out(tmp_path):
+    write_csv(made_images(lesions_per_class=16), tmp_path)
+    done = subprocess.run(
+        [
+            *(sys.executable, "scripts/cross_validate.py", "--csv", str(tmp_path / CSV_NAMES[0])),
+            *("--runs", str(tmp_path / "runs"), "--teacher-seeds", "7", "--teacher-epochs", "1"),
+            *("--set", "epochs=1", "mixup=0.4"),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    # Of 16 lesions of a class 10 are for training, and of these 2 are held out.
+    assert "112 images to train on, 28 held out" in done.stdout
+    assert "seed 1, of 7  epoch   1/1" in done.stdout
+    assert re.search(r"eight views +macro AUC \d\.\d+ .* log loss \d\.\d+", done.stdout)
+    assert len(list((tmp_path / "runs").iterdir())) == 2
