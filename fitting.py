@@ -502,23 +502,27 @@ class Checkpoint:
         """
         if not self.path.exists():
             return []
-        remedy = f"Remove {self.path.parent} to begin anew."
         try:
             with np.load(self.path, allow_pickle=False) as file:
                 about = json.loads(str(file["about"]))
+                self._check(about["identity"])
                 values = [file[str(place)] for place in range(len(variables))]
-                identity, history = about["identity"], about["history"]
+                history = about["history"]
         except (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile) as error:
-            raise TrainingError(f"{self.path} is damaged. {remedy}") from error
+            raise TrainingError(
+                f"{self.path} is damaged. Remove {self.path.parent} to begin anew."
+            ) from error
+        for variable, value in zip(variables, values, strict=True):
+            variable.assign(value)
+        return history
+
+    def _check(self, identity):
         for name, value in self.identity.items():
             if identity.get(name) != value:
                 raise TrainingError(
                     f"{self.path} was made with another {_difference(name, identity, value)}. "
-                    f"{remedy}"
+                    f"Remove {self.path.parent} to begin anew."
                 )
-        for variable, value in zip(variables, values, strict=True):
-            variable.assign(value)
-        return history
 
 
 def _difference(name, identity, value):

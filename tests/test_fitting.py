@@ -298,3 +298,10 @@ def test_cross_validation_prints_the_scores_of_what_it_held_out(tmp_path):
     assert "seed 1, of 7  epoch   1/1" in done.stdout
     assert re.search(r"eight views +macro AUC \d\.\d+ .* log loss \d\.\d+", done.stdout)
     assert len(list((tmp_path / "runs").iterdir())) == 2
+
+
+def test_progress_tells_the_held_out_score_and_the_best_so_far(capsys):
+    progress = fitting.Progress("network", 20)
+    rows = [{"loss": 1.0, "held_out_macro_auc": auc} for auc in (0.7, 0.9, 0.8)]
+    progress([{"loss": 2.0}] * 7 + rows)
+    assert "held-out AUC 0.800, best 0.900" in capsys.readouterr().out
