@@ -505,7 +505,7 @@ class Checkpoint:
         try:
             with np.load(self.path, allow_pickle=False) as file:
                 about = json.loads(str(file["about"]))
-                self._check(about["identity"])
+                self._compare(about["identity"])
                 values = [file[str(place)] for place in range(len(variables))]
                 history = about["history"]
         except (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile) as error:
@@ -516,7 +516,11 @@ class Checkpoint:
             variable.assign(value)
         return history
 
-    def _check(self, identity):
+    def check(self):
+        """Raise what `load` raises, without loading anything."""
+        self.load([])
+
+    def _compare(self, identity):
         for name, value in self.identity.items():
             if identity.get(name) != value:
                 raise TrainingError(

@@ -80,18 +80,19 @@ def train(data, parts, output, recipe, seed=SEED, resume=False):
             on from, or something to go on from and no `resume`.
     """
     checkpoints = checkpoints_of(output)
-    unfinished = checkpoints.is_dir() and any(checkpoints.iterdir())
-    if resume and not unfinished:
+    if resume and not is_unfinished(output):
         raise TrainingError(
             f"{checkpoints} has no checkpoint, so there is nothing to go on from: train without "
             "--resume."
         )
-    if unfinished and not resume:
+    if is_unfinished(output) and not resume:
         raise TrainingError(
             f"{checkpoints} holds a training that is not finished: go on with --resume, or remove "
             "it to begin anew."
         )
     identity = identity_of(data, parts, recipe, seed)
+    for path in checkpoints.glob("*.npz"):
+        Checkpoint(path, identity).check()  # all of them before any is gone on with
     try:
         checkpoints.mkdir(parents=True, exist_ok=True)
     except OSError as error:  # better now than after the training
@@ -151,7 +152,7 @@ def _fit(training, recipe, seed, checkpoints, identity):
         print(f"\n1 of 2: {recipe.teachers} teachers, each without a tenth of the lesions")
         teachers, histories = fit_teachers(training, recipe, seed, checkpoints, identity)
         print("\n2 of 2: the student, which is kept")
-    print("It learns from every training lesion, so none is left to score it by.", flush=True)
+    print("No score until the end: it learns from every training lesion.", flush=True)
     model, histories["student"] = fit(
         training.pixels,
         training.labels,
@@ -167,6 +168,11 @@ def _fit(training, recipe, seed, checkpoints, identity):
 def checkpoints_of(output):
     """The folder of the checkpoints of a training that is not finished."""
     return output.parent / f".{output.stem}-checkpoints"
+
+
+def is_unfinished(output):
+    """Whether there is a checkpoint to go on from."""
+    return any(checkpoints_of(output).glob("*.npz"))
 
 
 def identity_of(data, parts, recipe, seed):
@@ -411,10 +417,13 @@ def score_table(metrics):
     decisions = test["decisions"]
     said, conformal = decisions["low_risk"]["statement"], decisions["conformal"]
     low, high = (100 * (1 - said["sensitivity"][end]) for end in ("high", "low"))
+    low_risk = (
+        f"‘low risk’ is said of {_number(said['specificity'])} of the benign lesions, and misses "
+        f"about {_number(said['missed_per_100'], 1)} ({low:.1f}–{high:.1f}) in 100 of the others"
+    )
     lines += [
         "",
-        f"‘low risk’ is said of {_number(said['specificity'])} of the benign lesions, and misses "
-        f"about {_number(said['missed_per_100'], 1)} ({low:.1f}–{high:.1f}) in 100 of the others",
+        low_risk if said["share"] else "‘low risk’ is said of no test lesion",
         f"sets of classes that cannot be excluded: {_number(conformal['coverage'])} hold the "
         f"true one, {_number(conformal['mean_set_size'], 2)} classes on average",
         f"unlike the training images: {_number(decisions['unlike'])} of the test lesions",
@@ -423,6 +432,8 @@ def score_table(metrics):
 
 
 def _with_interval(figure):
+    if figure["value"] is None:
+        return "–"
     low, high = _number(figure["low"]), _number(figure["high"])
     return f"{_number(figure['value'])} ({low}–{high})"
 
@@ -639,7 +650,7 @@ def main(arguments=None):
         return 2
     except KeyboardInterrupt:
         print(f"\nInterrupted: {options.output} is as it was.", file=sys.stderr)
-        if checkpoints_of(options.output).is_dir() and not options.evaluate:
+        if is_unfinished(options.output) and not options.evaluate:
             print("Go on with the same command and --resume.", file=sys.stderr)
         return 130
     return 0

@@ -118,18 +118,6 @@ def test_the_facts_name_data_split_seed_recipe_and_versions(trained):
     assert facts["lesions"] == {"training": 42, "calibration": 14, "test": 14}
 
 
-def test_the_same_seed_gives_the_same_scores(files, tmp_path):
-    metrics = []
-    for folder in (tmp_path / "a", tmp_path / "b"):
-        done = run(
-            "--csv", files[0], "--output", folder / "m.h5",
-            "--epochs", 2, "--teachers", 1, "--seed", 5,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        metrics.append((folder / "metrics.json").read_text(encoding="utf-8"))
-    assert metrics[0] == metrics[1]
-
-
 def test_evaluate_writes_the_same_metrics_without_training(files, trained, tmp_path):
     shutil.copy(trained[0] / "best_model.h5", tmp_path)
     done = run("--evaluate", "--csv", files[0], "--output", tmp_path / "best_model.h5")
@@ -172,28 +160,29 @@ def test_a_file_without_decision_facts_is_not_evaluated(trained, tmp_path):
         train.score_file(tmp_path / "m.h5", DATA, parts)
 
 
-def test_without_metadata_it_trains_and_says_that_the_scores_are_inflated(files, tmp_path):
+def test_without_metadata_it_trains_and_says_that_the_scores_are_inflated(files, tmp_path, capsys):
     alone = tmp_path / files[0].name
     alone.write_bytes(files[0].read_bytes())
-    done = run("--csv", alone, "--output", tmp_path / "m.h5", "--epochs", 1, "--teachers", 0)
-    assert done.returncode == 0, done.stderr
-    assert "WARNING: it is not known which images show the same lesion" in done.stdout
-    assert scd.check_model_file(tmp_path / "m.h5")["rows_may_share_lesions"] is True
+    output = tmp_path / "m.h5"
+    arguments = ["--csv", alone, "--output", output, "--epochs", "1", "--teachers", "0"]
+    assert train.main(list(map(str, arguments))) == 0
+    assert "WARNING: it is not known which images show the same lesion" in capsys.readouterr().out
+    assert scd.check_model_file(output)["rows_may_share_lesions"] is True
 
 
-def test_a_split_of_ones_own_and_the_lesions_that_it_leaks(files, tmp_path):
+def test_a_split_of_ones_own_and_the_lesions_that_it_leaks(files, tmp_path, capsys):
     words = np.array(["train", "val", "test", "train"])[np.arange(len(DATA.labels)) % 4]
     rows = [f"ISIC_{row:07},{word}" for row, word in enumerate(words)]
-    (tmp_path / "split.csv").write_text("\n".join(["image_id,split", *rows]))
-    done = run(
-        "--csv", files[0], "--split", tmp_path / "split.csv", "--output", tmp_path / "m.h5",
-        "--epochs", 1, "--teachers", 0,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    facts = scd.check_model_file(tmp_path / "m.h5")
+    split = tmp_path / "split.csv"
+    split.write_text("\n".join(["image_id,split", *rows]))
+    output = tmp_path / "m.h5"
+    arguments = ["--csv", files[0], "--split", split, "--output", output]
+    assert train.main([*map(str, arguments), "--epochs", "1", "--teachers", "0"]) == 0
+    facts = scd.check_model_file(output)
     assert facts["images"] == {"training": 70, "calibration": 35, "test": 35}
     assert facts["rows_may_share_lesions"] is True
-    assert "35 of the test images show a lesion that stands in another part too" in done.stdout
+    leaked = "35 of the test images show a lesion that stands in another part too"
+    assert leaked in capsys.readouterr().out
 
 
 def interrupt(command, line):
@@ -212,16 +201,16 @@ def interrupt(command, line):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
 def test_an_interrupted_run_leaves_the_old_model_and_is_gone_on_with(files, trained, tmp_path):
+    """And, resumed, ends with the very scores of the run that was not interrupted."""
     output = tmp_path / "best_model.h5"
     output.write_bytes(b"the old model")
     arguments = ["--csv", files[0], "--output", output, "--epochs", 60]
     command = [sys.executable, "train.py", *arguments]
-    for line, more in (("teacher 1  epoch  10", []), ("student    epoch  10", ["--resume"])):
-        code, errors = interrupt([*command, *more], line)
-        assert code == 130
-        assert f"{output} is as it was.\nGo on with the same command and --resume" in errors
-        assert "Traceback" not in errors
-        assert output.read_bytes() == b"the old model"
+    code, errors = interrupt(command, "teacher 1  epoch  10")
+    assert code == 130
+    assert f"{output} is as it was.\nGo on with the same command and --resume" in errors
+    assert "Traceback" not in errors
+    assert output.read_bytes() == b"the old model"
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         ".best_model-checkpoints",
         "best_model.h5",
@@ -236,12 +225,10 @@ def test_resume_refuses_another_seed(files, tmp_path):
     folder.mkdir()
     data = dataset.read_dataset(*files)
     identity = train.identity_of(
-        data, dataset.split_by_lesion(data.lesion_ids, data.labels), Recipe(teachers=0), 1
+        data, dataset.split_by_lesion(data.lesion_ids, data.labels), Recipe(), 1
     )
     Checkpoint(folder / "student.npz", identity).save([], [])
-    fault = fault_of(
-        "--csv", files[0], "--output", tmp_path / "m.h5", "--teachers", 0, "--resume", "--seed", 2
-    )
+    fault = fault_of("--csv", files[0], "--output", tmp_path / "m.h5", "--resume", "--seed", 2)
     assert "student.npz was made with another seed (1, not 2)" in fault
 
 
@@ -267,11 +254,9 @@ def test_own_images(tmp_path):
         Image.fromarray(DATA.pixels[row]).resize((56, 42)).save(tmp_path / f"i{row}.png")
         rows.append(f"i{row},{scd.CODES[DATA.labels[row]]},{DATA.lesion_ids[row]}")
     (tmp_path / "labels.csv").write_text("\n".join(rows))
-    done = run(
-        "--images", tmp_path, "--labels", tmp_path / "labels.csv",
-        "--output", tmp_path / "m.h5", "--epochs", 1, "--teachers", 0,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    arguments = ["--images", tmp_path, "--labels", tmp_path / "labels.csv"]
+    arguments += ["--output", tmp_path / "m.h5", "--epochs", "1", "--teachers", "0"]
+    assert train.main(list(map(str, arguments))) == 0
     facts = scd.check_model_file(tmp_path / "m.h5")
     assert facts["images"]["test"] == 14
     assert facts["data"] == "images of one's own"
