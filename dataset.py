@@ -224,12 +224,7 @@ def read_images(directory, labels_path):
         raise DataError(f"{directory} is not a folder: say where the images are with --images.")
     table = _read_table(labels_path, ("image_id", "dx"), optional=("lesion_id",))
     labels = _labels_of(labels_path, table["dx"])
-    repeated = np.flatnonzero(table["image_id"].duplicated())
-    if len(repeated):
-        raise DataError(
-            f"{labels_path}, row {repeated[0] + 1}, column image_id: "
-            f"{table['image_id'][repeated[0]]} stands there twice; remove one of the two rows."
-        )
+    _check_unique(labels_path, table["image_id"])
     lesion_ids = None
     if "lesion_id" in table:
         _check_lesions(labels_path, table["lesion_id"], labels)
@@ -325,12 +320,7 @@ def read_split(path, image_ids, labels):
             f"{path}, row {unknown[0] + 1}, column split: found {table['split'][unknown[0]]!r} "
             "instead of train, val or test."
         )
-    repeated = np.flatnonzero(table["image_id"].duplicated())
-    if len(repeated):
-        raise DataError(
-            f"{path}, row {repeated[0] + 1}, column image_id: {table['image_id'][repeated[0]]} "
-            "stands there twice; remove one of the two rows."
-        )
+    _check_unique(path, table["image_id"])
     split_of = dict(zip(table["image_id"], table["split"], strict=True))
     missing = [image_id for image_id in image_ids if image_id not in split_of]
     if missing:
@@ -523,6 +513,15 @@ def _labels_of(path, dx):
             f"{', '.join(CODES)}."
         )
     return dx.map(CODES.index).to_numpy(np.int64)
+
+
+def _check_unique(path, column):
+    repeated = np.flatnonzero(column.duplicated())
+    if len(repeated):
+        raise DataError(
+            f"{path}, row {repeated[0] + 1}, column {column.name}: {column[repeated[0]]} stands "
+            "there twice; remove one of the two rows."
+        )
 
 
 def _check_lesions(path, lesion_ids, labels):

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from calibration import clopper_pearson
 from scores import BINS, binary_auc, calibration_error, confidence_bins, malignancy, roc_counts
 from skin_cancer_detection import CODES
 
@@ -90,8 +91,8 @@ def draw_roc_curves(labels, probabilities):
 def draw_reliability(labels, probabilities, title):
     """Draw the accuracy against the confidence, bin by bin, and the number of images in each.
 
-    Perfect calibration lies on the diagonal. The bars are Wilson's 95 % intervals (JASA
-    22:209–212, 1927), as if no two images showed one lesion.
+    Perfect calibration lies on the diagonal. The bars are Clopper and Pearson's 95 % intervals, as
+    if no two images showed one lesion.
 
     Args:
         labels: int (N,), 0–6.
@@ -107,7 +108,8 @@ def draw_reliability(labels, probabilities, title):
     n = images[filled]
     mean = np.bincount(bin_of, confidence, BINS)[filled] / n
     hits = np.bincount(bin_of, probabilities.argmax(axis=1) == labels, BINS)[filled]
-    low, high = _wilson(hits, n)
+    ends = [clopper_pearson(int(some), int(all_of)) for some, all_of in zip(hits, n, strict=True)]
+    low, high = np.transpose(ends)
     error = calibration_error(labels, probabilities)
 
     figure = Figure(figsize=(5.2, 6.4), layout="constrained")
@@ -137,13 +139,6 @@ def draw_reliability(labels, probabilities, title):
         axes.set_axisbelow(True)
     figure.align_ylabels()
     return figure
-
-
-def _wilson(hits, n):
-    z = 1.96
-    centre = (hits + z**2 / 2) / (n + z**2)
-    half = z / (n + z**2) * np.sqrt(hits * (n - hits) / n + z**2 / 4)
-    return centre - half, centre + half
 
 
 def draw_learning_curves(histories):

@@ -23,7 +23,7 @@ from dataset import lesion_folds
 from scores import binary_auc, log_loss
 from skin_cancer_detection import CODES, SIDE, SkinCancerDetectionError, build_model
 
-WATCH_EVERY = 10  # epochs; measuring BatchNormalization anew takes half as long as an epoch
+WATCH_EVERY = 10  # epochs, as BatchNormalization has to be measured anew for it
 HELD_OUT_FOLDS = 10  # a teacher leaves out one of these
 SAVE_EVERY = 5  # epochs, so that an interruption costs no more than half a minute
 
@@ -461,9 +461,8 @@ class Progress:
         scores = [row["held_out_macro_auc"] for row in history if row.get("held_out_macro_auc")]
         watched = f"  held-out AUC {scores[-1]:.3f}, best {max(scores):.3f}" if scores else ""
         print(
-            f"{self.name:9}  epoch {done:3}/{self.epochs}  loss {history[-1]['loss']:.3f}{watched}"
-            "  "
-            f"{pace * (self.epochs - done) / 60:.1f} min left",
+            f"{self.name:9}  epoch {done:3}/{self.epochs}  loss {history[-1]['loss']:.3f}"
+            f"{watched}  {pace * (self.epochs - done) / 60:.1f} min left",
             flush=True,
         )
 
@@ -485,10 +484,11 @@ class Checkpoint:
 
     def save(self, variables, history):
         """Write every variable's value, the history and the identity."""
-        unfinished = self.path.with_suffix(".unfinished.npz")
+        unfinished = self.path.with_suffix(".unfinished")  # which no search for *.npz finds
         values = {str(place): variable.numpy() for place, variable in enumerate(variables)}
         text = json.dumps({"identity": self.identity, "history": history})
-        np.savez(unfinished, about=text, **values)
+        with open(unfinished, "wb") as file:  # np.savez would add a suffix to a name
+            np.savez(file, about=text, **values)
         os.replace(unfinished, self.path)
 
     def load(self, variables):

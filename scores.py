@@ -409,3 +409,18 @@ def _group_metrics(labels, probabilities):
     if is_malignant.any() and not is_malignant.all():
         metrics["malignant_auc"] = lambda weights: binary_auc(is_malignant, score, weights)
     return lambda weights: {name: metric(weights) for name, metric in metrics.items()}
+
+
+# --- In words --------------------------------------------------------------------------------
+
+
+def number(value, decimals=3):
+    """Lay out a float, or None as '–'."""
+    return "–" if value is None else f"{value:.{decimals}f}"
+
+
+def interval(figure):
+    """Lay out a figure, a dict of `value`, `low` and `high` or None, as '0.764 (0.742–0.786)'."""
+    if figure is None or figure["value"] is None:
+        return "–"
+    return f"{number(figure['value'])} ({number(figure['low'])}–{number(figure['high'])})"

@@ -37,7 +37,7 @@ from decisions import DecisionFacts, combine_views
 from fitting import Checkpoint, Progress, Recipe, TrainingError, fit, fit_teachers
 from likeness import Likeness
 from likeness import fit as fit_likeness
-from scores import evaluate, subgroups
+from scores import evaluate, interval, number, subgroups
 from skin_cancer_detection import (
     CODES,
     DEFAULT_MODEL_PATH,
@@ -385,9 +385,7 @@ def score_table(metrics):
         return f"{name:44}" + "".join(f"{cell:22}" for cell in cells).rstrip()
 
     lines = [row("", ("one view", "eight views"))]
-    lines += [
-        row(name, [_with_interval(scores[key]) for scores in both]) for key, name in SCORES.items()
-    ]
+    lines += [row(name, [interval(scores[key]) for scores in both]) for key, name in SCORES.items()]
     lines.append(
         row(
             "  if perfectly calibrated: mean, 95 %",
@@ -400,7 +398,7 @@ def score_table(metrics):
     lines += [
         row(
             f"{SCORES[key]}, prior divided out",
-            [_with_interval(s["prior_divided"][key]) for s in both],
+            [interval(s["prior_divided"][key]) for s in both],
         )
         for key in ("accuracy", "balanced_accuracy")
     ]
@@ -408,38 +406,27 @@ def score_table(metrics):
         keys = ("sensitivity", "specificity", "precision", "auc")
         lines += ["", f"{name:11}  images  " + "".join(f"{key:22}" for key in keys).rstrip()]
         for code, figures_of in scores["per_class"].items():
-            cells = "".join(f"{_with_interval(figures_of[key]):22}" for key in keys)
+            cells = "".join(f"{interval(figures_of[key]):22}" for key in keys)
             lines.append(f"{code:11}  {figures_of['images']:6}  {cells.rstrip()}")
         lines += ["", f"{name}: rows are the true classes, columns the most likely ones"]
         lines.append("       " + "".join(f"{code:>7}" for code in CODES))
-        for code, row in zip(CODES, scores["confusion_matrix"], strict=True):
-            lines.append(f"{code:7}" + "".join(f"{count:7}" for count in row))
+        for code, counts in zip(CODES, scores["confusion_matrix"], strict=True):
+            lines.append(f"{code:7}" + "".join(f"{count:7}" for count in counts))
     decisions = test["decisions"]
     said, conformal = decisions["low_risk"]["statement"], decisions["conformal"]
     low, high = (100 * (1 - said["sensitivity"][end]) for end in ("high", "low"))
     low_risk = (
-        f"‘low risk’ is said of {_number(said['specificity'])} of the benign lesions, and misses "
-        f"about {_number(said['missed_per_100'], 1)} ({low:.1f}–{high:.1f}) in 100 of the others"
+        f"‘low risk’ is said of {number(said['specificity'])} of the benign lesions, and misses "
+        f"about {number(said['missed_per_100'], 1)} ({low:.1f}–{high:.1f}) in 100 of the others"
     )
     lines += [
         "",
         low_risk if said["share"] else "‘low risk’ is said of no test lesion",
-        f"sets of classes that cannot be excluded: {_number(conformal['coverage'])} hold the "
-        f"true one, {_number(conformal['mean_set_size'], 2)} classes on average",
-        f"unlike the training images: {_number(decisions['unlike'])} of the test lesions",
+        f"sets of classes that cannot be excluded: {number(conformal['coverage'])} hold the "
+        f"true one, {number(conformal['mean_set_size'], 2)} classes on average",
+        f"unlike the training images: {number(decisions['unlike'])} of the test lesions",
     ]
     return "\n".join(lines)
-
-
-def _with_interval(figure):
-    if figure["value"] is None:
-        return "–"
-    low, high = _number(figure["low"]), _number(figure["high"])
-    return f"{_number(figure['value'])} ({low}–{high})"
-
-
-def _number(value, decimals=3):
-    return "–" if value is None else f"{value:.{decimals}f}"
 
 
 # --- The command -----------------------------------------------------------------------------

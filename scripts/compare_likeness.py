@@ -33,6 +33,7 @@ from skin_cancer_detection import (  # noqa: E402
     preprocess,
     read_image,
 )
+from train import find_data  # noqa: E402
 
 SIZE = (600, 450)  # pixels, as the originals
 SKIN_TONES = (
@@ -376,11 +377,10 @@ def main():
     parser.add_argument("--metadata", type=Path, help="HAM10000_metadata.csv")
     options = parser.parse_args()
     folder = Path(os.environ.get("HAM10000_DIR") or ROOT / "data")
-    found = (folder / name for name in dataset.CSV_NAMES if (folder / name).exists())
-    csv = options.csv or next(found, folder / dataset.CSV_NAMES[0])
     try:
+        csv, metadata = find_data(options.csv, options.metadata, folder)
         names, photos = photographs()
-        data = dataset.read_dataset(csv, options.metadata or csv.with_name(dataset.METADATA_NAME))
+        data = dataset.read_dataset(csv, metadata or csv.with_name(dataset.METADATA_NAME))
         parts = dataset.split_by_lesion(data.lesion_ids, data.labels)
         training, calibration, test = (parts == part for part in dataset.PARTS)
         candidates = methods(data.pixels[training], data.labels[training])

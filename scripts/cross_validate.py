@@ -68,10 +68,27 @@ def held_out_scores(labels, probabilities, prior):
     }
 
 
-def fit_once(kept, recipe, seed, name, folder, teachers=()):
-    """Fit a network; or take up the checkpoint that an earlier run of the very same kind left."""
-    identity = {"data checksum": kept.sha256, "seed": seed, "recipe": asdict(recipe)}
-    checksum = hashlib.sha256(json.dumps([name, identity]).encode()).hexdigest()
+def fit_once(kept, recipe, seed, folder, taught_by=()):
+    """Fit a network; or take up the checkpoint that an earlier run of the very same kind left.
+
+    Args:
+        kept: `dataset.Dataset` to learn from.
+        recipe, seed: as for `fitting.fit`.
+        folder: of the checkpoints.
+        taught_by: (recipe, seed) of each teacher, which is fitted in the same way.
+
+    Returns:
+        A model that takes raw pixels.
+    """
+    teachers = [fit_once(kept, *teacher, folder) for teacher in taught_by]
+    identity = {
+        "data checksum": kept.sha256,
+        "seed": seed,
+        "recipe": asdict(recipe),
+        "teachers": [[asdict(teacher), number] for teacher, number in taught_by],
+    }
+    checksum = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
+    name = f"seed {seed}" + "".join(f", of {number}" for _, number in taught_by)
     folder.mkdir(parents=True, exist_ok=True)
     model, _ = fit(
         kept.pixels,
@@ -132,12 +149,8 @@ def main():
 
     begin = time.monotonic()
     teacher_recipe = replace(options.recipe, epochs=options.teacher_epochs)
-    teachers = [
-        fit_once(kept, teacher_recipe, seed, f"seed {seed}", options.runs)
-        for seed in options.teacher_seeds
-    ]
-    name = f"seed {options.seed}" + "".join(f", of {seed}" for seed in options.teacher_seeds)
-    model = fit_once(kept, options.recipe, options.seed, name, options.runs, teachers)
+    taught_by = [(teacher_recipe, seed) for seed in options.teacher_seeds]
+    model = fit_once(kept, options.recipe, options.seed, options.runs, taught_by)
     print(f"{(time.monotonic() - begin) / 60:.1f} min")
     rows = {
         "one view": probabilities_of(model, held_out.pixels),

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from calibration import clopper_pearson  # noqa: E402
+from scores import interval, number  # noqa: E402
 from skin_cancer_detection import CLASSES, CODES, SkinCancerDetectionError  # noqa: E402
 
 METRICS = ROOT / "metrics.json"
@@ -42,18 +43,6 @@ class CardError(SkinCancerDetectionError):
 def count(things):
     """Lay out an int as '1,497'."""
     return f"{things:,}"
-
-
-def number(value, decimals=3):
-    """Lay out a float, or None as '–'."""
-    return "–" if value is None else f"{value:.{decimals}f}"
-
-
-def interval(figure):
-    """Lay out a figure, a dict of `value`, `low` and `high` or None, as '0.764 (0.742–0.786)'."""
-    if figure is None or figure["value"] is None:
-        return "–"
-    return f"{number(figure['value'])} ({number(figure['low'])}–{number(figure['high'])})"
 
 
 def binomial(share, trials):

@@ -1,6 +1,7 @@
 """The web app through Flask's test client; pages are parsed, not searched."""
 
 import builtins
+import inspect
 import io
 import logging
 import os
@@ -26,8 +27,9 @@ from werkzeug.test import EnvironBuilder
 
 import skin_cancer_detection as scd
 from app import create_app, in_100, melanomas_called_benign, percent, strongest_region
+from calibration import conformal_thresholds
 from decisions import DecisionFacts, combine_views
-from likeness import Likeness
+from likeness import FLAGGED_SHARE, Likeness
 
 
 class Page(HTMLParser):
@@ -341,6 +343,13 @@ def test_classes_that_were_too_rare_are_named(result_of):
     words = "This does not hold for Dermatofibroma: there were too few to learn from."
     assert words in result_of(replace(FACTS, pooled_classes=("df",)), nv=0.98).text_of()
     assert "too few to learn from" not in result_of(nv=0.98).text_of()
+
+
+def test_the_numbers_in_the_pages_words_are_those_of_the_code(result_of):
+    level = inspect.signature(conformal_thresholds).parameters["level"].default
+    assert f"For {100 * level:.0f} of 100 spots" in result_of(nv=0.98).text_of("the-list")
+    share = f"About 1 in {100 / FLAGGED_SHARE:.0f} images"
+    assert share in result_of(likeness=UNLIKE, nv=0.98).text_of("unlike")
 
 
 def test_a_picture_unlike_the_training_images_is_warned_of_and_classified(result_of):

@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 import pytest
+from conftest import require
 
 import figures
 from scores import binary_auc, calibration_error, malignancy
@@ -94,12 +95,13 @@ def test_reliability_by_hand():
     assert top.get_title().endswith(f"{calibration_error(labels, probabilities):.3f}")
 
 
-def test_the_bars_of_reliability_are_wilsons_intervals():
+def test_the_bars_of_reliability_are_clopper_and_pearsons_intervals():
+    beta = require("scipy.stats").beta
     probabilities = np.tile([0.65, 0.35], (10, 1))
     top, _ = drawn(figures.draw_reliability(np.repeat([0, 1], [9, 1]), probabilities, ""))
     (bar,) = top.containers[0].lines[2][0].get_segments()
-    ends = bar[:, 1]  # the two shares from which 9 of 10 are 1.96 standard errors away
-    assert (0.9 - ends) / np.sqrt(ends * (1 - ends) / 10) == pytest.approx([1.96, -1.96])
+    expected = beta.ppf(0.025, 9, 2), beta.ppf(0.975, 10, 1)  # of 9 right among 10
+    assert bar[:, 1] == pytest.approx(expected)
 
 
 def test_learning_curves_draw_scores_at_their_epochs():

@@ -159,6 +159,28 @@ def test_held_out_images_are_scored_and_not_learnt_from():
         assert np.array_equal(weights, expected)
 
 
+def test_what_is_kept_is_the_moving_average_of_the_weights():
+    kept, last = (
+        fitting.fit(DATA.pixels, DATA.labels, replace(SHORT, weight_average=decay), 1)[0]
+        for decay in (0.999, 0.0)
+    )
+    assert not np.allclose(kept.get_weights()[0], last.get_weights()[0], rtol=1e-2)
+
+
+def test_a_teacher_does_not_learn_from_what_it_leaves_out(monkeypatch):
+    given = {}
+
+    def spy(pixels, labels, *_, watch, **__):
+        given["kept"], given["watched"] = pixels, watch[0]
+        return build_model(), []
+
+    monkeypatch.setattr(fitting, "fit", spy)
+    held_out = np.arange(len(DATA.labels)) % 10 == 3
+    fitting._fit_teacher("teacher 1", DATA.pixels, DATA.labels, held_out, SHORT, 1, None)
+    assert np.array_equal(given["kept"], DATA.pixels[~held_out])
+    assert np.array_equal(given["watched"], DATA.pixels[held_out])
+
+
 # --- Going on after an interruption ----------------------------------------------------------
 
 
@@ -204,6 +226,16 @@ def test_of_another_recipe_the_settings_that_differ_are_named(tmp_path):
     Checkpoint(path, IDENTITY | {"recipe": {"epochs": 5, "mixup": 0.2}}).save([], [])
     with pytest.raises(TrainingError, match=r"another recipe \(epochs 5, not 4\)"):
         Checkpoint(path, IDENTITY | {"recipe": {"epochs": 4, "mixup": 0.2}}).load([])
+
+
+def test_a_save_that_was_cut_short_spoils_nothing(tmp_path, monkeypatch):
+    checkpoint = Checkpoint(tmp_path / "c.npz", IDENTITY)
+    checkpoint.save([], [{"loss": 1.0}])
+    monkeypatch.setattr("os.replace", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        checkpoint.save([], [{"loss": 2.0}])
+    assert checkpoint.load([]) == [{"loss": 1.0}]
+    assert list(tmp_path.glob("*.npz")) == [tmp_path / "c.npz"]
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 but no more", b"text"])
