@@ -10,8 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from calibration import clopper_pearson
-from scores import BINS, binary_auc, calibration_error, confidence_bins, malignancy, roc_counts
+from scores import BINS, binary_auc, calibration_error, malignancy, reliability, roc_counts
 from skin_cancer_detection import CODES
 
 # Grey takes the place of Okabe & Ito's yellow, which is too pale for a line on white. Of the seven
@@ -91,8 +90,8 @@ def draw_roc_curves(labels, probabilities):
 def draw_reliability(labels, probabilities, title):
     """Draw the accuracy against the confidence, bin by bin, and the number of images in each.
 
-    Perfect calibration lies on the diagonal. The bars are Clopper and Pearson's 95 % intervals, as
-    if no two images showed one lesion.
+    Perfect calibration lies on the diagonal. The bars are the 95 % intervals of
+    `scores.reliability`.
 
     Args:
         labels: int (N,), 0–6.
@@ -102,24 +101,20 @@ def draw_reliability(labels, probabilities, title):
     Returns:
         matplotlib.figure.Figure
     """
-    confidence, bin_of = confidence_bins(probabilities)
-    images = np.bincount(bin_of, minlength=BINS)
-    filled = images > 0
-    n = images[filled]
-    mean = np.bincount(bin_of, confidence, BINS)[filled] / n
-    hits = np.bincount(bin_of, probabilities.argmax(axis=1) == labels, BINS)[filled]
-    ends = [clopper_pearson(int(some), int(all_of)) for some, all_of in zip(hits, n, strict=True)]
-    low, high = np.transpose(ends)
+    points = reliability(labels, probabilities)
+    accuracy = np.array(
+        [[point["accuracy"][k] for k in ("value", "low", "high")] for point in points]
+    )
+    value, low, high = accuracy.T
     error = calibration_error(labels, probabilities)
 
     figure = Figure(figsize=(5.2, 6.4), layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     top.plot([0, 1], [0, 1], label="perfect calibration", **DIAGONAL)
-    bars = (hits / n - low, high - hits / n)
     top.errorbar(
-        mean,
-        hits / n,
-        bars,
+        [point["confidence"] for point in points],
+        value,
+        (value - low, high - value),
         fmt="o",
         color="#0072B2",
         capsize=3,
@@ -131,7 +126,12 @@ def draw_reliability(labels, probabilities, title):
         title=f"{title}\nexpected calibration error {error:.3f}",
     )
     top.legend(loc="lower right")
-    bottom.bar((np.arange(BINS) + 0.5) / BINS, images, 0.9 / BINS, color="#56B4E9")
+    bottom.bar(
+        [(point["above"] + point["up_to"]) / 2 for point in points],
+        [point["images"] for point in points],
+        0.9 / BINS,
+        color="#56B4E9",
+    )
     bottom.set(xlabel="confidence: probability of the most likely class", ylabel="images")
     bottom.set_xlim(-0.02, 1.02)
     for axes in (top, bottom):

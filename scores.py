@@ -10,6 +10,7 @@ value itself. Where a metric is not defined, for want of a class, it is NaN.
 
 import numpy as np
 
+from calibration import clopper_pearson
 from decisions import MALIGNANT, divide_by_prior, malignant_probability
 from skin_cancer_detection import CODES
 
@@ -156,6 +157,40 @@ def simulated_calibration_error(probabilities, bins=BINS, draws=1000, seed=0):
     return {"mean": float(errors.mean()), "percentile_95": float(np.percentile(errors, 95))}
 
 
+def reliability(labels, probabilities, bins=BINS):
+    """Compare the accuracy with the confidence, bin by bin: the points of a reliability diagram.
+
+    DeGroot & Fienberg, Journal of the Royal Statistical Society D 32:12–22 (1983).
+
+    Args:
+        labels: int (N,), 0–6.
+        probabilities: float (N, 7).
+        bins: as in `confidence_bins`.
+
+    Returns:
+        list of dicts that JSON can hold, one for each bin that holds an image, from the lowest
+        confidence: `above` and `up_to` (the bin's edges), `images`, `confidence` (their mean) and
+        `accuracy`, {"value", "low", "high"} with the 95 % interval of Clopper & Pearson, as if no
+        two images showed one lesion.
+    """
+    confidence, bin_of = confidence_bins(probabilities, bins)
+    is_right = probabilities.argmax(axis=1) == labels
+    points = []
+    for held in np.unique(bin_of):
+        rows = bin_of == held
+        low, high = clopper_pearson(int(is_right[rows].sum()), int(rows.sum()))
+        points.append(
+            {
+                "above": float(held / bins),
+                "up_to": float((held + 1) / bins),
+                "images": int(rows.sum()),
+                "confidence": float(confidence[rows].mean()),
+                "accuracy": {"value": float(is_right[rows].mean()), "low": low, "high": high},
+            }
+        )
+    return points
+
+
 def brier_score(labels, probabilities, weights=None):
     """Brier's score of all classes: the squared distance of the probabilities from the truth.
 
@@ -291,8 +326,8 @@ def evaluate(labels, probabilities, lesion_ids, prior, *, replicates=1000, seed=
         `balanced_accuracy`), and `per_class` by code, with `sensitivity`, `specificity`,
         `precision` (no value where the class was never predicted) and `auc`. As plain numbers:
         `images`, `lesions` (None if they are not known), each class's `images`,
-        `simulated_calibration_error` (`mean`, `percentile_95`) and `confusion_matrix` (rows true,
-        columns predicted).
+        `simulated_calibration_error` (`mean`, `percentile_95`), `reliability` (see there) and
+        `confusion_matrix` (rows true, columns predicted).
     """
     probabilities = probabilities.astype(np.float64)
     result = bootstrap(
@@ -309,6 +344,7 @@ def evaluate(labels, probabilities, lesion_ids, prior, *, replicates=1000, seed=
         "lesions": None if lesion_ids is None else len(np.unique(lesion_ids)),
         **result,
         "simulated_calibration_error": simulated_calibration_error(probabilities, seed=seed),
+        "reliability": reliability(labels, probabilities),
         "per_class": {
             code: {"images": int(images), **per_class[code]}
             for code, images in zip(CODES, matrix.sum(axis=1), strict=True)

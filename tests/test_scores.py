@@ -99,6 +99,26 @@ def test_a_bin_holds_its_upper_edge():
     assert scores.confidence_bins(probabilities, 2)[1].tolist() == [0, 1, 1]
 
 
+def test_reliability_by_hand():
+    confidence = np.array([0.61, 0.65, 0.93, 0.93])  # two of fifteen bins
+    probabilities = np.column_stack([confidence, 1 - confidence])
+    lower, upper = scores.reliability(np.array([0, 1, 0, 0]), probabilities)
+    assert (lower["above"], lower["up_to"]) == (9 / 15, 10 / 15)
+    assert (lower["images"], lower["confidence"]) == (2, pytest.approx(0.63))
+    assert [point["accuracy"]["value"] for point in (lower, upper)] == [0.5, 1]
+    low, high = upper["accuracy"]["low"], upper["accuracy"]["high"]
+    assert (low, high) == (pytest.approx(0.025**0.5), 1)  # of 2 right among 2
+
+
+def test_the_calibration_error_is_that_of_the_reliability():
+    labels, probabilities = made_scores()
+    points = scores.reliability(labels, probabilities)
+    gaps = [p["images"] * abs(p["accuracy"]["value"] - p["confidence"]) for p in points]
+    expected = scores.calibration_error(labels, probabilities)
+    assert sum(gaps) / len(labels) == pytest.approx(expected)
+    assert sum(point["images"] for point in points) == len(labels)
+
+
 def test_brier_score_by_hand():
     probabilities = np.array([[0.7, 0.2, 0.1], [0.0, 1.0, 0.0]])
     perfect_and_worst = (0.3**2 + 0.2**2 + 0.1**2 + 2) / 2
