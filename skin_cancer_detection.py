@@ -5,14 +5,17 @@ loading ``best_model.h5``, one image in and seven probabilities out. Knows no Fl
 Keras is imported only where a network is built or loaded, so importing this module is cheap.
 """
 
+import ctypes
 import io
 import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import _pillow_heif
 import h5py
 import numpy as np
+import pillow_heif
 from PIL import ExifTags, Image, ImageCms
 
 # Both are read when Keras is first imported. The first silences TensorFlow's remarks on its own
@@ -55,13 +58,14 @@ class ModelFileError(SkinCancerDetectionError):
 
 @dataclass(frozen=True)
 class LesionClass:
-    """Everything that is said of one class, anywhere."""
+    """Everything that is said of one class, anywhere, in plain words."""
 
     code: str  # as in the `dx` column of HAM10000's metadata
     name: str
     risk: str  # "malignant", "pre-malignant" or "benign"
     description: str
-    sources: tuple[str, ...]  # DermNet's pages that the description is drawn from
+    next_steps: str  # what usually happens with a spot that is one
+    sources: tuple[str, ...]  # DermNet's pages that both are drawn from
 
 
 # In the order of the labels 0–6 in Kaggle's hmnist_28_28_RGB.csv; the model's seven outputs follow
@@ -71,10 +75,11 @@ CLASSES = (
         "akiec",
         "Actinic keratosis or Bowen’s disease",
         "pre-malignant",
-        "Rough, scaly patches on skin that has had much sun (actinic keratosis), or a very early "
-        "cancer that is still only in the top layer of the skin (Bowen’s disease). Most stay as "
-        "they are, but some grow into a squamous cell carcinoma. They can be treated well, so a "
-        "doctor should see them.",
+        "Rough, scaly patches on skin that has had a lot of sun (actinic keratosis), or a very "
+        "early cancer that is only in the top layer of the skin (Bowen’s disease). Most stay as "
+        "they are for years, but some turn into a skin cancer that grows deeper.",
+        "A doctor looks at it and may take a small piece to have it checked. Most often it is "
+        "frozen off, or treated with a cream or with light. This works well.",
         ("actinic-keratosis", "intraepidermal-squamous-cell-carcinoma"),
     ),
     LesionClass(
@@ -82,52 +87,62 @@ CLASSES = (
         "Basal cell carcinoma",
         "malignant",
         "The most common skin cancer. It grows slowly and hardly ever spreads to other parts of "
-        "the body, but it goes on growing where it is and damages the skin around it. It is "
-        "nearly always cured when it is treated early, so a doctor should see it.",
+        "the body. If it is left, it goes on growing and harms the skin around it.",
+        "A doctor looks at it and often takes a small piece to have it checked. Then it is cut "
+        "out in most cases, and that nearly always cures it. It is not an emergency, but do not "
+        "put it off.",
         ("basal-cell-carcinoma",),
     ),
     LesionClass(
         "bkl",
         "Benign keratosis (seborrhoeic keratosis, solar lentigo)",
         "benign",
-        "Harmless thickened or darker spots that come with age and sun: ‘stuck-on’ warty growths, "
-        "flat age spots, and such spots when they are fading. They need no treatment. Some look "
-        "like a melanoma, even to a doctor.",
+        "Harmless thick or dark spots that come with age and sun: warty growths that look stuck "
+        "on, flat age spots, or such spots as they fade. Some look like a melanoma, even to a "
+        "doctor.",
+        "Most need nothing done. If one looks odd, a doctor may take a small piece to make sure. "
+        "It can be taken off if it rubs or itches.",
         ("seborrhoeic-keratosis", "solar-lentigo", "lichenoid-keratosis"),
     ),
     LesionClass(
         "df",
         "Dermatofibroma",
         "benign",
-        "A small, firm, harmless lump in the skin, most often on the legs. It may follow an insect "
-        "bite or a scratch, and may stay for years. It needs no treatment.",
+        "A small, firm, harmless lump in the skin, most often on the legs. It may come after an "
+        "insect bite or a scratch, and can stay for years.",
+        "Most need nothing done. A doctor can often tell by the feel of it. If there is any doubt, "
+        "it is cut out and checked.",
         ("dermatofibroma",),
     ),
     LesionClass(
         "nv",
         "Melanocytic naevus (mole)",
         "benign",
-        "An ordinary mole: a harmless cluster of the cells that make the skin’s colour. Almost "
-        "everybody has some. A new mole in later life, or one that changes, should be shown to a "
-        "doctor.",
+        "An ordinary mole: a harmless group of the cells that give skin its colour. Almost "
+        "everybody has some.",
+        "Most need nothing done: just watch them. A mole that is new in later life, or that "
+        "changes, should be shown to a doctor. The doctor may compare pictures over some months, "
+        "or cut it out to make sure.",
         ("melanocytic-naevus",),
     ),
     LesionClass(
         "vasc",
         "Vascular lesion (angioma, bleeding under the skin)",
         "benign",
-        "Red, purple or black spots made of small blood vessels, such as cherry angiomas, or of "
-        "blood under the skin. Most are harmless. One that is new, grows fast or bleeds should be "
-        "seen by a doctor, because a melanoma can look the same.",
+        "Red, purple or black spots made of small blood vessels, or of blood under the skin. Most "
+        "are harmless, but a melanoma can look the same.",
+        "Most need nothing done. One that is new, grows fast or bleeds should be shown to a doctor "
+        "soon. It can be taken off if it is in the way.",
         ("cherry-angioma", "angiokeratoma", "pyogenic-granuloma"),
     ),
     LesionClass(
         "mel",
         "Melanoma",
         "malignant",
-        "A cancer of the cells that make the skin’s colour, and the most dangerous of the common "
-        "skin cancers because it can spread. Found early it is nearly always cured by cutting it "
-        "out, so it should be seen by a doctor soon.",
+        "A cancer of the cells that give skin its colour. It is the most dangerous of the common "
+        "skin cancers, because it can spread. Found early, it is nearly always cured.",
+        "A doctor should look at it soon. If the doctor is worried too, the whole spot is cut out "
+        "and checked under a microscope. What comes then depends on how deep it has grown.",
         ("melanoma",),
     ),
 )
@@ -136,21 +151,56 @@ CODES = tuple(lesion_class.code for lesion_class in CLASSES)
 
 # --- From an untrusted file to the network's pixels ------------------------------------------
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "HEIF")  # the last is HEIC's container
+# The same as upload forms name them.
+MIME_TYPES = (
+    "image/jpeg",
+    "image/png",
+    "image/webp",
+    "image/bmp",
+    "image/tiff",
+    "image/gif",
+    "image/heic",
+    "image/heif",
+)
 # A phone's 24-megapixel photograph passes. Pillow holds 4 bytes a pixel, so the largest image takes
-# about 100 MB while it is decoded, and twice that where it must be converted or turned.
+# about 100 MB while it is decoded, and twice that where it must be converted or turned, as does
+# a HEIC.
 MAX_PIXELS = 25_000_000
 MAX_SIDE = 20_000  # pixels; LANCZOS keeps a table of 48 bytes for each pixel of a side
 SIDE = 28  # pixels; the network sees SIDE × SIDE × 3
 
-_READABLE = "JPEG, PNG, WebP, BMP, TIFF or GIF"
+READABLE = "JPEG, PNG, WebP, BMP, TIFF, GIF or HEIC"
+
+pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
+
+
+def _lower_the_limit_of_libheif():
+    """Have libheif refuse a HEIC any part of which is larger than an image may be.
+
+    The parts that a picture is put together from, such as the canvas of an overlay, may be larger
+    than the size that the file claims, and libheif's own limit is a thousand million pixels.
+    pillow_heif can only switch that off, but libheif gives the address of all its limits: the
+    first is their version, the second the pixels of an image (heif_security.h).
+    """
+    library = ctypes.CDLL(_pillow_heif.__file__)
+    try:
+        limits_of = library.heif_get_global_security_limits
+    except AttributeError:  # Windows looks a name up in that one file, not in what it is linked to
+        return
+    limits_of.restype = ctypes.POINTER(ctypes.c_uint64)
+    limits_of()[1] = MAX_PIXELS * 11 // 10  # HEVC codes whole blocks, of up to 64 pixels a side
+
+
+_lower_the_limit_of_libheif()
 
 
 def read_image(data):
     """Decode an untrusted file into an upright RGB image.
 
-    Only the decoders of `FORMATS` are tried, and of several frames the first is taken. Alpha is
-    laid over white, 16-bit grey is scaled to 8 bits, and the EXIF orientation is applied.
+    Only the decoders of `FORMATS` are tried, and of several frames the first is taken, or the
+    primary one of a HEIC. Alpha is laid over white, more than 8 bits are scaled to 8, and the
+    orientation is applied.
 
     Args:
         data: the file's bytes.
@@ -173,10 +223,9 @@ def read_image(data):
     except Exception as error:
         if _claims_known_format(data):
             raise _damaged() from error
-        raise UnsupportedImage(
-            f"The file is not an image that can be read here. Save it as {_READABLE} and send "
-            "it again."
-        ) from error
+        raise _unsupported() from error
+    if image.format == "HEIF" and b"avif" in data[:64]:  # AVIF in the container that HEIC is in
+        raise _unsupported()
     if image.width * image.height > MAX_PIXELS or max(image.size) > MAX_SIDE:
         raise _too_large()
     try:
@@ -274,6 +323,8 @@ _UPRIGHT = {
 
 
 def _orientation(image):
+    if image.format == "HEIF":  # whose decoder has turned it, by what the container says
+        return None
     # Not ImageOps.exif_transpose: it writes all the EXIF anew, and so refuses a sound photograph
     # for the sake of any other tag that is wrong.
     try:
@@ -290,6 +341,12 @@ def _claims_known_format(data):
     """Whether the first bytes are the signature of one of `FORMATS`."""
     Image.init()
     return any(Image.OPEN[name][1](data[:16]) for name in FORMATS)
+
+
+def _unsupported():
+    return UnsupportedImage(
+        f"The file is not an image that can be read here. Save it as {READABLE} and send it again."
+    )
 
 
 def _damaged():
@@ -480,8 +537,9 @@ def _facts_are_whole(facts):
             low_risk["sensitivity"]["low"],
             low_risk["sensitivity"]["high"],
         ]
-        if (melanomas := scores["per_class"]["mel"]["sensitivity"]["value"]) is not None:
-            shares.append(melanomas)
+        for code in CODES:
+            figures = (scores["per_class"][code][name] for name in ("sensitivity", "precision"))
+            shares += [figure["value"] for figure in figures if figure["value"] is not None]
         if (missed := low_risk["missed_per_100"]) is not None:
             shares.append(missed / 100)
         return (
@@ -538,7 +596,8 @@ def load_model(path=DEFAULT_MODEL_PATH):
 
     try:
         model = keras.models.load_model(path, compile=False)
-        probabilities = predict(model, np.zeros((SIDE, SIDE, 3), np.uint8)).views
+        for with_map in (True, False):  # each compiles the prediction of its number of images
+            probabilities = predict(model, np.zeros((SIDE, SIDE, 3), np.uint8), with_map).views
     except Exception as error:  # whatever Keras raises on a file that is not one of ours
         raise ModelFileError(f"{path} cannot be loaded by Keras: {_REMEDY}") from error
     if probabilities.shape != (8, len(CLASSES)) or not np.allclose(
@@ -555,14 +614,14 @@ class Prediction:
     Attributes:
         views: float32 (8, 7), the probabilities of its `eight_views`, each row summing to 1.
         occlusion: float32 (7, 7), −1 to 1: by how much the probability of the most likely class
-            falls when that patch of the upright image is covered.
+            falls when that patch of the upright image is covered. None without a map.
     """
 
     views: np.ndarray
-    occlusion: np.ndarray
+    occlusion: np.ndarray | None
 
 
-def predict(model, pixels):
+def predict(model, pixels, with_map=True):
     """Classify one image, and ask again with each patch of it covered, all in one batch.
 
     Covering is the explanation of Zeiler & Fergus, ECCV 2014; the last convolution of this network
@@ -572,14 +631,19 @@ def predict(model, pixels):
     Args:
         model: from `load_model`.
         pixels: uint8 (28, 28, 3), RGB, 0–255, as `preprocess` returns them.
+        with_map: whether to cover the patches, 49 images more.
 
     Returns:
         Prediction.
     """
-    images = np.concatenate([eight_views(pixels[np.newaxis])[:, 0], occluded(pixels)])
+    images = eight_views(pixels[np.newaxis])[:, 0]
+    if with_map:
+        images = np.concatenate([images, occluded(pixels)])
     # `predict_on_batch` is one compiled call; `predict` builds a data pipeline for each image.
     probabilities = model.predict_on_batch(images.astype(np.float32))
     views, covered = probabilities[:8], probabilities[8:]
+    if not with_map:
+        return Prediction(views, None)
     likely = views.mean(axis=0).argmax()  # as decided, since no temperature changes the order
     return Prediction(views, (views[0, likely] - covered[:, likely]).reshape(PATCHES, PATCHES))
 

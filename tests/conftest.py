@@ -1,16 +1,22 @@
 """What the tests share: the real data where it is, made data where it is not, the running app."""
 
+import contextlib
 import importlib
 import io
 import os
+import shutil
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
+from werkzeug.serving import make_server
 
 ROOT = Path(__file__).resolve().parents[1]
+SCREENSHOTS = ROOT / "screenshots"
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 sys.path.insert(0, str(ROOT))
 os.chdir(ROOT)
 
@@ -76,6 +82,72 @@ def client(app):
     return app.test_client()
 
 
+@pytest.fixture(scope="module")  # while it is open, nothing else can run an event loop
+def browser():
+    playwright = require("playwright.sync_api")
+    with playwright.sync_playwright() as tools:
+        browser = tools.chromium.launch(**chromium())
+        yield browser
+        browser.close()
+
+
+def chromium():
+    """What playwright launches, and how."""
+    path = next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
+    if path is None:
+        skip_or_fail("needs Chromium: apt-get install chromium")
+    switches = ["--no-sandbox", "--disable-quic", "--disable-background-networking"]
+    return {"executable_path": path, "args": switches}
+
+
+@pytest.fixture(scope="module")
+def address(app):
+    """The app on a port of this machine, for a browser."""
+    app.extensions["classifier"].load()
+    with serving(app) as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+@contextlib.contextmanager
+def serving(application, port=0):
+    """Serve a WSGI application while the context lasts; gives the port, a free one for 0."""
+    server = make_server("127.0.0.1", port, application, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def pages_of(app):
+    """The addresses of all pages that are there for the asking."""
+    client = app.test_client()
+    answers = {
+        rule.rule: client.get(rule.rule)
+        for rule in app.url_map.iter_rules()
+        if "GET" in rule.methods and not rule.arguments
+    }
+    return {
+        path
+        for path, answer in answers.items()
+        if answer.status_code == 200 and answer.mimetype == "text/html"
+    }
+
+
+def shoot(page, name):
+    """Take a screenshot of the whole page to screenshots/, and see that nothing sticks out."""
+    SCREENSHOTS.mkdir(exist_ok=True)
+    scheme = (
+        "dark" if page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches") else "light"
+    )
+    width = page.viewport_size["width"]
+    page.screenshot(path=SCREENSHOTS / f"{name}-{width}-{scheme}.png", full_page=True)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
 def draw_lesion(size=(600, 450)):
     """A drawn mole: a brown ellipse on pink skin."""
     image = Image.new("RGB", size, (226, 178, 158))
@@ -103,7 +175,10 @@ def made_scores():
         "eight_views": {
             "images": 2345,
             "accuracy": {"value": 0.81},
-            "per_class": {"mel": {"sensitivity": {"value": 0.56}}},
+            "per_class": {
+                code: {"sensitivity": {"value": 0.56}, "precision": {"value": 0.61}}
+                for code in CODES
+            },
             "confusion_matrix": matrix.tolist(),
         },
         "decisions": {

@@ -2,11 +2,13 @@
 
 import contextlib
 import io
+import re
 import struct
 import subprocess
 import sys
 
 import numpy as np
+import pillow_heif
 import pytest
 from conftest import ROOT, draw_lesion, encode
 from PIL import ExifTags, Image, ImageOps, TiffImagePlugin
@@ -14,6 +16,11 @@ from PIL import ExifTags, Image, ImageOps, TiffImagePlugin
 import skin_cancer_detection as scd
 
 LESION = draw_lesion((60, 40))
+
+
+def sixteen_bits(image):
+    """The same in grey, black to white as 0 to 65,535; pillow_heif keeps ten bits of it."""
+    return Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257)
 
 
 @pytest.mark.parametrize(
@@ -26,10 +33,12 @@ LESION = draw_lesion((60, 40))
         ("TIFF", "RGB"), ("TIFF", "L"), ("TIFF", "P"), ("TIFF", "1"), ("TIFF", "RGBA"),
         ("TIFF", "LA"), ("TIFF", "CMYK"), ("TIFF", "YCbCr"), ("TIFF", "I"), ("TIFF", "F"),
         ("GIF", "P"), ("GIF", "L"), ("GIF", "1"),
+        ("HEIF", "RGB"), ("HEIF", "L"), ("HEIF", "RGBA"), ("HEIF", "I;16"),
     ],
 )  # fmt: skip
 def test_every_mode_shows_the_same_lesion(image_format, mode):
-    image = scd.read_image(encode(LESION.convert(mode), image_format))
+    stored = sixteen_bits(LESION) if mode == "I;16" else LESION.convert(mode)
+    image = scd.read_image(encode(stored, image_format))
     assert (image.mode, image.size) == ("RGB", LESION.size)
     grey = np.asarray(image.convert("L"), int)
     assert grey[20, 30] < 128 < grey[2, 2]  # dark in the middle, light at the edge
@@ -49,6 +58,21 @@ def test_alpha_is_laid_over_white():
     half = Image.new("RGBA", (4, 4), (0, 0, 0, 128))
     assert scd.read_image(encode(clear)).getpixel((0, 0)) == (255, 255, 255)
     assert scd.read_image(encode(half)).getpixel((0, 0)) == (127, 127, 127)
+
+
+def test_the_alpha_of_a_heic_is_laid_over_white():
+    image = Image.new("RGBA", (16, 16), (0, 0, 0, 128))
+    for left in (127, 255):  # lossless, but in the colours of a film
+        assert scd.read_image(encode(image, "HEIF", quality=-1)).getpixel((8, 8)) == (left,) * 3
+        image.putalpha(0)
+
+
+def test_ten_bits_of_colour_are_scaled_to_eight():
+    values = np.full((16, 16, 3), 32896, np.uint16)
+    file = io.BytesIO()
+    pillow_heif.encode("RGB;16", (16, 16), values.tobytes(), file, quality=-1)
+    assert pillow_heif.open_heif(file).info["bit_depth"] == 10
+    assert scd.read_image(file.getvalue()).getpixel((8, 8)) == (128, 128, 128)
 
 
 def test_palette_transparency_is_laid_over_white():
@@ -103,7 +127,7 @@ def test_exif_orientation_survives_another_tag_that_is_wrong():
     assert scd.read_image(encode(LESION, "JPEG", exif=exif)).size == (40, 60)
 
 
-@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "TIFF", "HEIF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_turns_the_image_upright(image_format, orientation):
     upright = Image.new("RGB", (48, 32), "white")
@@ -114,12 +138,28 @@ def test_exif_orientation_turns_the_image_upright(image_format, orientation):
     inverse = {6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
     turn = inverse.get(orientation, scd._UPRIGHT.get(orientation))
     stored = upright if turn is None else upright.transpose(turn)
-    options = {"quality": 95} if image_format in ("JPEG", "WEBP") else {}
-    read = scd.read_image(encode(stored, image_format, exif=exif, **options))
+    options = {"quality": 95} if image_format in ("JPEG", "WEBP", "HEIF") else {}
+    # Of bytes alone pillow_heif writes the orientation into the container too, as a phone does.
+    read = scd.read_image(encode(stored, image_format, exif=exif.tobytes(), **options))
     assert np.abs(np.asarray(read, int) - np.asarray(upright)).max() < 30
     with Image.open(io.BytesIO(encode(stored, "PNG", exif=exif))) as image:
         expected = ImageOps.exif_transpose(image)
     assert np.array_equal(expected, upright)  # Pillow reads the orientations so too
+
+
+def test_a_heic_is_turned_by_its_container_alone():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encode(LESION, "HEIF", exif=exif)  # as an object: into the EXIF and nowhere else
+    assert b"irot" not in data
+    assert scd.read_image(data).size == LESION.size
+
+
+def test_only_the_primary_image_of_a_heic_counts():
+    images = [Image.new("RGB", (64, 64), colour) for colour in ("red", "blue")]
+    data = encode(images[0], "HEIF", save_all=True, append_images=images[1:], primary_index=1)
+    red, _, blue = scd.read_image(data).getpixel((32, 32))
+    assert red < blue
 
 
 def test_only_the_first_frame_counts():
@@ -143,6 +183,13 @@ def test_other_types_are_refused(data):
         scd.read_image(data)
 
 
+@pytest.mark.parametrize("brand", [b"avif", b"mif1", b"msf1"])
+def test_avif_is_not_taken_for_a_heic(brand):
+    data = encode(LESION, "AVIF")
+    with pytest.raises(scd.UnsupportedImage, match="GIF or HEIC"):
+        scd.read_image(data[:8] + brand + data[12:])
+
+
 def test_an_empty_file_is_named_so():
     with pytest.raises(scd.EmptyImage, match="empty"):
         scd.read_image(b"")
@@ -155,6 +202,36 @@ def test_too_many_pixels_are_refused_before_decoding(size, monkeypatch):
     Image.new("1", size).save(data, "PNG")
     with pytest.raises(scd.ImageTooLarge, match="25 million pixels"):
         scd.read_image(data.getvalue())
+
+
+SQUARE = draw_lesion((128, 128))  # of whole blocks, so that its HEIC needs no cropping
+
+
+def sizes_changed(data, width, height):
+    """A HEIC whose every `ispe` box, which says the size of an image, says another."""
+    size = struct.pack(">II", width, height)
+    return re.sub(rb"(?s)ispe\0{4}.{8}", b"ispe\0\0\0\0" + size.replace(b"\\", rb"\\"), data)
+
+
+def test_a_heic_of_too_many_pixels_is_refused_before_decoding(monkeypatch):
+    monkeypatch.setattr("pillow_heif.HeifImage.load", lambda self: pytest.fail("decoded"))
+    with pytest.raises(scd.ImageTooLarge, match="25 million pixels"):
+        scd.read_image(sizes_changed(encode(SQUARE, "HEIF"), 6000, 5000))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="libheif cannot be reached there")
+def test_no_part_of_a_heic_may_be_larger_than_all_of_it_may():
+    data = encode(SQUARE, "HEIF", tile_size=64)
+    grid = data.index(b"idat") + 8  # version, flags, rows, columns, then width and height
+    data = data[:grid] + struct.pack(">HH", 20000, 20000) + data[grid + 4 :]
+    with pytest.raises(scd.DamagedImage) as caught:
+        scd.read_image(data)
+    assert "20000x20000 exceeds the maximum image size 27500000" in str(caught.value.__cause__)
+
+
+def test_what_a_heic_claims_and_what_it_holds_must_agree():
+    with pytest.raises(scd.DamagedImage):
+        scd.read_image(sizes_changed(encode(SQUARE, "HEIF"), 600, 400))
 
 
 @pytest.mark.parametrize("image_format", scd.FORMATS)
@@ -178,11 +255,19 @@ def test_preprocessing_is_lanczos_of_the_whole_image():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize("mode", ["RGB", "RGBA", "I;16", "F"])
-def test_the_largest_image_needs_no_more_memory_than_is_promised(mode, tmp_path):
+@pytest.mark.parametrize(
+    ("image_format", "mode", "options"),
+    [
+        ("PNG", "RGB", {}), ("PNG", "RGBA", {}), ("PNG", "I;16", {}),
+        ("TIFF", "F", {"compression": "tiff_lzw"}),
+        ("HEIF", "RGB", {"enc_params": {"preset": "ultrafast"}}),
+    ],
+)  # fmt: skip
+def test_the_largest_image_needs_no_more_memory_than_is_promised(
+    image_format, mode, options, tmp_path
+):
     """Twice 100 MB, a grey copy, and some 60 MB of Python, NumPy and Pillow."""
-    image = Image.new(mode, (5000, 5000))
-    image.save(tmp_path / "large", "TIFF" if mode == "F" else "PNG", compression="tiff_lzw")
+    Image.new(mode, (5000, 5000)).save(tmp_path / "large", image_format, **options)
     script = (
         "import pathlib, sys, skin_cancer_detection as scd\n"
         "scd.preprocess(scd.read_image(pathlib.Path(sys.argv[1]).read_bytes()))\n"

@@ -151,6 +151,15 @@ def test_the_map_says_how_far_the_most_likely_class_falls(noise):
     assert prediction.occlusion[1, 5] == pytest.approx(pair[0, likely] - pair[1, likely], abs=1e-5)
 
 
+def test_without_the_map_the_views_are_the_same():
+    model, noise = scd.load_model(COMMITTED), np.random.default_rng(3).integers(0, 256, (28, 28, 3))
+    with_map, without = (
+        scd.predict(model, noise.astype(np.uint8), wanted) for wanted in (True, False)
+    )
+    assert np.allclose(with_map.views, without.views, atol=1e-6)
+    assert without.occlusion is None
+
+
 CORNERS = {
     "upper left": (0, 0),
     "upper right": (0, 1),
@@ -290,6 +299,7 @@ EIGHT, LOW_RISK = ("eight_views",), ("decisions", "low_risk", "statement")
     [
         (*EIGHT, "accuracy", "value"),
         (*EIGHT, "per_class", "mel", "sensitivity", "value"),
+        (*EIGHT, "per_class", "df", "precision", "value"),
         (*EIGHT, "confusion_matrix", 6, 4),
         (*LOW_RISK, "missed_per_100"),
         (*LOW_RISK, "sensitivity", "low"),
