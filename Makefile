@@ -6,7 +6,7 @@ PYTHON ?= $(shell for python in python3 python3.12 python3.13 python3.11 python;
 	2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
 
-.PHONY: run test lint format slug-size requirements architecture notebook card
+.PHONY: run test lint format slug-size requirements architecture icons notebook card screenshots
 
 run: .venv/run
 	$(BIN)/python app.py
@@ -31,8 +31,14 @@ requirements: .venv/test
 architecture: .venv/run
 	$(BIN)/python scripts/draw_architecture.py
 
+icons: .venv/test
+	$(BIN)/python scripts/draw_icons.py
+
 notebook: .venv/test
 	$(BIN)/python scripts/run_notebook.py
+
+screenshots: .venv/test
+	$(BIN)/python scripts/take_screenshots.py
 
 card: .venv/run
 	$(BIN)/python scripts/write_model_card.py

@@ -7,174 +7,58 @@ Nothing that is uploaded is written to disk or logged.
 """
 
 import base64
-import contextlib
 import io
 import os
 import sys
-import threading
 import warnings
-from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import numpy as np
-from flask import Flask, Request, current_app, redirect, render_template, request, url_for
+from flask import Flask, current_app, redirect, render_template, request, url_for
+from PIL import Image
 from werkzeug.exceptions import HTTPException
 
-from decisions import MALIGNANT, DecisionFacts, Statements, combine_views, decide
-from likeness import Likeness
+from api import api, show_http_problem
+from classifier import Classifier, admission, decode
+from commands import classify
+from decisions import MALIGNANT, VERDICTS, verdict
+from model_card import card_page
+from records import csv_header, csv_line
+from shell import shell
 from skin_cancer_detection import (
     CLASSES,
     CODES,
     DEFAULT_MODEL_PATH,
     MAX_PIXELS,
-    DamagedImage,
-    EmptyImage,
-    ImageTooLarge,
+    MIME_TYPES,
+    READABLE,
+    ImageError,
     ModelFileError,
     SkinCancerDetectionError,
-    UnsupportedImage,
-    check_model_file,
-    load_model,
-    predict,
-    preprocess,
-    read_attributes,
-    read_image,
+)
+from uploads import (
+    MAX_IMAGES,
+    MEGABYTE,
+    RETRY_AFTER,
+    STATUS_OF,
+    InMemoryRequest,
+    drain,
+    is_too_large,
+    max_megabytes,
+    uploaded_images,
 )
 
-MEGABYTE = 1_000_000
-PREVIEW_SIDE = 600  # pixels, as wide as the originals of HAM10000
 CLASS_OF = dict(zip(CODES, CLASSES, strict=True))
 # How the occlusion map is drawn, chosen for the eye; nothing is decided by it.
 NOTICEABLE_FALL = 0.02  # of the probability; a patch is shown if covering it takes so much
 STRONGEST = 0.6  # opacity of the strongest patch, so that the image is seen through it
-# A decoded image may take 100 MB, so no more than two stand in memory at once; others wait.
-DECODES = threading.BoundedSemaphore(2)
-
-
-class NoImage(SkinCancerDetectionError):
-    """A form that was sent without a file."""
-
-
-STATUS_OF = {
-    NoImage: 400,
-    EmptyImage: 400,
-    ImageTooLarge: 413,
-    UnsupportedImage: 415,
-    DamagedImage: 422,
-    ModelFileError: 503,
-}
-
-
-class InMemoryRequest(Request):
-    """A request whose uploads stay in memory: Werkzeug spools those above 500 kB to disk."""
-
-    def _get_file_stream(
-        self, total_content_length, content_type, filename=None, content_length=None
-    ):
-        return io.BytesIO()
-
-
-@dataclass(frozen=True)
-class Answer:
-    """Everything that a page says of one image.
-
-    Attributes:
-        probabilities: float64 (7,), summing to 1, in the order of `CLASSES`.
-        statements: `decisions.Statements` of these probabilities.
-        unlike: whether the image is unlike every training image; None where the model file does
-            not say how to tell.
-        occlusion: float32 (7, 7), from `Prediction`.
-    """
-
-    probabilities: np.ndarray
-    statements: Statements
-    unlike: bool | None
-    occlusion: np.ndarray
-
-
-class Classifier:
-    """The model of this process. Checked when made, loaded once, used by all threads.
-
-    Attributes:
-        facts: dict, what the model file says of its training; empty where it says nothing.
-        decision_facts: `decisions.DecisionFacts`; None where the file has none.
-        likeness: `likeness.Likeness`; None where the file has none.
-
-    Raises:
-        ModelFileError: at once if the file breaks the contract.
-    """
-
-    def __init__(self, path):
-        self.facts = check_model_file(path)
-        attributes = read_attributes(path)
-        self.decision_facts = facts_of(DecisionFacts, "decision_facts", attributes, path)
-        self.likeness = facts_of(Likeness, "likeness", attributes, path)
-        self._path = path
-        self._model = None
-        self._lock = threading.Lock()
-        self._loader = None
-
-    @property
-    def pooled_classes(self):
-        """Codes of the classes that were too rare to have a threshold of their own."""
-        return () if self.decision_facts is None else self.decision_facts.pooled_classes
-
-    @property
-    def is_loaded(self):
-        return self._model is not None
-
-    def load(self):
-        """Load the weights unless they are; a second caller waits for the first."""
-        with self._lock:
-            if self._model is None:
-                self._model = load_model(self._path)
-
-    def start_loading(self):
-        """Begin to load in the background, so that the upload page need not wait for it."""
-        if self._model is None and self._loader is None:
-            self._loader = threading.Thread(target=self._load_quietly, daemon=True)
-            self._loader.start()
-
-    def _load_quietly(self):
-        with contextlib.suppress(ModelFileError):  # raised again for whoever asks for a result
-            self.load()
-
-    def __call__(self, pixels):
-        """Give the `Answer` for pixels, uint8 (28, 28, 3), as `preprocess` returns them."""
-        self.load()
-        prediction = predict(self._model, pixels)
-        facts = self.decision_facts
-        temperature = 1 if facts is None else facts.eight_view_temperature
-        probabilities = combine_views(prediction.views, temperature)
-        unlike = None
-        if self.likeness is not None:
-            unlike = bool(self.likeness.is_unlike(pixels[np.newaxis])[0])
-        statements = decide(probabilities, facts, unlike)
-        return Answer(probabilities, statements, unlike, prediction.occlusion)
-
-
-def facts_of(kind, name, attributes, path):
-    """Read the facts of one kind from a model file's attributes.
-
-    Args:
-        kind: a class with `from_attributes`.
-        name: what the names of its attributes begin with.
-        attributes: dict, from `read_attributes`.
-        path: the file's, for the error's sentence.
-
-    Returns:
-        A `kind`, or None where the file has none of its attributes.
-
-    Raises:
-        ModelFileError: the attributes are there, but not all of them or spoiled.
-    """
-    if not any(attribute.startswith(name) for attribute in attributes):
-        return None
-    try:
-        return kind.from_attributes(attributes)
-    except ValueError as error:
-        raise ModelFileError(
-            f"{path} holds spoiled {name} attributes: run `python train.py` to make it again."
-        ) from error
+# Nothing is fetched from elsewhere, no script or style stands in a page, and no page in a frame.
+# data: are the images of a result, blob: the preview of an upload.
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+    "connect-src 'self'; manifest-src 'self'; worker-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
+)
 
 
 def create_app(config=None):
@@ -182,7 +66,7 @@ def create_app(config=None):
 
     Args:
         config: settings that take precedence over the environment's. `MODEL_PATH` is the model
-            file, `MAX_CONTENT_LENGTH` the largest upload in bytes.
+            file, `MAX_CONTENT_LENGTH` the largest request in bytes.
 
     Returns:
         flask.Flask; its `extensions["classifier"]` is the `Classifier`, not yet loaded.
@@ -194,7 +78,7 @@ def create_app(config=None):
     app.request_class = InMemoryRequest
     app.config.from_mapping(
         MODEL_PATH=os.environ.get("MODEL_PATH", DEFAULT_MODEL_PATH),
-        MAX_CONTENT_LENGTH=16 * MEGABYTE,
+        MAX_CONTENT_LENGTH=20 * MEGABYTE,
     )
     app.config.from_mapping(config or {})
     app.extensions["classifier"] = Classifier(app.config["MODEL_PATH"])
@@ -204,13 +88,19 @@ def create_app(config=None):
     app.add_url_rule("/", view_func=index)
     app.add_url_rule("/showresult", view_func=show_result, methods=["POST"])
     app.add_url_rule("/showresult", view_func=back_to_index, methods=["GET"])
+    app.add_url_rule("/model", view_func=model_page)
     app.add_url_rule("/healthz", view_func=healthz)
     app.add_url_rule("/readyz", view_func=readyz)
+    app.register_blueprint(shell)
+    app.register_blueprint(api)
+    app.cli.add_command(classify)
     app.register_error_handler(SkinCancerDetectionError, show_error)
     app.register_error_handler(HTTPException, show_http_error)
+    app.after_request(add_headers)
     app.context_processor(page_facts)
     app.add_template_filter(percent)
     app.add_template_filter(in_100)
+    app.add_template_filter(of_100)
     # Pillow's remarks on an upload's oddities are nobody's business and would fill the log.
     warnings.filterwarnings("ignore", module="PIL")
     return app
@@ -222,38 +112,91 @@ def index():
 
 
 def show_result():
-    """Classify the image in the form's field `pic` and show what came out."""
-    upload = request.files.get("pic")
-    if upload is None or not upload.filename:
-        raise NoImage("No image was chosen. Choose one and send it again.")
-    with DECODES:
-        image = read_image(upload.read())
-        pixels, shown = preprocess(image), preview(image)
-        del image
+    """Classify the image in the form's field `pic`, or several, and show what came out."""
+    uploads = uploaded_images("pic")  # read before, so that a slow line keeps nobody waiting
+    with admission():
+        if len(uploads) > 1:
+            return show_batch(uploads)
+        return render_template("result.html", **result_of(uploads[0]))
+
+
+def result_of(upload):
+    """Classify an upload; returns all that result.html speaks of.
+
+    Raises:
+        ImageError, ModelFileError
+    """
     classifier = current_app.extensions["classifier"]
-    answer = classifier(pixels)
+    image = decode(upload.read(), with_preview=True)
+    answer = classifier(image.pixels, with_map=True)
     ranking = sorted(
         zip(CLASSES, answer.probabilities.tolist(), strict=True),
         key=lambda pair: pair[1],
         reverse=True,
     )
+    return {
+        "answer": answer,
+        "statements": answer.statements,
+        "verdict": verdict(answer.statements, answer.unlike),
+        "ranking": ranking,
+        "pooled": [CLASS_OF[code].name for code in classifier.pooled_classes],
+        "patches": visible_patches(answer.occlusion),
+        "region": strongest_region(answer.occlusion),
+        "preview": data_address(image.preview, "image/jpeg"),
+        "preview_size": image.size,
+        "row": row_of(upload.filename, image.pixels, answer),
+        "today": datetime.now(UTC).date().isoformat(),
+    }
+
+
+def show_batch(uploads):
+    """Classify one image after the other and show them in a table, the spoiled ones by name."""
+    classifier = current_app.extensions["classifier"]
+    rows = []
+    for upload in uploads:
+        try:
+            pixels = decode(upload.read()).pixels
+        except ImageError as error:
+            rows.append(error_row(upload.filename, error))
+        else:
+            rows.append(row_of(upload.filename, pixels, classifier(pixels)))
+        upload.close()  # and with it the memory that it takes
+    csv = "\r\n".join([csv_header(), *(row["csv"] for row in rows)]) + "\r\n"
     page = render_template(
-        "result.html",
-        answer=answer,
-        statements=answer.statements,
-        ranking=ranking,
-        class_of=CLASS_OF,
-        pooled=[CLASS_OF[code].name for code in classifier.pooled_classes],
-        patches=visible_patches(answer.occlusion),
-        region=strongest_region(answer.occlusion),
-        preview=shown,
+        "batch.html", rows=rows, csv_address=data_address(csv.encode(), "text/csv;charset=utf-8")
     )
-    return page, {"Cache-Control": "no-store"}
+    return page, 200 if any("likely" in row for row in rows) else 422
+
+
+def row_of(name, pixels, answer):
+    """All that a row of the table of results speaks of, and the same as a line of CSV."""
+    classifier = current_app.extensions["classifier"]
+    statements = answer.statements
+    return {
+        "name": name,
+        "pixels": data_address(as_png(pixels), "image/png"),
+        "verdict": verdict(statements, answer.unlike),
+        "likely": CLASS_OF[statements.most_likely],
+        "probability": float(answer.probabilities.max()),
+        "malignant_probability": statements.malignant_probability,
+        "csv": csv_line(name, answer, classifier.sha256),
+    }
+
+
+def error_row(name, error):
+    """The same of a file that could not be classified."""
+    return {"name": name, "error": error, "csv": csv_line(name, error=str(error))}
 
 
 def back_to_index():
     """A result is not kept, so its address leads back to the form."""
     return redirect(url_for("index"))
+
+
+def model_page():
+    """Show the card of the model that is served."""
+    card = card_page(current_app.extensions["classifier"])
+    return render_template("model.html", card=card)
 
 
 def healthz():
@@ -268,19 +211,16 @@ def readyz():
     return text, status, {"Content-Type": "text/plain"}
 
 
-def preview(image):
-    """Make a data: address of the upload, small and without metadata, as nothing is kept.
+def data_address(data, kind):
+    """Make a data: address of bytes, as nothing is kept that another address could lead to."""
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
-    Args:
-        image: PIL.Image.Image of mode "RGB"; it is made smaller in place.
 
-    Returns:
-        str, a JPEG of at most PREVIEW_SIDE pixels a side in base64.
-    """
-    image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
+def as_png(pixels):
+    """Encode pixels, uint8 (28, 28, 3), RGB, 0–255, as they are."""
     file = io.BytesIO()
-    image.save(file, "JPEG", quality=85)
-    return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
 
 
 def visible_patches(occlusion):
@@ -323,39 +263,47 @@ def show_error(error):
     """Show the upload page again with the error's sentence and its status."""
     if isinstance(error, ModelFileError):
         current_app.logger.error("%s", error)
-        error = "The model cannot be used at the moment. Try again later."
-        return render_template("index.html", error=error), 503
-    return render_template("index.html", error=error), STATUS_OF[type(error)]
+        error_sentence = "The model cannot be used at the moment. Try again later."
+    else:
+        error_sentence = str(error)
+    status = STATUS_OF[type(error)]
+    headers = {"Retry-After": str(RETRY_AFTER)} if status == 503 else {}
+    return upload_page_with(error_sentence), status, headers
 
 
 def show_http_error(error):
     """Show Flask's own errors as pages; those of an upload as the upload page."""
-    limit = current_app.config["MAX_CONTENT_LENGTH"]
+    if request.path.startswith("/api/"):
+        return show_http_problem(error)
     response = error.get_response()  # with the headers that belong to the status
     if request.endpoint != "show_result" or error.code not in (400, 413):
         page = render_template("error.html", error=error)
-    elif error.code == 413 and (request.content_length or 0) > limit:
+    elif error.code == 413 and is_too_large():
         drain()
-        sentence = f"The file is larger than {limit // MEGABYTE} MB. Make the image smaller and "
-        page = render_template("index.html", error=sentence + "send it again.")
+        page = upload_page_with(
+            f"More than {max_megabytes()} MB were sent. Make the image smaller, or send fewer at "
+            "once."
+        )
     else:
-        sentence = "The form could not be read. Choose one image and send it again."
-        page = render_template("index.html", error=sentence)
+        page = upload_page_with("The form could not be read. Choose one image and send it again.")
     response.set_data(page)
     return response
 
 
-def drain():
-    """Read away, up to a bound, a body that is too large, keeping none of it.
+def upload_page_with(sentence):
+    """The upload page that tells of an error."""
+    return render_template("index.html", error=sentence)
 
-    A server that answers and closes before the browser has sent everything breaks the
-    connection, and the browser shows that instead of the page. Only for a body of which nothing
-    was read yet: at its end the server would wait for more.
-    """
-    stream = request.environ["wsgi.input"]
-    left = min(request.content_length, 8 * current_app.config["MAX_CONTENT_LENGTH"])
-    while left > 0 and (chunk := stream.read(min(left, 65536))):
-        left -= len(chunk)
+
+def add_headers(response):
+    """Tell browsers what a page may do, and that no answer to an upload is to be kept."""
+    response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["X-Frame-Options"] = "DENY"  # for browsers that know no frame-ancestors
+    response.headers["Referrer-Policy"] = "no-referrer"
+    if request.method == "POST":
+        response.headers["Cache-Control"] = "no-store"
+    return response
 
 
 def page_facts():
@@ -363,9 +311,16 @@ def page_facts():
     facts = current_app.extensions["classifier"].facts
     scores = facts["test"]["eight_views"] if facts.get("test") else None
     return {
-        "max_megabytes": current_app.config["MAX_CONTENT_LENGTH"] // MEGABYTE,
+        "max_images": MAX_IMAGES,
+        "max_megabytes": max_megabytes(),
         "max_megapixels": MAX_PIXELS // 1_000_000,
         "facts": facts,
+        "model_sha256": current_app.extensions["classifier"].sha256,
+        "class_of": CLASS_OF,
+        "verdicts": VERDICTS,
+        "accept": ",".join(MIME_TYPES),
+        "formats": READABLE,
+        "csv_header": csv_header(),
         "melanomas_called_benign": melanomas_called_benign(scores) if scores else None,
     }
 
@@ -396,6 +351,11 @@ def percent(share, decimals=0):
 def in_100(share):
     """Write a share, 0–1, as a whole number of a hundred, and one that rounds to none as such."""
     return f"about {100 * share:.0f} in 100" if share >= 0.005 else "fewer than 1 in 100"
+
+
+def of_100(share):
+    """Write a share, 0–1, as how many of a hundred, without claiming all or none."""
+    return "over 99" if share > 0.995 else "fewer than 1" if share < 0.005 else f"{100 * share:.0f}"
 
 
 def stop(error):

@@ -271,3 +271,32 @@ def decide(probabilities, facts, unlike):
         inconclusive=len(set(malignant_in_set)) != 1,  # both kinds, or none
         low_risk=bool(low_risk),  # the facts' numbers may be NumPy's, whose booleans JSON refuses
     )
+
+
+# What a result leads with, in one sentence that a worried person understands.
+VERDICTS = {
+    "unlike": "This does not look like a dermatoscopic image of a mole or spot.",
+    "unknown": "This model cannot say how great the risk is.",
+    "inconclusive": "The model is not sure: a doctor should look at this spot.",
+    "low risk": "Low risk, as far as the model can tell.",
+    "see a doctor": "A doctor should look at this spot.",
+}
+
+
+def verdict(statements, unlike):
+    """Choose the one sentence that stands for all statements and contradicts none of them.
+
+    Args:
+        statements: from `decide`.
+        unlike: as in `decide`.
+
+    Returns:
+        str, a key of `VERDICTS`.
+    """
+    if unlike:
+        return "unlike"
+    if statements.low_risk is None:
+        return "unknown"
+    if statements.inconclusive:
+        return "inconclusive"
+    return "low risk" if statements.low_risk else "see a doctor"

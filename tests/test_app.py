@@ -1,6 +1,10 @@
 """The web app through Flask's test client; pages are parsed, not searched."""
 
+import base64
 import builtins
+import contextlib
+import csv
+import hashlib
 import inspect
 import io
 import logging
@@ -12,6 +16,8 @@ import sys
 import tempfile
 import threading
 import time
+import weakref
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -28,12 +34,13 @@ from werkzeug.test import EnvironBuilder
 import skin_cancer_detection as scd
 from app import create_app, in_100, melanomas_called_benign, percent, strongest_region
 from calibration import conformal_thresholds
-from decisions import DecisionFacts, combine_views
+from classifier import MAX_DECODES, MAX_WAITING, admission
+from decisions import VERDICTS, DecisionFacts, combine_views
 from likeness import FLAGGED_SHARE, Likeness
 
 
 class Page(HTMLParser):
-    """A parsed page: `tags`, a list of (name, attributes), and `text_of(id)`."""
+    """A parsed page: `tags`, a list of (name, attributes), and `text_of(id)`; no templates."""
 
     VOID = ("meta", "link", "img", "input", "br")
 
@@ -43,14 +50,20 @@ class Page(HTMLParser):
         self.feed(response.get_data(as_text=True))
 
     def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
         if tag not in self.VOID:
             self._open.append((tag, dict(attributes).get("id")))
+        if not self._in_template():
+            self.tags.append((tag, dict(attributes)))
 
     def handle_endtag(self, tag):
         assert self._open.pop()[0] == tag, f"</{tag}> closes something else"
 
+    def _in_template(self):
+        return any(tag == "template" for tag, _ in self._open)
+
     def handle_data(self, data):
+        if self._in_template():
+            return
         for element_id in {None, *(identifier for _, identifier in self._open)}:
             self._texts[element_id] = self._texts.get(element_id, "") + data
 
@@ -75,7 +88,7 @@ def test_the_upload_page_has_the_form(client):
     form = page.all("form")[0]
     assert (form["action"], form["method"]) == ("/showresult", "post")
     assert form["enctype"] == "multipart/form-data"
-    assert page.all("input")[0]["name"] == "pic"
+    assert {field["name"] for field in page.all("input")} == {"pic"}
     assert page.text_of("error") == ""
 
 
@@ -84,7 +97,7 @@ def test_the_upload_page_says_what_images_mean_anything(client):
     text = page.text_of()
     assert "Only dermatoscope images mean anything here" in text
     assert "not a diagnosis" in text
-    assert "16 MB and 25 million pixels" in text
+    assert "At most 50 images, each of at most 20 MB and 25 million pixels" in text
     drawings = [image["src"] for image in page.all("img")]
     assert {"/static/dermatoscope-image.svg", "/static/skin-photograph.svg"} <= set(drawings)
 
@@ -135,12 +148,10 @@ def test_the_results_page_sends_to_a_doctor_and_does_not_diagnose(client):
 
 
 def test_the_results_page_shows_the_image_upright_and_without_metadata(client):
-    import base64
-
     exif = Image.Exif()
     exif[0x0112], exif[0x010F] = 6, "SECRET CAMERA"
     response = upload(client, encode(draw_lesion(), "JPEG", exif=exif))
-    preview = next(img["src"] for img in Page(response).all("img") if "data:" in img["src"])
+    preview = Page(response).all("image")[0]["href"]
     data = base64.b64decode(preview.removeprefix("data:image/jpeg;base64,"))
     with Image.open(io.BytesIO(data)) as shown:
         assert shown.size == (450, 600)
@@ -158,7 +169,7 @@ def test_nothing_is_loaded_from_another_host(client):
         sources = [a[key] for _, a in page.tags for key in ("src", "href") if key in a]
         links = [a["href"] for a in page.all("a")]
         for source in sources:
-            assert source in links or source.startswith(("/", "data:"))
+            assert source in links or source.startswith(("/", "data:", "#"))
 
 
 def test_the_page_of_a_result_alone_leads_back_to_the_form(client):
@@ -178,6 +189,7 @@ def test_unknown_pages_and_methods(client):
 def test_every_class_has_its_facts(lesion_class):
     assert lesion_class.risk in ("malignant", "pre-malignant", "benign")
     assert 2 <= len(re.findall(r"[.](?: |$)", lesion_class.description)) <= 3
+    assert lesion_class.next_steps
     assert lesion_class.sources
 
 
@@ -258,7 +270,7 @@ def headline_of(page):
 def test_low_risk(result_of):
     page = result_of(nv=0.98)
     assert said_on(page) == {"low-risk", "not-harmless"}
-    assert headline_of(page) == "Low risk, as far as the model can tell"
+    assert headline_of(page) == VERDICTS["low risk"]
     assert "does not replace a doctor" in page.text_of("low-risk")
 
 
@@ -279,7 +291,7 @@ def test_low_risk_without_cancers_to_try_it_on_gives_no_number(result_of):
 def test_benign_but_not_low_risk_does_not_reassure(result_of):
     page = result_of(nv=0.82, akiec=0.09, mel=0.03)
     assert said_on(page) == {"not-low-risk", "not-harmless"}
-    assert headline_of(page) == "A doctor should look at this spot"
+    assert headline_of(page) == VERDICTS["see a doctor"]
     assert "not sure enough to call the risk low" in page.text_of("not-low-risk")
 
 
@@ -292,22 +304,24 @@ def test_a_benign_answer_does_not_reassure(result_of):
 def test_malignant(result_of):
     page = result_of(mel=0.98)
     assert said_on(page) == set()
-    assert headline_of(page) == "A doctor should look at this spot"
-    assert "malignant: a kind of cancer" in page.text_of("risk")
+    assert headline_of(page) == VERDICTS["see a doctor"]
+    assert page.text_of("risk") == "malignant"
     assert "probability of 98 %" in page.text_of()
 
 
 def test_inconclusive(result_of):
     page = result_of(nv=0.85, bcc=0.12)
     assert said_on(page) == {"inconclusive", "not-harmless"}
-    assert headline_of(page) == "The model is not sure: a doctor should look at this spot"
+    assert headline_of(page) == VERDICTS["inconclusive"]
     assert "cannot tell benign kinds from malignant ones" in page.text_of("inconclusive")
     assert "either may be right" in page.text_of("inconclusive")
 
 
 def test_what_cannot_be_excluded(result_of):
     said = result_of(bcc=0.12, nv=0.85).text_of("not-excluded")
-    assert said == "Melanocytic naevus (mole) benign Basal cell carcinoma malignant"
+    assert said == (
+        "Cannot be excluded: Melanocytic naevus (mole) (benign); Basal cell carcinoma (malignant)."
+    )
 
 
 def test_an_empty_set_is_inconclusive_for_another_reason(result_of):
@@ -320,7 +334,7 @@ def test_an_empty_set_is_inconclusive_for_another_reason(result_of):
 def test_flagged(result_of):
     page = result_of(nv=0.92, mel=0.07)
     assert said_on(page) == {"flagged", "not-low-risk", "not-harmless"}
-    assert headline_of(page) == "A doctor should look at this spot"
+    assert headline_of(page) == VERDICTS["see a doctor"]
     assert page.text_of("flagged").startswith("Worth a thought: Melanoma (malignant)")
     assert "if all seven were equally frequent" in page.text_of("flagged")
     assert page.text_of("likely") == "Melanocytic naevus (mole)"
@@ -329,12 +343,12 @@ def test_flagged(result_of):
 def test_a_flagged_benign_class_alarms_nobody(result_of):
     page = result_of(nv=0.92, vasc=0.07)
     assert said_on(page) == {"flagged", "low-risk", "not-harmless"}
-    assert headline_of(page) == "Low risk, as far as the model can tell"
+    assert headline_of(page) == VERDICTS["low risk"]
 
 
 def test_a_list_without_the_most_likely_class_says_why(result_of):
     facts = replace(FACTS, conformal_thresholds=(0.1,) * 4 + (0.9,) + (0.1,) * 2)
-    why = "The most likely class is not on this list"
+    why = "The most likely class is not among them"
     assert why in result_of(facts, nv=0.7, bcc=0.28).text_of()
     assert why not in result_of(nv=0.7, bcc=0.28).text_of()
 
@@ -355,9 +369,9 @@ def test_the_numbers_in_the_pages_words_are_those_of_the_code(result_of):
 def test_a_picture_unlike_the_training_images_is_warned_of_and_classified(result_of):
     page = result_of(likeness=UNLIKE, nv=0.98)
     assert said_on(page) == {"unlike", "not-harmless"}
-    assert headline_of(page).startswith("This does not look like a dermatoscopic image")
+    assert headline_of(page) == VERDICTS["unlike"]
     assert "The result below may then mean nothing" in page.text_of("unlike")
-    assert "if yours is one, a doctor should look at this spot" in page.text_of("unlike")
+    assert "If yours is one, a doctor should look at this spot" in page.text_of("unlike")
     assert page.text_of("likely") == "Melanocytic naevus (mole)"
 
 
@@ -380,7 +394,7 @@ def test_without_decision_facts_what_needs_them_is_left_out(result_of):
     page = result_of(decision_facts=None, nv=0.98)
     assert said_on(page) == {"left-out", "not-harmless"}
     assert page.text_of("not-excluded") == page.text_of("the-list") == ""
-    assert headline_of(page) == "This model cannot say how great the risk is"
+    assert headline_of(page) == VERDICTS["unknown"]
 
 
 def test_without_decision_facts_the_warning_stays(result_of):
@@ -391,14 +405,14 @@ def test_without_decision_facts_the_warning_stays(result_of):
 def test_without_a_likeness_nothing_is_low_risk(result_of):
     page = result_of(likeness=None, nv=0.98)
     assert said_on(page) == {"left-out", "not-harmless"}
-    assert page.text_of("not-excluded") == "Melanocytic naevus (mole) benign"
+    assert page.text_of("not-excluded").endswith(": Melanocytic naevus (mole) (benign).")
 
 
 def test_the_map_is_drawn_where_covering_counts(client, monkeypatch):
     occlusion = np.zeros((7, 7), np.float32)
     occlusion[1, 5], occlusion[4, 2], occlusion[6, 6], occlusion[3, 3] = 0.4, 0.1, 0.01, -0.5
     views = np.full((8, 7), 1 / 7, np.float32)
-    monkeypatch.setattr("app.predict", lambda *_: scd.Prediction(views, occlusion))
+    monkeypatch.setattr("classifier.predict", lambda *_: scd.Prediction(views, occlusion))
     page = Page(upload(client, encode(draw_lesion())))
     patches = {
         (int(rect["y"]), int(rect["x"])): float(rect["opacity"])
@@ -436,6 +450,103 @@ def test_the_map_in_words(row, column, words):
     assert strongest_region(0.99 * occlusion) is None
 
 
+def test_what_usually_happens_next_does_not_contradict_the_headline(result_of):
+    first = "First a doctor has to make sure that it is one"
+    assert first in result_of(nv=0.82, akiec=0.09, mel=0.03).text_of("next-steps")
+    assert first in result_of(likeness=UNLIKE, nv=0.98).text_of("next-steps")
+    naevus = scd.CLASSES[scd.CODES.index("nv")]
+    assert result_of(nv=0.98).text_of("next-steps") == naevus.next_steps
+
+
+def test_how_often_the_class_is_wrong_both_ways(result_of):
+    scores = made_scores()
+    scores["eight_views"]["per_class"]["nv"] = {
+        "precision": {"value": 0.874},
+        "sensitivity": {"value": 0.93},
+    }
+    said = result_of(nv=0.98, scores=scores).text_of("how-wrong")
+    assert "Of 100 test images that it named so, 87 really showed one." in said
+    assert "Of 100 test images that really showed one, it found 93." in said
+
+
+def test_a_class_without_test_images_has_no_such_figure(result_of):
+    scores = made_scores()
+    nothing = {"precision": {"value": None}, "sensitivity": {"value": None}}
+    scores["eight_views"]["per_class"]["df"] = nothing
+    said = result_of(df=0.98, scores=scores).text_of("how-wrong")
+    assert "nobody knows how often that is right" in said
+    assert "nobody knows how many it finds" in said
+
+
+@pytest.mark.parametrize("shares", [{"nv": 0.98}, {"mel": 0.98}, {"nv": 0.85, "bcc": 0.12}])
+def test_the_page_goes_from_plain_to_technical(result_of, shares):
+    page = result_of(**shares)
+    order = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    asked = ["headline", "likely", "upload-image", "map-switch", "description", "next-steps"]
+    asked += ["how-wrong", "mel", "not-excluded", "how-good", "pixels", "model-sha256"]
+    assert [name for name in order if name in asked and name != "mel"] == [
+        name for name in asked if name != "mel"
+    ]
+    assert order.index("how-wrong") < order.index("mel") < order.index("not-excluded")
+
+
+def test_which_model_made_it(tmp_path):
+    facts = {"test": made_scores(), "data_sha256": "0123456789abcdef" * 4}
+    path = write_model(tmp_path / "m.h5", EVEN, facts)
+    page = Page(upload(client_of(path), encode(draw_lesion())))
+    assert page.text_of("model-sha256") == hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    assert page.text_of("data-sha256") == "0123456789ab"
+    assert "/model" in [link.get("href") for link in page.all("a")]
+
+
+def test_the_pixels_are_those_that_the_model_sees(client):
+    page = Page(upload(client, encode(draw_lesion())))
+    address = next(image["src"] for image in page.all("img") if image.get("id") == "pixels")
+    with Image.open(io.BytesIO(base64.b64decode(address.split(",")[1]))) as shown:
+        assert np.array_equal(np.asarray(shown), scd.preprocess(draw_lesion()))
+
+
+def test_every_page_is_small(client):
+    style = len(client.get("/static/style.css").data) + len(client.get("/static/icon.svg").data)
+    script = len(client.get("/static/upload.js").data)
+    result = upload(client, encode(draw_lesion())).get_data(as_text=True)
+    own = re.sub(r"data:[a-z/]+;base64,[A-Za-z0-9+/=]+", "", result)
+    assert len(client.get("/").data) + style + script < 100_000
+    assert len(own.encode()) + style < 100_000
+
+
+def grade(text):
+    """The grade of a US school, about age less five, by Flesch & Kincaid (1975)."""
+    words = re.findall(r"[a-z’]+", text.lower())
+    syllables = sum(
+        max(1, len(re.findall(r"[aeiouy]+", re.sub(r"(?<=[^l])e(s|d)?$", "", word))))
+        for word in words
+    )
+    sentences = len(re.findall(r"[.:;](?: |$)", text))
+    return 0.39 * len(words) / sentences + 11.8 * syllables / len(words) - 15.59
+
+
+def test_what_is_said_of_a_class_is_for_readers_of_twelve():
+    for lesion_class in scd.CLASSES:
+        assert grade(f"{lesion_class.description} {lesion_class.next_steps}") < 7
+
+
+@pytest.mark.parametrize(
+    ("likeness", "shares"),
+    [
+        (LIKE, {"nv": 0.98}),
+        (LIKE, {"nv": 0.92, "mel": 0.07}),
+        (LIKE, {"nv": 0.85, "bcc": 0.12}),
+        (UNLIKE, {"mel": 0.98}),
+        (None, {"df": 0.98}),
+    ],
+)
+def test_the_page_is_for_readers_of_twelve(result_of, likeness, shares):
+    page = result_of(likeness=likeness, **shares)
+    told = (*SAID, "headline", "description", "next-steps", "how-wrong", "how-good", "the-list")
+    assert grade(" ".join(page.text_of(name) for name in told)) < 7
+
+
 # --- What is said of the model ---------------------------------------------------------------
 
 EVEN = [1 / 7] * 7
@@ -447,7 +558,7 @@ def test_the_scores_are_those_of_eight_views(tmp_path):
     assert "eight times" in said
     assert "2,345 images" in said
     assert "the right class for about 81 in 100" in said
-    assert "about 56 in 100 images of melanomas" in said
+    assert "Of images of melanomas, it named about 56 in 100 rightly" in said
 
 
 def test_scores_without_melanomas_leave_them_out(tmp_path):
@@ -455,7 +566,7 @@ def test_scores_without_melanomas_leave_them_out(tmp_path):
     scores["eight_views"]["per_class"]["mel"]["sensitivity"]["value"] = None
     scores["eight_views"]["confusion_matrix"][6] = [0] * 7
     client = client_of(write_model(tmp_path / "m.h5", EVEN, {"test": scores}))
-    assert "melanomas were named" not in Page(client.get("/")).text_of("how-good")
+    assert "images of melanomas, it named" not in Page(client.get("/")).text_of("how-good")
     assert "Of 100 images" not in Page(upload(client, encode(draw_lesion()))).text_of()
 
 
@@ -504,7 +615,7 @@ JPEG = encode(Image.effect_noise((64, 64), 80), "JPEG")
         (JPEG[: len(JPEG) // 2], 422, "damaged or incomplete"),
         (encode(Image.new("1", (5001, 5000))), 413, "25 million pixels"),
         (encode(Image.new("1", (20_001, 1))), 413, "20,000 on one side"),
-        (b"\x00" * 17_000_000, 413, "larger than 16 MB"),
+        (b"\x00" * 21_000_000, 413, "More than 20 MB were sent"),
     ],
 )
 def test_a_bad_upload_gets_the_form_with_one_sentence(client, data, status, sentence):
@@ -574,17 +685,118 @@ def test_a_form_of_texts_is_answered_by_a_real_server(app, parts):
 def test_under_a_prefix_the_upload_page_comes_back_too(client):
     response = client.post(
         "/showresult",
-        data={"pic": (io.BytesIO(b"\x00" * 17_000_000), "a.png")},
+        data={"pic": (io.BytesIO(b"\x00" * 21_000_000), "a.png")},
         base_url="http://x/skin",
     )
     assert response.status_code == 413
-    assert "larger than 16 MB" in Page(response).text_of("error")
+    assert "More than 20 MB" in Page(response).text_of("error")
 
 
 def test_a_file_name_cannot_harm(client):
     response = upload(client, encode(draw_lesion()), name="../<script>alert(1)</script>.png")
     assert response.status_code == 200
     assert "<script>alert" not in response.get_data(as_text=True)
+
+
+# --- Several images --------------------------------------------------------------------------
+
+
+def upload_several(client, *files):
+    form = {"pic": [(io.BytesIO(data), name) for name, data in files]}
+    return client.post("/showresult", data=form, content_type="multipart/form-data")
+
+
+def rows_of(response):
+    """The table of results as its CSV."""
+    link = next(a for a in Page(response).all("a") if a.get("id") == "csv")
+    text = base64.b64decode(link["href"].split(",", 1)[1]).decode()
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_several_images_get_one_table(client):
+    files = [("a.png", encode(draw_lesion())), ("b.png", encode(draw_lesion((300, 300))))]
+    response = upload_several(client, *files)
+    assert response.status_code == 200
+    page = Page(response)
+    assert page.text_of("batch-summary") == "2 of 2 images could be classified."
+    alone = probabilities_of(upload(client, files[1][1]))
+    row = rows_of(response)[1]
+    assert row["file"] == "b.png"
+    assert [float(row[code]) for code in scd.CODES] == pytest.approx(alone, abs=1e-6)
+    assert scd.CLASSES[alone.argmax()].name in page.text_of()
+
+
+def test_a_spoiled_file_is_named_in_its_own_row_and_the_rest_are_classified(client):
+    good = encode(draw_lesion())
+    response = upload_several(client, ("a.png", good), ("b.png", b"hello"), ("c.png", good))
+    assert response.status_code == 200
+    assert Page(response).text_of("batch-summary") == "2 of 3 images could be classified."
+    rows = rows_of(response)
+    assert [row["file"] for row in rows] == ["a.png", "b.png", "c.png"]
+    assert "not an image that can be read" in rows[1]["error"]
+    assert rows[0]["error"] == rows[1]["most_likely"] == ""
+
+
+def test_several_of_which_none_is_usable(client):
+    response = upload_several(client, ("a.png", b"hello"), ("b.png", b""))
+    assert response.status_code == 422
+    assert "The file is empty" in Page(response).text_of()
+
+
+def test_fifty_images_pass_and_fifty_one_do_not(client):
+    file = ("a.png", encode(draw_lesion((28, 28))))
+    assert upload_several(client, *[file] * 50).status_code == 200
+    refused = upload_several(client, *[file] * 51)
+    assert refused.status_code == 400
+    assert Page(refused).text_of("error") == ("More than 50 images were sent. Send fewer at once.")
+
+
+def test_the_images_of_one_request_are_decoded_one_at_a_time(client, monkeypatch):
+    held = []
+
+    def one_at_a_time(data, real=scd.read_image):
+        assert not any(image() for image in held), "an image is kept while the next is decoded"
+        image = real(data)
+        held.append(weakref.ref(image))
+        return image
+
+    monkeypatch.setattr("classifier.read_image", one_at_a_time)
+    upload_several(client, *[("a.png", encode(draw_lesion()))] * 4)
+    assert len(held) == 4
+
+
+def test_when_too_many_wait_the_next_is_turned_away(client):
+    with contextlib.ExitStack() as crowd:
+        for _ in range(MAX_DECODES + MAX_WAITING):
+            crowd.enter_context(admission())
+        response = upload(client, encode(draw_lesion()))
+    assert response.status_code == 503
+    assert int(response.headers["Retry-After"]) > 0
+    assert Page(response).text_of("error").startswith("Too many images are waiting")
+    assert upload(client, encode(draw_lesion())).status_code == 200
+
+
+def test_at_most_two_images_are_decoded_at_once(app, monkeypatch):
+    running, most, lock = 0, 0, threading.Lock()
+
+    def counted(data, real=scd.read_image):
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.02)
+        try:
+            return real(data)
+        finally:
+            with lock:
+                running -= 1
+
+    monkeypatch.setattr("classifier.read_image", counted)
+    data = encode(draw_lesion())
+    with ThreadPoolExecutor(8) as pool:
+        answers = pool.map(lambda _: upload(app.test_client(), data).status_code, range(16))
+    assert set(answers) == {200}
+    assert most == MAX_DECODES == 2
 
 
 # --- Nothing is kept -------------------------------------------------------------------------
@@ -647,7 +859,7 @@ def test_readyz_is_503_until_the_model_is_loaded(monkeypatch):
         may_load.wait()
         return real(path)
 
-    monkeypatch.setattr("app.load_model", slow)
+    monkeypatch.setattr("classifier.load_model", slow)
     client = create_app().test_client()
     assert client.get("/healthz").status_code == 200
     assert client.get("/readyz").status_code == 503
@@ -661,7 +873,7 @@ def test_readyz_is_503_until_the_model_is_loaded(monkeypatch):
 
 def test_the_model_is_loaded_once_however_many_ask(monkeypatch):
     loads, real = [], scd.load_model
-    monkeypatch.setattr("app.load_model", lambda path: loads.append(path) or real(path))
+    monkeypatch.setattr("classifier.load_model", lambda path: loads.append(path) or real(path))
     app = create_app()
     statuses = []
     threads = [

@@ -1,51 +1,31 @@
-"""The pages in a real Chromium; screenshots go to screenshots/."""
+"""Uploading and reading results in a real Chromium; screenshots go to screenshots/."""
 
-import shutil
-import threading
+import csv
+import re
+import time
 
 import pytest
-from conftest import ROOT, draw_lesion, encode, require, skip_or_fail
-from werkzeug.serving import make_server
+from conftest import draw_lesion, encode, shoot
 
-SCREENSHOTS = ROOT / "screenshots"
-CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+from uploads import MAX_IMAGES
 
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = require("playwright.sync_api")
-    path = next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
-    if path is None:
-        skip_or_fail("needs Chromium: apt-get install chromium")
-    with playwright.sync_playwright() as tools:
-        browser = tools.chromium.launch(
-            executable_path=path,
-            args=["--no-sandbox", "--disable-quic", "--disable-background-networking"],
-        )
-        yield browser
-        browser.close()
+SIZES = [(375, "light"), (375, "dark"), (1280, "light"), (1280, "dark")]
 
 
-@pytest.fixture(scope="module")
-def address(app):
-    app.extensions["classifier"].load()
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-
-
-@pytest.fixture(params=[(375, "light"), (375, "dark"), (1280, "light"), (1280, "dark")], ids=str)
+@pytest.fixture(params=SIZES, ids=str)
 def page(request, browser, address):
     width, scheme = request.param
-    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    context = browser.new_context(
+        viewport={"width": width, "height": 800}, color_scheme=scheme, service_workers="block"
+    )
     page = context.new_page()
     page.faults = []
     page.on("pageerror", lambda error: page.faults.append(str(error)))
     page.on("console", lambda line: line.type == "error" and page.faults.append(line.text))
-    page.on("request", lambda r: r.url.startswith((address, "data:")) or page.faults.append(r.url))
+    page.on(
+        "request",
+        lambda r: r.url.startswith((address, "data:", "blob:")) or page.faults.append(r.url),
+    )
     page.goto(address)
     yield page
     context.close()
@@ -53,11 +33,38 @@ def page(request, browser, address):
 
 @pytest.fixture
 def one_page(browser, address):
-    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    context = browser.new_context(viewport={"width": 1280, "height": 800}, service_workers="block")
     page = context.new_page()
     page.goto(address)
     yield page
     context.close()
+
+
+@pytest.fixture
+def plain_page(browser, address):
+    """A browser without JavaScript."""
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(address)
+    yield page
+    context.close()
+
+
+@pytest.fixture
+def large_file(tmp_path):
+    """Make a file of more bytes than a request may have."""
+
+    def made(name, size=21_000_000):
+        path = tmp_path / name
+        with path.open("wb") as file:
+            file.truncate(size)
+        return path
+
+    return made
+
+
+def drawn(name="drawn.png", size=(600, 450)):
+    return {"name": name, "mimeType": "image/png", "buffer": encode(draw_lesion(size))}
 
 
 def image_file(request):
@@ -65,25 +72,31 @@ def image_file(request):
     try:
         return request.getfixturevalue("original_files")[4]
     except pytest.skip.Exception:
-        return {"name": "drawn.png", "mimeType": "image/png", "buffer": encode(draw_lesion())}
+        return drawn()
 
 
-def shoot(page, name):
-    SCREENSHOTS.mkdir(exist_ok=True)
-    scheme = (
-        "dark" if page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches") else "light"
-    )
-    width = page.viewport_size["width"]
-    page.screenshot(path=SCREENSHOTS / f"{name}-{width}-{scheme}.png", full_page=True)
-    assert page.evaluate("document.documentElement.scrollWidth") <= width  # nothing sticks out
+SPOILED = {"name": "spoiled.png", "mimeType": "image/png", "buffer": b"hello"}
+
+
+def classify(page, *files):
+    page.set_input_files("#pic", list(files))
+    page.get_by_role("button", name="Classify").click()
+
+
+def chosen(page):
+    return page.locator("#chosen .file").all_inner_texts()
+
+
+# --- One image -------------------------------------------------------------------------------
 
 
 def test_an_image_is_uploaded_and_the_result_is_read(page, request):
     shoot(page, "upload")
-    page.get_by_label("Choose an image").set_input_files(image_file(request))
-    page.get_by_role("button", name="Classify the image").click()
-    page.wait_for_url("**/showresult")
-    assert page.locator("#likely").is_visible()
+    page.get_by_label("Choose one or more images").set_input_files(image_file(request))
+    assert page.locator("#chosen img").evaluate("e => e.decode().then(() => e.naturalWidth)") > 0
+    shoot(page, "chosen")
+    page.get_by_role("button", name="Classify").click()
+    page.locator("#likely").wait_for()
     shares = [float(e.get_attribute("value")) for e in page.locator("data").all()]
     assert shares == sorted(shares, reverse=True)
     assert sum(shares) == pytest.approx(1, abs=1e-4)
@@ -91,93 +104,388 @@ def test_an_image_is_uploaded_and_the_result_is_read(page, request):
     assert bars[0] / page.locator(".bars svg").first.bounding_box()["width"] == pytest.approx(
         shares[0], abs=0.02
     )
-    assert page.get_by_alt_text("The image that you uploaded").evaluate("e => e.naturalWidth") > 0
     assert page.get_by_text("not a diagnosis").is_visible()
     shoot(page, "result")
     assert page.faults == []
 
 
+def test_the_headline_is_read_out(one_page):
+    classify(one_page, drawn())
+    one_page.locator("#headline").wait_for()
+    assert one_page.evaluate("document.activeElement.id") == "headline"
+    assert one_page.title().startswith("Result")
+
+
 @pytest.mark.parametrize("size", [(600, 450), (300, 900), (900, 100)], ids=str)
 @pytest.mark.parametrize("media", ["screen", "print"])
 def test_the_map_lies_on_the_image(one_page, media, size):
-    drawn = {"name": "a.png", "mimeType": "image/png", "buffer": encode(draw_lesion(size))}
-    one_page.set_input_files("#pic", drawn)
-    one_page.get_by_role("button", name="Classify").click()
-    one_page.wait_for_url("**/showresult")
+    classify(one_page, drawn(size=size))
+    one_page.locator("#likely").wait_for()
     one_page.emulate_media(media=media)
-    image = one_page.get_by_alt_text("The image that you uploaded").bounding_box()
-    assert one_page.locator(".map svg").bounding_box() == pytest.approx(image, abs=0.5)
+    image = one_page.locator(".map use").bounding_box()
+    matrix = one_page.locator(".patches").evaluate(
+        "map => { const {a, d, e, f} = map.getScreenCTM(); return [e, f, 7 * a, 7 * d]; }"
+    )
+    assert matrix == pytest.approx([image[k] for k in ("x", "y", "width", "height")], abs=0.5)
     assert image["width"] / image["height"] == pytest.approx(size[0] / size[1], rel=0.02)
 
 
+def test_the_map_can_be_switched_off(one_page, request):
+    classify(one_page, image_file(request))
+    patch = one_page.locator(".patches rect").first
+    patch.wait_for(state="visible")
+    one_page.get_by_role("switch", name="What counted").click()
+    assert not patch.is_visible()
+
+
+def test_the_map_has_its_text(one_page, request):
+    classify(one_page, image_file(request))
+    name = one_page.locator("#weight").inner_text()
+    assert one_page.get_by_role("img", name=name).is_visible()
+
+
 def test_a_file_that_is_no_image_gets_its_sentence(page):
-    page.set_input_files("#pic", {"name": "a.png", "mimeType": "image/png", "buffer": b"hello"})
-    page.get_by_role("button", name="Classify").click()
-    page.wait_for_url("**/showresult")
+    classify(page, SPOILED)
+    page.get_by_role("alert").wait_for()
     assert "not an image that can be read" in page.get_by_role("alert").inner_text()
+    assert chosen(page) == ["spoiled.png"]
     shoot(page, "error")
 
 
-def test_an_image_is_dropped(one_page):
-    data = list(encode(draw_lesion()))
-    transfer = one_page.evaluate_handle(
-        """data => {
-            const transfer = new DataTransfer();
-            transfer.items.add(new File([new Uint8Array(data)], "dropped.png"));
-            return transfer;
-        }""",
-        data,
-    )
-    one_page.dispatch_event("#upload", "drop", {"dataTransfer": transfer})
-    assert one_page.evaluate("document.getElementById('pic').files[0].name") == "dropped.png"
+def test_nothing_chosen_is_said(one_page):
     one_page.get_by_role("button", name="Classify").click()
-    one_page.wait_for_url("**/showresult")
+    assert "No image was chosen" in one_page.get_by_role("alert").inner_text()
+
+
+def test_without_a_connection_the_sentence_says_so_and_the_image_stays(one_page):
+    one_page.set_input_files("#pic", drawn())
+    one_page.context.set_offline(True)
+    one_page.get_by_role("button", name="Classify").click()
+    one_page.get_by_role("alert").wait_for()
+    assert "server cannot be reached" in one_page.get_by_role("alert").inner_text()
+    one_page.context.set_offline(False)
+    one_page.get_by_role("button", name="Classify").click()
+    one_page.locator("#likely").wait_for()
+
+
+def test_a_file_too_large_is_said_before_it_is_sent(one_page, large_file):
+    sent = []
+    one_page.on("request", lambda request: sent.append(request.url))
+    classify(one_page, large_file("large.jpg"))
+    one_page.get_by_role("alert").wait_for()
+    assert "larger than 20 MB" in one_page.get_by_role("alert").inner_text()
+    assert not any(url.endswith("/showresult") for url in sent)
+
+
+def test_the_upload_shows_its_progress(one_page):
+    seen = []
+    one_page.expose_function("seen", lambda *state: seen.append(state))
+    one_page.evaluate(
+        """new MutationObserver(() => seen(step.textContent, bar.value, bar.checkVisibility()))
+             .observe(document.getElementById("progress"),
+                      {attributes: true, childList: true, subtree: true})"""
+    )
+    classify(one_page, {**drawn(), "buffer": drawn()["buffer"] + b"\x00" * 5_000_000})
+    one_page.locator("#likely").wait_for()
+    assert ("Uploading …", 0, True) in seen
+    assert any(text == "Classifying …" and value == 1 for text, value, _ in seen)
+
+
+def test_going_back_finds_the_form_and_forward_the_result(one_page):
+    classify(one_page, drawn())
+    one_page.locator("#likely").wait_for()
+    one_page.go_back()
+    assert chosen(one_page) == ["drawn.png"]
+    assert one_page.get_by_role("button", name="Classify").is_enabled()
+    one_page.go_forward()
     assert one_page.locator("#likely").is_visible()
 
 
-def test_a_file_too_large_is_said_before_it_is_sent(one_page):
-    large = {"name": "large.jpg", "mimeType": "image/jpeg", "buffer": b"\x00" * 17_000_000}
-    one_page.set_input_files("#pic", large)
+def test_another_image_can_be_classified(one_page):
+    classify(one_page, drawn())
+    one_page.get_by_role("link", name="Classify another image").click()
+    assert chosen(one_page) == []
+    classify(one_page, drawn("second.png"))
+    one_page.locator("#likely").wait_for()
+
+
+def test_a_reload_of_a_result_leads_to_the_form(one_page):
+    classify(one_page, drawn())
+    one_page.locator("#likely").wait_for()
+    one_page.reload()
+    assert one_page.locator("#upload").is_visible()
+    assert one_page.locator("#likely").count() == 0
+
+
+def test_the_result_prints_on_one_page(one_page, request):
+    classify(one_page, image_file(request))
+    one_page.locator("#likely").wait_for()
+    pdf = one_page.pdf(format="A4", path="screenshots/result.pdf")
+    assert len(re.findall(rb"/Type /Page\b", pdf)) == 1
+
+
+def test_the_button_prints(one_page):
+    classify(one_page, drawn())
+    one_page.evaluate("window.print = () => { document.title = 'printed'; }")
+    one_page.get_by_role("button", name="Print").click()
+    assert one_page.title() == "printed"
+
+
+# --- Ways to bring an image ------------------------------------------------------------------
+
+
+def transfer_of(page, *files):
+    return page.evaluate_handle(
+        """files => {
+            const transfer = new DataTransfer();
+            for (const [name, data] of files)
+                transfer.items.add(new File([new Uint8Array(data)], name));
+            return transfer;
+        }""",
+        [[file["name"], list(file["buffer"])] for file in files],
+    )
+
+
+def test_images_are_dropped_anywhere_and_added(one_page):
+    for name in ("first.png", "second.png"):
+        transfer = transfer_of(one_page, drawn(name, (40, 30)))
+        one_page.dispatch_event("h1", "drop", {"dataTransfer": transfer})
+    assert chosen(one_page) == ["first.png", "second.png"]
+    one_page.get_by_role("button", name="Remove first.png").click()
+    assert chosen(one_page) == ["second.png"]
     one_page.get_by_role("button", name="Classify").click()
-    assert "larger than 16 MB" in one_page.get_by_role("alert").inner_text()
-    assert not one_page.url.endswith("/showresult")
+    one_page.locator("#likely").wait_for()
 
 
-@pytest.mark.parametrize("size", [17_000_000, 45_000_000])
-def test_without_javascript_a_file_too_large_gets_the_page_and_not_a_broken_connection(
-    browser, address, size
+def test_an_image_is_pasted(one_page):
+    transfer = transfer_of(one_page, drawn("pasted.png", (40, 30)))
+    one_page.evaluate(
+        "t => document.dispatchEvent(new ClipboardEvent('paste', {clipboardData: t}))", transfer
+    )
+    assert chosen(one_page) == ["pasted.png"]
+    one_page.get_by_role("button", name="Classify").click()
+    one_page.locator("#likely").wait_for()
+
+
+@pytest.mark.parametrize("java_script", [True, False])
+def test_a_phone_takes_a_photograph(browser, address, java_script):
+    context = browser.new_context(
+        viewport={"width": 375, "height": 800},
+        has_touch=True,
+        is_mobile=True,
+        java_script_enabled=java_script,
+        service_workers="block",
+    )
+    page = context.new_page()
+    page.goto(address)
+    assert page.get_by_text("Take a photograph through a dermatoscope").is_visible()
+    camera = page.locator("#camera")
+    assert camera.get_attribute("capture") == "environment"
+    camera.set_input_files(drawn("photograph.png"))
+    page.get_by_role("button", name="Classify").click()
+    page.locator("#likely").wait_for()
+    context.close()
+
+
+def test_a_desk_has_no_camera_button(one_page):
+    assert not one_page.locator(".camera").is_visible()
+
+
+def test_a_picture_that_the_browser_cannot_show_is_named(one_page):
+    one_page.set_input_files("#pic", {**SPOILED, "name": "IMG_0001.HEIC"})
+    one_page.locator("#chosen img").wait_for(state="hidden")
+    assert chosen(one_page) == ["IMG_0001.HEIC"]
+
+
+def test_more_than_fifty_are_not_sent(one_page):
+    classify(one_page, *[drawn(f"{i}.png", (28, 28)) for i in range(MAX_IMAGES + 1)])
+    said = one_page.get_by_role("alert").inner_text()
+    assert said == f"These are {MAX_IMAGES + 1} images. Send at most {MAX_IMAGES} at once."
+
+
+# --- Several images --------------------------------------------------------------------------
+
+
+def wait_for_table(page):
+    page.locator("#batch-summary:not(:empty)").wait_for()
+
+
+def names_in(page):
+    return page.locator(".results tbody .file").all_inner_texts()
+
+
+def csv_of(page):
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Save as CSV").click()
+    with open(download.value.path(), newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_several_images_fill_one_table(page, request):
+    files = [drawn('a, "b".png'), SPOILED, drawn("c.png", (300, 300))]
+    classify(page, *files)
+    wait_for_table(page)
+    assert page.locator("#batch-summary").inner_text() == "2 of 3 images could be classified."
+    assert names_in(page) == ['a, "b".png', "spoiled.png", "c.png"]
+    assert "not an image that can be read" in page.locator("tr.failed").inner_text()
+    shoot(page, "batch")
+    rows = csv_of(page)
+    assert [row["file"] for row in rows] == ['a, "b".png', "spoiled.png", "c.png"]
+    assert "not an image that can be read" in rows[1]["error"]
+    assert float(rows[2]["probability"]) > 0
+
+
+def test_each_row_opens_its_result_in_the_same_page(one_page):
+    classify(one_page, drawn("a.png"), drawn("b.png", (300, 300)))
+    wait_for_table(one_page)
+    probability = one_page.locator("tbody tr").nth(1).locator("td").nth(2).inner_text()
+    one_page.get_by_role("button", name="b.png").click()
+    assert one_page.locator("#headline").is_visible()
+    assert probability in one_page.locator(".lead").inner_text()
+    one_page.get_by_role("button", name="Back to the table").click()
+    assert names_in(one_page) == ["a.png", "b.png"]
+
+
+def test_the_table_is_sorted_by_each_column(one_page):
+    classify(one_page, drawn("2.png"), SPOILED, drawn("10.png", (28, 28)), drawn("1.png", (90, 9)))
+    wait_for_table(one_page)
+    one_page.get_by_role("button", name="Image", exact=True).click()
+    assert names_in(one_page) == ["1.png", "2.png", "10.png", "spoiled.png"]
+    one_page.get_by_role("button", name="Image", exact=True).click()
+    assert names_in(one_page) == ["10.png", "2.png", "1.png", "spoiled.png"]
+    assert one_page.locator("[aria-sort]").get_attribute("aria-sort") == "descending"
+    one_page.get_by_role("button", name="Probability", exact=True).click()
+    values = one_page.locator("td[data-label=Probability]").evaluate_all(
+        "cells => cells.map((cell) => Number(cell.dataset.value))"
+    )
+    assert values == sorted(values)
+    assert one_page.locator("[aria-sort]").count() == 1
+
+
+def test_at_most_two_images_are_in_flight(one_page):
+    one_page.evaluate(
+        """() => {
+            window.running = window.most = 0;
+            const send = XMLHttpRequest.prototype.send;
+            XMLHttpRequest.prototype.send = function (body) {
+                running += 1;
+                most = Math.max(most, running);
+                this.addEventListener("readystatechange", () => {
+                    running -= this.readyState === 4;
+                });
+                send.call(this, body);
+            };
+        }"""
+    )
+    classify(one_page, *[drawn(f"{i}.png") for i in range(8)])
+    wait_for_table(one_page)
+    assert len(names_in(one_page)) == 8
+    assert one_page.evaluate("[running, most]") == [0, 2]
+
+
+def test_an_image_that_was_turned_away_is_sent_again(one_page):
+    tries = []
+
+    def busy_at_first(route):
+        tries.append(time.monotonic())
+        if len(tries) == 1:
+            route.fulfill(status=503, headers={"Retry-After": "1"}, body="")
+        else:
+            route.continue_()
+
+    one_page.route("**/showresult", busy_at_first)
+    classify(one_page, drawn())
+    one_page.locator("#likely").wait_for()
+    assert len(tries) == 2
+    assert tries[1] - tries[0] >= 1
+
+
+def test_a_file_without_an_answer_has_a_row_that_harms_no_spreadsheet(
+    one_page, large_file, tmp_path
 ):
-    page = browser.new_context(java_script_enabled=False).new_page()
-    page.goto(address)
-    large = {"name": "large.jpg", "mimeType": "image/jpeg", "buffer": b"\x00" * size}
-    page.set_input_files("#pic", large)
-    page.get_by_role("button", name="Classify").click()
-    page.wait_for_url("**/showresult")
-    assert "larger than 16 MB" in page.get_by_role("alert").inner_text()
-    page.context.close()
+    small = tmp_path / "a.png"
+    small.write_bytes(drawn()["buffer"])
+    classify(one_page, large_file('=1+"1".png'), small)
+    wait_for_table(one_page)
+    rows = csv_of(one_page)
+    assert rows[0]["file"] == '\'=1+"1".png'
+    assert "larger than 20 MB" in rows[0]["error"]
 
 
-def test_without_javascript_an_image_is_classified(browser, address, request):
-    page = browser.new_context(java_script_enabled=False).new_page()
-    page.goto(address)
-    page.set_input_files("#pic", image_file(request))
-    page.get_by_role("button", name="Classify").click()
-    page.wait_for_url("**/showresult")
-    assert page.locator("#likely").is_visible()
-    page.context.close()
+# --- By keyboard alone -----------------------------------------------------------------------
 
 
-def test_going_back_finds_the_button_ready(one_page):
-    one_page.set_input_files("#pic", {"name": "a.png", "mimeType": "image/png", "buffer": b"x"})
-    one_page.get_by_role("button", name="Classify").click()
-    one_page.wait_for_url("**/showresult")
-    one_page.go_back()
-    assert one_page.get_by_role("button", name="Classify the image").is_enabled()
+def press_until(page, key, expression, times=40):
+    for _ in range(times):
+        page.keyboard.press(key)
+        if page.evaluate(expression):
+            return
+    pytest.fail(f"{expression} was not reached with {key}")
 
 
-def test_a_page_that_the_browser_kept_as_it_was_left_is_ready_again(one_page):
-    button = one_page.locator("button")
-    button.evaluate("button => { button.disabled = true; button.textContent = 'Classifying …'; }")
-    one_page.evaluate("dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true}))")
-    assert button.is_enabled()
-    assert button.inner_text() == "Classify the image"
+def test_everything_works_by_keyboard(one_page):
+    one_page.set_input_files("#pic", [drawn("a.png"), drawn("b.png"), drawn("c.png")])
+    press_until(one_page, "Tab", "document.activeElement.ariaLabel === 'Remove b.png'")
+    one_page.keyboard.press("Enter")
+    assert chosen(one_page) == ["a.png", "c.png"]
+    assert one_page.evaluate("document.activeElement.ariaLabel") == "Remove c.png"
+    press_until(one_page, "Tab", "document.activeElement.type === 'submit'")
+    one_page.keyboard.press("Enter")
+    wait_for_table(one_page)
+    press_until(one_page, "Tab", "document.activeElement.textContent === 'Probability'")
+    one_page.keyboard.press("Enter")
+    assert one_page.locator("[aria-sort]").inner_text().startswith("Probability")
+    press_until(one_page, "Tab", "document.activeElement.textContent === 'a.png'")
+    one_page.keyboard.press("Enter")
+    press_until(one_page, "Tab", "document.activeElement.id === 'map-switch'")
+    one_page.keyboard.press("Space")
+    assert not one_page.get_by_role("switch").is_checked()
+    press_until(one_page, "Shift+Tab", "document.activeElement.matches('.back')")
+    one_page.keyboard.press("Enter")
+    assert sorted(names_in(one_page)) == ["a.png", "c.png"]
+
+
+def test_what_has_the_focus_is_seen(one_page):
+    classify(one_page, drawn("a.png"), drawn("b.png"))
+    wait_for_table(one_page)
+    one_page.keyboard.press("Tab")
+    outline = one_page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+    assert outline == "solid"
+
+
+# --- Without JavaScript ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [21_000_000, 45_000_000])
+def test_without_javascript_a_file_too_large_gets_the_page_and_not_a_broken_connection(
+    plain_page, size, large_file
+):
+    classify(plain_page, large_file("a.jpg", size))
+    plain_page.wait_for_url("**/showresult")
+    assert "More than 20 MB" in plain_page.get_by_role("alert").inner_text()
+
+
+def test_without_javascript_an_image_is_classified(plain_page, request):
+    assert "all together at most 20 MB" in plain_page.locator("#limits").inner_text()
+    classify(plain_page, image_file(request))
+    plain_page.wait_for_url("**/showresult")
+    assert plain_page.locator("#likely").is_visible()
+    assert not plain_page.get_by_text("Print").is_visible()
+
+
+def test_without_javascript_several_images_get_the_same_table(plain_page):
+    classify(plain_page, drawn("a.png"), SPOILED, drawn("c.png"))
+    plain_page.wait_for_url("**/showresult")
+    assert names_in(plain_page) == ["a.png", "spoiled.png", "c.png"]
+    assert plain_page.locator("#batch-summary").inner_text().startswith("2 of 3 images")
+    assert [row["file"] for row in csv_of(plain_page)] == ["a.png", "spoiled.png", "c.png"]
+
+
+def test_both_tables_are_the_same(one_page, plain_page):
+    files = [drawn("a.png"), SPOILED, drawn("c.png", (300, 300))]
+    for page in (one_page, plain_page):
+        classify(page, *files)
+        wait_for_table(page)
+    texts = [page.locator(".results").inner_text() for page in (one_page, plain_page)]
+    assert texts[0] == texts[1]
+    assert csv_of(one_page) == csv_of(plain_page)

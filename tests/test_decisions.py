@@ -8,12 +8,14 @@ import pytest
 
 from decisions import (
     MALIGNANT_CODES,
+    VERDICTS,
     DecisionFacts,
     combine_views,
     decide,
     divide_by_prior,
     malignant_probability,
     soften,
+    verdict,
 )
 from skin_cancer_detection import CODES
 
@@ -247,3 +249,32 @@ def test_statements_never_contradict_each_other():
             assert statements.malignant_probability < facts.low_risk_threshold
         assert not decide(probabilities, facts, True).low_risk
     assert said > 100
+
+
+# --- The verdict -----------------------------------------------------------------------------
+
+
+def test_low_risk_is_the_verdict_of_no_other_statements():
+    for named, flagged, threshold, in_set, unlike in product(
+        NAMED, FLAGGED, THRESHOLDS, SETS, UNLIKE
+    ):
+        if flagged == named:
+            continue
+        statements = decide(*case(named, flagged, threshold, in_set), unlike)
+        said = verdict(statements, unlike)
+        assert (said == "low risk") is statements.low_risk
+        assert (said == "unlike") is bool(unlike)
+        assert (said == "inconclusive") is (statements.inconclusive and not unlike)
+
+
+@pytest.mark.parametrize(
+    ("unlike", "said"), [(None, "unknown"), (False, "unknown"), (True, "unlike")]
+)
+def test_without_facts_the_verdict_is_that_nothing_is_known(unlike, said):
+    assert verdict(decide(np.full(7, 1 / 7), None, unlike), unlike) == said
+
+
+def test_every_verdict_is_one_sentence():
+    for sentence in VERDICTS.values():
+        assert sentence.count(".") == 1
+        assert sentence.endswith(".")

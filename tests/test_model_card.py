@@ -1,6 +1,5 @@
 """The model card has the figures of metrics.json, and says what a model card has to say."""
 
-import json
 import re
 from inspect import signature
 
@@ -11,9 +10,10 @@ import calibration
 import fitting
 import likeness
 import scores
+from model_card import CardError, misses, model_card, read_metrics
 from scripts import write_model_card
-from scripts.write_model_card import CARD, METRICS, CardError, misses, model_card, read_metrics
-from skin_cancer_detection import CODES
+from scripts.write_model_card import CARD, METRICS
+from skin_cancer_detection import CODES, DEFAULT_MODEL_PATH, check_model_file
 
 
 @pytest.fixture
@@ -70,6 +70,10 @@ def test_the_committed_card_is_that_of_the_committed_metrics(tmp_path):
     assert write_model_card.main(target=tmp_path / "card.md") == 0
     written = (tmp_path / "card.md").read_text(encoding="utf-8")
     assert CARD.read_text(encoding="utf-8") == written
+
+
+def test_the_committed_model_file_holds_the_committed_metrics(metrics):
+    assert check_model_file(DEFAULT_MODEL_PATH) == metrics
 
 
 def test_every_interval_of_the_metrics_is_on_the_card(metrics):
@@ -399,8 +403,15 @@ def test_metrics_that_are_missing_or_old(text, reason, tmp_path, capsys):
 @pytest.mark.parametrize(
     "change", [{"data": "images of one's own"}, {"rows_may_share_lesions": True}]
 )
-def test_metrics_of_other_data(metrics, change, tmp_path):
-    source = tmp_path / "metrics.json"
-    source.write_text(json.dumps(metrics | change), encoding="utf-8")
-    with pytest.raises(CardError, match="is not of HAM10000 split by lesion"):
-        read_metrics(source)
+def test_metrics_of_other_data(metrics, change):
+    with pytest.raises(CardError, match=r"made\.json is not of HAM10000 split by lesion"):
+        model_card(metrics | change, "made.json")
+
+
+@pytest.mark.parametrize("text", ["<b>", "[here](https://example.org)", "![](//x)", "a | b", "`"])
+def test_metrics_with_a_text_that_is_more_than_text(metrics, text):
+    metrics["versions"]["keras"] = text
+    with pytest.raises(CardError, match="lacks what the card tells"):
+        model_card(metrics)
+    with pytest.raises(CardError, match="lacks what the card tells"):
+        model_card(metrics | {"versions": {text: "1.0"}})

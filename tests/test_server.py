@@ -81,7 +81,7 @@ def test_a_body_that_is_too_large_gets_the_sentence(server):
     files = {"pic": ("large.png", b"\x00" * 40_000_000, "image/png")}
     response = requests.post(f"{address}/showresult", files=files, timeout=60)
     assert response.status_code == 413
-    assert "larger than 16 MB" in response.text
+    assert "More than 20 MB" in response.text
 
 
 def test_a_body_that_is_too_large_does_not_break_the_connection(server):
@@ -135,3 +135,15 @@ def test_the_log_has_the_requests_but_no_file_names(server):
         time.sleep(0.05)
     assert "private" not in log.read_text(encoding="utf-8")
     assert "127.0.0.1 " not in log.read_text(encoding="utf-8")  # nor whose request it was
+
+
+def test_what_is_no_http_leaves_no_address_in_the_log(server):
+    address, log = server
+    host, port = address.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall(b"GARBAGE private.png\r\n\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 400")
+    assert requests.get(f"{address}/healthz", timeout=20).status_code == 200
+    said = log.read_text(encoding="utf-8")
+    assert "private" not in said
+    assert "ip=" not in said

@@ -1,0 +1,57 @@
+"""Draw the PNG icons of static/ from static/icon.svg, with Chromium.
+
+Home screens take no SVG. An icon that the system cuts to a shape of its own gets the ring's colour
+as its ground, so that there is nothing to see of the cut.
+"""
+
+import io
+import shutil
+import sys
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import sync_playwright
+
+STATIC = Path(__file__).parents[1] / "static"
+GROUND = "#0f766e"  # the ring's
+ICONS = {  # the file's name: side in pixels, ground
+    "icon-192.png": (192, "transparent"),
+    "icon-512.png": (512, "transparent"),
+    "icon-maskable-512.png": (512, GROUND),
+    "apple-touch-icon.png": (180, GROUND),
+}
+CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
+
+
+def draw(browser, side, ground):
+    """Draw icon.svg, in 64 colours so that the file is small.
+
+    Args:
+        browser: playwright.sync_api.Browser.
+        side: pixels.
+        ground: a CSS colour, for what the ring leaves free.
+
+    Returns:
+        PIL.Image.Image (side, side) of mode "P", opaque on a ground.
+    """
+    page = browser.new_page(viewport={"width": side, "height": side})
+    drawing = (STATIC / "icon.svg").read_text(encoding="utf-8")
+    page.set_content(f'<body style="margin: 0; background: {ground}">{drawing}')
+    image = Image.open(io.BytesIO(page.screenshot(omit_background=True)))
+    page.close()
+    return (image if ground == "transparent" else image.convert("RGB")).quantize(64)
+
+
+def main():
+    path = next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
+    if path is None:
+        sys.exit("Chromium draws the icons and was not found: apt-get install chromium")
+    with sync_playwright() as tools:
+        browser = tools.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        for name, (side, ground) in ICONS.items():
+            draw(browser, side, ground).save(STATIC / name, optimize=True)
+            print(f"{(STATIC / name).stat().st_size:7,} bytes  static/{name}")
+
+
+if __name__ == "__main__":
+    main()

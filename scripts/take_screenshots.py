@@ -1,0 +1,97 @@
+"""Take the README's screenshots, of drawn and not of real lesions, in Chromium.
+
+python scripts/take_screenshots.py
+"""
+
+import io
+import shutil
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter
+from playwright.sync_api import sync_playwright
+from werkzeug.serving import make_server
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from app import create_app  # noqa: E402
+
+TARGET = ROOT / "docs" / "screenshots"
+
+
+def draw_lesion(seed, radius, colour):
+    """Draw an irregular spot on uneven skin; returns its bytes as a JPEG of 600 × 450."""
+    rng = np.random.default_rng(seed)
+    skin = np.array([222, 172, 158]) + rng.normal(0, 14, (450, 600, 1))
+    image = Image.fromarray(np.clip(skin, 0, 255).astype(np.uint8))
+    angles = np.linspace(0, 2 * np.pi, 60, endpoint=False)
+    waves = sum(rng.normal(0, 0.07) * np.sin(k * angles + rng.uniform(0, 6)) for k in range(2, 7))
+    edge = np.column_stack(
+        [
+            300 + 1.2 * radius * (1 + waves) * np.cos(angles),
+            225 + radius * (1 + waves) * np.sin(angles),
+        ]
+    )
+    mask = Image.new("L", image.size)
+    ImageDraw.Draw(mask).polygon([tuple(point) for point in edge], fill=235)
+    inside = np.array(colour) + rng.normal(0, 22, (450, 600, 1))
+    spot = Image.fromarray(np.clip(inside, 0, 255).astype(np.uint8))
+    image.paste(spot, mask=mask.filter(ImageFilter.GaussianBlur(12)))
+    file = io.BytesIO()
+    image.filter(ImageFilter.GaussianBlur(1.5)).save(file, "JPEG", quality=90)
+    return file.getvalue()
+
+
+LESIONS = {
+    "mole-on-the-back.jpg": draw_lesion(0, 120, (60, 40, 40)),
+    "arm.jpg": draw_lesion(1, 120, (60, 40, 40)),
+    "leg.jpg": draw_lesion(2, 90, (110, 70, 50)),
+}
+
+
+def take(browser, address, width, scheme, names, target):
+    """Upload some of the lesions and take what is seen on a screen of 3 : 4, or 4 : 3 at a desk."""
+    height = width * 2 if width < 500 else width * 3 // 4
+    page = browser.new_page(
+        viewport={"width": width, "height": height}, color_scheme=scheme, service_workers="block"
+    )
+    page.goto(address)
+    page.set_input_files(
+        "#pic",
+        [{"name": name, "mimeType": "image/jpeg", "buffer": LESIONS[name]} for name in names],
+    )
+    if target != "upload":
+        page.get_by_role("button", name="Classify").click()
+        page.locator("#likely, #batch-summary:not(:empty)").first.wait_for()
+    else:
+        page.locator("#chosen img").evaluate("image => image.decode()")
+    page.screenshot(path=TARGET / f"{target}.png")
+    print(f"Wrote {TARGET / target}.png")
+    page.close()
+
+
+def main():
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+    if chromium is None:
+        sys.exit("Chromium is needed and was not found: apt-get install chromium")
+    TARGET.mkdir(exist_ok=True)
+    app = create_app()
+    app.extensions["classifier"].load()
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}"
+    first, *_ = LESIONS
+    with sync_playwright() as tools:
+        browser = tools.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        take(browser, address, 375, "light", [first], "upload")
+        take(browser, address, 375, "dark", [first], "result")
+        take(browser, address, 1000, "light", list(LESIONS), "table")
+        browser.close()
+    server.shutdown()
+
+
+if __name__ == "__main__":
+    main()

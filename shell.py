@@ -1,0 +1,91 @@
+"""What stands around the classifier: the app on a phone's home screen, offline, and its privacy.
+
+The shell is the page that is shown offline and the files of static/. A phone keeps it and nothing
+else: `templates/service-worker.js` sees to that.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+from flask import Blueprint, current_app, render_template, url_for
+
+NAME = "Lesion Lens"
+ACCENT, GROUND = "#0f766e", "#fbfcfc"  # --accent and --page of static/style.css
+
+shell = Blueprint("shell", __name__)
+
+
+@shell.record_once
+def compute_version(state):
+    """Take the SHA-256 of all that the shell is made of; another one replaces what phones keep."""
+    templates = Path(state.app.root_path, state.app.template_folder)
+    names = ("base.html", "offline.html", "parts.html", "service-worker.js")
+    files = [*static_files(state.app), *(templates / name for name in names)]
+    digest = hashlib.sha256(b"".join(file.read_bytes() for file in files))
+    digest.update(state.app.extensions["classifier"].sha256.encode())  # its data is in the footer
+    state.app.extensions["shell_version"] = digest.hexdigest()[:16]
+
+
+@shell.get("/manifest.webmanifest")
+def manifest():
+    """Tell a phone how the app stands on its home screen (W3C Web Application Manifest)."""
+    icons = [
+        ("icon.svg", "any", "image/svg+xml", "any"),
+        ("icon-192.png", "192x192", "image/png", "any"),
+        ("icon-512.png", "512x512", "image/png", "any"),
+        ("icon-maskable-512.png", "512x512", "image/png", "maskable"),
+    ]
+    start = url_for("index")
+    content = {
+        "name": NAME,
+        "short_name": NAME,
+        "description": "Says which of seven classes of pigmented skin lesions a dermatoscope image "
+        "most likely shows. A study tool: it does not diagnose.",
+        "lang": "en",
+        "id": start,
+        "start_url": start,
+        "scope": start,
+        "display": "standalone",
+        "theme_color": ACCENT,
+        "background_color": GROUND,
+        "icons": [
+            {"src": static_address(name), "sizes": sizes, "type": kind, "purpose": purpose}
+            for name, sizes, kind, purpose in icons
+        ],
+    }
+    return json.dumps(content), {"Content-Type": "application/manifest+json"}
+
+
+@shell.get("/service-worker.js")
+def service_worker():
+    """Give the program that keeps the shell. It stands here and not in static/ for its scope."""
+    addresses = [static_address(file.name) for file in static_files(current_app)]
+    program = render_template(
+        "service-worker.js",
+        offline=url_for("shell.offline"),
+        files=addresses,
+        version=current_app.extensions["shell_version"],
+    )
+    return program, {"Content-Type": "text/javascript", "Cache-Control": "no-cache"}
+
+
+@shell.get("/offline")
+def offline():
+    """Say that classifying needs the server; a phone keeps this page."""
+    return render_template("offline.html")
+
+
+@shell.get("/privacy")
+def privacy():
+    """Say what becomes of an image and of whoever sends it."""
+    return render_template("privacy.html")
+
+
+def static_files(app):
+    """The paths of all that stands in static/, in the order of their names."""
+    return sorted(Path(app.static_folder).iterdir())
+
+
+def static_address(name):
+    return url_for("static", filename=name)

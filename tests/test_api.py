@@ -1,0 +1,407 @@
+"""The interface for programs through Flask's test client, and its page's examples for real."""
+
+import contextlib
+import hashlib
+import html
+import io
+import json
+import logging
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import requests
+from conftest import draw_lesion, encode, require, upload
+from PIL import Image
+from test_app import Page, probabilities_of
+from werkzeug.test import EnvironBuilder
+
+import classifier
+import skin_cancer_detection as scd
+from app import create_app
+from problems import PROBLEM_TYPES
+
+ADDRESS = "/api/v1/predictions"
+PNG = encode(draw_lesion((60, 45)))
+BROKEN = encode(Image.effect_noise((64, 64), 80), "JPEG")[:1500]
+
+
+def predict(client, *files, field="image", **options):
+    """Send files, bytes or (bytes, name) each."""
+    files = [file if isinstance(file, tuple) else (file, "lesion.png") for file in files]
+    form = {field: [(io.BytesIO(data), name) for data, name in files]}
+    return client.post(ADDRESS, data=form, **options)
+
+
+def problem_in(response):
+    assert response.content_type == "application/problem+json"
+    assert response.json["status"] == response.status_code
+    return response.json["type"].rpartition("#")[2]
+
+
+def check(instance, document, name):
+    """Hold a value against a schema of the document."""
+    jsonschema = require("jsonschema")
+    schema = {"$ref": f"#/components/schemas/{name}", "components": document["components"]}
+    jsonschema.Draft202012Validator(schema).validate(instance)
+
+
+@pytest.fixture
+def document(client):
+    return client.get("/api/v1/openapi.json").json
+
+
+# --- Answers ---------------------------------------------------------------------------------
+
+
+def test_one_image(client, document):
+    response = predict(client, (PNG, "mine.png"))
+    assert (response.status_code, response.content_type) == (200, "application/json")
+    check(response.json, document, "Predictions")
+    assert [result["file"] for result in response.json["results"]] == ["mine.png"]
+    assert response.headers["Cache-Control"] == "no-store"
+
+
+def test_the_probabilities_are_those_of_the_page(client):
+    image = encode(draw_lesion())
+    prediction = predict(client, image).json["results"][0]["prediction"]
+    shown = probabilities_of(upload(client, image))
+    assert list(prediction["probabilities"]) == list(scd.CODES)
+    assert list(prediction["probabilities"].values()) == pytest.approx(shown, abs=2e-6)
+    assert prediction["most_likely"] == scd.CODES[shown.argmax()]
+
+
+def test_the_model_is_named_by_its_checksum(client):
+    model = predict(client, PNG).json["model"]
+    assert model["sha256"] == hashlib.sha256(scd.DEFAULT_MODEL_PATH.read_bytes()).hexdigest()
+    assert model["data_sha256"] == scd.check_model_file(scd.DEFAULT_MODEL_PATH)["data_sha256"]
+    assert client.get(model["card"]).status_code == 200
+
+
+def test_the_classes_are_in_the_model_s_order(client):
+    classes = predict(client, PNG).json["classes"]
+    expected = [(kind.code, kind.name, kind.risk) for kind in scd.CLASSES]
+    assert [(kind["code"], kind["name"], kind["risk"]) for kind in classes] == expected
+
+
+def test_several_images_are_answered_in_their_order(client):
+    images = [encode(Image.new("RGB", (28, 28), colour)) for colour in ("red", "navy", "white")]
+    alone = [predict(client, image).json["results"][0]["prediction"] for image in images]
+    results = predict(client, *zip(images, "abc", strict=True)).json["results"]
+    assert [result["file"] for result in results] == ["a", "b", "c"]
+    together = [result["prediction"]["probabilities"]["nv"] for result in results]
+    assert together == pytest.approx([one["probabilities"]["nv"] for one in alone], abs=2e-6)
+    assert len(set(together)) == 3
+
+
+def test_a_spoiled_image_does_not_spoil_the_others(client, document):
+    response = predict(client, (PNG, "a.png"), (BROKEN, "b.jpg"), (PNG, "c.png"))
+    assert response.status_code == 200
+    check(response.json, document, "Predictions")
+    first, second, third = response.json["results"]
+    assert "prediction" in first
+    assert "prediction" in third
+    assert second["file"] == "b.jpg"
+    assert second["problem"]["type"].endswith("#damaged-image")
+    assert second["problem"]["status"] == 422
+
+
+def test_a_heic_photograph_is_classified(client):
+    response = predict(client, (encode(draw_lesion(), "HEIF"), "IMG_0001.HEIC"))
+    assert response.status_code == 200
+
+
+def test_a_label_that_is_wrong_does_not_matter(client):
+    form = {"image": (io.BytesIO(PNG), "lesion.txt", "text/plain")}
+    assert client.post(ADDRESS, data=form).status_code == 200
+
+
+def test_as_many_images_as_the_document_says(client, document):
+    form = document["paths"]["/predictions"]["post"]["requestBody"]["content"]
+    limit = form["multipart/form-data"]["schema"]["properties"]["image"]["maxItems"]
+    assert limit == 50
+    assert len(predict(client, *[PNG] * limit).json["results"]) == limit
+    assert problem_in(predict(client, *[PNG] * (limit + 1))) == "too-many-images"
+
+
+# --- Problems --------------------------------------------------------------------------------
+
+REQUESTS = {
+    "no-image": {"data": {}, "content_type": "multipart/form-data"},
+    "too-many-images": {"data": {"image": [(io.BytesIO(PNG), "a.png") for _ in range(51)]}},
+    "not-a-file": {"data": {"image": "text"}, "content_type": "multipart/form-data"},
+    "unknown-field": {"data": {"picture": (io.BytesIO(PNG), "a.png")}},
+    "empty-image": {"data": {"image": (io.BytesIO(b""), "a.png")}},
+    "request-too-large": {"data": {"image": (io.BytesIO(b"\x00" * 21_000_000), "a.png")}},
+    "image-too-large": {
+        "data": {"image": (io.BytesIO(encode(Image.new("1", (5001, 5000)))), "a.png")}
+    },
+    "wrong-content-type": {"data": PNG, "content_type": "image/png"},
+    "unsupported-image": {"data": {"image": (io.BytesIO(b"hello"), "a.png")}},
+    "damaged-image": {"data": {"image": (io.BytesIO(BROKEN), "a.jpg")}},
+    "no-image-usable": {
+        "data": {
+            "image": [(io.BytesIO(BROKEN), "broken-off.jpg"), (io.BytesIO(b"hello"), "notes.txt")]
+        }
+    },
+}
+
+
+def examples_of(document):
+    """The problems that the document shows, by the name of their type."""
+    responses = document["paths"]["/predictions"]["post"]["responses"].values()
+    contents = [response["content"].get("application/problem+json", {}) for response in responses]
+    return {
+        name: example["value"]
+        for content in contents
+        for name, example in content.get("examples", {}).items()
+    }
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_a_problem_is_the_one_that_the_document_shows(name, client, document):
+    response = client.post(ADDRESS, **REQUESTS[name])
+    assert problem_in(response) == name
+    assert response.json == examples_of(document)[name]
+    check(response.json, document, "Problem")
+
+
+def test_no_problem_type_is_left_untested(document):
+    elsewhere = {"busy", "model-unusable", "server-failed"}
+    assert {kind.name for kind in PROBLEM_TYPES.values()} == set(REQUESTS) | elsewhere
+    assert set(examples_of(document)) == set(REQUESTS) | elsewhere
+
+
+@contextlib.contextmanager
+def all_places_taken():
+    with contextlib.ExitStack() as stack:
+        for _ in range(classifier.MAX_DECODES + classifier.MAX_WAITING):
+            stack.enter_context(classifier.admission())
+        yield
+
+
+def test_too_many_requests_are_sent_away_for_a_while(client, document):
+    with all_places_taken():
+        response = predict(client, PNG)
+    assert problem_in(response) == "busy"
+    assert response.json == examples_of(document)["busy"]
+    assert int(response.headers["Retry-After"]) > 0
+    assert predict(client, PNG).status_code == 200
+
+
+def test_a_model_file_that_breaks_after_the_start_is_a_503(document, tmp_path):
+    path = shutil.copy(scd.DEFAULT_MODEL_PATH, tmp_path / "m.h5")
+    client = create_app({"MODEL_PATH": path}).test_client()
+    path.unlink()
+    response = predict(client, PNG)
+    assert problem_in(response) == "model-unusable"
+    assert response.json == examples_of(document)["model-unusable"]
+    assert int(response.headers["Retry-After"]) > 0
+
+
+def test_a_fault_of_the_server_is_a_problem_too(document, monkeypatch):
+    monkeypatch.setattr("api.to_dict", lambda answer: 1 / 0)
+    response = predict(create_app().test_client(), PNG)
+    assert problem_in(response) == "server-failed"
+    assert response.json == examples_of(document)["server-failed"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("get", "/api/v1/none", 404),
+        ("post", "/api/none", 404),
+        ("get", ADDRESS, 405),
+        ("delete", "/api/v1/docs", 405),
+    ],
+)
+def test_wrong_addresses_and_methods(client, method, path, status):
+    response = client.open(path, method=method.upper())
+    assert response.status_code == status
+    assert problem_in(response) == "about:blank"
+    assert ("Allow" in response.headers) == (status == 405)
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "name"),
+    [
+        (b"garbage", "multipart/form-data; boundary=x", "no-image"),
+        (b"garbage", "multipart/form-data", "no-image"),
+        (b"--x--\r\n", "multipart/form-data; boundary=x", "no-image"),
+        (
+            b"--x\r\nContent-Disposition: form-data; name=image; filename=a\r\n\r\nabc",
+            "multipart/form-data; boundary=x",
+            "no-image",
+        ),
+        (
+            b"--x\r\nContent-Disposition: form-data; name=image\r\n\r\n"
+            + b"a" * 600_000
+            + b"\r\n--x--\r\n",
+            "multipart/form-data; boundary=x",
+            "request-too-large",
+        ),
+        (b"image=abc", "application/x-www-form-urlencoded", "wrong-content-type"),
+        (b"{}", "application/json", "wrong-content-type"),
+        (b"", None, "wrong-content-type"),
+    ],
+)
+def test_a_malformed_request_is_a_problem(client, body, content_type, name):
+    assert problem_in(client.post(ADDRESS, data=body, content_type=content_type)) == name
+
+
+@pytest.mark.parametrize("other", ["text", (io.BytesIO(PNG), "")], ids=["text", "no name"])
+def test_a_part_that_is_no_file_is_not_passed_over(client, other):
+    response = client.post(ADDRESS, data={"image": [(io.BytesIO(PNG), "a.png"), other]})
+    assert problem_in(response) == "not-a-file"
+
+
+def test_under_a_prefix_the_addresses_have_it_too(client):
+    wrong = predict(client, b"hello", base_url="http://x/skin")
+    assert wrong.json["type"] == "/skin/api/v1/docs#unsupported-image"
+    assert predict(client, PNG, base_url="http://x/skin").json["model"]["card"] == "/skin/model"
+    document = client.get("/api/v1/openapi.json", base_url="http://x/skin").json
+    assert document["servers"] == [{"url": "/skin/api/v1"}]
+    assert problem_in(client.get("/api/none", base_url="http://x/skin")) == "about:blank"
+
+
+@pytest.mark.parametrize(
+    ("size", "content_type", "name"),
+    [
+        (15_000_000, "image/png", "wrong-content-type"),
+        (30_000_000, "image/png", "wrong-content-type"),
+        (30_000_000, "multipart/form-data; boundary=x", "request-too-large"),
+    ],
+)
+def test_what_is_refused_is_read_away(client, size, content_type, name):
+    """A server that closes before it has the whole body breaks the connection for some clients."""
+    body = io.BytesIO(b"\x00" * size)
+    options = {"content_type": content_type, "content_length": size, "input_stream": body}
+    response = client.post(ADDRESS, **options)
+    assert problem_in(response) == name
+    assert body.tell() == size
+
+
+# --- Many at once, and nothing kept ----------------------------------------------------------
+
+
+def test_at_most_two_images_are_decoded_at_once(app, monkeypatch):
+    lock, at_once, most = threading.Lock(), 0, 0
+
+    def counting(data, real=scd.read_image):
+        nonlocal at_once, most
+        with lock:
+            at_once += 1
+            most = max(most, at_once)
+        try:
+            return real(data)
+        finally:
+            with lock:
+                at_once -= 1
+
+    monkeypatch.setattr("classifier.read_image", counting)
+    photograph = encode(draw_lesion((3000, 2000)), "JPEG")
+    with ThreadPoolExecutor(10) as threads:
+        answers = list(
+            threads.map(lambda _: predict(app.test_client(), photograph, PNG), range(10))
+        )
+    assert {answer.status_code for answer in answers} == {200}
+    assert most == classifier.MAX_DECODES
+
+
+def test_nothing_is_written(client):
+    large = PNG + b"\x00" * 5_000_000  # what follows a PNG's end is ignored
+    form = {"image": [(io.BytesIO(large), "a.png"), (io.BytesIO(BROKEN), "b.jpg")]}
+    environ = EnvironBuilder(method="POST", data=form).get_environ()
+    body, content_type = environ["wsgi.input"].read(), environ["CONTENT_TYPE"]
+    written, watching = [], True
+
+    def watch(event, arguments):
+        if watching and event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+            written.append(arguments)
+
+    sys.addaudithook(watch)
+    try:
+        response = client.post(ADDRESS, data=body, content_type=content_type)
+        assert response.status_code == 200
+        assert written == []
+        tempfile.TemporaryFile().close()
+        assert written, "the watch sees nothing"
+    finally:
+        watching = False
+
+
+def test_no_file_name_is_logged(client, caplog, capfd):
+    caplog.set_level(logging.DEBUG)
+    predict(client, (PNG, "private.png"), (b"private", "private.png"))
+    output = capfd.readouterr()
+    assert "private" not in caplog.text + output.out + output.err
+
+
+# --- The document and its page ---------------------------------------------------------------
+
+
+def test_the_example_of_an_answer_is_one(client, document):
+    answer = document["paths"]["/predictions"]["post"]["responses"]["200"]
+    example = answer["content"]["application/json"]["example"]
+    check(example, document, "Predictions")
+    assert example.keys() == (real := predict(client, PNG).json).keys()
+    assert example["classes"] == real["classes"]
+    assert example["model"]["card"] == real["model"]["card"]
+    prediction = example["results"][0]["prediction"]
+    assert list(prediction) == list(real["results"][0]["prediction"])
+    assert sum(prediction["probabilities"].values()) == pytest.approx(1)
+
+
+def test_the_page_says_what_the_document_says(client, document):
+    page = Page(client.get("/api/v1/docs"))
+    text, anchors = page.text_of(), {attributes.get("id") for _, attributes in page.tags}
+    for name, problem in examples_of(document).items():
+        assert problem["type"] == f"/api/v1/docs#{name}"
+        assert name in anchors
+        assert problem["title"] in text
+        assert problem["detail"] in text
+    for name, schema in document["components"]["schemas"].items():
+        assert f"schema-{name.lower()}" in anchors
+        for member in schema.get("properties", {}):
+            assert member in text
+    assert "1 to 50 files" in text
+    assert "at most 20 MB" in text
+
+
+def test_the_interface_leads_to_its_page(client):
+    response = client.get("/api/v1/")
+    assert (response.status_code, response.location) == (302, "/api/v1/docs")
+
+
+@pytest.fixture
+def run_example(address, tmp_path):
+    """Give a function that runs what the page shows, beside a lesion.jpg; returns its output."""
+    (tmp_path / "lesion.jpg").write_bytes(encode(draw_lesion(), "JPEG"))
+    page = requests.get(f"{address}/api/v1/docs", timeout=20).text
+
+    def run(name, command):
+        code = re.search(f'<code id="{name}">(.*?)</code>', page, re.DOTALL)[1]
+        return subprocess.run(
+            command(html.unescape(code)), cwd=tmp_path, capture_output=True, text=True, check=True
+        ).stdout
+
+    return run
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+def test_the_page_s_curl_example_works(run_example):
+    answer = json.loads(run_example("curl", shlex.split))
+    assert answer["results"][0]["file"] == "lesion.jpg"
+
+
+def test_the_page_s_python_example_works(run_example):
+    name, code = run_example("python", lambda code: [sys.executable, "-c", code]).split()
+    assert name == "lesion.jpg"
+    assert code in scd.CODES

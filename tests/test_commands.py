@@ -1,0 +1,188 @@
+"""The command line for folders, with the committed model and drawn images."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import ROOT, draw_lesion, encode
+from PIL import Image
+
+import skin_cancer_detection as scd
+from app import create_app
+from commands import files_in
+from records import classes
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with two images, one in a folder of its own, a spoiled one and a note."""
+    (tmp_path / "images" / "inner").mkdir(parents=True)
+    for name, data in {
+        "b.PNG": encode(draw_lesion()),
+        "inner/c.jpg": encode(draw_lesion(), "JPEG"),
+        "a.png": b"hello",
+        "notes.txt": b"seen on Monday",
+    }.items():
+        (tmp_path / "images" / name).write_bytes(data)
+    return tmp_path / "images"
+
+
+@pytest.fixture
+def run(app):
+    def run(*arguments):
+        return app.test_cli_runner().invoke(args=["classify", *map(str, arguments)])
+
+    return run
+
+
+def csv_rows(path):
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_folder_is_read_with_its_folders_and_spoiled_files_come_last(run, folder):
+    result = run(folder)
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert [line.split(": ")[0] for line in lines] == [
+        str(folder / "b.PNG"),
+        str(folder / "inner" / "c.jpg"),
+    ]
+    assert all("Most likely class: " in line for line in lines)
+    assert "2 of 3 images classified." in result.stderr
+    assert "1 files of other kinds were passed over." in result.stderr
+    assert result.stderr.index("1 could not be used:") < result.stderr.index("a.png: The file is")
+
+
+def test_both_files_say_the_same_as_the_model(run, folder, tmp_path):
+    table, document = tmp_path / "out.csv", tmp_path / "out.json"
+    result = run(folder, "--csv", table, "--json", document)
+    assert (result.exit_code, result.stdout) == (0, "")
+    rows, said = csv_rows(table), json.loads(document.read_text(encoding="utf-8"))
+    assert [row["file"] for row in rows] == [entry["file"] for entry in said["results"]]
+    assert rows[0]["error"] == said["results"][0]["error"]
+    assert said["classes"] == classes()
+    assert said["model"]["sha256"] == rows[1]["model_sha256"]
+    probabilities = said["results"][1]["prediction"]["probabilities"]
+    assert {code: float(rows[1][code]) for code in scd.CODES} == probabilities
+
+
+def test_a_file_that_is_named_itself_needs_no_suffix(run, folder):
+    (folder / "b.PNG").rename(folder / "scan")
+    assert "0 of 1" not in run(folder / "scan").stderr
+    assert run(folder / "scan").exit_code == 0
+
+
+def test_without_any_usable_image_the_code_is_1(run, folder):
+    result = run(folder / "a.png")
+    assert result.exit_code == 1
+    assert "0 of 1 images classified." in result.stderr
+
+
+def test_a_folder_without_images_is_said(run, tmp_path):
+    result = run(tmp_path)
+    assert result.exit_code == 1
+    assert "No image was found. Name a folder with images" in result.stderr
+
+
+def test_a_path_that_is_missing_stops_before_the_work(run, folder, tmp_path):
+    result = run(folder, tmp_path / "none", "--csv", tmp_path / "out.csv")
+    assert result.exit_code == 2
+    assert "does not exist" in result.stderr
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_a_place_that_cannot_be_written_stops_before_the_work(run, folder, tmp_path):
+    result = run(folder, "--csv", tmp_path / "none" / "out.csv")
+    assert result.exit_code == 2
+    assert "out.csv cannot be written (No such file or directory)." in result.stderr
+    assert "classified" not in result.stderr
+
+
+def test_a_file_that_vanished_stops_nothing(run, folder):
+    (folder / "c.png").symlink_to("nowhere.png")
+    result = run(folder)
+    assert result.exit_code == 0
+    assert "c.png: The file cannot be read (No such file or directory)." in result.stderr
+
+
+def test_a_loop_of_links_ends(folder):
+    (folder / "inner" / "loop").symlink_to(folder)
+    assert len(list(files_in([folder]))) == 4
+
+
+def test_a_name_that_is_no_text_is_written(run, folder, tmp_path):
+    os.rename(folder / "b.PNG", os.fsencode(folder) + b"/\xff.png")
+    assert run(folder, "--json", tmp_path / "out.json").exit_code == 0
+    names = [r["file"] for r in json.loads((tmp_path / "out.json").read_text("utf-8"))["results"]]
+    assert str(folder / "�.png") in names
+
+
+def test_an_older_file_is_replaced_and_nothing_else_is_left(run, folder, tmp_path):
+    (tmp_path / "out.csv").write_text("old")
+    run(folder, "--csv", tmp_path / "out.csv")
+    assert len(csv_rows(tmp_path / "out.csv")) == 3
+    assert {path.name for path in tmp_path.iterdir()} == {"images", "out.csv"}
+
+
+def test_a_model_that_cannot_be_loaded_gives_its_sentence(folder, tmp_path):
+    from test_model import change_layer
+
+    path = tmp_path / "m.h5"
+    path.write_bytes(scd.DEFAULT_MODEL_PATH.read_bytes())
+    change_layer(path, -1, activation="linear")
+    runner = create_app({"MODEL_PATH": path}).test_cli_runner()
+    result = runner.invoke(args=["classify", str(folder), "--csv", str(tmp_path / "out.csv")])
+    assert result.exit_code == 3
+    assert "does not give seven probabilities" in result.stderr
+    assert not (tmp_path / "out.csv").exists()
+
+
+def test_one_image_is_in_memory_at_a_time(app, run, tmp_path, monkeypatch):
+    for i in range(300):
+        colour = tuple(np.random.default_rng(i).integers(0, 256, 3).tolist())
+        Image.new("RGB", (30, 30), colour).save(tmp_path / f"{i}.png")
+    sizes = []
+
+    def measured(data, real=scd.read_image):
+        sizes.append(resident_megabytes())
+        return real(data)
+
+    monkeypatch.setattr("classifier.read_image", measured)
+    assert run(tmp_path, "--csv", tmp_path / "out.csv").exit_code == 0
+    assert len(sizes) == 300
+    assert sizes[-1] < sizes[50] + 20
+
+
+def resident_megabytes():
+    if sys.platform != "linux":
+        pytest.skip("reads /proc")
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal")
+def test_an_interruption_keeps_what_is_done(tmp_path):
+    for i in range(2000):
+        (tmp_path / f"{i}.png").write_bytes(encode(draw_lesion((30, 30))))
+    command = [sys.executable, "-m", "flask", "--app", "app", "classify", str(tmp_path)]
+    process = subprocess.Popen(
+        [*command, "--csv", str(tmp_path / "out.csv")], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
+    end = time.monotonic() + 60
+    while not any(p.stat().st_size > 30_000 for p in tmp_path.glob(".out.csv.*")):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Interrupted; what was done until then is kept." in said
+    assert "Traceback" not in said
+    assert 20 < len(csv_rows(tmp_path / "out.csv")) < 2000

@@ -1,0 +1,232 @@
+"""What the page /privacy says is so: the headers, the pages' markup, the browser's own record."""
+
+import base64
+import io
+import re
+import runpy
+
+import pytest
+from conftest import ROOT, draw_lesion, encode, pages_of, upload
+from PIL import ExifTags, Image, PngImagePlugin
+from test_app import Page
+
+from app import create_app
+from skin_cancer_detection import FORMATS
+
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+        "connect-src 'self'; manifest-src 'self'; worker-src 'self'; form-action 'self'; "
+        "base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+}
+LESION = {"name": "lesion.png", "mimeType": "image/png", "buffer": encode(draw_lesion())}
+SPOILED = {"name": "spoiled.png", "mimeType": "image/png", "buffer": b"hello"}
+
+
+# --- Every answer ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def answers():
+    """An answer of every address to every method, to good and bad uploads, and every error."""
+    app = create_app()
+    app.add_url_rule("/broken", view_func=lambda: 1 / 0)
+    client = app.test_client()
+    files = [f"/static/{file.name}" for file in (ROOT / "static").iterdir()]
+    rules = [rule.rule for rule in app.url_map.iter_rules() if not rule.arguments]
+    found = [
+        client.open(address, method=method)
+        for address in (*rules, *files, "/none", "/static/none")
+        for method in ("GET", "HEAD", "OPTIONS", "POST", "DELETE")
+    ]
+    good, bad = LESION["buffer"], SPOILED["buffer"]
+    for address, field in (("/showresult", "pic"), ("/api/v1/predictions", "image")):
+        for images in ([good], [bad], [good, bad], [bad, bad], [b""], [b"\x00" * 21_000_000]):
+            form = {field: [(io.BytesIO(image), "a.png") for image in images]}
+            found.append(client.post(address, data=form))
+    assert {200, 302, 400, 404, 405, 413, 415, 422, 500} <= {one.status_code for one in found}
+    return found
+
+
+def test_no_answer_sets_a_cookie(answers):
+    assert [one.request.path for one in answers if "Set-Cookie" in one.headers] == []
+
+
+@pytest.mark.parametrize("header", HEADERS)
+def test_every_answer_has_the_header_once(answers, header):
+    for one in answers:
+        assert one.headers.getlist(header) == [HEADERS[header]], one.request.path
+
+
+def test_the_policy_names_this_host_alone_and_nothing_unsafe():
+    sources = HEADERS["Content-Security-Policy"].replace(";", "").split()
+    directives = {source for source in sources if re.fullmatch("[a-z]+-[a-z]+", source)}
+    assert set(sources) - directives == {"'none'", "'self'", "data:", "blob:"}
+
+
+def test_no_answer_to_an_upload_may_be_kept(answers):
+    posted = [one for one in answers if one.request.method == "POST"]
+    assert {one.headers["Cache-Control"] for one in posted} == {"no-store"}
+
+
+def test_no_page_has_a_script_or_a_style_of_its_own(answers):
+    pages = [one for one in answers if one.mimetype == "text/html" and one.data]
+    assert len(pages) > 30
+    for page in pages:
+        for tag, attributes in Page(page).tags:
+            assert tag != "style", page.request.path
+            assert tag != "script" or "src" in attributes, page.request.path
+            assert not [name for name in attributes if re.match("on|style$|srcdoc$", name)]
+            assert not (attributes.get("href") or "").startswith("javascript:")
+
+
+# --- In a real browser -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def visitor(browser, address):
+    """A page with a record of what its browser asked for and complained of."""
+    context = browser.new_context()
+    page = context.new_page()
+    page.asked, page.complaints = [], []
+    context.on("request", lambda request: page.asked.append(request.url))  # the worker's as well
+    page.on("console", lambda line: page.complaints.append(line.text))
+    page.goto(address)
+    yield page
+    context.close()
+
+
+def classify(page, address, *images):
+    page.goto(address)
+    page.set_input_files("#pic", list(images))
+    page.get_by_role("button", name="Classify").click()
+    page.locator("#likely, #batch tbody tr:nth-child(2)").first.wait_for()
+
+
+def test_a_whole_visit_leaves_no_trace_and_reaches_no_other_host(visitor, app, address):
+    for path in sorted(pages_of(app)):
+        visitor.goto(address + path)
+    classify(visitor, address, LESION)
+    classify(visitor, address, LESION, SPOILED)
+    visitor.evaluate("() => navigator.serviceWorker.ready.then(() => null)")
+    assert f"{address}/static/icon-maskable-512.png" in visitor.asked  # by the worker alone
+    other = [url for url in visitor.asked if not url.startswith((address + "/", "data:", "blob:"))]
+    assert other == []
+    assert visitor.context.cookies() == []
+    kept = "async () => [localStorage.length, sessionStorage.length, await indexedDB.databases()]"
+    assert visitor.evaluate(kept) == [0, 0, []]
+
+
+def test_no_page_does_what_the_policy_forbids(visitor, app, address):
+    for path in sorted(pages_of(app)):
+        visitor.goto(address + path)
+        assert visitor.complaints == [], path
+    classify(visitor, address, LESION)
+    assert visitor.complaints == []
+
+
+def test_a_script_within_a_page_would_not_run(visitor):
+    visitor.evaluate(
+        """() => {
+            const script = document.createElement("script");
+            script.textContent = "document.title = 'it ran'";
+            document.body.append(script);
+        }"""
+    )
+    assert visitor.title() != "it ran"
+    assert "Content Security Policy" in visitor.complaints[-1]
+
+
+def test_no_page_stands_in_a_frame(browser, app, address):
+    page = browser.new_page()
+    for path in sorted(pages_of(app)):
+        with page.expect_response(address + path):
+            page.set_content(f"<iframe src='{address}{path}'></iframe>")
+        assert page.frames[1].url == "chrome-error://chromewebdata/"
+    page.close()
+
+
+# --- An image --------------------------------------------------------------------------------
+
+
+def shown(response):
+    """The bytes of the image that the result page shows."""
+    return base64.b64decode(re.search('"data:image/jpeg;base64,([^"]+)"', response.text)[1])
+
+
+def with_secrets(image_format):
+    """An image that holds a position, a camera, a comment and an XMP record."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Make] = "SECRET"
+    exif.get_ifd(ExifTags.IFD.GPSInfo).update(
+        {ExifTags.GPS.GPSLatitudeRef: "N", ExifTags.GPS.GPSLatitude: (48.0, 12.0, 30.0)}
+    )
+    options = {"exif": exif, "xmp": b"<x>SECRET</x>"}
+    if image_format == "PNG":
+        options = {"exif": exif, "pnginfo": PngImagePlugin.PngInfo()}
+        options["pnginfo"].add_text("Comment", "SECRET")
+    elif image_format == "JPEG":
+        options["comment"] = b"SECRET"
+    return encode(draw_lesion(), image_format, **options)
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "HEIF"])
+def test_what_is_shown_of_an_image_has_lost_where_and_with_what_it_was_taken(client, image_format):
+    data = with_secrets(image_format)
+    assert b"SECRET" in data
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.getexif().get_ifd(ExifTags.IFD.GPSInfo)
+    response = upload(client, data)
+    assert b"SECRET" not in response.data + shown(response)
+    with Image.open(io.BytesIO(shown(response))) as image:
+        assert not image.getexif()
+        assert set(image.info) <= {"jfif", "jfif_version", "jfif_unit", "jfif_density"}
+
+
+@pytest.mark.parametrize("image_format", ["PPM", "ICO", "EPS", "TGA", "PCX", "JPEG2000", "AVIF"])
+def test_a_format_that_pillow_knows_and_the_page_does_not_name_is_refused(client, image_format):
+    assert upload(client, encode(draw_lesion(), image_format)).status_code == 415
+
+
+def test_no_decoder_but_those_of_the_named_formats_is_asked(client, monkeypatch):
+    Image.init()
+    asked = []
+
+    def spied(name, accept):
+        return lambda prefix: asked.append(name) or accept is None or accept(prefix)
+
+    for name, (factory, accept) in list(Image.OPEN.items()):
+        monkeypatch.setitem(Image.OPEN, name, (factory, spied(name, accept)))
+    upload(client, b"8BPS\0\1" + bytes(100))  # as a Photoshop file begins
+    upload(client, encode(draw_lesion(), "TIFF"))
+    assert set(asked) == set(FORMATS)
+
+
+@pytest.mark.parametrize("image_format", ["GIF", "TIFF", "WEBP", "PNG", "HEIF"])
+def test_only_the_first_frame_is_looked_at(client, image_format):
+    first, second = (Image.new("RGB", (64, 64), colour) for colour in ("red", "blue"))
+    moving = encode(first, image_format, save_all=True, append_images=[second])
+    with Image.open(io.BytesIO(shown(upload(client, moving)))) as image:
+        red, _, blue = image.convert("RGB").getpixel((32, 32))
+    assert (red > 240, blue < 15) == (True, True)
+
+
+# --- The words -------------------------------------------------------------------------------
+
+
+def test_the_log_has_what_the_page_says_and_nothing_more(client):
+    log_format = runpy.run_path(ROOT / "gunicorn.conf.py")["access_log_format"]
+    method, path, status, size, seconds = "m", "U", "s", "B", "L"  # gunicorn's names for them
+    assert re.findall(r"%\((.)\)s", log_format) == [method, path, status, size, seconds]
+    said = Page(client.get("/privacy")).text_of()
+    for words in ("POST", "/showresult", "whether it worked", "how large", "how long it took"):
+        assert words in said
+
+
+def test_every_page_links_to_the_privacy_page(app, client):
+    for path in pages_of(app):
+        assert "/privacy" in [link.get("href") for link in Page(client.get(path)).all("a")]

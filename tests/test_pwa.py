@@ -1,0 +1,201 @@
+"""The app on a home screen and without a connection, in a real Chromium."""
+
+import json
+import sys
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from conftest import ROOT, chromium, draw_lesion, encode, serving, shoot
+from flask import Flask
+from PIL import Image
+from werkzeug.middleware.dispatcher import DispatcherMiddleware
+from werkzeug.wrappers import Response
+
+from shell import shell, static_files
+
+sys.path.insert(0, str(ROOT / "scripts"))
+LESION = {"name": "lesion.png", "mimeType": "image/png", "buffer": encode(draw_lesion())}
+
+
+@pytest.fixture
+def phone(browser, tmp_path):
+    """A page of a browser that keeps what it is given; a fresh context is a private window."""
+    context = browser.browser_type.launch_persistent_context(
+        tmp_path / "profile", viewport={"width": 375, "height": 800}, **chromium()
+    )
+    yield context.pages[0]
+    context.close()
+
+
+def open_app(page, address):
+    """Open the upload page and wait for its service worker."""
+    page.goto(address)
+    page.evaluate("() => navigator.serviceWorker.ready.then(() => null)")
+
+
+def kept_by(page):
+    """What the caches hold: name -> set of addresses."""
+    script = """async () => {
+        const kept = {};
+        for (const name of await caches.keys())
+            kept[name] = (await (await caches.open(name)).keys()).map((request) => request.url);
+        return kept;
+    }"""
+    return {name: set(addresses) for name, addresses in page.evaluate(script).items()}
+
+
+# --- The manifest and the icons --------------------------------------------------------------
+
+
+def test_the_manifest(client):
+    response = client.get("/manifest.webmanifest")
+    assert response.content_type == "application/manifest+json"
+    manifest = json.loads(response.data)
+    assert manifest["name"] == manifest["short_name"] == "Lesion Lens"
+    assert manifest["id"] == manifest["start_url"] == manifest["scope"] == "/"
+    assert (manifest["display"], manifest["lang"]) == ("standalone", "en")
+    assert {icon["purpose"] for icon in manifest["icons"]} == {"any", "maskable"}
+    for icon in manifest["icons"]:
+        assert client.get(icon["src"]).content_type.split(";")[0] == icon["type"]
+
+
+def test_the_icons_have_the_sizes_that_the_manifest_says(client):
+    for icon in json.loads(client.get("/manifest.webmanifest").data)["icons"]:
+        if icon["type"] == "image/png":
+            with Image.open(ROOT / icon["src"].removeprefix("/")) as image:
+                assert icon["sizes"] == f"{image.width}x{image.height}"
+
+
+def test_the_icons_are_drawn_from_the_svg(browser):
+    from draw_icons import ICONS, STATIC, draw
+
+    for name, (side, ground) in ICONS.items():
+        assert (STATIC / name).stat().st_size < 20_000
+        with Image.open(STATIC / name) as image:
+            drawn = draw(browser, side, ground)
+            kept, new = (np.asarray(one.convert("RGBA"), int) for one in (image, drawn))
+        assert kept.shape == new.shape
+        assert np.abs(kept - new).mean() < 1, f"{name}: run `make icons`"
+
+
+def test_a_cut_icon_keeps_all_that_is_drawn():
+    with Image.open(ROOT / "static" / "icon-maskable-512.png") as image:
+        pixels = np.asarray(image.convert("RGBA"), int)
+    rows, columns = np.nonzero(np.abs(pixels - pixels[0, 0]).max(axis=2) > 10)
+    assert np.hypot(rows - 255.5, columns - 255.5).max() < 0.4 * 512  # the safe zone
+    with Image.open(ROOT / "static" / "apple-touch-icon.png") as image:
+        assert image.size == (180, 180)
+        assert np.asarray(image.convert("RGBA"))[..., 3].min() == 255
+
+
+def test_chromium_would_install_it(phone, address):
+    open_app(phone, address)
+    tools = phone.context.new_cdp_session(phone)
+    found = tools.send("Page.getAppManifest")
+    assert found["url"] == f"{address}/manifest.webmanifest"
+    assert found["errors"] == []
+    assert tools.send("Page.getInstallabilityErrors")["installabilityErrors"] == []
+
+
+# --- The service worker ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("prefix", ["", "/skin"])
+def test_without_a_connection_it_says_that_classifying_needs_the_server(phone, app, prefix):
+    site = DispatcherMiddleware(Response("another app", 404), {prefix: app}) if prefix else app
+    with serving(site) as port:
+        address = f"http://127.0.0.1:{port}{prefix}/"
+        open_app(phone, address)
+    phone.goto(address)
+    assert phone.get_by_role("heading", level=1).inner_text().startswith("There is no connection")
+    assert "no image can be classified" in phone.inner_text("main")
+    assert "See a doctor" in phone.inner_text("main")
+    assert phone.locator("header img").evaluate("image => image.naturalWidth") > 0
+    assert phone.locator("main").evaluate("main => getComputedStyle(main).maxWidth") == "672px"
+    shoot(phone, "offline" + prefix.replace("/", "-"))
+    with serving(site, port):
+        phone.get_by_role("link", name="Try again").click()
+        assert phone.locator("#upload").is_visible()
+
+
+def test_after_a_result_the_phone_keeps_the_shell_and_nothing_else(phone, app, address):
+    open_app(phone, address)
+    for path in ("/privacy", "/healthz", "/none", "/"):
+        phone.goto(address + path)
+    phone.set_input_files("#pic", LESION)
+    phone.get_by_role("button", name="Classify").click()
+    phone.locator("#likely").wait_for()
+    (kept,) = kept_by(phone).values()
+    shell_files = {f"{address}/static/{file.name}" for file in static_files(app)}
+    assert kept == {f"{address}/offline"} | shell_files
+
+
+@pytest.mark.parametrize("sent", ["by a script", "by the form"])
+def test_an_upload_does_not_pass_through_the_worker(phone, address, sent):
+    open_app(phone, address)
+    phone.reload()  # from now on the worker sees what the page asks for
+    answers = set()
+    phone.on("response", lambda r: answers.add((r.request.method, r.from_service_worker)))
+    phone.goto(address)
+    phone.set_input_files("#pic", LESION)
+    if sent == "by a script":
+        phone.get_by_role("button", name="Classify").click()
+    else:
+        phone.evaluate("document.getElementById('upload').submit()")
+    phone.locator("#likely").wait_for()
+    assert {answer for answer in answers if answer[0] == "POST"} == {("POST", False)}
+    assert ("GET", True) in answers
+
+
+def test_a_new_version_replaces_the_old_one_and_no_other_apps_cache(
+    phone, app, address, monkeypatch
+):
+    open_app(phone, address)
+    phone.evaluate("() => caches.open('of another app').then(() => null)")
+    old = set(kept_by(phone))
+    monkeypatch.setitem(app.extensions, "shell_version", "new")
+    phone.goto(address)
+    end = time.monotonic() + 20
+    while set(kept_by(phone)) & old != {"of another app"} and time.monotonic() < end:
+        phone.wait_for_timeout(50)
+    assert set(kept_by(phone)) == {"of another app", f"shell of {address}/ new"}
+
+
+def test_the_version_is_that_of_the_files(tmp_path):
+    def version():
+        app = Flask("made", root_path=tmp_path)
+        app.extensions["classifier"] = SimpleNamespace(sha256="")
+        app.register_blueprint(shell)
+        return app.extensions["shell_version"]
+
+    for folder in ("static", "templates"):
+        (tmp_path / folder).mkdir()
+        for file in (ROOT / folder).iterdir():
+            (tmp_path / folder / file.name).write_bytes(file.read_bytes())
+    versions = [version(), version()]
+    for name in ("static/style.css", "templates/offline.html"):
+        (tmp_path / name).write_text("changed")
+        versions.append(version())
+    assert versions[0] == versions[1]
+    assert len(set(versions)) == 3
+
+
+def test_browsers_ask_for_the_worker_anew(client):
+    response = client.get("/service-worker.js")
+    assert response.headers["Cache-Control"] == "no-cache"
+    assert response.mimetype == "text/javascript"
+
+
+def test_a_browser_without_service_workers_has_the_page_all_the_same(browser, address):
+    context = browser.new_context()
+    context.add_init_script(
+        "Object.defineProperty(Navigator.prototype, 'serviceWorker', {value: undefined})"
+    )
+    page, faults = context.new_page(), []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.goto(address)
+    assert page.locator("#upload").is_visible()
+    assert faults == []
+    context.close()

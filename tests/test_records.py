@@ -1,0 +1,85 @@
+"""An answer as JSON and as CSV: columns, quoting, what is not known."""
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+
+from classifier import Answer
+from decisions import VERDICTS, DecisionFacts, decide
+from records import CSV_COLUMNS, classes, csv_header, csv_line, to_dict
+from skin_cancer_detection import CODES
+
+FACTS = DecisionFacts(1.0, (1 / 7,) * 7, 0.1, (0.3,) * 7, ())
+PROBABILITIES = np.array([0.01, 0.4, 0.04, 0.01, 0.5, 0.01, 0.03])
+
+
+def answer_of(facts=FACTS, unlike=False):
+    return Answer(PROBABILITIES, decide(PROBABILITIES, facts, unlike), unlike)
+
+
+def row_of(*arguments, **options):
+    table = io.StringIO("\r\n".join([csv_header(), csv_line(*arguments, **options)]), newline="")
+    (row,) = csv.DictReader(table)
+    return row
+
+
+def test_a_record_says_all_that_is_decided():
+    record = to_dict(answer_of())
+    assert record == json.loads(json.dumps(record))
+    assert record["verdict"] == "inconclusive"
+    assert record["sentence"] == VERDICTS["inconclusive"]
+    assert record["most_likely"] == "nv"
+    assert record["probabilities"] == dict(zip(CODES, PROBABILITIES.tolist(), strict=True))
+    assert record["malignant_probability"] == pytest.approx(0.44)
+    assert record["cannot_be_excluded"] == ["nv", "bcc"]
+    assert record["flagged"] is None
+    assert (record["inconclusive"], record["low_risk"], record["unlike"]) == (True, False, False)
+
+
+def test_what_a_model_file_cannot_say_is_none():
+    record = to_dict(answer_of(None, None))
+    unknown = ("cannot_be_excluded", "flagged", "inconclusive", "low_risk", "unlike")
+    assert [record[name] for name in unknown] == [None] * 5
+    assert record["verdict"] == "unknown"
+
+
+def test_a_line_agrees_with_the_record():
+    record, row = to_dict(answer_of()), row_of("a.png", answer_of(), "0123")
+    assert {code: float(row[code]) for code in CODES} == record["probabilities"]
+    assert float(row["probability"]) == max(record["probabilities"].values())
+    assert float(row["malignant_probability"]) == record["malignant_probability"]
+    assert row["cannot_be_excluded"].split() == record["cannot_be_excluded"]
+    assert (row["inconclusive"], row["low_risk"], row["unlike"]) == ("true", "false", "false")
+    assert (row["file"], row["model_sha256"], row["error"]) == ("a.png", "0123", "")
+
+
+def test_what_is_not_known_is_an_empty_cell():
+    row = row_of("a.png", answer_of(None, None), "0123")
+    assert [row[name] for name in ("cannot_be_excluded", "inconclusive", "unlike")] == [""] * 3
+
+
+def test_a_fault_has_nothing_but_its_sentence():
+    row = row_of("a.png", error="The file is empty.")
+    assert {name for name, value in row.items() if value} == {"file", "error"}
+
+
+@pytest.mark.parametrize("name", ['a, "b".png', "a\nb.png", "ä;b.png", " .png"])
+def test_any_name_survives_the_quoting(name):
+    assert row_of(name, answer_of(), "0123")["file"] == name
+
+
+@pytest.mark.parametrize("sign", "=+-@\t\r")
+def test_no_name_is_a_formula(sign):
+    assert row_of(f"{sign}1.png", answer_of(), "0123")["file"] == f"'{sign}1.png"
+
+
+def test_the_columns():
+    assert csv_header().split(",") == list(CSV_COLUMNS)
+    assert (CSV_COLUMNS[0], CSV_COLUMNS[-1]) == ("file", "error")  # upload.js relies on it
+
+
+def test_every_class_is_named():
+    assert [kind["code"] for kind in classes()] == list(CODES)

@@ -1,0 +1,92 @@
+"""What a request may bring: images in memory, their number and size, and the status of a fault.
+
+The pages and the interface for programs share it.
+"""
+
+import io
+
+from flask import Request, current_app, request
+
+from classifier import Busy
+from skin_cancer_detection import (
+    DamagedImage,
+    EmptyImage,
+    ImageTooLarge,
+    ModelFileError,
+    SkinCancerDetectionError,
+    UnsupportedImage,
+)
+
+MEGABYTE = 1_000_000
+MAX_IMAGES = 50  # of one request
+RETRY_AFTER = 2  # seconds
+
+
+class NoImage(SkinCancerDetectionError):
+    """A form that was sent without a file."""
+
+
+class TooManyImages(SkinCancerDetectionError):
+    """A form with more than `MAX_IMAGES` files."""
+
+
+STATUS_OF = {
+    NoImage: 400,
+    TooManyImages: 400,
+    EmptyImage: 400,
+    ImageTooLarge: 413,
+    UnsupportedImage: 415,
+    DamagedImage: 422,
+    ModelFileError: 503,
+    Busy: 503,
+}
+
+
+class InMemoryRequest(Request):
+    """A request whose uploads stay in memory: Werkzeug spools those above 500 kB to disk."""
+
+    def _get_file_stream(
+        self, total_content_length, content_type, filename=None, content_length=None
+    ):
+        return io.BytesIO()
+
+
+def uploaded_images(field):
+    """Give the files of a form's field, those without a name left out, as browsers send them.
+
+    Returns:
+        list of werkzeug.datastructures.FileStorage, 1 to `MAX_IMAGES`.
+
+    Raises:
+        NoImage, TooManyImages
+        werkzeug.exceptions.HTTPException: the form cannot be read, or is too large.
+    """
+    files = [file for file in request.files.getlist(field) if file.filename]
+    if not files:
+        raise NoImage("No image was chosen. Choose one and send it again.")
+    if len(files) > MAX_IMAGES:
+        raise TooManyImages(f"More than {MAX_IMAGES} images were sent. Send fewer at once.")
+    return files
+
+
+def max_megabytes():
+    """The largest request, in MB of a million bytes."""
+    return current_app.config["MAX_CONTENT_LENGTH"] // MEGABYTE
+
+
+def is_too_large():
+    """Whether the request's body is larger than it may be, so that nothing of it was read."""
+    return (request.content_length or 0) > current_app.config["MAX_CONTENT_LENGTH"]
+
+
+def drain():
+    """Read away, up to a bound, a body that is too large, keeping none of it.
+
+    A server that answers and closes before the browser has sent everything breaks the
+    connection, and the browser shows that instead of the page. Only for a body of which nothing
+    was read yet: at its end the server would wait for more.
+    """
+    stream = request.environ["wsgi.input"]
+    left = min(request.content_length, 8 * current_app.config["MAX_CONTENT_LENGTH"])
+    while left > 0 and (chunk := stream.read(min(left, 65536))):
+        left -= len(chunk)
