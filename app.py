@@ -17,19 +17,21 @@ import numpy as np
 from flask import Flask, current_app, redirect, render_template, request, url_for
 from PIL import Image
 from werkzeug.exceptions import HTTPException
+from werkzeug.serving import WSGIRequestHandler
 
 from api import api, show_http_problem
 from classifier import Classifier, admission, decode
 from commands import classify
 from decisions import MALIGNANT, VERDICTS, verdict
 from model_card import card_page
-from records import csv_header, csv_line
+from records import csv_header, csv_line, percent
 from shell import shell
 from skin_cancer_detection import (
     CLASSES,
     CODES,
     DEFAULT_MODEL_PATH,
     MAX_PIXELS,
+    MAX_SIDE,
     MIME_TYPES,
     READABLE,
     ImageError,
@@ -49,6 +51,8 @@ from uploads import (
 )
 
 CLASS_OF = dict(zip(CODES, CLASSES, strict=True))
+# The order in which the table of results sorts its sentences.
+URGENCY = ("see a doctor", "inconclusive", "unlike", "unknown", "low risk")
 # How the occlusion map is drawn, chosen for the eye; nothing is decided by it.
 NOTICEABLE_FALL = 0.02  # of the probability; a patch is shown if covering it takes so much
 STRONGEST = 0.6  # opacity of the strongest patch, so that the image is seen through it
@@ -163,7 +167,7 @@ def show_batch(uploads):
         upload.close()  # and with it the memory that it takes
     csv = "\r\n".join([csv_header(), *(row["csv"] for row in rows)]) + "\r\n"
     page = render_template(
-        "batch.html", rows=rows, csv_address=data_address(csv.encode(), "text/csv;charset=utf-8")
+        "batch.html", rows=rows, csv_address=data_address(csv.encode("utf-8-sig"), "text/csv")
     )
     return page, 200 if any("likely" in row for row in rows) else 422
 
@@ -172,10 +176,12 @@ def row_of(name, pixels, answer):
     """All that a row of the table of results speaks of, and the same as a line of CSV."""
     classifier = current_app.extensions["classifier"]
     statements = answer.statements
+    said = verdict(statements, answer.unlike)
     return {
         "name": name,
         "pixels": data_address(as_png(pixels), "image/png"),
-        "verdict": verdict(statements, answer.unlike),
+        "verdict": said,
+        "urgency": URGENCY.index(said),
         "likely": CLASS_OF[statements.most_likely],
         "probability": float(answer.probabilities.max()),
         "malignant_probability": statements.malignant_probability,
@@ -314,6 +320,7 @@ def page_facts():
         "max_images": MAX_IMAGES,
         "max_megabytes": max_megabytes(),
         "max_megapixels": MAX_PIXELS // 1_000_000,
+        "max_side": MAX_SIDE,
         "facts": facts,
         "model_sha256": current_app.extensions["classifier"].sha256,
         "class_of": CLASS_OF,
@@ -338,16 +345,6 @@ def melanomas_called_benign(scores):
     return float(row[~MALIGNANT].sum() / row.sum()) if row.any() else None
 
 
-def percent(share, decimals=0):
-    """Write a probability, 0–1, as a percentage that never claims certainty."""
-    step = 10**-decimals
-    if 100 * share > 100 - step / 2:
-        return f"over {100 - step:.{decimals}f} %"
-    if 100 * share < step / 2:
-        return f"under {step:.{decimals}f} %"
-    return f"{100 * share:.{decimals}f} %"
-
-
 def in_100(share):
     """Write a share, 0–1, as a whole number of a hundred, and one that rounds to none as such."""
     return f"about {100 * share:.0f} in 100" if share >= 0.005 else "fewer than 1 in 100"
@@ -356,6 +353,13 @@ def in_100(share):
 def of_100(share):
     """Write a share, 0–1, as how many of a hundred, without claiming all or none."""
     return "over 99" if share > 0.995 else "fewer than 1" if share < 0.005 else f"{100 * share:.0f}"
+
+
+class NamelessRequestHandler(WSGIRequestHandler):
+    """Logs a request without the address that it came from."""
+
+    def address_string(self):
+        return "-"
 
 
 def stop(error):
@@ -378,7 +382,7 @@ def main():
         app.extensions["classifier"].load()
     except ModelFileError as error:
         stop(error)
-    app.run(port=int(port))
+    app.run(port=int(port), request_handler=NamelessRequestHandler)
 
 
 try:

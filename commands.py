@@ -18,17 +18,19 @@ from PIL import Image
 from tqdm import tqdm
 
 from classifier import decode
-from records import classes, csv_header, csv_line, model, to_dict
+from records import classes, csv_header, csv_line, model, percent, to_dict
 from skin_cancer_detection import (
     CLASSES,
     CODES,
     FORMATS,
+    MAX_PIXELS,
     ImageError,
     ModelFileError,
     SkinCancerDetectionError,
 )
 
-OUT = click.Path(dir_okay=False, path_type=Path)
+OUT = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
+MAX_BYTES = 8 * MAX_PIXELS  # of a file: no image that may be read has more, even uncompressed
 NO_IMAGE, NO_MODEL, INTERRUPTED = 1, 3, 130  # exit codes; 2 is Click's, of a wrong command line
 
 
@@ -44,8 +46,8 @@ class UnwritableFile(click.ClickException):
 
 @click.command("classify")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-@click.option("--csv", "csv_path", type=OUT, help="Write a table to this file.")
-@click.option("--json", "json_path", type=OUT, help="Write all that is said to this file.")
+@click.option("--csv", "csv_path", type=OUT, help="Write a table to this file; - for the output.")
+@click.option("--json", "json_path", type=OUT, help="Write all that is said to this file, or -.")
 @with_appcontext
 def classify(paths, csv_path, json_path):
     """Classify images: files, and whatever images are in folders and in their folders.
@@ -53,44 +55,61 @@ def classify(paths, csv_path, json_path):
     Without --csv and --json, a line for each image is printed. A file that cannot be used is named
     at the end and stops nothing.
     """
+    if csv_path and json_path and csv_path.resolve() == json_path.resolve():
+        raise click.UsageError("--csv and --json name the same file. Give each one of its own.")
     classifier = current_app.extensions["classifier"]
     found = [is_image for _, is_image in files_in(paths)]
     total, passed_over = sum(found), len(found) - sum(found)
+    if total == 0:
+        report(0, 0, passed_over)
     done, faults, interrupted = 0, [], False
     with contextlib.ExitStack() as outputs:
-        writers = []
-        if csv_path:
-            writers.append(CsvWriter(outputs.enter_context(whole_file(csv_path)), classifier))
-        if json_path:
-            writers.append(JsonWriter(outputs.enter_context(whole_file(json_path)), classifier))
+        writers = [
+            kind(outputs.enter_context(whole_file(path)), classifier)
+            for kind, path in ((CsvWriter, csv_path), (JsonWriter, json_path))
+            if path
+        ]
+        bar = outputs.enter_context(tqdm(total=total, unit=" images", disable=None))
         try:
             classifier.load()
-        except ModelFileError as error:
-            say(error)
-            sys.exit(NO_MODEL)
-        bar = outputs.enter_context(tqdm(total=total, unit="image", disable=None))
-        try:
-            for path in (path for path, is_image in files_in(paths) if is_image):
-                name, answer, fault = shown(path), None, None
-                try:
-                    answer = classifier(decode(read(path)).pixels)
+            for name, answer, fault in answers(paths, classifier):
+                if answer is None:
+                    faults.append(f"{printable(name)}: {fault}")
+                else:
                     done += 1
-                except (ImageError, UnreadableFile) as error:
-                    fault = str(error)
-                    faults.append(f"{name}: {fault}")
                 for writer in writers:
                     writer.write(name, answer, fault)
                 if answer and not writers:
                     tqdm.write(line_of(name, answer))
                 bar.update()
+        except ModelFileError as error:
+            say(error)
+            sys.exit(NO_MODEL)
         except KeyboardInterrupt:
-            interrupted = True  # what is done is kept
+            if not done and not faults:
+                say("Interrupted before the first image; nothing was written.")
+                sys.exit(INTERRUPTED)
+            interrupted = True
         for writer in writers:
             writer.end()
     report(done, total, passed_over, faults, interrupted)
 
 
-def report(done, total, passed_over, faults, interrupted):
+def answers(paths, classifier):
+    """Classify one image after the other.
+
+    Yields:
+        (name, answer, fault): a str, a `classifier.Answer` or None, and what is wrong with the file
+        where there is no answer.
+    """
+    for path in (path for path, is_image in files_in(paths) if is_image):
+        try:
+            yield shown(path), classifier(decode(read(path)).pixels), None
+        except (ImageError, UnreadableFile) as error:
+            yield shown(path), None, str(error)
+
+
+def report(done, total, passed_over, faults=(), interrupted=False):
     """Say on standard error how it went, and end with the exit code that says the same."""
     if interrupted:
         say("Interrupted; what was done until then is kept.")
@@ -99,7 +118,7 @@ def report(done, total, passed_over, faults, interrupted):
     else:
         say(f"{done:,} of {total:,} images classified.")
     if passed_over:
-        say(f"{passed_over:,} files of other kinds were passed over.")
+        say(f"{passed_over:,} of other kinds passed over.")
     if faults:
         say(f"{len(faults):,} could not be used:")
         for fault in faults:
@@ -124,27 +143,37 @@ def files_in(paths):
 
     Yields:
         (path, is_image): a str, and whether to classify it: a file that is named itself, or one in
-        a folder whose suffix is that of a format of `FORMATS`.
+        a folder whose suffix is that of a format of `FORMATS`. A folder that may not be looked
+        into counts as an image, so that reading it says why.
     """
     Image.init()
     suffixes = {suffix for suffix, name in Image.EXTENSION.items() if name in FORMATS}
     for path in paths:
         if not path.is_dir():
             yield str(path), True
-        for folder, folders, names in os.walk(path):
+            continue
+        closed = []
+        for folder, folders, names in os.walk(path, onerror=closed.append):
             folders.sort()
             for name in sorted(names):
-                yield os.path.join(folder, name), os.path.splitext(name)[1].lower() in suffixes
+                is_image = os.path.splitext(name)[1].lower() in suffixes
+                yield os.path.join(folder, name), is_image and not name.startswith(".")
+        yield from ((error.filename, True) for error in closed)
 
 
 def read(path):
     """Read a file's bytes.
 
     Raises:
-        UnreadableFile
+        UnreadableFile: the system refuses, or there are more than `MAX_BYTES`.
     """
+    path = Path(path)
     try:
-        return Path(path).read_bytes()
+        if path.stat().st_size > MAX_BYTES:
+            raise UnreadableFile(
+                f"The file has more than {MAX_BYTES // 1_000_000} MB. Make it smaller and retry."
+            )
+        return path.read_bytes()
     except OSError as error:
         raise UnreadableFile(f"The file cannot be read ({error.strerror}).") from error
 
@@ -154,6 +183,11 @@ def shown(path):
     return os.fsencode(path).decode("utf-8", "replace")
 
 
+def printable(name):
+    """Write a name so that it stays on its line and gives a terminal no orders."""
+    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in name)
+
+
 # --- Writing ---------------------------------------------------------------------------------
 
 
@@ -161,20 +195,29 @@ def shown(path):
 def whole_file(path):
     """Open a text file that takes the place of an older one only when it is finished.
 
+    What is no file, such as a pipe or `-`, the standard output, is written to as it is.
+
     Raises:
         UnwritableFile
     """
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    if str(path) == "-":
+        yield sys.stdout
+        return
+    in_place = path.exists() and not path.is_file()  # nothing may take the place of /dev/null
+    goal = path.resolve()  # so that a link goes on leading there
+    written = goal if in_place else goal.with_name(f".{goal.name}.{os.getpid()}")
     try:
-        with unfinished.open("w", encoding="utf-8", newline="") as file:
+        with written.open("w", encoding="utf-8", newline="") as file:
             yield file
-        os.replace(unfinished, path)
+        if not in_place:
+            os.replace(written, goal)
     except OSError as error:
         raise UnwritableFile(
             f"{path} cannot be written ({error.strerror}). Choose another place."
         ) from error
     finally:
-        unfinished.unlink(missing_ok=True)
+        if not in_place:
+            written.unlink(missing_ok=True)
 
 
 class CsvWriter:
@@ -213,5 +256,5 @@ def line_of(name, answer):
     """Say of one image what a reader of a terminal looks for."""
     record = to_dict(answer)
     likely = CLASSES[CODES.index(record["most_likely"])].name
-    probability = 100 * record["probabilities"][record["most_likely"]]
-    return f"{name}: {record['sentence']} Most likely class: {likely}, {probability:.0f} %."
+    probability = percent(record["probabilities"][record["most_likely"]])
+    return f"{printable(name)}: {record['sentence']} Most likely class: {likely}, {probability}."

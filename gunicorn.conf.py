@@ -21,6 +21,8 @@ control_socket_disable = True  # nobody uses it, and it would stand in the home 
 timeout = 120  # seconds; loading TensorFlow on a small dyno counts as the worker's silence
 graceful_timeout = 30
 keepalive = 5
+# The platform's router says whether a visitor came by https; nothing else is taken from it.
+forwarded_allow_ips = "*"
 
 accesslog = "-"
 # Method, path, status, bytes, seconds. No address, no query, and a file's name is in neither.

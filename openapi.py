@@ -18,7 +18,7 @@ from skin_cancer_detection import (
 from uploads import MAX_IMAGES, RETRY_AFTER
 
 PROBLEM_JSON = "application/problem+json"
-# What a program may say that a file is; without a word it counts as the last (RFC 2046).
+# What a program says that a file is: the last where it does not know.
 CONTENT_TYPES = (*MIME_TYPES, "application/octet-stream")
 _STATUSES = {
     400: "The form, or the one file in it, is not as it should be.",
@@ -76,7 +76,7 @@ def _operation(docs, max_megabytes):
                 f"A form with 1 to {MAX_IMAGES} files in the field `image`, all together at most "
                 f"{max_megabytes} MB (of a million bytes). Each is a {READABLE} of at most "
                 f"{MAX_PIXELS // 1_000_000} million pixels and {MAX_SIDE:,} on one side; of "
-                "several frames the first is taken."
+                "several frames the first is taken. The bytes decide what a file is, not its name."
             ),
             "content": {
                 "multipart/form-data": {

@@ -123,7 +123,7 @@ PROBLEM_TYPES = {
         "unsupported-image",
         STATUS_OF[UnsupportedImage],
         "Not an image that can be read",
-        "No image at all, or of another format. The bytes decide, not the name.",
+        "No image at all, or one of another format.",
         f"The file is not an image that can be read here. Save it as {READABLE} and send it again.",
     ),
     DamagedImage: ProblemType(

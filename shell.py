@@ -84,7 +84,7 @@ def privacy():
 
 def static_files(app):
     """The paths of all that stands in static/, in the order of their names."""
-    return sorted(Path(app.static_folder).iterdir())
+    return sorted(path for path in Path(app.static_folder).iterdir() if path.is_file())
 
 
 def static_address(name):

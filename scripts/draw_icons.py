@@ -5,10 +5,9 @@ as its ground, so that there is nothing to see of the cut.
 """
 
 import io
-import shutil
-import sys
 from pathlib import Path
 
+from chromium import launch
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
@@ -20,7 +19,6 @@ ICONS = {  # the file's name: side in pixels, ground
     "icon-maskable-512.png": (512, GROUND),
     "apple-touch-icon.png": (180, GROUND),
 }
-CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
 def draw(browser, side, ground):
@@ -43,11 +41,8 @@ def draw(browser, side, ground):
 
 
 def main():
-    path = next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
-    if path is None:
-        sys.exit("Chromium draws the icons and was not found: apt-get install chromium")
     with sync_playwright() as tools:
-        browser = tools.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        browser = launch(tools)
         for name, (side, ground) in ICONS.items():
             draw(browser, side, ground).save(STATIC / name, optimize=True)
             print(f"{(STATIC / name).stat().st_size:7,} bytes  static/{name}")

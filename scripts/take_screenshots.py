@@ -4,12 +4,12 @@ python scripts/take_screenshots.py
 """
 
 import io
-import shutil
 import sys
 import threading
 from pathlib import Path
 
 import numpy as np
+from chromium import launch
 from PIL import Image, ImageDraw, ImageFilter
 from playwright.sync_api import sync_playwright
 from werkzeug.serving import make_server
@@ -74,9 +74,6 @@ def take(browser, address, width, scheme, names, target):
 
 
 def main():
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-    if chromium is None:
-        sys.exit("Chromium is needed and was not found: apt-get install chromium")
     TARGET.mkdir(exist_ok=True)
     app = create_app()
     app.extensions["classifier"].load()
@@ -85,7 +82,7 @@ def main():
     address = f"http://127.0.0.1:{server.server_port}"
     first, *_ = LESIONS
     with sync_playwright() as tools:
-        browser = tools.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = launch(tools)
         take(browser, address, 375, "light", [first], "upload")
         take(browser, address, 375, "dark", [first], "result")
         take(browser, address, 1000, "light", list(LESIONS), "table")

@@ -9,12 +9,15 @@ const button = form.querySelector("button[type=submit]");
 const progress = document.getElementById("progress");
 const bar = document.getElementById("bar");
 const step = document.getElementById("step");
+const appName = document.title.split(" · ").at(-1);
 const maxImages = Number(form.dataset.maxImages);
 const maxMegabytes = Number(form.dataset.maxMegabytes);
 // Found now, because what is not the view of the moment is not in the document.
 const [batchTemplate, failedTemplate, chosenTemplate] = ["batch", "failed", "chosen"].map(
   (name) => document.getElementById(`${name}-template`).content,
 );
+const live = document.getElementById("status");
+const visit = String(Math.random()); // history entries of before a reload are not of this visit
 const home = { nodes: [...main.childNodes], title: document.title };
 
 document.documentElement.classList.add("js");
@@ -22,6 +25,17 @@ document.documentElement.classList.add("js");
 function say(sentence) {
   error.textContent = sentence;
   error.hidden = !sentence;
+  input.setAttribute("aria-invalid", Boolean(sentence));
+}
+
+// Say what went wrong to whoever pressed the button, wherever on the page that was.
+function fail(sentence) {
+  say(sentence);
+  error.focus();
+}
+
+function isRunning() {
+  return !progress.hidden;
 }
 
 // --- Choosing --------------------------------------------------------------------------------
@@ -34,21 +48,24 @@ function choose(files) {
 }
 
 function add(files) {
-  if (!progress.hidden || !form.isConnected || !files.length) return;
-  choose([...input.files, ...files]);
+  if (!form.isConnected || !files.length) return;
+  if (isRunning()) say("Wait until the images before are done, and choose it again.");
+  else choose([...input.files, ...files]);
 }
 
 function showChosen() {
   for (const image of chosen.querySelectorAll("img")) URL.revokeObjectURL(image.src);
   const files = [...input.files];
   const template = chosenTemplate.firstElementChild;
-  chosen.replaceChildren(...files.map((file, i) => {
+  live.textContent = `Images chosen: ${files.length}`;
+  chosen.replaceChildren(...files.slice(0, maxImages).map((file, i) => {
     const item = template.cloneNode(true);
     const image = item.querySelector("img");
     image.onerror = () => { image.hidden = true; }; // a kind that only the server can read
     image.src = URL.createObjectURL(file);
     item.querySelector(".file").textContent = file.name;
-    item.querySelector("small").textContent = file.size < 1e6 ? `${Math.ceil(file.size / 1e3)} kB` : `${(file.size / 1e6).toFixed(1)} MB`;
+    const size = file.size < 1e6 ? `${Math.ceil(file.size / 1e3)} kB` : `${(file.size / 1e6).toFixed(1)} MB`;
+    item.querySelector("small").textContent = isTooLarge(file) ? `⚠ ${size}: too large` : size;
     const remove = item.querySelector("button");
     remove.setAttribute("aria-label", `Remove ${file.name}`);
     remove.onclick = () => {
@@ -59,7 +76,15 @@ function showChosen() {
   }));
   chosen.hidden = !files.length;
   button.textContent = files.length > 1 ? `Classify ${files.length} images` : "Classify";
-  say(files.length > maxImages ? `These are ${files.length} images. Send at most ${maxImages} at once.` : "");
+  say(files.length > maxImages ? tooMany(files) : "");
+}
+
+function tooMany(files) {
+  return `These are ${files.length} images. Send at most ${maxImages} at once.`;
+}
+
+function isTooLarge(file) {
+  return file.size > maxMegabytes * 1e6;
 }
 
 input.addEventListener("change", showChosen);
@@ -70,8 +95,8 @@ camera.addEventListener("change", () => {
 document.addEventListener("paste", (event) => add(event.clipboardData.files));
 for (const type of ["dragenter", "dragover"]) {
   document.addEventListener(type, (event) => {
-    if (!form.isConnected || !event.dataTransfer.types.includes("Files")) return;
-    event.preventDefault();
+    if (!event.dataTransfer.types.includes("Files")) return;
+    event.preventDefault(); // or the browser leaves the page for the file
     form.classList.add("dragged-over");
   });
 }
@@ -79,20 +104,25 @@ for (const type of ["dragleave", "drop"]) {
   document.addEventListener(type, () => form.classList.remove("dragged-over"));
 }
 document.addEventListener("drop", (event) => {
-  if (!form.isConnected || !event.dataTransfer.files.length) return;
+  if (!event.dataTransfer.files.length) return;
   event.preventDefault();
   add(event.dataTransfer.files);
 });
 
 // --- Sending ---------------------------------------------------------------------------------
 
-// Send one image; gives the page that came back, or an Error with a sentence.
-function send(file, onUpload) {
+// Send one image; gives the page that came back, or an Error with a sentence: with `wait`, seconds
+// after which to send it again, or `isPassing` where a later try may do.
+async function send(file, onUpload) {
+  if (isTooLarge(file)) {
+    return new Error(`The file is larger than ${maxMegabytes} MB. Make the image smaller and send it again.`);
+  }
+  try {
+    await file.slice(0, 1).arrayBuffer();
+  } catch {
+    return new Error("The file can no longer be read. Choose it again.");
+  }
   return new Promise((resolve) => {
-    if (file.size > maxMegabytes * 1e6) {
-      resolve(new Error(`The file is larger than ${maxMegabytes} MB. Make the image smaller and send it again.`));
-      return;
-    }
     const request = new XMLHttpRequest();
     const body = new FormData();
     body.append(input.name, file);
@@ -102,12 +132,14 @@ function send(file, onUpload) {
       const wait = request.getResponseHeader("Retry-After");
       if (page?.getElementById("result")) resolve(page);
       else resolve(Object.assign(
-        new Error(page?.getElementById("error")?.textContent.trim() || `The server answered with ${request.status}. Try again.`),
-        { wait: request.status === 503 && wait ? Number(wait) : 0 },
+        new Error(page?.getElementById("error")?.textContent.trim() || "The server does not work as it should. Try again later."),
+        { wait: request.status === 503 ? Number(wait) : 0, isPassing: request.status >= 500 },
       ));
     };
-    request.onerror = () => resolve(new Error(
-      "The server cannot be reached, and classifying needs it. Check your connection and try again.",
+    request.timeout = 120_000; // milliseconds
+    request.onerror = request.ontimeout = () => resolve(Object.assign(
+      new Error("The server cannot be reached, and classifying needs it. Check your connection and try again."),
+      { isPassing: true },
     ));
     request.open("POST", form.action);
     request.responseType = "document";
@@ -127,27 +159,34 @@ async function sendWithPatience(file, onUpload) {
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
   const files = [...input.files];
-  if (!files.length) say("No image was chosen. Choose one and send it again.");
-  if (!files.length || files.length > maxImages) return;
-  say("");
-  button.disabled = true;
-  progress.hidden = false;
-  try {
-    await (files.length > 1 ? classifyAll(files) : classifyOne(files[0]));
-  } finally {
-    button.disabled = false;
-    progress.hidden = true;
-    bar.value = 0;
-  }
+  if (isRunning()) return;
+  if (!files.length) fail("No image was chosen. Choose one and send it again.");
+  else if (files.length > maxImages) fail(tooMany(files));
+  else if (files.length > 1) classifyAll(files);
+  else classifyOne(files[0]);
 });
 
+// Show the progress of some work, and let nothing else begin meanwhile.
+async function during(text, work) {
+  say("");
+  live.textContent = step.textContent = text;
+  bar.value = 0;
+  progress.hidden = false;
+  button.setAttribute("aria-disabled", true); // and not `disabled`, which would lose the focus
+  try {
+    return await work();
+  } finally {
+    progress.hidden = true;
+    button.removeAttribute("aria-disabled");
+  }
+}
+
 async function classifyOne(file) {
-  step.textContent = "Uploading …";
-  const page = await sendWithPatience(file, (share) => {
+  const page = await during("Uploading …", () => sendWithPatience(file, (share) => {
     bar.value = share;
     if (share === 1) step.textContent = "Classifying …";
-  });
-  if (page instanceof Error) say(page.message);
+  }));
+  if (page instanceof Error) fail(page.message);
   else open({ nodes: [page.getElementById("result")], title: page.title });
 }
 
@@ -155,27 +194,32 @@ async function classifyOne(file) {
 // The upload form, a table and a result are views of this one page; nothing is kept elsewhere.
 
 const views = [home];
+let current = home;
 
 function show(view) {
+  current = view;
   main.replaceChildren(...view.nodes);
   document.title = view.title;
+  (main.querySelector(".results") ?? form.lastElementChild).before(progress);
   scrollTo(0, view.scroll ?? 0);
-  main.querySelector("[tabindex='-1']")?.focus({ preventScroll: true });
+  (view.opener ?? main.querySelector("[tabindex='-1']"))?.focus({ preventScroll: true });
 }
 
-function open(view) {
-  views[history.state?.view ?? 0].scroll = scrollY;
+function open(view, opener) {
+  Object.assign(current, { scroll: scrollY, opener });
   views.push(view);
-  history.pushState({ view: views.length - 1 }, "");
+  history.pushState({ visit, view: views.length - 1 }, "");
   show(view);
 }
 
-addEventListener("popstate", (event) => show(views[event.state?.view ?? 0] ?? home));
-if (history.state) history.replaceState(null, ""); // a reload has only the form
+addEventListener("popstate", ({ state }) => {
+  if (state) show((state.visit === visit && views[state.view]) || home); // null: a link within the page
+});
+history.replaceState({ visit, view: 0 }, "");
 
 main.addEventListener("click", (event) => {
   if (event.target.closest("[data-print]")) print();
-  if (event.target.closest("[data-home]")) {
+  if (event.target.closest("[data-home]") && !(event.ctrlKey || event.metaKey || event.shiftKey)) {
     event.preventDefault();
     choose([]);
     open(home);
@@ -191,36 +235,55 @@ async function classifyAll(files) {
   const body = table.tBodies[0];
   const summary = article.querySelector("#batch-summary");
   const link = article.querySelector("#csv");
+  const again = article.querySelector("#again");
   const rows = [];
   let done = 0;
+  unsaved = true;
   makeSortable(table);
   link.addEventListener("click", () => {
     const lines = [table.dataset.csv, ...rows.filter(Boolean).map((row) => row.dataset.csv)];
-    link.href = URL.createObjectURL(new Blob([lines.map((line) => `${line}\r\n`).join("")], { type: "text/csv" }));
-    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+    const text = lines.map((line) => `${line}\r\n`).join("");
+    const url = URL.createObjectURL(new Blob([`\ufeff${text}`], { type: "text/csv" })); // Excel needs the mark
+    link.href = url;
+    setTimeout(() => URL.revokeObjectURL(url), 10_000);
+    unsaved = false;
   });
-  table.before(progress);
-  step.textContent = `Classifying ${files.length} images …`;
-  open({ nodes: [article], title: `${files.length} results` });
+  open({ nodes: [article], title: `Results · ${appName}` });
 
-  const waiting = files.map((file, i) => [file, i]);
-  async function work() {
-    for (let next = waiting.shift(); next; next = waiting.shift()) {
-      const [file, i] = next;
-      const page = await sendWithPatience(file);
-      rows[i] = page instanceof Error ? failedRow(file, page, table) : rowOf(page);
+  let passing = files.map((_, i) => i); // what is still to do, and in the end what a later try may do
+  async function work(waiting, count) {
+    for (let i = waiting.shift(); i !== undefined; i = waiting.shift()) {
+      const page = await sendWithPatience(files[i]);
+      rows[i] = page instanceof Error ? failedRow(files[i], page, table) : rowOf(page);
+      if (page.isPassing) passing.push(i);
       done += 1;
-      bar.value = done / files.length;
-      step.textContent = `${done} of ${files.length} images are done`;
-      body.replaceChildren(...rows.filter(Boolean));
+      bar.value = done / count;
+      step.textContent = `${done} of ${count} images are done`;
+      if (done % 10 === 0) live.textContent = step.textContent;
+      body.querySelector(`[data-file="${i}"]`)?.remove(); // of a try before
+      rows[i].dataset.file = i;
+      body.insertBefore(rows[i], rows.slice(i + 1).find(Boolean) ?? null);
       sort(table);
     }
   }
-  await Promise.all([work(), work()]);
-  const failed = rows.filter((row) => row.classList.contains("failed")).length;
-  summary.textContent = `${files.length - failed} of ${files.length} images could be classified.`;
-  form.append(progress);
+  async function workOff() {
+    const waiting = passing;
+    const count = waiting.length;
+    [passing, done] = [[], 0];
+    again.hidden = true;
+    summary.textContent = "";
+    await during(`Classifying ${count} images …`, () => Promise.all([work(waiting, count), work(waiting, count)]));
+    const failed = rows.filter((row) => row.classList.contains("failed")).length;
+    live.textContent = summary.textContent = `${files.length - failed} of ${files.length} images could be classified.`;
+    again.hidden = !passing.length;
+  }
+  again.onclick = () => isRunning() || workOff();
+  await workOff();
 }
+
+// A table exists in this page alone, so leaving it unsaved is asked about.
+let unsaved = false;
+addEventListener("beforeunload", (event) => unsaved && event.preventDefault());
 
 function rowOf(page) {
   const article = page.getElementById("result");
@@ -230,7 +293,7 @@ function rowOf(page) {
   opener.type = "button";
   opener.className = "link file";
   opener.textContent = name.textContent;
-  opener.onclick = () => open({ nodes: [backButton(), article], title: `${opener.textContent}: result` });
+  opener.onclick = () => open({ nodes: [backButton(), article], title: `${opener.textContent} · ${appName}` }, opener);
   name.replaceWith(opener);
   return row;
 }
@@ -265,9 +328,9 @@ function makeSortable(table) {
     sorter.append(...header.childNodes);
     header.append(sorter);
     sorter.onclick = () => {
-      const rising = header.getAttribute("aria-sort") !== "ascending";
+      const order = header.getAttribute("aria-sort") ?? header.dataset.last;
       for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
-      header.setAttribute("aria-sort", rising ? "ascending" : "descending");
+      header.setAttribute("aria-sort", order === "ascending" ? "descending" : "ascending");
       table.dataset.column = column;
       sort(table);
     };
@@ -284,5 +347,7 @@ function sort(table) {
   rows.sort((a, b) =>
     a.classList.contains("failed") - b.classList.contains("failed")
     || (value(a) && sign * value(a).localeCompare(value(b), undefined, { numeric: true })));
+  const focused = document.activeElement;
   table.tBodies[0].append(...rows);
+  if (table.contains(focused)) focused.focus(); // a row that is moved loses it
 }

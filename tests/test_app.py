@@ -32,11 +32,12 @@ from werkzeug.serving import make_server
 from werkzeug.test import EnvironBuilder
 
 import skin_cancer_detection as scd
-from app import create_app, in_100, melanomas_called_benign, percent, strongest_region
+from app import URGENCY, create_app, in_100, melanomas_called_benign, strongest_region
 from calibration import conformal_thresholds
 from classifier import MAX_DECODES, MAX_WAITING, admission
 from decisions import VERDICTS, DecisionFacts, combine_views
 from likeness import FLAGGED_SHARE, Likeness
+from records import percent
 
 
 class Page(HTMLParser):
@@ -285,7 +286,7 @@ def test_low_risk_without_cancers_to_try_it_on_gives_no_number(result_of):
     scores = made_scores()
     scores["decisions"]["low_risk"]["statement"]["missed_per_100"] = None
     said = result_of(nv=0.98, scores=scores).text_of("low-risk")
-    assert said == "The model calls this low risk. This does not replace a doctor."
+    assert said == "Low risk is not no risk. This does not replace a doctor."
 
 
 def test_benign_but_not_low_risk_does_not_reassure(result_of):
@@ -354,7 +355,7 @@ def test_a_list_without_the_most_likely_class_says_why(result_of):
 
 
 def test_classes_that_were_too_rare_are_named(result_of):
-    words = "This does not hold for Dermatofibroma: there were too few to learn from."
+    words = "For Dermatofibroma nothing can be promised: there were too few to learn from."
     assert words in result_of(replace(FACTS, pooled_classes=("df",)), nv=0.98).text_of()
     assert "too few to learn from" not in result_of(nv=0.98).text_of()
 
@@ -482,7 +483,7 @@ def test_a_class_without_test_images_has_no_such_figure(result_of):
 def test_the_page_goes_from_plain_to_technical(result_of, shares):
     page = result_of(**shares)
     order = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
-    asked = ["headline", "likely", "upload-image", "map-switch", "description", "next-steps"]
+    asked = ["headline", "likely", "upload-image", "description", "next-steps"]
     asked += ["how-wrong", "mel", "not-excluded", "how-good", "pixels", "model-sha256"]
     assert [name for name in order if name in asked and name != "mel"] == [
         name for name in asked if name != "mel"
@@ -709,7 +710,7 @@ def upload_several(client, *files):
 def rows_of(response):
     """The table of results as its CSV."""
     link = next(a for a in Page(response).all("a") if a.get("id") == "csv")
-    text = base64.b64decode(link["href"].split(",", 1)[1]).decode()
+    text = base64.b64decode(link["href"].split(",", 1)[1]).decode("utf-8-sig")
     return list(csv.DictReader(io.StringIO(text)))
 
 
@@ -724,6 +725,10 @@ def test_several_images_get_one_table(client):
     assert row["file"] == "b.png"
     assert [float(row[code]) for code in scd.CODES] == pytest.approx(alone, abs=1e-6)
     assert scd.CLASSES[alone.argmax()].name in page.text_of()
+
+
+def test_every_verdict_has_its_urgency():
+    assert set(URGENCY) == set(VERDICTS)
 
 
 def test_a_spoiled_file_is_named_in_its_own_row_and_the_rest_are_classified(client):

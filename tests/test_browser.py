@@ -4,9 +4,13 @@ import csv
 import re
 import time
 
+import numpy as np
 import pytest
-from conftest import draw_lesion, encode, shoot
+from conftest import draw_lesion, encode, made_scores, serving, shoot, write_model
 
+from app import URGENCY, create_app
+from decisions import DecisionFacts
+from likeness import Likeness
 from uploads import MAX_IMAGES
 
 SIZES = [(375, "light"), (375, "dark"), (1280, "light"), (1280, "dark")]
@@ -138,6 +142,17 @@ def test_the_map_can_be_switched_off(one_page, request):
     assert not patch.is_visible()
 
 
+def test_a_map_without_a_peak_has_no_switch(browser, tmp_path):
+    path = write_model(tmp_path / "m.h5", [1 / 7] * 7)  # the same answer, whatever is covered
+    with serving(create_app({"MODEL_PATH": path})) as port:
+        page = browser.new_page(service_workers="block")
+        page.goto(f"http://127.0.0.1:{port}")
+        classify(page, drawn())
+        page.get_by_text("No part stands out").wait_for()
+        assert page.get_by_role("switch").count() == 0
+        page.close()
+
+
 def test_the_map_has_its_text(one_page, request):
     classify(one_page, image_file(request))
     name = one_page.locator("#weight").inner_text()
@@ -150,6 +165,36 @@ def test_a_file_that_is_no_image_gets_its_sentence(page):
     assert "not an image that can be read" in page.get_by_role("alert").inner_text()
     assert chosen(page) == ["spoiled.png"]
     shoot(page, "error")
+
+
+def test_an_error_is_in_sight_of_whoever_pressed_the_button(browser, address):
+    page = browser.new_page(viewport={"width": 375, "height": 667}, service_workers="block")
+    page.goto(address)
+    classify(page, SPOILED)
+    page.get_by_role("alert").wait_for()
+    box = page.get_by_role("alert").bounding_box()
+    assert 0 <= box["y"] <= 667 - box["height"]
+    assert page.evaluate("document.activeElement.id") == "error"
+    assert page.locator("#pic").get_attribute("aria-invalid") == "true"
+    page.close()
+
+
+def test_a_server_that_fails_is_not_taken_for_an_image_that_does(one_page):
+    one_page.route("**/showresult", lambda route: route.fulfill(status=502, body=""))
+    classify(one_page, drawn())
+    one_page.get_by_role("alert").wait_for()
+    said = one_page.get_by_role("alert").inner_text()
+    assert "The server does not work as it should. Try again later." in said
+
+
+def test_a_file_that_is_gone_is_named_as_such(one_page, tmp_path):
+    path = tmp_path / "gone.png"
+    path.write_bytes(drawn()["buffer"])
+    one_page.set_input_files("#pic", path)
+    path.unlink()
+    one_page.get_by_role("button", name="Classify").click()
+    one_page.get_by_role("alert").wait_for()
+    assert "can no longer be read" in one_page.get_by_role("alert").inner_text()
 
 
 def test_nothing_chosen_is_said(one_page):
@@ -209,6 +254,24 @@ def test_another_image_can_be_classified(one_page):
     one_page.locator("#likely").wait_for()
 
 
+def test_the_link_to_the_content_keeps_the_result(one_page):
+    classify(one_page, drawn())
+    one_page.locator("#likely").wait_for()
+    one_page.locator(".skip").focus()
+    one_page.keyboard.press("Enter")
+    assert one_page.url.endswith("#main")
+    assert one_page.locator("#likely").is_visible()
+
+
+def test_after_a_reload_going_back_finds_a_form_that_works(one_page):
+    classify(one_page, drawn())
+    one_page.locator("#likely").wait_for()
+    one_page.reload()
+    one_page.go_back()
+    classify(one_page, drawn())
+    one_page.locator("#likely").wait_for()
+
+
 def test_a_reload_of_a_result_leads_to_the_form(one_page):
     classify(one_page, drawn())
     one_page.locator("#likely").wait_for()
@@ -217,11 +280,38 @@ def test_a_reload_of_a_result_leads_to_the_form(one_page):
     assert one_page.locator("#likely").count() == 0
 
 
+def pages_of(page, name):
+    page.locator("#likely").wait_for()
+    pdf = page.pdf(format="A4", path=f"screenshots/{name}.pdf")
+    return len(re.findall(rb"/Type /Page\b", pdf))
+
+
 def test_the_result_prints_on_one_page(one_page, request):
     classify(one_page, image_file(request))
-    one_page.locator("#likely").wait_for()
-    pdf = one_page.pdf(format="A4", path="screenshots/result.pdf")
-    assert len(re.findall(rb"/Type /Page\b", pdf)) == 1
+    assert pages_of(one_page, "result") == 1
+
+
+def test_the_longest_result_prints_on_one_page(browser, tmp_path):
+    """Unlike, inconclusive and flagged at once, six classes in the set, two pooled, upright."""
+    facts = DecisionFacts(
+        1.0, (0.1, 0.1, 0.5, 0.05, 0.1, 0.1, 0.05), 0.1, (0.01,) * 7, ("df", "vasc")
+    )
+    unlike = Likeness(np.zeros((7, 7)), np.eye(7), 0)
+    path = write_model(
+        tmp_path / "m.h5",
+        [0.12, 0.12, 0.4, 0.02, 0.04, 0.15, 0.15],
+        {"test": made_scores(), "data": "HAM10000", "data_sha256": "0123456789abcdef" * 4},
+        facts.to_attributes() | unlike.to_attributes(),
+    )
+    with serving(create_app({"MODEL_PATH": path})) as port:
+        page = browser.new_page(service_workers="block")
+        page.goto(f"http://127.0.0.1:{port}")
+        classify(page, drawn("a-long-name-of-a-file" * 5 + ".png", (300, 600)))
+        assert pages_of(page, "longest-result") == 1
+        assert all(
+            page.locator(f"#{name}").count() for name in ("unlike", "inconclusive", "flagged")
+        )
+        page.close()
 
 
 def test_the_button_prints(one_page):
@@ -255,6 +345,21 @@ def test_images_are_dropped_anywhere_and_added(one_page):
     assert chosen(one_page) == ["second.png"]
     one_page.get_by_role("button", name="Classify").click()
     one_page.locator("#likely").wait_for()
+
+
+@pytest.mark.parametrize("kind", ["dragover", "drop"])
+@pytest.mark.parametrize("view", ["form", "result"])
+def test_a_file_on_the_page_never_makes_the_browser_leave_it(one_page, kind, view):
+    if view == "result":
+        classify(one_page, drawn())
+        one_page.locator("#likely").wait_for()
+    transfer = transfer_of(one_page, drawn("dropped.png", (40, 30)))
+    goes_on = one_page.evaluate(
+        "([kind, dataTransfer]) => document.querySelector('h1').dispatchEvent("
+        "new DragEvent(kind, {dataTransfer, bubbles: true, cancelable: true}))",
+        [kind, transfer],
+    )
+    assert not goes_on
 
 
 def test_an_image_is_pasted(one_page):
@@ -297,6 +402,11 @@ def test_a_picture_that_the_browser_cannot_show_is_named(one_page):
     assert chosen(one_page) == ["IMG_0001.HEIC"]
 
 
+def test_a_file_too_large_is_marked_when_it_is_chosen(one_page, large_file):
+    one_page.set_input_files("#pic", large_file("large.jpg"))
+    assert one_page.locator("#chosen small").inner_text() == "⚠ 21.0 MB: too large"
+
+
 def test_more_than_fifty_are_not_sent(one_page):
     classify(one_page, *[drawn(f"{i}.png", (28, 28)) for i in range(MAX_IMAGES + 1)])
     said = one_page.get_by_role("alert").inner_text()
@@ -317,7 +427,7 @@ def names_in(page):
 def csv_of(page):
     with page.expect_download() as download:
         page.get_by_role("link", name="Save as CSV").click()
-    with open(download.value.path(), newline="", encoding="utf-8") as file:
+    with open(download.value.path(), newline="", encoding="utf-8-sig") as file:
         return list(csv.DictReader(file))
 
 
@@ -344,6 +454,7 @@ def test_each_row_opens_its_result_in_the_same_page(one_page):
     assert probability in one_page.locator(".lead").inner_text()
     one_page.get_by_role("button", name="Back to the table").click()
     assert names_in(one_page) == ["a.png", "b.png"]
+    assert one_page.evaluate("document.activeElement.textContent") == "b.png"
 
 
 def test_the_table_is_sorted_by_each_column(one_page):
@@ -358,8 +469,93 @@ def test_the_table_is_sorted_by_each_column(one_page):
     values = one_page.locator("td[data-label=Probability]").evaluate_all(
         "cells => cells.map((cell) => Number(cell.dataset.value))"
     )
-    assert values == sorted(values)
+    assert values == sorted(values, reverse=True)
     assert one_page.locator("[aria-sort]").count() == 1
+
+
+def test_the_most_urgent_come_first(one_page):
+    classify(one_page, drawn("a.png"), drawn("b.png"))
+    wait_for_table(one_page)
+    ranks = [str(URGENCY.index("low risk")), str(URGENCY.index("see a doctor"))]
+    one_page.locator("td[data-label=Result]").evaluate_all(
+        "(cells, ranks) => cells.forEach((cell, i) => { cell.dataset.value = ranks[i]; })", ranks
+    )
+    one_page.get_by_role("button", name="Result", exact=True).click()
+    assert names_in(one_page) == ["b.png", "a.png"]
+
+
+def test_rows_that_come_leave_the_focus_where_it_is(one_page):
+    held = []
+
+    def hold(route):
+        held.append(route)
+
+    one_page.route("**/showresult", hold)
+    classify(one_page, drawn("a.png"), drawn("b.png"))
+    while len(held) < 2:
+        one_page.wait_for_timeout(20)
+    held[1].continue_()
+    one_page.get_by_role("button", name="b.png").focus()
+    held[0].continue_()
+    wait_for_table(one_page)
+    assert names_in(one_page) == ["a.png", "b.png"]
+    assert one_page.evaluate("document.activeElement.textContent") == "b.png"
+
+
+def test_what_did_not_get_through_is_tried_again(one_page):
+    one_page.route("**/showresult", lambda route: route.abort())
+    classify(one_page, drawn("a.png"), drawn("b.png"))
+    wait_for_table(one_page)
+    assert one_page.locator("#batch-summary").inner_text().startswith("0 of 2")
+    one_page.unroute("**/showresult")
+    one_page.get_by_role("button", name="Try again").click()
+    one_page.get_by_text("2 of 2 images could be classified").first.wait_for()
+    assert names_in(one_page) == ["a.png", "b.png"]
+    assert not one_page.get_by_role("button", name="Try again").is_visible()
+
+
+def test_the_end_of_a_batch_is_read_out(one_page):
+    classify(one_page, drawn("a.png"), SPOILED)
+    wait_for_table(one_page)
+    assert one_page.get_by_role("status").inner_text() == "1 of 2 images could be classified."
+
+
+def test_while_a_batch_runs_the_form_says_so(one_page):
+    one_page.route("**/showresult", lambda route: None)
+    classify(one_page, drawn("a.png"), drawn("b.png"))
+    one_page.get_by_role("link", name="Classify other images").click()
+    assert one_page.get_by_text("Classifying 2 images …").first.is_visible()
+    one_page.dispatch_event(
+        "h1", "drop", {"dataTransfer": transfer_of(one_page, drawn("c.png", (40, 30)))}
+    )
+    assert "Wait until the images before are done" in one_page.get_by_role("alert").inner_text()
+
+
+def test_an_unsaved_table_is_not_left_without_a_question(one_page):
+    asked = []
+    one_page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
+    classify(one_page, drawn("a.png"), drawn("b.png"))
+    wait_for_table(one_page)
+    one_page.reload()
+    assert asked == ["beforeunload"]
+    classify(one_page, drawn("a.png"), drawn("b.png"))
+    wait_for_table(one_page)
+    csv_of(one_page)
+    one_page.reload()
+    assert asked == ["beforeunload"]
+
+
+def test_on_a_phone_a_row_is_a_card_and_still_a_row(browser, address):
+    page = browser.new_page(viewport={"width": 375, "height": 667}, service_workers="block")
+    page.goto(address)
+    classify(page, drawn("a.png"), drawn("b.png"))
+    wait_for_table(page)
+    cells = page.get_by_role("row", name="a.png").get_by_role("cell")
+    assert cells.count() == 4
+    assert page.get_by_role("columnheader", name="Probability").count() == 1
+    label = cells.nth(2).evaluate("cell => getComputedStyle(cell, '::before').content")
+    assert "Probability" in label
+    page.close()
 
 
 def test_at_most_two_images_are_in_flight(one_page):

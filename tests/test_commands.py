@@ -16,7 +16,7 @@ from PIL import Image
 
 import skin_cancer_detection as scd
 from app import create_app
-from commands import files_in
+from commands import MAX_BYTES, files_in
 from records import classes
 
 
@@ -57,7 +57,7 @@ def test_a_folder_is_read_with_its_folders_and_spoiled_files_come_last(run, fold
     ]
     assert all("Most likely class: " in line for line in lines)
     assert "2 of 3 images classified." in result.stderr
-    assert "1 files of other kinds were passed over." in result.stderr
+    assert "1 of other kinds passed over." in result.stderr
     assert result.stderr.index("1 could not be used:") < result.stderr.index("a.png: The file is")
 
 
@@ -86,10 +86,12 @@ def test_without_any_usable_image_the_code_is_1(run, folder):
     assert "0 of 1 images classified." in result.stderr
 
 
-def test_a_folder_without_images_is_said(run, tmp_path):
-    result = run(tmp_path)
+def test_a_folder_without_images_is_said_and_replaces_no_table(run, tmp_path):
+    (tmp_path / "old.csv").write_text("old")
+    result = run(tmp_path, "--csv", tmp_path / "old.csv")
     assert result.exit_code == 1
     assert "No image was found. Name a folder with images" in result.stderr
+    assert (tmp_path / "old.csv").read_text() == "old"
 
 
 def test_a_path_that_is_missing_stops_before_the_work(run, folder, tmp_path):
@@ -104,6 +106,66 @@ def test_a_place_that_cannot_be_written_stops_before_the_work(run, folder, tmp_p
     assert result.exit_code == 2
     assert "out.csv cannot be written (No such file or directory)." in result.stderr
     assert "classified" not in result.stderr
+
+
+def test_two_documents_in_one_file_are_refused(run, folder, tmp_path):
+    (tmp_path / "link").symlink_to("out")
+    result = run(folder, "--csv", tmp_path / "out", "--json", tmp_path / "link")
+    assert result.exit_code == 2
+    assert "--csv and --json name the same file." in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_dash_is_the_standard_output(run, folder):
+    result = run(folder, "--json", "-")
+    assert len(json.loads(result.stdout)["results"]) == 3
+
+
+def test_a_link_goes_on_leading_to_the_table(run, folder, tmp_path):
+    (tmp_path / "link.csv").symlink_to("out.csv")
+    run(folder, "--csv", tmp_path / "link.csv")
+    assert (tmp_path / "link.csv").is_symlink()
+    assert len(csv_rows(tmp_path / "out.csv")) == 3
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such pipes")
+def test_what_is_no_file_is_not_replaced_by_one(run, folder, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    assert run(folder, "--csv", tmp_path / "pipe").exit_code == 0
+    assert os.read(reader, 10_000).startswith(b"file,verdict,")
+    os.close(reader)
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_a_file_without_end_is_not_read(run, folder):
+    (folder / "slide.tif").touch()
+    os.truncate(folder / "slide.tif", MAX_BYTES + 1)  # takes no room on the disk
+    result = run(folder)
+    assert result.exit_code == 0
+    assert "slide.tif: The file has more than 200 MB." in result.stderr
+
+
+def test_a_folder_that_may_not_be_looked_into_is_named(run, folder, monkeypatch):
+    def scandir(path, real=os.scandir):
+        if Path(path).name == "inner":  # whoever runs the tests may be allowed everything
+            raise PermissionError(13, "Permission denied", path)
+        return real(path)
+
+    monkeypatch.setattr("os.scandir", scandir)
+    result = run(folder)
+    assert "1 of 3 images classified." in result.stderr
+    assert f"{folder / 'inner'}: The file cannot be read" in result.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such names")
+def test_a_name_gives_a_terminal_no_orders(run, folder):
+    (folder / "a.png").rename(folder / "\x1b[2Ja\n.png")
+    (folder / "b.PNG").rename(folder / "\x1b[2Jb\n.png")
+    result = run(folder)
+    assert "\x1b" not in result.output
+    assert f"{folder}/\ufffd[2Ja\ufffd.png: The file is not" in result.stderr
+    assert result.stdout.startswith(f"{folder}/\ufffd[2Jb\ufffd.png: ")
 
 
 def test_a_file_that_vanished_stops_nothing(run, folder):
