@@ -70,12 +70,12 @@ def images_of_form():
 
 def result_of(file):
     """Classify a file and let go of its bytes; returns a `Result` of the OpenAPI document."""
+    data = file.read()
+    file.close()  # and with it a second copy of the bytes
     try:
-        pixels = decode(file.read()).pixels
+        pixels = decode(data).pixels
     except ImageError as error:
         return {"file": file.filename, "problem": problem_of(error)}
-    finally:
-        file.close()
     answer = current_app.extensions["classifier"](pixels)
     return {"file": file.filename, "prediction": to_dict(answer)}
 

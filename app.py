@@ -82,7 +82,7 @@ def create_app(config=None):
     app.request_class = InMemoryRequest
     app.config.from_mapping(
         MODEL_PATH=os.environ.get("MODEL_PATH", DEFAULT_MODEL_PATH),
-        MAX_CONTENT_LENGTH=20 * MEGABYTE,
+        MAX_CONTENT_LENGTH=20 * MEGABYTE + 100_000,  # the form itself takes some bytes
     )
     app.config.from_mapping(config or {})
     app.extensions["classifier"] = Classifier(app.config["MODEL_PATH"])
@@ -131,7 +131,7 @@ def result_of(upload):
         ImageError, ModelFileError
     """
     classifier = current_app.extensions["classifier"]
-    image = decode(upload.read(), with_preview=True)
+    image = decode(bytes_of(upload), with_preview=True)
     answer = classifier(image.pixels, with_map=True)
     ranking = sorted(
         zip(CLASSES, answer.probabilities.tolist(), strict=True),
@@ -159,17 +159,23 @@ def show_batch(uploads):
     rows = []
     for upload in uploads:
         try:
-            pixels = decode(upload.read()).pixels
+            pixels = decode(bytes_of(upload)).pixels
         except ImageError as error:
             rows.append(error_row(upload.filename, error))
         else:
             rows.append(row_of(upload.filename, pixels, classifier(pixels)))
-        upload.close()  # and with it the memory that it takes
     csv = "\r\n".join([csv_header(), *(row["csv"] for row in rows)]) + "\r\n"
     page = render_template(
         "batch.html", rows=rows, csv_address=data_address(csv.encode("utf-8-sig"), "text/csv")
     )
     return page, 200 if any("likely" in row for row in rows) else 422
+
+
+def bytes_of(upload):
+    """Take the bytes out of an upload, so that they are in memory once."""
+    data = upload.read()
+    upload.close()
+    return data
 
 
 def row_of(name, pixels, answer):
@@ -284,8 +290,9 @@ def show_http_error(error):
     response = error.get_response()  # with the headers that belong to the status
     if request.endpoint != "show_result" or error.code not in (400, 413):
         page = render_template("error.html", error=error)
-    elif error.code == 413 and is_too_large():
-        drain()
+    elif error.code == 413:
+        if is_too_large():
+            drain()
         page = upload_page_with(
             f"More than {max_megabytes()} MB were sent. Make the image smaller, or send fewer at "
             "once."
@@ -347,12 +354,14 @@ def melanomas_called_benign(scores):
 
 def in_100(share):
     """Write a share, 0–1, as a whole number of a hundred, and one that rounds to none as such."""
-    return f"about {100 * share:.0f} in 100" if share >= 0.005 else "fewer than 1 in 100"
+    return f"about {100 * share:.0f} in 100" if share > 0.005 else "fewer than 1 in 100"
 
 
 def of_100(share):
     """Write a share, 0–1, as how many of a hundred, without claiming all or none."""
-    return "over 99" if share > 0.995 else "fewer than 1" if share < 0.005 else f"{100 * share:.0f}"
+    if share >= 0.995:
+        return "over 99"
+    return "fewer than 1" if share <= 0.005 else f"{100 * share:.0f}"
 
 
 class NamelessRequestHandler(WSGIRequestHandler):

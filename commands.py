@@ -8,6 +8,7 @@ One image is in memory at a time, however many there are.
 import contextlib
 import json
 import os
+import stat
 import sys
 from pathlib import Path
 
@@ -169,7 +170,10 @@ def read(path):
     """
     path = Path(path)
     try:
-        if path.stat().st_size > MAX_BYTES:
+        found = path.stat()
+        if stat.S_ISFIFO(found.st_mode):  # reading it may wait for ever
+            raise UnreadableFile("This is not a file that holds an image. Choose another.")
+        if found.st_size > MAX_BYTES:
             raise UnreadableFile(
                 f"The file has more than {MAX_BYTES // 1_000_000} MB. Make it smaller and retry."
             )

@@ -12,7 +12,7 @@ bind = f"0.0.0.0:{os.environ.get('PORT', '8000')}"
 # dyno for which Heroku sets WEB_CONCURRENCY=2. Set here, it overrides that variable.
 workers = 1
 worker_class = "gthread"
-threads = 12  # the ten requests of classifier.admission, and two for whoever asks for a page
+threads = 12  # the ten that classifier.admission lets in, and two more
 # Never True: TensorFlow loaded before the fork hangs every request.
 preload_app = False
 
@@ -45,7 +45,7 @@ def post_worker_init(worker):
     from app import stop
 
     # gunicorn's remark on a request that is no HTTP names the address that it came from.
-    worker.log.error_log.addFilter(lambda record: "Invalid request from ip" not in record.msg)
+    worker.log.error_log.addFilter(lambda record: "Invalid request from ip" not in str(record.msg))
     try:
         worker.wsgi.extensions["classifier"].load()
     except ModelFileError as error:

@@ -1,4 +1,4 @@
-"""What can be wrong with a program's request: the problem types of RFC 9457. Knows no Flask."""
+"""What can be wrong with a program's request: the problem types of RFC 9457."""
 
 from dataclasses import dataclass
 

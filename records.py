@@ -76,9 +76,9 @@ def classes():
 def percent(share, decimals=0):
     """Write a probability, 0–1, as a percentage that never claims certainty."""
     step = 10**-decimals
-    if 100 * share > 100 - step / 2:
+    if 100 * share >= 100 - step / 2:
         return f"over {100 - step:.{decimals}f} %"
-    if 100 * share < step / 2:
+    if 100 * share <= step / 2:
         return f"under {step:.{decimals}f} %"
     return f"{100 * share:.{decimals}f} %"
 

@@ -9,6 +9,7 @@ import ctypes
 import io
 import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -189,7 +190,8 @@ def _lower_the_limit_of_libheif():
     except AttributeError:  # Windows looks a name up in that one file, not in what it is linked to
         return
     limits_of.restype = ctypes.POINTER(ctypes.c_uint64)
-    limits_of()[1] = MAX_PIXELS * 11 // 10  # HEVC codes whole blocks, of up to 64 pixels a side
+    if limits_of()[1] == 32768**2:  # its default; with any other value the layout may be another
+        limits_of()[1] = MAX_PIXELS * 11 // 10  # HEVC codes whole blocks, of up to 64 pixels a side
 
 
 _lower_the_limit_of_libheif()
@@ -228,6 +230,8 @@ def read_image(data):
         raise _unsupported()
     if image.width * image.height > MAX_PIXELS or max(image.size) > MAX_SIDE:
         raise _too_large()
+    if _takes_too_long(image, data):
+        raise _damaged()
     try:
         image.load()
         return _upright(_to_rgb(image), _orientation(image))
@@ -320,6 +324,31 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+
+MAX_SCANS = 100  # of a progressive JPEG; encoders write about ten
+
+
+def _takes_too_long(image, data):
+    """Whether a file has its pixels decoded over and over: seconds for each kilobyte of it."""
+    if image.format in ("JPEG", "MPO"):
+        return _scans(data) > MAX_SCANS
+    area = sum(
+        (right - left) * (lower - upper) for _, (left, upper, right, lower), *_ in image.tile
+    )
+    return area > 2 * image.width * image.height * len(image.getbands())
+
+
+def _scans(data):
+    """Count the scans of a JPEG up to its end, by its markers (ITU-T T.81, annex B)."""
+    scans, place = 0, 2
+    while (marker := _MARKER.search(data, place)) and marker[0] != b"\xff\xd9":
+        scans += marker[0] == b"\xff\xda"
+        place = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2])
+    return scans
+
+
+_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")  # those that have a length, and the end
 
 
 def _orientation(image):

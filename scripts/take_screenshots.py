@@ -53,7 +53,7 @@ LESIONS = {
 
 
 def take(browser, address, width, scheme, names, target):
-    """Upload some of the lesions and take what is seen on a screen of 3 : 4, or 4 : 3 at a desk."""
+    """Upload some of the lesions and take what is seen on a phone or at a desk."""
     height = width * 2 if width < 500 else width * 3 // 4
     page = browser.new_page(
         viewport={"width": width, "height": height}, color_scheme=scheme, service_workers="block"

@@ -32,7 +32,7 @@ from werkzeug.serving import make_server
 from werkzeug.test import EnvironBuilder
 
 import skin_cancer_detection as scd
-from app import URGENCY, create_app, in_100, melanomas_called_benign, strongest_region
+from app import URGENCY, create_app, in_100, melanomas_called_benign, of_100, strongest_region
 from calibration import conformal_thresholds
 from classifier import MAX_DECODES, MAX_WAITING, admission
 from decisions import VERDICTS, DecisionFacts, combine_views
@@ -200,6 +200,8 @@ def test_every_class_has_its_facts(lesion_class):
         (0.5, 0, "50 %"),
         (0.994, 0, "99 %"),
         (0.996, 0, "over 99 %"),
+        (0.995, 0, "over 99 %"),
+        (0.005, 0, "under 1 %"),
         (1, 0, "over 99 %"),
         (0.9996, 1, "over 99.9 %"),
         (0.0004, 1, "under 0.1 %"),
@@ -216,6 +218,14 @@ def test_melanomas_called_benign():
     matrix[6] = [1, 2, 3, 4, 5, 6, 4]  # akiec bcc bkl df nv vasc mel: 3 + 4 + 5 + 6 of 25
     assert melanomas_called_benign({"confusion_matrix": matrix.tolist()}) == 18 / 25
     assert melanomas_called_benign({"confusion_matrix": np.diag([1] * 6 + [0]).tolist()}) is None
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(0.995, "over 99"), (0.99, "99"), (0.5, "50"), (0.01, "1"), (0.005, "fewer than 1")],
+)
+def test_of_a_hundred_never_all_or_none(share, text):
+    assert of_100(share) == text
 
 
 def test_no_share_is_written_as_none_in_a_hundred():
@@ -508,12 +518,16 @@ def test_the_pixels_are_those_that_the_model_sees(client):
 
 
 def test_every_page_is_small(client):
-    style = len(client.get("/static/style.css").data) + len(client.get("/static/icon.svg").data)
-    script = len(client.get("/static/upload.js").data)
-    result = upload(client, encode(draw_lesion())).get_data(as_text=True)
-    own = re.sub(r"data:[a-z/]+;base64,[A-Za-z0-9+/=]+", "", result)
-    assert len(client.get("/").data) + style + script < 100_000
-    assert len(own.encode()) + style < 100_000
+    """With all that it loads, and without what comes from the user's own image."""
+    files = ("style.css", "icon.svg", "register.js", "upload.js")
+    loaded = sum(len(client.get(f"/static/{name}").data) for name in files)
+    for name in ("dermatoscope-image.svg", "skin-photograph.svg"):
+        loaded += len(client.get(f"/static/{name}").data)
+    pages = [client.get(path) for path in ("/", "/model", "/api/v1/docs", "/privacy", "/offline")]
+    pages.append(upload(client, encode(draw_lesion())))
+    for page in pages:
+        own = re.sub(r"data:[a-z/]+;base64,[A-Za-z0-9+/=]+", "", page.get_data(as_text=True))
+        assert len(own.encode()) + loaded < 100_000
 
 
 def grade(text):
@@ -680,7 +694,7 @@ def test_a_form_of_texts_is_answered_by_a_real_server(app, parts):
         server.shutdown()
         thread.join()
     assert response.status_code == 413
-    assert "The form could not be read" in response.text
+    assert "More than 20 MB were sent" in response.text
 
 
 def test_under_a_prefix_the_upload_page_comes_back_too(client):
@@ -691,6 +705,11 @@ def test_under_a_prefix_the_upload_page_comes_back_too(client):
     )
     assert response.status_code == 413
     assert "More than 20 MB" in Page(response).text_of("error")
+
+
+def test_a_file_of_just_as_much_as_is_allowed(client):
+    data = encode(draw_lesion())
+    assert upload(client, data + b"\x00" * (20_000_000 - len(data))).status_code == 200
 
 
 def test_a_file_name_cannot_harm(client):

@@ -248,3 +248,18 @@ def test_an_interruption_keeps_what_is_done(tmp_path):
     assert "Interrupted; what was done until then is kept." in said
     assert "Traceback" not in said
     assert 20 < len(csv_rows(tmp_path / "out.csv")) < 2000
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files")
+def test_a_pipe_in_a_folder_stops_nothing(run, folder):
+    os.mkfifo(folder / "z.png")
+    result = run(folder)
+    assert result.exit_code == 0
+    assert "z.png: This is not a file that holds an image." in result.stderr
+
+
+def test_folders_come_in_the_order_of_the_alphabet(tmp_path):
+    for name in ("c", "a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.png").touch()
+    assert [Path(path).parent.name for path, _ in files_in([tmp_path])] == ["a", "b", "c"]

@@ -6,6 +6,7 @@ import re
 import struct
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pillow_heif
@@ -276,3 +277,43 @@ def test_the_largest_image_needs_no_more_memory_than_is_promised(
     command = [sys.executable, "-c", script, str(tmp_path / "large")]
     done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
     assert int(done.stdout) * 1024 / 1e6 < 300
+
+
+# --- Work without end ------------------------------------------------------------------------
+
+
+def repeated_scan(times):
+    """A progressive JPEG whose last scan stands there many times over."""
+    data = encode(Image.effect_noise((2000, 2000), 50), "JPEG", progressive=True)
+    start = data.rindex(b"\xff\xda")
+    return data[:start] + data[start:-2] * times + data[-2:]
+
+
+def repeated_strip(times):
+    """A TIFF of two strips, each of which is named many times over."""
+    data = bytearray(encode(Image.new("L", (500, 500)), "TIFF", tiffinfo={278: 250}))
+    image = Image.open(io.BytesIO(data))
+    offset, size = image.tag_v2[273][0], image.tag_v2[279][0]
+    entries = int.from_bytes(data[4:8], "little")
+    count = int.from_bytes(data[entries : entries + 2], "little")
+    for entry in range(entries + 2, entries + 2 + 12 * count, 12):
+        value = {273: offset, 279: size}.get(int.from_bytes(data[entry : entry + 2], "little"))
+        if value is not None:
+            data[entry + 2 : entry + 12] = struct.pack("<HII", 4, times, len(data))
+            data += struct.pack("<I", value) * times
+    return bytes(data)
+
+
+@pytest.mark.parametrize("data", [repeated_scan(200), repeated_strip(1000)], ids=["JPEG", "TIFF"])
+def test_a_file_that_is_decoded_over_and_over_is_refused_at_once(data):
+    begin = time.process_time()
+    with pytest.raises(scd.DamagedImage):
+        scd.read_image(data)
+    assert time.process_time() - begin < 0.5
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"progressive": True}, {"exif": b"Exif\0\0" + b"\xff\xda" * 500}]
+)
+def test_a_sound_jpeg_has_few_scans(options):
+    scd.read_image(encode(draw_lesion(), "JPEG", **options))
