@@ -48,6 +48,7 @@ from uploads import (
     is_too_large,
     max_megabytes,
     uploaded_images,
+    wait_no_longer,
 )
 
 CLASS_OF = dict(zip(CODES, CLASSES, strict=True))
@@ -89,6 +90,7 @@ def create_app(config=None):
     # Under gunicorn the weights are there already; elsewhere the first request, whichever it is,
     # sets them loading.
     app.before_request(app.extensions["classifier"].start_loading)
+    app.before_request(wait_no_longer)
     app.add_url_rule("/", view_func=index)
     app.add_url_rule("/showresult", view_func=show_result, methods=["POST"])
     app.add_url_rule("/showresult", view_func=back_to_index, methods=["GET"])

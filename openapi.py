@@ -76,7 +76,8 @@ def _operation(docs, max_megabytes):
                 f"A form with 1 to {MAX_IMAGES} files in the field `image`, all together at most "
                 f"{max_megabytes} MB (of a million bytes). Each is a {READABLE} of at most "
                 f"{MAX_PIXELS // 1_000_000} million pixels and {MAX_SIDE:,} on one side; of "
-                "several frames the first is taken. The bytes decide what a file is, not its name."
+                "several frames the first is taken. The bytes decide what a file is, not its name "
+                "nor the type that its part is labelled with."
             ),
             "content": {
                 "multipart/form-data": {

@@ -3,6 +3,7 @@
 The pages and the interface for programs share it.
 """
 
+import contextlib
 import io
 
 from flask import Request, current_app, request
@@ -20,6 +21,7 @@ from skin_cancer_detection import (
 MEGABYTE = 1_000_000
 MAX_IMAGES = 50  # of one request
 RETRY_AFTER = 2  # seconds
+SILENCE = 20  # seconds
 
 
 class NoImage(SkinCancerDetectionError):
@@ -79,6 +81,13 @@ def is_too_large():
     return (request.content_length or 0) > current_app.config["MAX_CONTENT_LENGTH"]
 
 
+def wait_no_longer():
+    """Give up a client that sends nothing for `SILENCE`, so that it does not hold a thread."""
+    connection = request.environ.get("gunicorn.socket")  # Flask's own server has none
+    if connection is not None:
+        connection.settimeout(SILENCE)
+
+
 def drain():
     """Read away, up to a bound, a body that is too large, keeping none of it.
 
@@ -88,5 +97,6 @@ def drain():
     """
     stream = request.environ["wsgi.input"]
     left = min(request.content_length, 8 * current_app.config["MAX_CONTENT_LENGTH"])
-    while left > 0 and (chunk := stream.read(min(left, 65536))):
-        left -= len(chunk)
+    with contextlib.suppress(OSError):  # the client has gone, or sends no more
+        while left > 0 and (chunk := stream.read(min(left, 65536))):
+            left -= len(chunk)

@@ -16,6 +16,8 @@ import pytest
 import requests
 from conftest import ROOT, draw_lesion, encode
 
+from uploads import SILENCE
+
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="gunicorn does not run on Windows")
 
 
@@ -107,14 +109,14 @@ def test_large_uploads_leave_no_memory_behind(server):
         files = {"pic": ("a.png", data, "image/png")}
         return requests.post(f"{address}/showresult", files=files, timeout=60).status_code
 
-    def send_to_every_thread(image):
+    def send_to_several_threads(image):
         with ThreadPoolExecutor(4) as pool:
             assert set(pool.map(send, [encode(image)] * 4)) == {200}
 
-    send_to_every_thread(draw_lesion())
+    send_to_several_threads(draw_lesion())
     before = anonymous_megabytes()
     for _ in range(2):
-        send_to_every_thread(draw_lesion((5000, 5000)).convert("RGBA"))
+        send_to_several_threads(draw_lesion((5000, 5000)).convert("RGBA"))
     assert anonymous_megabytes() < before + 40
 
 
@@ -147,3 +149,17 @@ def test_what_is_no_http_leaves_no_address_in_the_log(server):
     said = log.read_text(encoding="utf-8")
     assert "private" not in said
     assert "ip=" not in said
+
+
+def test_clients_that_send_nothing_hold_no_thread_for_ever(server):
+    address, _ = server
+    host, port = address.removeprefix("http://").split(":")
+    head = b"POST /showresult HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n"
+    head += b"Content-Type: multipart/form-data; boundary=x\r\n\r\n--x\r\n"
+    silent = [socket.create_connection((host, int(port)), timeout=60) for _ in range(12)]
+    for connection in silent:
+        connection.sendall(head)
+    assert requests.get(f"{address}/healthz", timeout=SILENCE + 20).status_code == 200
+    for connection in silent:
+        assert connection.recv(100).startswith(b"HTTP/1.1 400")
+        connection.close()
