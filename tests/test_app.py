@@ -750,6 +750,13 @@ def test_every_verdict_has_its_urgency():
     assert set(URGENCY) == set(VERDICTS)
 
 
+def test_the_table_sorts_its_results_by_urgency(client):
+    response = upload_several(client, *[("a.png", encode(draw_lesion()))] * 2)
+    cells = [td for td in Page(response).all("td") if td["data-label"] == "Result"]
+    said = [URGENCY.index(row["verdict"]) for row in rows_of(response)]
+    assert [int(cell["data-value"]) for cell in cells] == said
+
+
 def test_a_spoiled_file_is_named_in_its_own_row_and_the_rest_are_classified(client):
     good = encode(draw_lesion())
     response = upload_several(client, ("a.png", good), ("b.png", b"hello"), ("c.png", good))

@@ -495,6 +495,8 @@ def test_rows_that_come_leave_the_focus_where_it_is(one_page):
     while len(held) < 2:
         one_page.wait_for_timeout(20)
     held[1].continue_()
+    one_page.get_by_role("button", name="b.png").wait_for()
+    one_page.get_by_role("button", name="Image", exact=True).click()  # from now on rows are moved
     one_page.get_by_role("button", name="b.png").focus()
     held[0].continue_()
     wait_for_table(one_page)
