@@ -202,7 +202,19 @@ def _groups(table):
 
 # --- Images of one's own ---------------------------------------------------------------------
 
-_SUFFIXES = ("", ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")  # or capitals
+_SUFFIXES = [
+    "",
+    ".jpg",
+    ".jpeg",
+    ".png",
+    ".webp",
+    ".bmp",
+    ".tif",
+    ".tiff",
+    ".gif",
+    ".heic",
+    ".heif",
+]
 
 
 def read_images(directory, labels_path):

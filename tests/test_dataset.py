@@ -232,7 +232,7 @@ def test_metadata_of_another_length_is_refused(files):
 def folder(tmp_path):
     """Seven pictures, one a class, and their labels."""
     for row, code in enumerate(CODES):
-        suffix = ".jpg" if row % 2 else ".png"
+        suffix = ".heic" if code == "nv" else ".jpg" if row % 2 else ".png"
         image = Image.effect_noise((60, 45), 60).convert("RGB")
         image.save(tmp_path / f"{code}{suffix}", quality=95)
     labels = tmp_path / "labels.csv"
