@@ -19,7 +19,14 @@ from problems import (
 )
 from records import classes, model, to_dict
 from skin_cancer_detection import ImageError, ModelFileError, SkinCancerDetectionError
-from uploads import RETRY_AFTER, drain, is_too_large, max_megabytes, uploaded_images
+from uploads import (
+    MODEL_UNUSABLE,
+    RETRY_AFTER,
+    drain,
+    max_megabytes,
+    refuse_too_much,
+    uploaded_images,
+)
 
 FIELD = "image"
 api = Blueprint("api", __name__, url_prefix="/api/v1")
@@ -165,7 +172,7 @@ def show_problem(error):
         drain()  # nothing of the body was read yet
     if isinstance(error, ModelFileError):
         current_app.logger.error("%s", error)  # its sentence is for whoever runs the server
-        error = ModelFileError("The model cannot be used at the moment. Try again later.")
+        error = ModelFileError(MODEL_UNUSABLE)
     return as_problem(problem_of(error))
 
 
@@ -176,15 +183,7 @@ def show_http_problem(error):
         error: werkzeug.exceptions.HTTPException, also of addresses below /api/ that lead nowhere.
     """
     if error.code == 413:
-        if is_too_large():
-            drain()
-            sentence = (
-                f"More than {max_megabytes()} MB were sent. Make the images smaller, or send "
-                "fewer at once."
-            )
-        else:
-            sentence = "The form is too large, or is not made of files alone. Send less at once."
-        return as_problem(problem_of(RequestTooLarge(sentence)))
+        return as_problem(problem_of(RequestTooLarge(refuse_too_much())))
     if error.code == 500:
         return as_problem(
             problem_of(ServerFailed("The server failed. Nothing was wrong with the request."))

@@ -24,6 +24,7 @@ from classifier import Classifier, admission, decode
 from commands import classify
 from decisions import MALIGNANT, VERDICTS, verdict
 from model_card import card_page
+from problems import PROBLEM_TYPES
 from records import csv_header, csv_line, percent
 from shell import shell
 from skin_cancer_detection import (
@@ -41,12 +42,11 @@ from skin_cancer_detection import (
 from uploads import (
     MAX_IMAGES,
     MEGABYTE,
+    MODEL_UNUSABLE,
     RETRY_AFTER,
-    STATUS_OF,
     InMemoryRequest,
-    drain,
-    is_too_large,
     max_megabytes,
+    refuse_too_much,
     uploaded_images,
     wait_no_longer,
 )
@@ -277,12 +277,12 @@ def show_error(error):
     """Show the upload page again with the error's sentence and its status."""
     if isinstance(error, ModelFileError):
         current_app.logger.error("%s", error)
-        error_sentence = "The model cannot be used at the moment. Try again later."
+        sentence = MODEL_UNUSABLE
     else:
-        error_sentence = str(error)
-    status = STATUS_OF[type(error)]
+        sentence = str(error)
+    status = PROBLEM_TYPES[type(error)].status
     headers = {"Retry-After": str(RETRY_AFTER)} if status == 503 else {}
-    return upload_page_with(error_sentence), status, headers
+    return upload_page_with(sentence), status, headers
 
 
 def show_http_error(error):
@@ -293,12 +293,7 @@ def show_http_error(error):
     if request.endpoint != "show_result" or error.code not in (400, 413):
         page = render_template("error.html", error=error)
     elif error.code == 413:
-        if is_too_large():
-            drain()
-        page = upload_page_with(
-            f"More than {max_megabytes()} MB were sent. Make the image smaller, or send fewer at "
-            "once."
-        )
+        page = upload_page_with(refuse_too_much())
     else:
         page = upload_page_with("The form could not be read. Choose one image and send it again.")
     response.set_data(page)

@@ -167,7 +167,7 @@ class Classifier:
 
         Args:
             pixels: uint8 (28, 28, 3), RGB, 0–255, as `preprocess` returns them.
-            with_map: whether to make the occlusion map, which takes seven times as long.
+            with_map: whether to make the occlusion map, from 49 images more.
 
         Returns:
             Answer.

@@ -5,6 +5,7 @@ Its texts are CommonMark, as OpenAPI has it; the readable page shows the same.
 
 from decisions import MALIGNANT_CODES, VERDICTS
 from problems import PROBLEM_TYPES, NoImageUsable
+from records import classes
 from skin_cancer_detection import (
     CLASSES,
     CODES,
@@ -308,7 +309,7 @@ def _predictions_example(docs):
             "data_sha256": "60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752",
             "card": "/model",
         },
-        "classes": [{"code": kind.code, "name": kind.name, "risk": kind.risk} for kind in CLASSES],
+        "classes": classes(),
         "results": [
             {
                 "file": "lesion.jpg",

@@ -1,4 +1,4 @@
-"""What can be wrong with a program's request: the problem types of RFC 9457."""
+"""What can be wrong with a request, and its status: the problem types of RFC 9457."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from skin_cancer_detection import (
     SkinCancerDetectionError,
     UnsupportedImage,
 )
-from uploads import MAX_IMAGES, STATUS_OF, NoImage, TooManyImages
+from uploads import MAX_IMAGES, MODEL_UNUSABLE, NoImage, TooManyImages
 
 
 class WrongContentType(SkinCancerDetectionError):
@@ -63,14 +63,14 @@ class ProblemType:
 PROBLEM_TYPES = {
     NoImage: ProblemType(
         "no-image",
-        STATUS_OF[NoImage],
+        400,
         "No image was sent",
         "The form has no file in the field `image`, or breaks off before its first.",
         "No image was chosen. Choose one and send it again.",
     ),
     TooManyImages: ProblemType(
         "too-many-images",
-        STATUS_OF[TooManyImages],
+        400,
         "Too many images",
         "Split the batch into several requests.",
         f"More than {MAX_IMAGES} images were sent. Send fewer at once.",
@@ -91,7 +91,7 @@ PROBLEM_TYPES = {
     ),
     EmptyImage: ProblemType(
         "empty-image",
-        STATUS_OF[EmptyImage],
+        400,
         "Empty file",
         "A file of no bytes.",
         "The file is empty. Choose another image.",
@@ -101,11 +101,11 @@ PROBLEM_TYPES = {
         413,
         "Too much was sent",
         "Nothing of the request was classified. Send smaller images, or fewer at once.",
-        "More than 20 MB were sent. Make the images smaller, or send fewer at once.",
+        "More than 20 MB were sent. Send smaller images, or fewer at once.",
     ),
     ImageTooLarge: ProblemType(
         "image-too-large",
-        STATUS_OF[ImageTooLarge],
+        413,
         "Too many pixels",
         "The model looks at 28 × 28 pixels, so a smaller copy loses hardly anything.",
         f"The image has more than {MAX_PIXELS // 1_000_000} million pixels, or more than "
@@ -121,14 +121,14 @@ PROBLEM_TYPES = {
     ),
     UnsupportedImage: ProblemType(
         "unsupported-image",
-        STATUS_OF[UnsupportedImage],
+        415,
         "Not an image that can be read",
         "No image at all, or one of another format.",
         f"The file is not an image that can be read here. Save it as {READABLE} and send it again.",
     ),
     DamagedImage: ProblemType(
         "damaged-image",
-        STATUS_OF[DamagedImage],
+        422,
         "Damaged image",
         "The right format, but broken off or spoiled.",
         "The image is damaged or incomplete. Save or copy it again and retry.",
@@ -150,7 +150,7 @@ PROBLEM_TYPES = {
     ),
     Busy: ProblemType(
         "busy",
-        STATUS_OF[Busy],
+        503,
         "Busy",
         "Other requests are being worked on. Send the same again after as many seconds as "
         "`Retry-After` says.",
@@ -158,9 +158,9 @@ PROBLEM_TYPES = {
     ),
     ModelFileError: ProblemType(
         "model-unusable",
-        STATUS_OF[ModelFileError],
+        503,
         "The model cannot be used",
         "Something is wrong with the server, and its log says what.",
-        "The model cannot be used at the moment. Try again later.",
+        MODEL_UNUSABLE,
     ),
 }

@@ -1,4 +1,4 @@
-"""What a request may bring: images in memory, their number and size, and the status of a fault.
+"""What a request may bring: images in memory, their number and size.
 
 The pages and the interface for programs share it.
 """
@@ -8,20 +8,13 @@ import io
 
 from flask import Request, current_app, request
 
-from classifier import Busy
-from skin_cancer_detection import (
-    DamagedImage,
-    EmptyImage,
-    ImageTooLarge,
-    ModelFileError,
-    SkinCancerDetectionError,
-    UnsupportedImage,
-)
+from skin_cancer_detection import SkinCancerDetectionError
 
 MEGABYTE = 1_000_000
 MAX_IMAGES = 50  # of one request
 RETRY_AFTER = 2  # seconds
 SILENCE = 20  # seconds
+MODEL_UNUSABLE = "The model cannot be used at the moment. Try again later."
 
 
 class NoImage(SkinCancerDetectionError):
@@ -30,18 +23,6 @@ class NoImage(SkinCancerDetectionError):
 
 class TooManyImages(SkinCancerDetectionError):
     """A form with more than `MAX_IMAGES` files."""
-
-
-STATUS_OF = {
-    NoImage: 400,
-    TooManyImages: 400,
-    EmptyImage: 400,
-    ImageTooLarge: 413,
-    UnsupportedImage: 415,
-    DamagedImage: 422,
-    ModelFileError: 503,
-    Busy: 503,
-}
 
 
 class InMemoryRequest(Request):
@@ -79,6 +60,14 @@ def max_megabytes():
 def is_too_large():
     """Whether the request's body is larger than it may be, so that nothing of it was read."""
     return (request.content_length or 0) > current_app.config["MAX_CONTENT_LENGTH"]
+
+
+def refuse_too_much():
+    """Let a body go that is too large, or holds too much; returns the sentence that says so."""
+    if not is_too_large():  # its parts are too many, or it is text, or its size was not said
+        return "The form holds too much, or more than images. Send fewer or smaller images at once."
+    drain()
+    return f"More than {max_megabytes()} MB were sent. Send smaller images, or fewer at once."
 
 
 def wait_no_longer():

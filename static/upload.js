@@ -156,7 +156,7 @@ async function sendWithPatience(file, onUpload) {
   }
 }
 
-form.addEventListener("submit", async (event) => {
+form.addEventListener("submit", (event) => {
   event.preventDefault();
   const files = [...input.files];
   if (isRunning()) return;

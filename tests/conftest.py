@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ sys.path.insert(0, str(ROOT))
 os.chdir(ROOT)
 
 import dataset  # noqa: E402
-from skin_cancer_detection import CODES, SIDE, build_model, save_model  # noqa: E402
+from skin_cancer_detection import CODES, SIDE, build_model, read_image, save_model  # noqa: E402
 
 
 def require(module):
@@ -75,6 +76,31 @@ def app():
     from app import create_app
 
     return create_app({"TESTING": True})
+
+
+class CountedDecodes:
+    """Decodes images as ever, a little slower, and keeps how many stood in work at once."""
+
+    def __init__(self, decode):
+        self.most, self._running, self._lock, self._decode = 0, 0, threading.Lock(), decode
+
+    def __call__(self, data):
+        with self._lock:
+            self._running += 1
+            self.most = max(self.most, self._running)
+        time.sleep(0.02)
+        try:
+            return self._decode(data)
+        finally:
+            with self._lock:
+                self._running -= 1
+
+
+@pytest.fixture
+def decodes(monkeypatch):
+    counted = CountedDecodes(read_image)
+    monkeypatch.setattr("classifier.read_image", counted)
+    return counted
 
 
 @pytest.fixture

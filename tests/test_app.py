@@ -694,7 +694,7 @@ def test_a_form_of_texts_is_answered_by_a_real_server(app, parts):
         server.shutdown()
         thread.join()
     assert response.status_code == 413
-    assert "More than 20 MB were sent" in response.text
+    assert "The form holds too much, or more than images" in response.text
 
 
 def test_under_a_prefix_the_upload_page_comes_back_too(client):
@@ -807,27 +807,19 @@ def test_when_too_many_wait_the_next_is_turned_away(client):
     assert upload(client, encode(draw_lesion())).status_code == 200
 
 
-def test_at_most_two_images_are_decoded_at_once(app, monkeypatch):
-    running, most, lock = 0, 0, threading.Lock()
-
-    def counted(data, real=scd.read_image):
-        nonlocal running, most
-        with lock:
-            running += 1
-            most = max(most, running)
-        time.sleep(0.02)
-        try:
-            return real(data)
-        finally:
-            with lock:
-                running -= 1
-
-    monkeypatch.setattr("classifier.read_image", counted)
+def test_at_most_two_images_are_decoded_at_once(app, decodes):
     data = encode(draw_lesion())
     with ThreadPoolExecutor(8) as pool:
         answers = pool.map(lambda _: upload(app.test_client(), data).status_code, range(16))
     assert set(answers) == {200}
-    assert most == MAX_DECODES == 2
+    assert decodes.most == MAX_DECODES == 2
+
+
+def test_a_form_is_read_before_its_sender_takes_a_place(client):
+    with contextlib.ExitStack() as crowd:
+        for _ in range(MAX_DECODES + MAX_WAITING):
+            crowd.enter_context(admission())
+        assert client.post("/showresult").status_code == 400
 
 
 # --- Nothing is kept -------------------------------------------------------------------------

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, draw_lesion, encode
+from conftest import ROOT, draw_lesion, encode, require
 from PIL import Image
 
 import skin_cancer_detection as scd
 from app import create_app
-from commands import MAX_BYTES, files_in
+from commands import MAX_BYTES, files_in, whole_file
 from records import classes
 
 
@@ -263,3 +263,33 @@ def test_folders_come_in_the_order_of_the_alphabet(tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "x.png").touch()
     assert [Path(path).parent.name for path, _ in files_in([tmp_path])] == ["a", "b", "c"]
+
+
+def test_a_table_takes_the_place_of_the_older_one_when_it_is_finished(tmp_path):
+    (tmp_path / "out.csv").write_text("old")
+    with whole_file(tmp_path / "out.csv") as file:
+        file.write("half")
+        file.flush()
+        assert (tmp_path / "out.csv").read_text() == "old"
+    assert (tmp_path / "out.csv").read_text() == "half"
+
+
+def test_the_readme_shows_what_is_printed(run, tmp_path, monkeypatch):
+    require("playwright.sync_api")
+    monkeypatch.syspath_prepend(ROOT / "scripts")
+    from take_screenshots import LESIONS
+
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    Path("photographs").mkdir()
+    for name, data in LESIONS.items():
+        Path("photographs", name).write_bytes(data)
+    for line in run("photographs").stdout.splitlines():
+        assert f"    {line}\n" in readme
+    said = json.loads(run("photographs", "--json", "-").stdout)["results"][-1]["prediction"]
+    shown = json.loads(readme.split("```json\n")[1].split("```")[0])
+    assert list(shown) == list(said)
+    assert shown["probabilities"] == pytest.approx(said["probabilities"], abs=1e-5)
+    rest = set(said) - {"probabilities", "malignant_probability"}
+    assert {name: shown[name] for name in rest} == {name: said[name] for name in rest}
+    assert shown["malignant_probability"] == pytest.approx(said["malignant_probability"], abs=1e-5)

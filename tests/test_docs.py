@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 
 import pytest
 from conftest import ROOT
@@ -9,7 +10,12 @@ from packaging.requirements import Requirement
 from test_model import TABLE
 
 import train
+from app import create_app
+from classifier import MAX_DECODES, MAX_WAITING
+from commands import MAX_BYTES
 from fitting import Recipe
+from skin_cancer_detection import MAX_PIXELS
+from uploads import MAX_IMAGES, MEGABYTE
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -110,3 +116,17 @@ def test_the_platforms_get_python_3_12_and_developers_the_same_packages():
         .read_text(encoding="utf-8")
         .startswith("-r requirements.txt\n")
     )
+
+
+def test_the_limits_in_the_readme_are_those_of_the_code():
+    said = " ".join(README.split())
+    words = {2: "two", 8: "eight", 12: "twelve"}
+    megabytes = create_app().config["MAX_CONTENT_LENGTH"] // MEGABYTE
+    assert f"At most {MAX_IMAGES} images, each of at most {megabytes} MB" in said
+    assert f"{MAX_PIXELS // 1_000_000} million pixels" in said
+    assert f"decodes at most {words[MAX_DECODES]} images at once" in said
+    assert f"lets {words[MAX_WAITING]} more requests wait" in said
+    assert f"up to {MAX_BYTES // MEGABYTE} MB" in said
+    threads = runpy.run_path(str(ROOT / "gunicorn.conf.py"))["threads"]
+    assert f"one process with {words[threads]} threads" in said
+    assert threads > MAX_DECODES + MAX_WAITING
