@@ -1,4 +1,4 @@
-# `make run` starts the app, `make test` runs every test; both set up .venv first, once.
+# `make run` starts the app, `make test` runs the tests; both set up .venv first, once.
 
 # The first of these that runs and is 3.11, 3.12 or 3.13; `make PYTHON=...` names another.
 PYTHON ?= $(shell for python in python3 python3.12 python3.13 python3.11 python; do \
@@ -6,13 +6,25 @@ PYTHON ?= $(shell for python in python3 python3.12 python3.13 python3.11 python;
 	2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
 
-.PHONY: run test lint format slug-size requirements architecture icons notebook card screenshots
+.PHONY: run test test-litert test-deploy lint format slug-size requirements architecture icons notebook card screenshots benchmark benchmark-bulk benchmark-training
 
 run: .venv/run
 	$(BIN)/python app.py
 
 test: .venv/test
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+# Whatever serves the model, once more with the other engine.
+APP_TESTS := $(patsubst %,tests/test_%.py,accessibility api api_schema app browser classifier \
+	commands model_page privacy pwa records server) \
+	tests/test_real_data.py::test_uploads_get_the_probabilities_of_their_rows
+
+test-litert: .venv/test
+	MODEL_PATH=best_model.tflite $(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(APP_TESTS)
+
+# What a push deploys, installed afresh and used for a minute: some minutes for both engines.
+test-deploy: .venv/test
+	$(BIN)/python -m pytest -m deploy -s tests/test_deployment.py
 
 lint: .venv/test
 	$(BIN)/ruff check .
@@ -39,6 +51,15 @@ notebook: .venv/test
 
 screenshots: .venv/test
 	$(BIN)/python scripts/take_screenshots.py
+
+benchmark: .venv/test
+	$(BIN)/python benchmarks/serving.py --memory
+
+benchmark-bulk: .venv/test
+	$(BIN)/python benchmarks/bulk.py
+
+benchmark-training: .venv/test
+	$(BIN)/python benchmarks/training.py
 
 card: .venv/run
 	$(BIN)/python scripts/write_model_card.py

@@ -24,13 +24,13 @@ from classifier import Classifier, admission, decode
 from commands import classify
 from decisions import MALIGNANT, VERDICTS, verdict
 from model_card import card_page
+from model_file import DEFAULT_MODEL_PATH
 from problems import PROBLEM_TYPES
 from records import csv_header, csv_line, percent
 from shell import shell
 from skin_cancer_detection import (
     CLASSES,
     CODES,
-    DEFAULT_MODEL_PATH,
     MAX_PIXELS,
     MAX_SIDE,
     MIME_TYPES,

@@ -5,24 +5,21 @@ however many requests there are. Knows no Flask.
 """
 
 import contextlib
-import hashlib
 import io
 import threading
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from decisions import DecisionFacts, Statements, combine_views, decide
+from engines import load_engine
 from likeness import Likeness
+from model_file import check_model_file, read_attributes, remedy_of, sha256_of
 from skin_cancer_detection import (
     ModelFileError,
     SkinCancerDetectionError,
-    check_model_file,
-    load_model,
     predict,
     preprocess,
-    read_attributes,
     read_image,
 )
 
@@ -128,12 +125,12 @@ class Classifier:
 
     def __init__(self, path):
         self.facts = check_model_file(path)
-        self.sha256 = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        self.sha256 = sha256_of(path)
         attributes = read_attributes(path)
         self.decision_facts = facts_of(DecisionFacts, "decision_facts", attributes, path)
         self.likeness = facts_of(Likeness, "likeness", attributes, path)
         self._path = path
-        self._model = None
+        self._engine = None
         self._lock = threading.Lock()
         self._loader = None
 
@@ -144,17 +141,17 @@ class Classifier:
 
     @property
     def is_loaded(self):
-        return self._model is not None
+        return self._engine is not None
 
     def load(self):
         """Load the weights unless they are; a second caller waits for the first."""
         with self._lock:
-            if self._model is None:
-                self._model = load_model(self._path)
+            if self._engine is None:
+                self._engine = load_engine(self._path)
 
     def start_loading(self):
         """Begin to load in the background, so that the upload page need not wait for it."""
-        if self._model is None and self._loader is None:
+        if self._engine is None and self._loader is None:
             self._loader = threading.Thread(target=self._load_quietly, daemon=True)
             self._loader.start()
 
@@ -176,7 +173,7 @@ class Classifier:
             ModelFileError: the weights cannot be loaded.
         """
         self.load()
-        prediction = predict(self._model, pixels, with_map)
+        prediction = predict(self._engine, pixels, with_map)
         facts = self.decision_facts
         temperature = 1 if facts is None else facts.eight_view_temperature
         probabilities = combine_views(prediction.views, temperature)
@@ -208,5 +205,5 @@ def facts_of(kind, name, attributes, path):
         return kind.from_attributes(attributes)
     except ValueError as error:
         raise ModelFileError(
-            f"{path} holds spoiled {name} attributes: run `python train.py` to make it again."
+            f"{path} holds spoiled {name} attributes: {remedy_of(path)}"
         ) from error

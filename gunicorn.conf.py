@@ -2,19 +2,24 @@
 
 import contextlib
 import ctypes
+import gc
 import os
+import sys
 
+from model_file import DEFAULT_MODEL_PATH, is_litert
 from skin_cancer_detection import ModelFileError
 
 bind = f"0.0.0.0:{os.environ.get('PORT', '8000')}"
 
-# One process: TensorFlow takes about 300 MB of its own, so a second one does not fit the 512 MB
-# dyno for which Heroku sets WEB_CONCURRENCY=2. Set here, it overrides that variable.
-workers = 1
+# LiteRT is loaded once, before the workers are forked, which then share its memory. How many there
+# are is read by gunicorn itself from WEB_CONCURRENCY; without it, one. TensorFlow would hang every
+# request if it were loaded before the fork, and takes about 250 MB for each process, so that the
+# second one of Heroku's WEB_CONCURRENCY=2 would not fit its dyno of 512 MB: there is one.
+preload_app = is_litert(os.environ.get("MODEL_PATH", DEFAULT_MODEL_PATH))
+if not preload_app:
+    workers = 1  # overrides WEB_CONCURRENCY
 worker_class = "gthread"
 threads = 12  # the ten that classifier.admission lets in, and two more
-# Never True: TensorFlow loaded before the fork hangs every request.
-preload_app = False
 
 control_socket_disable = True  # nobody uses it, and it would stand in the home folder
 
@@ -29,24 +34,45 @@ accesslog = "-"
 access_log_format = "%(m)s %(U)s %(s)s %(B)s %(L)ss"
 
 
+def when_ready(server):
+    """Load LiteRT before the workers are forked."""
+    if preload_app:
+        load(server.app.wsgi())
+
+
 def post_fork(server, worker):
-    """Have a dropped image's memory go back to the system.
+    """Have the memory of large images go back to the system, and keep that of small ones at hand.
 
     glibc keeps freed blocks of up to 32 MB, for each thread, so after a few large uploads the
-    process would stay some hundred MB larger. Above this threshold it does not (mallopt(3)).
+    process would stay some hundred MB larger. Blocks above the first threshold it gives back at
+    once; of the others it keeps up to the second, in two arenas for all threads, so that a
+    request does not fetch every page of its image from the system anew (mallopt(3)).
     """
-    m_mmap_threshold, megabyte = -3, 1 << 20
+    m_mmap_threshold, m_trim_threshold, m_arena_max, megabyte = -3, -1, -8, 1 << 20
     with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
-        ctypes.CDLL(None).mallopt(m_mmap_threshold, 4 * megabyte)
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(m_mmap_threshold, 4 * megabyte)
+        mallopt(m_trim_threshold, 16 * megabyte)
+        mallopt(m_arena_max, 2)
 
 
 def post_worker_init(worker):
-    """Load the weights in each worker, after the fork and before it takes requests."""
-    from app import stop
-
+    """Load Keras in each worker, after the fork and before it takes requests."""
+    # Threads that decode and classify need Python's lock for moments only, and the one that has it
+    # gives it up after 5 ms unless it is told otherwise.
+    sys.setswitchinterval(0.0005)
     # gunicorn's remark on a request that is no HTTP names the address that it came from.
     worker.log.error_log.addFilter(lambda record: "Invalid request from ip" not in str(record.msg))
+    load(worker.wsgi)
+
+
+def load(app):
+    """Load the weights of an app, or end the process with the sentence that says why not."""
+    from app import stop
+
     try:
-        worker.wsgi.extensions["classifier"].load()
+        app.extensions["classifier"].load()
     except ModelFileError as error:
         stop(error)
+    gc.collect()
+    gc.freeze()  # what is there now stays, and need not be looked through again and again

@@ -1,20 +1,17 @@
 """The model and its contract: what the web app and the training script agree on.
 
-The seven classes, reading an untrusted image, the one preprocessing, the network, checking and
-loading ``best_model.h5``, one image in and seven probabilities out. Knows no Flask and no CSV.
-Keras is imported only where a network is built or loaded, so importing this module is cheap.
+The seven classes, reading an untrusted image, the one preprocessing, the network, one image in and
+seven probabilities out. Knows no Flask and no CSV. Keras is imported only where a network is built,
+so importing this module is cheap. The model file: model_file.py; what runs it: engines.py.
 """
 
 import ctypes
 import io
-import json
 import os
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 import _pillow_heif
-import h5py
 import numpy as np
 import pillow_heif
 from PIL import ExifTags, Image, ImageCms
@@ -170,6 +167,12 @@ MIME_TYPES = (
 MAX_PIXELS = 25_000_000
 MAX_SIDE = 20_000  # pixels; LANCZOS keeps a table of 48 bytes for each pixel of a side
 SIDE = 28  # pixels; the network sees SIDE × SIDE × 3
+# Up to so many pixels the reduction is exact, and HAM10000's 270,000 are far below. Larger images
+# are first reduced by whole factors, to no less than `REDUCING_GAP` times `SIDE`: that moves no
+# probability by more than 0.01 (tests/test_large_images.py).
+EXACT_PIXELS = 2_000_000
+REDUCING_GAP = 16
+DRAFT_SIDE = 600  # pixels; what is left at least of each side of a JPEG, enough for a preview
 
 READABLE = "JPEG, PNG, WebP, BMP, TIFF, GIF or HEIC"
 
@@ -202,13 +205,14 @@ def read_image(data):
 
     Only the decoders of `FORMATS` are tried, and of several frames the first is taken, or the
     primary one of a HEIC. Alpha is laid over white, more than 8 bits are scaled to 8, and the
-    orientation is applied.
+    orientation is applied. A JPEG of more than `EXACT_PIXELS` is decoded at a half, a quarter or
+    an eighth of its size, which its format allows and which takes a fraction of the time.
 
     Args:
         data: the file's bytes.
 
     Returns:
-        PIL.Image.Image of mode "RGB", at the file's own size.
+        PIL.Image.Image of mode "RGB", at the file's own size but for large JPEGs.
 
     Raises:
         EmptyImage, UnsupportedImage, DamagedImage, ImageTooLarge: each with a sentence for the
@@ -233,6 +237,8 @@ def read_image(data):
     if _takes_too_long(image, data):
         raise _damaged()
     try:
+        if image.format in _JPEGS and image.width * image.height > EXACT_PIXELS:
+            image.draft(None, (DRAFT_SIDE, DRAFT_SIDE))
         image.load()
         return _upright(_to_rgb(image), _orientation(image))
     except Exception as error:
@@ -243,7 +249,7 @@ def preprocess(image):
     """Reduce an image to what the network sees, as Kaggle's hmnist_28_28_RGB.csv was made.
 
     The whole image, its aspect ratio not kept, by Pillow's LANCZOS filter. Checked against the
-    CSV: tests/test_real_data.py.
+    CSV: tests/test_real_data.py. Of more than `EXACT_PIXELS` the filter sees means of blocks.
 
     Args:
         image: PIL.Image.Image of mode "RGB", any size.
@@ -251,7 +257,8 @@ def preprocess(image):
     Returns:
         uint8 (28, 28, 3), RGB, 0–255.
     """
-    return np.asarray(image.resize((SIDE, SIDE), Image.Resampling.LANCZOS))
+    gap = REDUCING_GAP if image.width * image.height > EXACT_PIXELS else None
+    return np.asarray(image.resize((SIDE, SIDE), Image.Resampling.LANCZOS, reducing_gap=gap))
 
 
 def _to_rgb(image):
@@ -326,13 +333,15 @@ _UPRIGHT = {
 }
 
 
+_JPEGS = ("JPEG", "MPO")  # the second holds several
 MAX_SCANS = 100  # of a progressive JPEG; encoders write about ten
 
 
 def _takes_too_long(image, data):
     """Whether a file has its pixels decoded over and over: seconds for each kilobyte of it."""
-    if image.format in ("JPEG", "MPO"):
-        return _scans(data) > MAX_SCANS
+    if image.format in _JPEGS:
+        # Every scan begins with these two bytes, and to count them takes next to no time.
+        return data.count(b"\xff\xda") > MAX_SCANS and _scans(data) > MAX_SCANS
     area = sum(
         (right - left) * (lower - upper) for _, (left, upper, right, lower), *_ in image.tile
     )
@@ -451,189 +460,7 @@ def build_model(dropout=0.3):
     )
 
 
-# --- The model file --------------------------------------------------------------------------
-
-DEFAULT_MODEL_PATH = Path(__file__).with_name("best_model.h5")
-_CLASS_ORDER = "class_order"  # HDF5 attributes of the file's root, beside Keras's own
-_FACTS = "training_facts"
-_REMEDY = "run `python train.py` to make it again."
-_SPOILED = (OSError, ValueError, LookupError, TypeError, RuntimeError)  # of h5py and json
-
-
-def save_model(model, path, facts, attributes=None):
-    """Write the complete model and the facts of its training to an HDF5 file, whole or not at all.
-
-    The file takes the place of an older one only when it is finished and has passed
-    `check_model_file`; plain `keras.models.load_model` reads it.
-
-    Args:
-        model: a `build_model()` that takes raw pixels, 0–255.
-        path: where to; by Keras's rule it ends in .h5.
-        facts: dict that JSON can hold; see `train.py`.
-        attributes: dict of further HDF5 attributes, texts or small arrays: what decisions go by.
-
-    Raises:
-        ModelFileError: the file cannot be written or would break the contract.
-    """
-    from absl import logging as absl_logging
-
-    path = Path(path)
-    unfinished = path.with_name(f".{path.stem}.{os.getpid()}.h5")
-    verbosity = absl_logging.get_verbosity()
-    absl_logging.set_verbosity(absl_logging.ERROR)  # Keras warns that HDF5 is its older format
-    try:
-        model.save(unfinished, include_optimizer=False)
-        with h5py.File(unfinished, "r+") as file:
-            file.attrs[_CLASS_ORDER] = ",".join(CODES)
-            file.attrs[_FACTS] = json.dumps(facts)
-            file.attrs.update(attributes or {})
-        check_model_file(unfinished)
-        os.replace(unfinished, path)
-    except OSError as error:
-        raise ModelFileError(
-            f"{path} cannot be written ({error}): choose another place."
-        ) from error
-    finally:
-        absl_logging.set_verbosity(verbosity)
-        unfinished.unlink(missing_ok=True)
-
-
-def check_model_file(path):
-    """Hold a model file against the contract by h5py alone, without Keras.
-
-    Args:
-        path: the HDF5 file.
-
-    Returns:
-        dict: the facts of its training; empty if the file carries none.
-
-    Raises:
-        ModelFileError: the file is missing, truncated, not a Keras model, of another network, or
-            its classes are in another order.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise ModelFileError(f"{path} is missing: {_REMEDY}")
-    try:
-        with h5py.File(path, "r") as file:
-            if "model_config" not in file.attrs or "model_weights" not in file:
-                raise ModelFileError(f"{path} does not hold a complete Keras model: {_REMEDY}")
-            _check_class_order(path, file.attrs.get(_CLASS_ORDER))
-            _check_shapes(path, file)
-            facts = json.loads(file.attrs.get(_FACTS, "{}"))
-    except (*_SPOILED, AttributeError) as error:
-        raise ModelFileError(f"{path} is truncated or is not an HDF5 file: {_REMEDY}") from error
-    if not _facts_are_whole(facts):
-        raise ModelFileError(f"{path} holds spoiled facts of its training: {_REMEDY}")
-    return facts
-
-
-def read_attributes(path):
-    """Read all HDF5 attributes of a model file that `check_model_file` has passed.
-
-    Returns:
-        dict of name -> text or array.
-
-    Raises:
-        ModelFileError: an attribute cannot be read.
-    """
-    try:
-        with h5py.File(path, "r") as file:
-            return dict(file.attrs)
-    except _SPOILED as error:
-        raise ModelFileError(f"{path} holds spoiled attributes: {_REMEDY}") from error
-
-
-def write_training_facts(path, facts):
-    """Write the facts of its training into a model file that nobody uses yet."""
-    with h5py.File(path, "r+") as file:
-        file.attrs[_FACTS] = json.dumps(facts)
-
-
-def _facts_are_whole(facts):
-    """Whether the scores, if there are any, are all that the pages speak of.
-
-    A figure of a class of which the test part had no image is None.
-    """
-    try:
-        test = facts.get("test")
-        if test is None:
-            return True
-        scores, low_risk = test["eight_views"], test["decisions"]["low_risk"]["statement"]
-        matrix = np.asarray(scores["confusion_matrix"])
-        shares = [
-            scores["accuracy"]["value"],
-            low_risk["sensitivity"]["low"],
-            low_risk["sensitivity"]["high"],
-        ]
-        for code in CODES:
-            figures = (scores["per_class"][code][name] for name in ("sensitivity", "precision"))
-            shares += [figure["value"] for figure in figures if figure["value"] is not None]
-        if (missed := low_risk["missed_per_100"]) is not None:
-            shares.append(missed / 100)
-        return (
-            isinstance(scores["images"], int)
-            and matrix.shape == (len(CODES), len(CODES))
-            and matrix.dtype.kind == "i"  # neither a text nor a None is among them
-            and bool((matrix >= 0).all())
-            and all(0 <= share <= 1 for share in shares)
-        )
-    except (AttributeError, LookupError, TypeError, ValueError):
-        return False
-
-
-def _check_class_order(path, class_order):
-    if class_order is None:
-        raise ModelFileError(f"{path} does not say the order of its classes: {_REMEDY}")
-    if class_order != ",".join(CODES):
-        raise ModelFileError(
-            f"{path} has its classes in the order {class_order}, not {','.join(CODES)}: {_REMEDY}"
-        )
-
-
-def _check_shapes(path, file):
-    layers = json.loads(file.attrs["model_config"])["config"]["layers"]
-    if tuple(layers[0]["config"]["batch_shape"]) != (None, SIDE, SIDE, 3):
-        raise ModelFileError(f"{path} does not take images of {SIDE}×{SIDE}×3: {_REMEDY}")
-    weights = file["model_weights"]
-    arrays = [
-        weights[layer][name]
-        for layer in weights.attrs["layer_names"]
-        for name in weights[layer].attrs["weight_names"]
-    ]
-    kernels = tuple(array.shape for array in arrays if array.ndim > 1)
-    if kernels != KERNEL_SHAPES or sum(array.size for array in arrays) != PARAMETERS:
-        raise ModelFileError(
-            f"{path} does not hold this network's {PARAMETERS:,} parameters: {_REMEDY}"
-        )
-
-
-def load_model(path=DEFAULT_MODEL_PATH):
-    """Load a model file, ready to answer: the prediction is compiled before this returns.
-
-    Args:
-        path: the HDF5 file.
-
-    Returns:
-        keras.Model: raw RGB pixels (N, 28, 28, 3), 0–255, in; probabilities (N, 7) out.
-
-    Raises:
-        ModelFileError: the file breaks the contract, or Keras cannot load it.
-    """
-    check_model_file(path)
-    import keras
-
-    try:
-        model = keras.models.load_model(path, compile=False)
-        for with_map in (True, False):  # each compiles the prediction of its number of images
-            probabilities = predict(model, np.zeros((SIDE, SIDE, 3), np.uint8), with_map).views
-    except Exception as error:  # whatever Keras raises on a file that is not one of ours
-        raise ModelFileError(f"{path} cannot be loaded by Keras: {_REMEDY}") from error
-    if probabilities.shape != (8, len(CLASSES)) or not np.allclose(
-        probabilities.sum(1), 1, 0, 1e-3
-    ):
-        raise ModelFileError(f"{path} does not give seven probabilities: {_REMEDY}")
-    return model
+# --- One image in ----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -650,7 +477,7 @@ class Prediction:
     occlusion: np.ndarray | None
 
 
-def predict(model, pixels, with_map=True):
+def predict(engine, pixels, with_map=True):
     """Classify one image, and ask again with each patch of it covered, all in one batch.
 
     Covering is the explanation of Zeiler & Fergus, ECCV 2014; the last convolution of this network
@@ -658,7 +485,7 @@ def predict(model, pixels, with_map=True):
     to call from several threads.
 
     Args:
-        model: from `load_model`.
+        engine: from `engines.load_engine`: uint8 (N, 28, 28, 3) in, float32 (N, 7) out.
         pixels: uint8 (28, 28, 3), RGB, 0–255, as `preprocess` returns them.
         with_map: whether to cover the patches, 49 images more.
 
@@ -668,8 +495,7 @@ def predict(model, pixels, with_map=True):
     images = eight_views(pixels[np.newaxis])[:, 0]
     if with_map:
         images = np.concatenate([images, occluded(pixels)])
-    # `predict_on_batch` is one compiled call; `predict` builds a data pipeline for each image.
-    probabilities = model.predict_on_batch(images.astype(np.float32))
+    probabilities = engine(images)
     views, covered = probabilities[:8], probabilities[8:]
     if not with_map:
         return Prediction(views, None)
@@ -701,9 +527,10 @@ def occluded(pixels):
         rim, which is skin in most images.
     """
     rim = np.concatenate([pixels[0], pixels[-1], pixels[1:-1, 0], pixels[1:-1, -1]])
+    skin = np.median(rim, axis=0)
     copies = np.repeat(pixels[np.newaxis], PATCHES**2, axis=0)
     side = SIDE // PATCHES
     for patch, copy in enumerate(copies):
         top, left = side * (patch // PATCHES), side * (patch % PATCHES)
-        copy[top : top + side, left : left + side] = np.median(rim, axis=0)
+        copy[top : top + side, left : left + side] = skin
     return copies

@@ -9,6 +9,8 @@
     python train.py --images DIR --labels LABELS.csv    train on images of your own
                                                         (columns image_id,dx[,lesion_id])
     python train.py --split SPLIT.csv                   train on somebody else's split, in runs/
+    python train.py --export best_model.tflite          write best_model.h5 for LiteRT, without
+                                                        training
 
 Beside the model it writes metrics.json and the pictures of figures/. The old model stays in place
 until the new one is complete. How the network is fitted: fitting.py.
@@ -37,18 +39,18 @@ from decisions import DecisionFacts, combine_views
 from fitting import Checkpoint, Progress, Recipe, TrainingError, fit, fit_teachers
 from likeness import Likeness
 from likeness import fit as fit_likeness
-from scores import evaluate, interval, number, subgroups
-from skin_cancer_detection import (
-    CODES,
+from model_file import (
     DEFAULT_MODEL_PATH,
-    SkinCancerDetectionError,
     check_model_file,
-    eight_views,
+    export_model,
+    is_litert,
     load_model,
     read_attributes,
     save_model,
     write_training_facts,
 )
+from scores import evaluate, interval, number, subgroups
+from skin_cancer_detection import CODES, SkinCancerDetectionError, eight_views
 
 DATA_DIRECTORY = Path(__file__).with_name("data")
 RUNS_DIRECTORY = Path(__file__).with_name("runs")
@@ -516,7 +518,11 @@ def parse_arguments(arguments):
     parser.add_argument(
         "--evaluate", action="store_true", help="score the model file again, without training"
     )
+    parser.add_argument(
+        "--export", type=Path, help="write the model file (--output) for LiteRT to this .tflite"
+    )
     options = parser.parse_args(arguments)
+    check_export(parser, options)
     if (options.images is None) != (options.labels is None):
         parser.error("--images and --labels go together")
     if options.images and (options.csv or options.metadata or options.download):
@@ -551,6 +557,17 @@ def parse_arguments(arguments):
     if options.output.is_dir():
         parser.error(f"--output must be a file, and {options.output} is a folder")
     return options
+
+
+def check_export(parser, options):
+    """See that --export names a .tflite, and that no option is there that it would pass over."""
+    if options.export is None:
+        return
+    if not is_litert(options.export):
+        parser.error(f"--export must end in .tflite, and {options.export} does not")
+    others = set(vars(options)) - {"export", "output"}
+    if any(getattr(options, name) != parser.get_default(name) for name in others):
+        parser.error("--export does not train, so it goes with --output alone")
 
 
 def recipe_of(options):
@@ -601,6 +618,10 @@ def run(options):
     Raises:
         SkinCancerDetectionError: whatever the user can mend.
     """
+    if options.export:
+        deviation = export_model(options.output, options.export)
+        print(f"Wrote {options.export}, whose probabilities differ by {deviation:.0e} at most.")
+        return
     begin = time.monotonic()
     data = read_data(options)
     if options.split:
@@ -625,6 +646,9 @@ def run(options):
         written = "it, and metrics.json and figures/ beside"
     minutes = (time.monotonic() - begin) / 60
     print(f"Wrote {written} {options.output}, in {minutes:.1f} min.")
+    exported = options.output.with_suffix(".tflite")
+    if exported.exists() and not options.evaluate:
+        print(f"{exported} is of the model before: make it again by --export {exported}.")
 
 
 def main(arguments=None):
@@ -636,8 +660,9 @@ def main(arguments=None):
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"\nInterrupted: {options.output} is as it was.", file=sys.stderr)
-        if is_unfinished(options.output) and not options.evaluate:
+        written = options.export or options.output
+        print(f"\nInterrupted: {written} is as it was.", file=sys.stderr)
+        if is_unfinished(options.output) and not (options.evaluate or options.export):
             print("Go on with the same command and --resume.", file=sys.stderr)
         return 130
     return 0

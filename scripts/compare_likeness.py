@@ -24,12 +24,11 @@ sys.path.insert(0, str(ROOT))
 import dataset  # noqa: E402
 import likeness  # noqa: E402
 from calibration import one_image_per_lesion  # noqa: E402
+from model_file import DEFAULT_MODEL_PATH, load_model  # noqa: E402
 from skin_cancer_detection import (  # noqa: E402
     CODES,
-    DEFAULT_MODEL_PATH,
     SkinCancerDetectionError,
     eight_views,
-    load_model,
     preprocess,
     read_image,
 )

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Pin requirements.in and requirements-dev.in, for every platform and Python at once.
+# Pin requirements.in, requirements-slim.in and requirements-dev.in, for every platform and Python at once.
 set -eu
 cd "$(dirname "$0")/.."
 compile() {
@@ -7,5 +7,6 @@ compile() {
         --no-emit-index-url --no-emit-find-links "$@"
 }
 compile --output-file requirements.txt requirements.in
+compile --output-file requirements-slim.txt requirements-slim.in
 pins=$(compile requirements-dev.in)
 printf '%s\n' "-r requirements.txt" "$pins" >requirements-dev.txt

@@ -26,14 +26,18 @@ def requirements(path):
                 yield requirement.name
 
 
-def packed_size(name):
-    """The size in bytes of a package's installed files as a gzipped tar archive."""
+def packed_size(package):
+    """The size in bytes of an installed package's files as a gzipped tar archive.
+
+    Args:
+        package: importlib.metadata.Distribution.
+    """
     archive = io.BytesIO()
     with (
         gzip.open(archive, "wb", compresslevel=6) as packed,
         tarfile.open(fileobj=packed, mode="w") as tar,
     ):
-        for file in importlib.metadata.files(name):
+        for file in package.files:
             if file.locate().is_file():
                 tar.add(file.locate(), str(file))
     return archive.tell()
@@ -41,7 +45,10 @@ def packed_size(name):
 
 def main():
     path = Path(__file__).parents[1] / "requirements.txt"
-    sizes = {name: packed_size(name) / 1e6 for name in requirements(path)}
+    sizes = {
+        name: packed_size(importlib.metadata.distribution(name)) / 1e6
+        for name in requirements(path)
+    }
     for name, size in sorted(sizes.items(), key=lambda item: -item[1])[:10]:
         print(f"{size:7.1f} MB  {name}")
     total = sum(sizes.values())

@@ -1,18 +1,22 @@
 """What the tests share: the real data where it is, made data where it is not, the running app."""
 
 import contextlib
+import functools
 import importlib
 import io
+import json
 import os
 import shutil
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFilter
 from werkzeug.serving import make_server
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -22,7 +26,18 @@ sys.path.insert(0, str(ROOT))
 os.chdir(ROOT)
 
 import dataset  # noqa: E402
-from skin_cancer_detection import CODES, SIDE, build_model, read_image, save_model  # noqa: E402
+from model_file import (  # noqa: E402
+    DEFAULT_MODEL_PATH,
+    append_attributes,
+    export_model,
+    is_litert,
+    read_attributes,
+    save_model,
+)
+from skin_cancer_detection import CODES, SIDE, build_model, read_image  # noqa: E402
+
+# What the tests of the app serve: best_model.h5, or best_model.tflite in `make test-litert`.
+MODEL = Path(os.environ.get("MODEL_PATH", DEFAULT_MODEL_PATH)).resolve()
 
 
 def require(module):
@@ -184,13 +199,68 @@ def draw_lesion(size=(600, 450)):
     return image
 
 
-def write_model(path, shares, facts=None, attributes=None):
-    """Write a model file that gives every image the same probabilities, seven in all."""
+def draw_grainy_lesion(seed, size=(600, 450)):
+    """A drawn mole of any size and colour, with a soft edge and grain, more like a photograph."""
+    rng = np.random.default_rng(seed)
+    skin, mole = rng.normal((222, 172, 158), 8), rng.normal((95, 60, 45), 25)
+    radius, (width, height) = rng.uniform(0.12, 0.35) * size[1], size
+    image = Image.new("RGB", size, tuple(skin.astype(int)))
+    ImageDraw.Draw(image).ellipse(
+        (width / 2 - radius, height / 2 - radius, width / 2 + radius, height / 2 + radius),
+        fill=tuple(np.clip(mole, 0, 255).astype(int)),
+    )
+    soft = image.filter(ImageFilter.GaussianBlur(height / 40))
+    grain = rng.normal(0, 14, (height, width, 1))
+    return Image.fromarray(np.clip(soft + grain, 0, 255).astype(np.uint8))
+
+
+def write_model(folder, shares, facts=None, attributes=None):
+    """Write a model file that gives every image the same probabilities, seven in all.
+
+    It is of the kind that is under test, as is its suffix; returns its path.
+    """
+    path = folder / f"m{MODEL.suffix}"
+    biases = np.log(shares).astype(np.float32).tobytes()
+    path.write_bytes(indifferent_model(MODEL.suffix).replace(_BIASES, biases))
+    change_attributes(path, {"training_facts": json.dumps(facts or {})} | (attributes or {}))
+    return path
+
+
+_BIASES = np.arange(1, len(CODES) + 1, dtype=np.float32).tobytes()
+
+
+@functools.cache
+def indifferent_model(suffix):
+    """The bytes of a model file whose network gives every image the softmax of `_BIASES`."""
     model = build_model()
     kernel, _ = model.layers[-1].get_weights()
-    model.layers[-1].set_weights([np.zeros_like(kernel), np.log(shares)])
-    save_model(model, path, facts or {}, attributes)
+    model.layers[-1].set_weights([np.zeros_like(kernel), np.frombuffer(_BIASES, np.float32)])
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "m.h5")
+        save_model(model, path, {})
+        if suffix == ".tflite":
+            export_model(path, path.with_suffix(suffix))
+        content = path.with_suffix(suffix).read_bytes()
+    assert content.count(_BIASES) == 1
+    return content
+
+
+def copy_model(folder, attributes):
+    """Copy the model under test and change some of its attributes; returns the copy's path."""
+    path = Path(shutil.copy(MODEL, folder / f"m{MODEL.suffix}"))
+    change_attributes(path, attributes)
     return path
+
+
+def change_attributes(path, attributes):
+    """Change attributes of a model file of either kind."""
+    if is_litert(path):
+        kept = read_attributes(path)
+        path.write_bytes(path.read_bytes()[: kept["network_bytes"]])
+        append_attributes(path, kept | attributes)
+    else:
+        with h5py.File(path, "r+") as file:
+            file.attrs.update(attributes)
 
 
 def made_scores():

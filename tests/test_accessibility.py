@@ -151,7 +151,7 @@ def test_axe_finds_nothing_on_a_result(browser, tmp_path, verdict):
     rest = (1 - sum(shares.values())) / (len(CODES) - len(shares))
     attributes = {key: value for kind in kinds for key, value in kind.to_attributes().items()}
     path = write_model(
-        tmp_path / "m.h5",
+        tmp_path,
         [shares.get(code, rest) for code in CODES],
         {"test": made_scores()},
         attributes,

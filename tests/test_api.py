@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
-from conftest import draw_lesion, encode, require, upload
+from conftest import MODEL, copy_model, draw_lesion, encode, require, upload
 from PIL import Image
 from test_app import Page, probabilities_of
 from werkzeug.test import EnvironBuilder
@@ -25,6 +25,7 @@ from werkzeug.test import EnvironBuilder
 import classifier
 import skin_cancer_detection as scd
 from app import create_app
+from model_file import check_model_file
 from problems import PROBLEM_TYPES
 
 ADDRESS = "/api/v1/predictions"
@@ -79,8 +80,8 @@ def test_the_probabilities_are_those_of_the_page(client):
 
 def test_the_model_is_named_by_its_checksum(client):
     model = predict(client, PNG).json["model"]
-    assert model["sha256"] == hashlib.sha256(scd.DEFAULT_MODEL_PATH.read_bytes()).hexdigest()
-    assert model["data_sha256"] == scd.check_model_file(scd.DEFAULT_MODEL_PATH)["data_sha256"]
+    assert model["sha256"] == hashlib.sha256(MODEL.read_bytes()).hexdigest()
+    assert model["data_sha256"] == check_model_file(MODEL)["data_sha256"]
     assert client.get(model["card"]).status_code == 200
 
 
@@ -196,7 +197,7 @@ def test_too_many_requests_are_sent_away_for_a_while(client, document):
 
 
 def test_a_model_file_that_breaks_after_the_start_is_a_503(document, tmp_path):
-    path = shutil.copy(scd.DEFAULT_MODEL_PATH, tmp_path / "m.h5")
+    path = copy_model(tmp_path, {})
     client = create_app({"MODEL_PATH": path}).test_client()
     path.unlink()
     response = predict(client, PNG)

@@ -21,11 +21,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from html.parser import HTMLParser
 
-import h5py
 import numpy as np
 import pytest
 import requests
-from conftest import ROOT, draw_lesion, encode, made_scores, upload, write_model
+from conftest import (
+    MODEL,
+    ROOT,
+    copy_model,
+    draw_lesion,
+    encode,
+    made_scores,
+    upload,
+    write_model,
+)
 from PIL import Image
 from test_model import change_layer
 from werkzeug.serving import make_server
@@ -36,7 +44,9 @@ from app import URGENCY, create_app, in_100, melanomas_called_benign, of_100, st
 from calibration import conformal_thresholds
 from classifier import MAX_DECODES, MAX_WAITING, admission
 from decisions import VERDICTS, DecisionFacts, combine_views
+from engines import load_engine
 from likeness import FLAGGED_SHARE, Likeness
+from model_file import DEFAULT_MODEL_PATH, append_attributes, read_attributes, remedy_of
 from records import percent
 
 
@@ -122,12 +132,11 @@ def test_the_results_page(client):
 
 @pytest.mark.parametrize("temperature", [0.5, 3])
 def test_the_bars_are_the_eight_views_with_the_second_temperature(temperature, tmp_path):
-    path = shutil.copy(scd.DEFAULT_MODEL_PATH, tmp_path / "m.h5")
-    facts = DecisionFacts.from_attributes(scd.read_attributes(path))
-    with h5py.File(path, "r+") as file:
-        file.attrs.update(replace(facts, eight_view_temperature=temperature).to_attributes())
+    facts = DecisionFacts.from_attributes(read_attributes(MODEL))
+    facts = replace(facts, eight_view_temperature=temperature)
+    path = copy_model(tmp_path, facts.to_attributes())
     shown = probabilities_of(upload(client_of(path), encode(draw_lesion())))
-    views = scd.predict(scd.load_model(path), scd.preprocess(draw_lesion())).views
+    views = scd.predict(load_engine(path), scd.preprocess(draw_lesion())).views
     assert np.allclose(shown, combine_views(views, temperature), atol=1e-6)
 
 
@@ -258,7 +267,7 @@ def result_of(tmp_path):
         for facts in filter(None, (decision_facts, likeness)):
             attributes |= facts.to_attributes()
         path = write_model(
-            tmp_path / "m.h5",
+            tmp_path,
             [shares.get(code, rest) for code in scd.CODES],
             {"test": scores or made_scores()},
             attributes,
@@ -503,7 +512,7 @@ def test_the_page_goes_from_plain_to_technical(result_of, shares):
 
 def test_which_model_made_it(tmp_path):
     facts = {"test": made_scores(), "data_sha256": "0123456789abcdef" * 4}
-    path = write_model(tmp_path / "m.h5", EVEN, facts)
+    path = write_model(tmp_path, EVEN, facts)
     page = Page(upload(client_of(path), encode(draw_lesion())))
     assert page.text_of("model-sha256") == hashlib.sha256(path.read_bytes()).hexdigest()[:12]
     assert page.text_of("data-sha256") == "0123456789ab"
@@ -568,7 +577,7 @@ EVEN = [1 / 7] * 7
 
 
 def test_the_scores_are_those_of_eight_views(tmp_path):
-    path = write_model(tmp_path / "m.h5", EVEN, {"test": made_scores()})
+    path = write_model(tmp_path, EVEN, {"test": made_scores()})
     said = Page(client_of(path).get("/")).text_of("how-good")
     assert "eight times" in said
     assert "2,345 images" in said
@@ -580,13 +589,13 @@ def test_scores_without_melanomas_leave_them_out(tmp_path):
     scores = made_scores()
     scores["eight_views"]["per_class"]["mel"]["sensitivity"]["value"] = None
     scores["eight_views"]["confusion_matrix"][6] = [0] * 7
-    client = client_of(write_model(tmp_path / "m.h5", EVEN, {"test": scores}))
+    client = client_of(write_model(tmp_path, EVEN, {"test": scores}))
     assert "images of melanomas, it named" not in Page(client.get("/")).text_of("how-good")
     assert "Of 100 images" not in Page(upload(client, encode(draw_lesion()))).text_of()
 
 
 def test_without_scores_in_the_file_the_page_says_so(tmp_path):
-    client = client_of(write_model(tmp_path / "m.h5", EVEN))
+    client = client_of(write_model(tmp_path, EVEN))
     assert "does not say how good the model is" in Page(client.get("/")).text_of()
     assert upload(client, encode(draw_lesion())).status_code == 200
 
@@ -594,14 +603,14 @@ def test_without_scores_in_the_file_the_page_says_so(tmp_path):
 def test_a_model_of_other_images_does_not_claim_to_be_of_ham10000(client, tmp_path):
     assert "HAM10000" in Page(client.get("/")).text_of()
     facts = {"test": made_scores(), "data": "images of one's own"}
-    page = Page(client_of(write_model(tmp_path / "m.h5", EVEN, facts)).get("/"))
+    page = Page(client_of(write_model(tmp_path, EVEN, facts)).get("/"))
     assert "HAM10000" not in page.text_of()
     assert "specialist clinics" not in page.text_of()
 
 
 def test_inflated_scores_are_called_so(tmp_path):
     facts = {"test": made_scores(), "rows_may_share_lesions": True}
-    page = Page(client_of(write_model(tmp_path / "m.h5", EVEN, facts)).get("/"))
+    page = Page(client_of(write_model(tmp_path, EVEN, facts)).get("/"))
     assert "these figures are too good" in page.text_of()
 
 
@@ -876,13 +885,13 @@ def test_importing_the_app_imports_no_tensorflow():
 
 
 def test_readyz_is_503_until_the_model_is_loaded(monkeypatch):
-    may_load, real = threading.Event(), scd.load_model
+    may_load, real = threading.Event(), load_engine
 
     def slow(path):
         may_load.wait()
         return real(path)
 
-    monkeypatch.setattr("classifier.load_model", slow)
+    monkeypatch.setattr("classifier.load_engine", slow)
     client = create_app().test_client()
     assert client.get("/healthz").status_code == 200
     assert client.get("/readyz").status_code == 503
@@ -895,8 +904,8 @@ def test_readyz_is_503_until_the_model_is_loaded(monkeypatch):
 
 
 def test_the_model_is_loaded_once_however_many_ask(monkeypatch):
-    loads, real = [], scd.load_model
-    monkeypatch.setattr("classifier.load_model", lambda path: loads.append(path) or real(path))
+    loads, real = [], load_engine
+    monkeypatch.setattr("classifier.load_engine", lambda path: loads.append(path) or real(path))
     app = create_app()
     statuses = []
     threads = [
@@ -916,9 +925,8 @@ def test_the_model_is_loaded_once_however_many_ask(monkeypatch):
 
 
 def test_a_model_file_that_breaks_after_the_start_is_a_503(tmp_path):
-    path = tmp_path / "m.h5"
-    path.write_bytes(scd.DEFAULT_MODEL_PATH.read_bytes())
-    client = create_app({"MODEL_PATH": path}).test_client()
+    path = copy_model(tmp_path, {})
+    client = client_of(path)
     path.unlink()
     response = upload(client, encode(draw_lesion()))
     assert response.status_code == 503
@@ -948,22 +956,33 @@ def start(command, **environment):
     return done.returncode, done.stderr
 
 
+@pytest.mark.parametrize("name", ["none.h5", "none.tflite"])
 @pytest.mark.parametrize(
     "command", [pytest.param(PYTHON, id="python"), pytest.param(FLASK, id="flask"), GUNICORN]
 )
-def test_a_bad_model_file_stops_the_start_with_its_sentence(command, tmp_path):
-    code, said = start(command, MODEL_PATH=str(tmp_path / "none.h5"))
+def test_a_bad_model_file_stops_the_start_with_its_sentence(command, name, tmp_path):
+    code, said = start(command, MODEL_PATH=str(tmp_path / name))
     assert code == 3
-    assert f"{tmp_path / 'none.h5'} is missing: run `python train.py`" in said
+    assert f"{tmp_path / name} is missing: {remedy_of(name)}" in said
 
 
 @pytest.mark.parametrize("command", [pytest.param(PYTHON, id="python"), GUNICORN])
 def test_so_does_one_of_which_only_keras_finds_out(command, tmp_path):
-    path = shutil.copy(scd.DEFAULT_MODEL_PATH, tmp_path / "m.h5")
+    path = shutil.copy(DEFAULT_MODEL_PATH, tmp_path / "m.h5")
     change_layer(path, -1, activation="linear")
     code, said = start(command, MODEL_PATH=str(path))
     assert code == 3
     assert f"{path} does not give seven probabilities: run `python train.py`" in said
+
+
+@pytest.mark.parametrize("command", [pytest.param(PYTHON, id="python"), GUNICORN])
+def test_so_does_one_of_which_only_litert_finds_out(command, tmp_path):
+    path = tmp_path / "m.tflite"
+    path.write_bytes(b"no network")
+    append_attributes(path, {"class_order": ",".join(scd.CODES)})
+    code, said = start(command, MODEL_PATH=str(path))
+    assert code == 3
+    assert f"{path} cannot be run: run `python train.py --export m.tflite`" in said
 
 
 @pytest.mark.parametrize(
@@ -977,19 +996,17 @@ def test_so_does_one_of_which_only_keras_finds_out(command, tmp_path):
     ],
 )
 def test_spoiled_attributes_are_refused(name, attributes, tmp_path):
-    path = write_model(tmp_path / "m.h5", EVEN, attributes=attributes)
+    path = write_model(tmp_path, EVEN, attributes=attributes)
     with pytest.raises(scd.ModelFileError) as caught:
         create_app({"MODEL_PATH": path})
-    assert str(caught.value) == (
-        f"{path} holds spoiled {name} attributes: run `python train.py` to make it again."
-    )
+    assert str(caught.value) == (f"{path} holds spoiled {name} attributes: {remedy_of(path)}")
 
 
 def test_spoiled_attributes_stop_the_start(tmp_path):
-    path = write_model(tmp_path / "m.h5", EVEN, attributes={"decision_facts": "{}"})
+    path = write_model(tmp_path, EVEN, attributes={"decision_facts": "{}"})
     code, said = start(PYTHON, MODEL_PATH=str(path))
     assert code == 3
-    assert f"{path} holds spoiled decision_facts attributes: run `python train.py`" in said
+    assert f"{path} holds spoiled decision_facts attributes: {remedy_of(path)}" in said
 
 
 @pytest.mark.parametrize("port", ["abc", "70000"])

@@ -143,7 +143,7 @@ def test_the_map_can_be_switched_off(one_page, request):
 
 
 def test_a_map_without_a_peak_has_no_switch(browser, tmp_path):
-    path = write_model(tmp_path / "m.h5", [1 / 7] * 7)  # the same answer, whatever is covered
+    path = write_model(tmp_path, [1 / 7] * 7)  # the same answer, whatever is covered
     with serving(create_app({"MODEL_PATH": path})) as port:
         page = browser.new_page(service_workers="block")
         page.goto(f"http://127.0.0.1:{port}")
@@ -298,7 +298,7 @@ def test_the_longest_result_prints_on_one_page(browser, tmp_path):
     )
     unlike = Likeness(np.zeros((7, 7)), np.eye(7), 0)
     path = write_model(
-        tmp_path / "m.h5",
+        tmp_path,
         [0.12, 0.12, 0.4, 0.02, 0.04, 0.15, 0.15],
         {"test": made_scores(), "data": "HAM10000", "data_sha256": "0123456789abcdef" * 4},
         facts.to_attributes() | unlike.to_attributes(),

@@ -12,7 +12,9 @@ import pytest
 from conftest import ROOT, made_scores
 from PIL import Image, ImageDraw, ImageFilter
 
+import model_file
 import skin_cancer_detection as scd
+from engines import KerasEngine, load_engine
 
 COMMITTED = ROOT / "best_model.h5"
 # Layer by layer: kind, output shape without the batch, parameters.
@@ -44,7 +46,7 @@ TABLE = [
 
 @pytest.fixture(scope="module", params=["built", "committed"])
 def model(request):
-    return scd.build_model() if request.param == "built" else scd.load_model(COMMITTED)
+    return scd.build_model() if request.param == "built" else model_file.load_model(COMMITTED)
 
 
 def test_the_network_is_the_table(model):
@@ -78,13 +80,13 @@ def test_plain_keras_gives_the_same_answer_without_our_code(dtype, tmp_path):
     )
     paths = [COMMITTED, tmp_path / "pixels.npy", tmp_path / "out.npy"]
     subprocess.run([sys.executable, "-c", script, *map(str, paths)], check=True, cwd=tmp_path)
-    model = scd.load_model(COMMITTED)
-    ours = np.stack([scd.predict(model, image).views[0] for image in pixels])
+    engine = load_engine(COMMITTED)
+    ours = np.stack([scd.predict(engine, image).views[0] for image in pixels.astype(np.uint8)])
     assert np.allclose(np.load(paths[2]), ours, atol=1e-6)
 
 
 def test_probabilities_are_probabilities(model):
-    views = scd.predict(model, np.full((28, 28, 3), 120, np.uint8)).views
+    views = scd.predict(KerasEngine(model), np.full((28, 28, 3), 120, np.uint8)).views
     assert views.shape == (8, 7)
     assert views.dtype == np.float32
     assert views.min() >= 0
@@ -96,7 +98,7 @@ def test_class_order_is_that_of_the_csv():
 
 
 def test_the_committed_file_knows_how_it_was_made():
-    facts = scd.check_model_file(COMMITTED)
+    facts = model_file.check_model_file(COMMITTED)
     assert facts == json.loads((ROOT / "metrics.json").read_text(encoding="utf-8"))
     assert facts["rows_may_share_lesions"] is False
     assert set(facts) >= {"data_sha256", "split_sha256", "seed", "recipe", "versions", "test"}
@@ -124,7 +126,7 @@ def test_the_eight_views_are_all_the_ways_in_which_a_square_can_lie(noise):
 
 def test_every_view_is_asked(model, noise):
     expected = model.predict(scd.eight_views(noise[np.newaxis])[:, 0].astype(float), verbose=0)
-    assert np.allclose(scd.predict(model, noise).views, expected, atol=1e-5)
+    assert np.allclose(scd.predict(KerasEngine(model), noise).views, expected, atol=1e-5)
 
 
 def test_each_patch_is_covered_once_in_the_colour_of_the_rim(noise):
@@ -141,7 +143,7 @@ def test_each_patch_is_covered_once_in_the_colour_of_the_rim(noise):
 
 def test_the_map_says_how_far_the_most_likely_class_falls(noise):
     model = scd.build_model()
-    prediction = scd.predict(model, noise)
+    prediction = scd.predict(KerasEngine(model), noise)
     rim = np.concatenate([noise[0], noise[-1], noise[1:-1, 0], noise[1:-1, -1]])
     covered = noise.copy()
     covered[4:8, 20:24] = np.median(rim, axis=0)  # second row, sixth column
@@ -152,9 +154,9 @@ def test_the_map_says_how_far_the_most_likely_class_falls(noise):
 
 
 def test_without_the_map_the_views_are_the_same():
-    model, noise = scd.load_model(COMMITTED), np.random.default_rng(3).integers(0, 256, (28, 28, 3))
+    engine, noise = load_engine(COMMITTED), np.random.default_rng(3).integers(0, 256, (28, 28, 3))
     with_map, without = (
-        scd.predict(model, noise.astype(np.uint8), wanted) for wanted in (True, False)
+        scd.predict(engine, noise.astype(np.uint8), wanted) for wanted in (True, False)
     )
     assert np.allclose(with_map.views, without.views, atol=1e-6)
     assert without.occlusion is None
@@ -179,9 +181,9 @@ def draw_in_corner(corner, radius, colour):
 @pytest.mark.parametrize("corner", CORNERS.values(), ids=CORNERS)
 def test_the_map_follows_the_lesion(corner):
     """The mean of the maps of several lesions, as any one may be odd to a network."""
-    model = scd.load_model(COMMITTED)
+    engine = load_engine(COMMITTED)
     maps = [
-        scd.predict(model, draw_in_corner(corner, radius, colour)).occlusion
+        scd.predict(engine, draw_in_corner(corner, radius, colour)).occlusion
         for radius in (60, 70, 85)
         for colour in ((104, 62, 42), (110, 10, 40), (60, 35, 30))
     ]
@@ -201,7 +203,7 @@ def path(tmp_path):
 def fault_of(path):
     """The sentence of a bad file; it must name the file and the remedy."""
     with pytest.raises(scd.ModelFileError) as caught:
-        scd.check_model_file(path)
+        model_file.check_model_file(path)
     sentence = str(caught.value)
     assert str(path) in sentence
     assert "`python train.py`" in sentence
@@ -320,13 +322,13 @@ def test_a_figure_of_which_the_pages_speak_must_be_one(path, keys, spoiled):
 def test_attributes_that_cannot_be_read(path):
     path.write_bytes(b"")
     with pytest.raises(scd.ModelFileError, match="spoiled attributes"):
-        scd.read_attributes(path)
+        model_file.read_attributes(path)
 
 
 def test_no_softmax_at_the_end(path):
     change_layer(path, -1, activation="linear")
     with pytest.raises(scd.ModelFileError, match="seven probabilities"):
-        scd.load_model(path)
+        load_engine(path)
 
 
 def test_spoiled_bytes_raise_nothing_but_model_file_errors(path):
@@ -339,7 +341,7 @@ def test_spoiled_bytes_raise_nothing_but_model_file_errors(path):
         spoiled[places] = rng.integers(256, size=len(places))
         path.write_bytes(spoiled.tobytes())
         with contextlib.suppress(scd.ModelFileError):
-            scd.check_model_file(path)
+            model_file.check_model_file(path)
 
 
 # --- Saving ----------------------------------------------------------------------------------
@@ -347,19 +349,19 @@ def test_spoiled_bytes_raise_nothing_but_model_file_errors(path):
 
 def test_saved_and_loaded_model_is_the_same(tmp_path):
     model = scd.build_model()
-    scd.save_model(model, tmp_path / "model.h5", {"seed": 7})
-    assert scd.check_model_file(tmp_path / "model.h5") == {"seed": 7}
+    model_file.save_model(model, tmp_path / "model.h5", {"seed": 7})
+    assert model_file.check_model_file(tmp_path / "model.h5") == {"seed": 7}
     pixels = np.random.default_rng(0).integers(0, 256, (28, 28, 3), np.uint8)
-    loaded = scd.load_model(tmp_path / "model.h5")
-    one, other = scd.predict(loaded, pixels), scd.predict(model, pixels)
+    loaded, kept = load_engine(tmp_path / "model.h5"), KerasEngine(model)
+    one, other = scd.predict(loaded, pixels), scd.predict(kept, pixels)
     assert np.array_equal(one.views, other.views)
     assert np.array_equal(one.occlusion, other.occlusion)
 
 
 def test_attributes_are_kept_beside_keras_s_own(tmp_path):
     path = tmp_path / "model.h5"
-    scd.save_model(scd.build_model(), path, {}, {"text": "a", "numbers": np.eye(2)})
-    attributes = scd.read_attributes(path)
+    model_file.save_model(scd.build_model(), path, {}, {"text": "a", "numbers": np.eye(2)})
+    attributes = model_file.read_attributes(path)
     assert attributes["text"] == "a"
     assert np.array_equal(attributes["numbers"], np.eye(2))
     assert attributes["class_order"] == ",".join(scd.CODES)
@@ -369,6 +371,6 @@ def test_a_failed_save_leaves_the_old_file(path, monkeypatch):
     before = path.read_bytes()
     monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(scd.ModelFileError, match="disk full"):
-        scd.save_model(scd.build_model(), path, {})
+        model_file.save_model(scd.build_model(), path, {})
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]

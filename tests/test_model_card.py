@@ -11,9 +11,10 @@ import fitting
 import likeness
 import scores
 from model_card import CardError, misses, model_card, read_metrics
+from model_file import DEFAULT_MODEL_PATH, check_model_file
 from scripts import write_model_card
 from scripts.write_model_card import CARD, METRICS
-from skin_cancer_detection import CODES, DEFAULT_MODEL_PATH, check_model_file
+from skin_cancer_detection import CODES
 
 
 @pytest.fixture

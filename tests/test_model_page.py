@@ -3,18 +3,17 @@
 import html
 import json
 import re
-import shutil
 import subprocess
 import sys
 
 import pytest
-from conftest import ROOT, made_scores, shoot
+from conftest import ROOT, copy_model, made_scores, shoot
 from test_app import Page, client_of
 from test_model_card import figures_in, shown
 
 from classifier import Classifier
 from model_card import card_page
-from skin_cancer_detection import CODES, DEFAULT_MODEL_PATH, write_training_facts
+from skin_cancer_detection import CODES
 
 KNOWN = json.loads((ROOT / "metrics.json").read_text(encoding="utf-8"))
 OWN = KNOWN | {"data": "images of one's own"}
@@ -25,10 +24,7 @@ def path_with(tmp_path):
     """Give the path of the committed model, with other facts of its training."""
 
     def path_with(facts):
-        path = tmp_path / "model.h5"
-        shutil.copyfile(DEFAULT_MODEL_PATH, path)
-        write_training_facts(path, facts)
-        return path
+        return copy_model(tmp_path, {"training_facts": json.dumps(facts)})
 
     return path_with
 

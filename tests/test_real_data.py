@@ -13,6 +13,7 @@ from test_app import probabilities_of
 
 import calibration
 import dataset
+import model_file
 import skin_cancer_detection as scd
 import train
 from decisions import DecisionFacts, combine_views
@@ -89,16 +90,16 @@ def calibration_part(data):
 
 
 def test_the_committed_probabilities_have_the_calibration_parts_class_shares(calibration_part):
-    means = train.probabilities_of(scd.load_model(), calibration_part.pixels).mean(axis=0)
+    means = train.probabilities_of(model_file.load_model(), calibration_part.pixels).mean(axis=0)
     shares = np.bincount(calibration_part.labels, minlength=7) / len(calibration_part.labels)
     assert np.allclose(means, shares, atol=2e-3)  # 1e-5 on the rows of the training
 
 
 def test_the_committed_decision_facts_are_those_of_the_calibration_part(calibration_part):
-    facts = DecisionFacts.from_attributes(scd.read_attributes(ROOT / "best_model.h5"))
+    facts = DecisionFacts.from_attributes(model_file.read_attributes(ROOT / "best_model.h5"))
     labels = calibration_part.labels
     fitted = calibration.fit_decision_facts(
-        train.view_probabilities(scd.load_model(), calibration_part.pixels).mean(axis=0),
+        train.view_probabilities(model_file.load_model(), calibration_part.pixels).mean(axis=0),
         labels,
         calibration.one_image_per_lesion(calibration_part.lesion_ids, calibration_part.pixels),
         np.bincount(labels, minlength=7) / len(labels),
@@ -110,7 +111,7 @@ def test_the_committed_decision_facts_are_those_of_the_calibration_part(calibrat
 
 
 def test_the_committed_likeness_flags_five_percent_of_the_calibration_lesions(calibration_part):
-    likeness = Likeness.from_attributes(scd.read_attributes(ROOT / "best_model.h5"))
+    likeness = Likeness.from_attributes(model_file.read_attributes(ROOT / "best_model.h5"))
     chosen = calibration.one_image_per_lesion(calibration_part.lesion_ids, calibration_part.pixels)
     assert likeness.is_unlike(calibration_part.pixels[chosen]).mean() == pytest.approx(
         0.05, abs=0.01
@@ -135,7 +136,7 @@ def test_preprocessing_makes_the_pixels_of_the_csv(originals):
     assert all(ours < difference(Image.Resampling[name]) for name in filters)
 
 
-def test_uploads_of_the_originals_get_the_probabilities_of_their_rows(client, originals):
+def test_uploads_get_the_probabilities_of_their_rows(client, originals):
     """To within the difference that the two sources of pixels explain.
 
     The CSV's rows and the originals differ by up to 0.81 grey levels on average. What that
@@ -145,8 +146,8 @@ def test_uploads_of_the_originals_get_the_probabilities_of_their_rows(client, or
     files, rows = originals
     responses = [upload(client, file.read_bytes(), file.name) for file in files]
     uploaded = np.stack([probabilities_of(response) for response in responses])
-    model = scd.load_model()
-    facts = DecisionFacts.from_attributes(scd.read_attributes(ROOT / "best_model.h5"))
+    model = model_file.load_model()
+    facts = DecisionFacts.from_attributes(model_file.read_attributes(ROOT / "best_model.h5"))
 
     def shown(pixels):
         views = train.view_probabilities(model, pixels)

@@ -1,5 +1,6 @@
 """The Procfile's own command line, as a platform runs it."""
 
+import contextlib
 import http.client
 import os
 import re
@@ -14,8 +15,9 @@ from pathlib import Path
 
 import pytest
 import requests
-from conftest import ROOT, draw_lesion, encode
+from conftest import MODEL, ROOT, draw_lesion, encode
 
+from model_file import is_litert
 from uploads import SILENCE
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="gunicorn does not run on Windows")
@@ -30,10 +32,16 @@ def free_port():
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """A running server: its address and the file that it logs to."""
+    with serving(MODEL, tmp_path_factory.mktemp("server") / "log") as address_and_log:
+        yield address_and_log
+
+
+@contextlib.contextmanager
+def serving(model, log):
+    """Serve a model file while the context lasts; gives the address and the log."""
     kind, command = (ROOT / "Procfile").read_text(encoding="utf-8").split(":", 1)
     assert kind == "web"
     port = free_port()
-    log = tmp_path_factory.mktemp("server") / "log"
     scripts = Path(sys.executable).parent
     with log.open("w") as output:
         process = subprocess.Popen(
@@ -42,6 +50,7 @@ def server(tmp_path_factory):
             env=os.environ
             | {
                 "PORT": str(port),
+                "MODEL_PATH": str(model),
                 "WEB_CONCURRENCY": "2",  # as Heroku sets it
                 "PATH": f"{scripts}{os.pathsep}{os.environ['PATH']}",
             },
@@ -58,6 +67,19 @@ def server(tmp_path_factory):
     assert code == 0
 
 
+def workers_of(log):
+    """The process ids of the workers that a log tells of."""
+    pids = re.findall(r"Booting worker with pid: (\d+)", log.read_text(encoding="utf-8"))
+    return list(map(int, pids))
+
+
+def wait_for(happening):
+    end = time.monotonic() + 20
+    while not happening():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
 def wait_until_ready(address, process, log):
     end = time.monotonic() + 60  # Heroku's limit
     while time.monotonic() < end:
@@ -70,10 +92,12 @@ def wait_until_ready(address, process, log):
     pytest.fail(log.read_text(encoding="utf-8"))
 
 
+LESION = {"pic": ("private-name.png", encode(draw_lesion()), "image/png")}
+
+
 def test_an_upload_gets_its_page(server):
     address, _ = server
-    files = {"pic": ("private-name.png", encode(draw_lesion()), "image/png")}
-    response = requests.post(f"{address}/showresult", files=files, timeout=60)
+    response = requests.post(f"{address}/showresult", files=LESION, timeout=60)
     assert response.status_code == 200
     assert "Most likely class" in response.text
 
@@ -99,11 +123,10 @@ def test_a_body_that_is_too_large_does_not_break_the_connection(server):
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_large_uploads_leave_no_memory_behind(server):
     address, log = server
-    worker = re.search(r"Booting worker with pid: (\d+)", log.read_text(encoding="utf-8"))[1]
 
     def anonymous_megabytes():
-        status = Path(f"/proc/{worker}/status").read_text(encoding="utf-8")
-        return int(re.search(r"RssAnon:\s+(\d+) kB", status)[1]) / 1000
+        states = [Path(f"/proc/{pid}/status").read_text("utf-8") for pid in workers_of(log)]
+        return sum(int(re.search(r"RssAnon:\s+(\d+) kB", state)[1]) for state in states) / 1000
 
     def send(data):
         files = {"pic": ("a.png", data, "image/png")}
@@ -120,9 +143,28 @@ def test_large_uploads_leave_no_memory_behind(server):
     assert anonymous_megabytes() < before + 40
 
 
-def test_one_worker_whatever_the_platform_wishes(server):
+def test_of_two_workers_that_the_platform_wishes_keras_has_one(server):
     _, log = server
-    assert log.read_text(encoding="utf-8").count("Booting worker with pid") == 1
+    if is_litert(MODEL):
+        wait_for(lambda: len(workers_of(log)) == 2)
+    else:
+        assert len(workers_of(log)) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_litert_is_loaded_before_the_fork_and_each_of_its_workers_answers(tmp_path):
+    with serving(ROOT / "best_model.tflite", tmp_path / "log") as (address, log):
+        wait_for(lambda: len(workers_of(log)) == 2)
+        workers = workers_of(log)
+        master = Path(f"/proc/{workers[0]}/stat").read_text("utf-8").rpartition(")")[2].split()[1]
+        libraries = Path(f"/proc/{master}/maps").read_text("utf-8")
+        assert "ai_edge_litert" in libraries
+        assert not re.search("tensorflow|keras|h5py", libraries)
+        for stopped in workers:  # so that the other one must answer
+            os.kill(stopped, signal.SIGSTOP)
+            answer = requests.post(f"{address}/showresult", files=LESION, timeout=20)
+            os.kill(stopped, signal.SIGCONT)
+            assert "Most likely class" in answer.text
 
 
 def test_the_log_has_the_requests_but_no_file_names(server):
@@ -130,11 +172,8 @@ def test_the_log_has_the_requests_but_no_file_names(server):
     requests.post(
         f"{address}/showresult?private=1", files={"pic": ("private.png", b"x")}, timeout=60
     )
-    begin = time.monotonic()
     # gunicorn writes the line after the answer has been sent.
-    while "POST /showresult 415" not in log.read_text(encoding="utf-8"):
-        assert time.monotonic() - begin < 20
-        time.sleep(0.05)
+    wait_for(lambda: "POST /showresult 415" in log.read_text(encoding="utf-8"))
     assert "private" not in log.read_text(encoding="utf-8")
     assert "127.0.0.1 " not in log.read_text(encoding="utf-8")  # nor whose request it was
 

@@ -1,0 +1,379 @@
+"""The model file: what it must hold, and how it is saved, checked, loaded and exported.
+
+Two kinds, told apart by the suffix. `best_model.h5` is a complete Keras model (HDF5) with the facts
+of its training and of its decisions as attributes; `best_model.tflite` is the same network for
+LiteRT, with the same attributes in a zip archive that is appended to it, as TensorFlow Lite's own
+metadata travels: the interpreter reads from the beginning of the file, zipfile from its end. h5py,
+Keras and TensorFlow are imported only where they are needed, and a `.tflite` needs none of them.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import struct
+import warnings
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from skin_cancer_detection import (
+    CODES,
+    KERNEL_SHAPES,
+    PARAMETERS,
+    SIDE,
+    ModelFileError,
+)
+
+DEFAULT_MODEL_PATH = Path(__file__).with_name("best_model.h5")
+_CLASS_ORDER = "class_order"  # attributes of the file, beside Keras's own
+_FACTS = "training_facts"
+_KERAS_OWN = ("backend", "keras_version", "model_config", "training_config")
+_REMEDY = "run `python train.py` to make it again."
+_SPOILED = (OSError, ValueError, LookupError, TypeError, RuntimeError)  # of h5py and json
+
+_ARCHIVED = "attributes.json"  # the name in a .tflite's archive
+# Attributes that only a .tflite has.
+_NETWORK_BYTES = "network_bytes"  # where the network ends and the archive begins
+_NETWORK_SHA256 = "network_sha256"
+MADE_OF = "made_of"  # the SHA-256 of the .h5
+_EXPORT_REMEDY = "run `python train.py --export {}` to make it again."
+MOST_DEVIATION = 1e-4  # of a probability, between the two kinds of file
+
+
+def is_litert(path):
+    """Whether a model file is for LiteRT, by its suffix."""
+    return Path(path).suffix.lower() == ".tflite"
+
+
+def save_model(model, path, facts, attributes=None):
+    """Write the complete model and the facts of its training to an HDF5 file, whole or not at all.
+
+    The file takes the place of an older one only when it is finished and has passed
+    `check_model_file`; plain `keras.models.load_model` reads it.
+
+    Args:
+        model: a `build_model()` that takes raw pixels, 0–255.
+        path: where to; by Keras's rule it ends in .h5.
+        facts: dict that JSON can hold; see `train.py`.
+        attributes: dict of further HDF5 attributes, texts or small arrays: what decisions go by.
+
+    Raises:
+        ModelFileError: the file cannot be written or would break the contract.
+    """
+    path = Path(path)
+    unfinished = path.with_name(f".{path.stem}.{os.getpid()}.h5")
+    try:
+        with _quiet():  # Keras warns that HDF5 is its older format
+            model.save(unfinished, include_optimizer=False)
+        with _hdf5(path).File(unfinished, "r+") as file:
+            file.attrs[_CLASS_ORDER] = ",".join(CODES)
+            file.attrs[_FACTS] = json.dumps(facts)
+            file.attrs.update(attributes or {})
+        check_model_file(unfinished)
+        os.replace(unfinished, path)
+    except OSError as error:
+        raise ModelFileError(
+            f"{path} cannot be written ({error}): choose another place."
+        ) from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _quiet():
+    """Keep Keras's warnings off the console."""
+    from absl import logging
+
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+
+
+def export_model(source, path):
+    """Write a Keras model file for LiteRT: the network, and beside it all that the file says.
+
+    The file takes the place of an older one only when it is finished, has passed
+    `check_model_file` and gives the probabilities of the original.
+
+    Args:
+        source: the HDF5 file.
+        path: where to; it ends in .tflite.
+
+    Returns:
+        float: the largest difference between the probabilities of both, on 64 images of noise.
+
+    Raises:
+        ModelFileError: the source breaks the contract, the file cannot be written, or a probability
+            differs by more than `MOST_DEVIATION`.
+    """
+    source, path = Path(source), Path(path)
+    model = load_model(source)
+    attributes = read_attributes(source)
+    kept = {name: value for name, value in attributes.items() if name not in _KERAS_OWN}
+    unfinished = path.with_name(f".{path.stem}.{os.getpid()}.tflite")
+    try:
+        with _quiet():
+            model.export(unfinished, format="litert", verbose=False)
+        append_attributes(unfinished, kept | {MADE_OF: sha256_of(source)})
+        check_model_file(unfinished)
+        deviation = _deviation(model, read_network(unfinished))
+        if not deviation <= MOST_DEVIATION:
+            raise ModelFileError(
+                f"{path} would give other probabilities than {source}, by up to {deviation:.1g}: "
+                "serve the latter."
+            )
+        os.replace(unfinished, path)
+    except OSError as error:
+        raise ModelFileError(
+            f"{path} cannot be written ({error}): choose another place."
+        ) from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+    return deviation
+
+
+def append_attributes(path, attributes):
+    """Append to a network for LiteRT, alone in its file, what a model file says beside it.
+
+    Args:
+        path: the file.
+        attributes: dict of name -> text, number or array, as `read_attributes` returns them.
+    """
+    network = Path(path).read_bytes()
+    attributes = attributes | {
+        _NETWORK_BYTES: len(network),
+        _NETWORK_SHA256: hashlib.sha256(network).hexdigest(),
+    }
+    with zipfile.ZipFile(path, "a") as archive:
+        # HDF5 gives arrays and numbers of NumPy, which JSON does not know. Python writes floats so
+        # that they are read back exactly.
+        text = json.dumps(attributes, default=lambda value: value.tolist())
+        entry = zipfile.ZipInfo(_ARCHIVED)  # of 1980, so that the same model is the same file
+        archive.writestr(entry, text, zipfile.ZIP_DEFLATED)
+
+
+def _deviation(model, network):
+    """The largest difference between a Keras model's probabilities and those of its `.tflite`."""
+    import tensorflow as tf
+
+    images = np.random.default_rng(0).integers(0, 256, (64, SIDE, SIDE, 3)).astype(np.float32)
+    with warnings.catch_warnings():  # that this name will move to the package of LiteRT
+        warnings.simplefilter("ignore")
+        interpreter = tf.lite.Interpreter(model_content=network)
+    (given,), (wanted,) = interpreter.get_input_details(), interpreter.get_output_details()
+    interpreter.resize_tensor_input(given["index"], images.shape)
+    interpreter.allocate_tensors()
+    interpreter.set_tensor(given["index"], images)
+    interpreter.invoke()
+    probabilities = interpreter.get_tensor(wanted["index"])
+    return float(np.abs(probabilities - model.predict(images, verbose=0)).max())
+
+
+def check_model_file(path):
+    """Hold a model file against the contract without loading its network.
+
+    Args:
+        path: the file, of either kind.
+
+    Returns:
+        dict: the facts of its training; empty if the file carries none.
+
+    Raises:
+        ModelFileError: the file is missing, truncated, of another kind, of another network, or its
+            classes are in another order.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ModelFileError(f"{path} is missing: {remedy_of(path)}")
+    facts = _check_litert(path) if is_litert(path) else _check_hdf5(path)
+    if not _facts_are_whole(facts):
+        raise ModelFileError(f"{path} holds spoiled facts of its training: {remedy_of(path)}")
+    return facts
+
+
+def remedy_of(path):
+    """How to come by a sound model file: the end of an error's sentence."""
+    path = Path(path)
+    return _EXPORT_REMEDY.format(path.name) if is_litert(path) else _REMEDY
+
+
+def _check_hdf5(path):
+    h5py = _hdf5(path)
+    try:
+        with h5py.File(path, "r") as file:
+            if "model_config" not in file.attrs or "model_weights" not in file:
+                raise ModelFileError(f"{path} does not hold a complete Keras model: {_REMEDY}")
+            _check_class_order(path, file.attrs.get(_CLASS_ORDER))
+            _check_shapes(path, file)
+            return json.loads(file.attrs.get(_FACTS, "{}"))
+    except (*_SPOILED, AttributeError) as error:
+        raise ModelFileError(f"{path} is truncated or is not an HDF5 file: {_REMEDY}") from error
+
+
+def _hdf5(path):
+    try:
+        import h5py
+    except ImportError as error:
+        raise _without_keras(path) from error
+    return h5py
+
+
+def _without_keras(path):
+    return ModelFileError(
+        f"{path} needs Keras, which is not installed: pip install -r requirements.txt, or set "
+        "MODEL_PATH to a .tflite file."
+    )
+
+
+def _check_litert(path):
+    read_network(path)
+    attributes = read_attributes(path)
+    _check_class_order(path, attributes.get(_CLASS_ORDER))
+    try:
+        return json.loads(attributes.get(_FACTS, "{}"))
+    except _SPOILED as error:
+        raise ModelFileError(f"{path} is truncated or spoiled: {remedy_of(path)}") from error
+
+
+def read_network(path):
+    """Read the network of a `.tflite`, and see that it is whole.
+
+    The interpreter believes what it reads, so no byte of a spoiled network may reach it, and none
+    of a file that is exchanged while it is served: it gets these bytes rather than the path.
+
+    Raises:
+        ModelFileError: the file is truncated or spoiled.
+    """
+    attributes = read_attributes(path)
+    try:
+        network = Path(path).read_bytes()[: attributes[_NETWORK_BYTES]]
+        whole = hashlib.sha256(network).hexdigest() == attributes[_NETWORK_SHA256]
+    except _SPOILED:
+        whole = False
+    if not whole:
+        raise ModelFileError(f"{path} is truncated or spoiled: {remedy_of(path)}")
+    return network
+
+
+def read_attributes(path):
+    """Read all that a model file says beside its network.
+
+    Args:
+        path: a file that `check_model_file` has passed.
+
+    Returns:
+        dict of name -> text, number or array; from a .tflite lists in the place of arrays.
+
+    Raises:
+        ModelFileError: an attribute cannot be read.
+    """
+    path = Path(path)
+    try:
+        if is_litert(path):
+            with zipfile.ZipFile(path) as archive:
+                return dict(json.loads(archive.read(_ARCHIVED)))
+        with _hdf5(path).File(path, "r") as file:
+            return dict(file.attrs)
+    # What zipfile raises on spoiled bytes has no common base.
+    except (*_SPOILED, zipfile.BadZipFile, zlib.error, struct.error, EOFError) as error:
+        raise ModelFileError(f"{path} holds spoiled attributes: {remedy_of(path)}") from error
+
+
+def sha256_of(path):
+    """The SHA-256 of a file in hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_training_facts(path, facts):
+    """Write the facts of its training into an HDF5 file that nobody uses yet."""
+    with _hdf5(path).File(path, "r+") as file:
+        file.attrs[_FACTS] = json.dumps(facts)
+
+
+def _facts_are_whole(facts):
+    """Whether the scores, if there are any, are all that the pages speak of.
+
+    A figure of a class of which the test part had no image is None.
+    """
+    try:
+        test = facts.get("test")
+        if test is None:
+            return True
+        scores, low_risk = test["eight_views"], test["decisions"]["low_risk"]["statement"]
+        matrix = np.asarray(scores["confusion_matrix"])
+        shares = [
+            scores["accuracy"]["value"],
+            low_risk["sensitivity"]["low"],
+            low_risk["sensitivity"]["high"],
+        ]
+        for code in CODES:
+            figures = (scores["per_class"][code][name] for name in ("sensitivity", "precision"))
+            shares += [figure["value"] for figure in figures if figure["value"] is not None]
+        if (missed := low_risk["missed_per_100"]) is not None:
+            shares.append(missed / 100)
+        return (
+            isinstance(scores["images"], int)
+            and matrix.shape == (len(CODES), len(CODES))
+            and matrix.dtype.kind == "i"  # neither a text nor a None is among them
+            and bool((matrix >= 0).all())
+            and all(0 <= share <= 1 for share in shares)
+        )
+    except (AttributeError, LookupError, TypeError, ValueError):
+        return False
+
+
+def _check_class_order(path, class_order):
+    if class_order is None:
+        raise ModelFileError(f"{path} does not say the order of its classes: {remedy_of(path)}")
+    if class_order != ",".join(CODES):
+        raise ModelFileError(
+            f"{path} has its classes in the order {class_order}, not {','.join(CODES)}: "
+            f"{remedy_of(path)}"
+        )
+
+
+def _check_shapes(path, file):
+    layers = json.loads(file.attrs["model_config"])["config"]["layers"]
+    if tuple(layers[0]["config"]["batch_shape"]) != (None, SIDE, SIDE, 3):
+        raise ModelFileError(f"{path} does not take images of {SIDE}×{SIDE}×3: {_REMEDY}")
+    weights = file["model_weights"]
+    arrays = [
+        weights[layer][name]
+        for layer in weights.attrs["layer_names"]
+        for name in weights[layer].attrs["weight_names"]
+    ]
+    kernels = tuple(array.shape for array in arrays if array.ndim > 1)
+    if kernels != KERNEL_SHAPES or sum(array.size for array in arrays) != PARAMETERS:
+        raise ModelFileError(
+            f"{path} does not hold this network's {PARAMETERS:,} parameters: {_REMEDY}"
+        )
+
+
+def load_model(path=DEFAULT_MODEL_PATH):
+    """Load a Keras model file, for whoever works with the network itself.
+
+    Args:
+        path: the HDF5 file.
+
+    Returns:
+        keras.Model: raw RGB pixels (N, 28, 28, 3), 0–255, in; probabilities (N, 7) out.
+
+    Raises:
+        ModelFileError: the file breaks the contract, or Keras cannot load it.
+    """
+    check_model_file(path)
+    try:
+        import keras
+    except ImportError as error:
+        raise _without_keras(path) from error
+    try:
+        return keras.models.load_model(path, compile=False)
+    except Exception as error:  # whatever Keras raises on a file that is not one of ours
+        raise ModelFileError(f"{path} cannot be loaded by Keras: {_REMEDY}") from error
