@@ -1,0 +1,43 @@
+"""Serves as a first version of such an app does: `predict` on each upload, in one sync worker.
+
+It does what is usual and none of what the app does to be quick, and is what the benchmark's ratios
+refer to.
+"""
+
+from operator import itemgetter
+
+import keras
+import numpy as np
+from flask import Flask, render_template_string, request
+from PIL import Image
+
+from model_file import DEFAULT_MODEL_PATH
+from skin_cancer_detection import CLASSES, SIDE
+
+FORM = """<!doctype html><title>Skin cancer classification</title>
+<form action="/showresult" method="post" enctype="multipart/form-data">
+<input type="file" name="pic"><button>Classify</button></form>"""
+
+RESULT = """<!doctype html><title>Result</title>
+<h1>{{ ranking[0][1].name }}</h1>
+<table>{% for probability, kind in ranking %}
+<tr><td>{{ kind.name }}</td><td>{{ "%.1f" | format(100 * probability) }} %</td></tr>
+{% endfor %}</table>"""
+
+app = Flask(__name__)
+model = keras.models.load_model(DEFAULT_MODEL_PATH, compile=False)
+
+
+@app.get("/")
+def index():
+    """Show the upload form."""
+    return render_template_string(FORM)
+
+
+@app.post("/showresult")
+def show_result():
+    """Classify the image in the form's field `pic`."""
+    image = Image.open(request.files["pic"]).resize((SIDE, SIDE))
+    probabilities = model.predict(np.asarray(image)[np.newaxis])[0]
+    ranking = sorted(zip(probabilities.tolist(), CLASSES, strict=True), key=itemgetter(0))[::-1]
+    return render_template_string(RESULT, ranking=ranking)

@@ -1,0 +1,198 @@
+"""Measure the command for folders, `flask classify`, on folders of 100 to 100,000 images.
+
+    python benchmarks/bulk.py                       about twenty minutes on two cores
+    python benchmarks/bulk.py --largest 1000        in a minute or two
+
+A hundred drawn pictures of 600×450 stand in each folder under as many names as it has images, so
+that they take the room of a hundred and are read from memory.
+
+Writes benchmarks/bulk.md.
+"""
+
+import argparse
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.pictures import SIZES, photograph  # noqa: E402
+from benchmarks.servers import (  # noqa: E402
+    LITERT_MODEL,
+    MEGABYTE,
+    CannotMeasure,
+    kilobytes,
+    litert_is_missing,
+    ticks_of,
+)
+from benchmarks.table import measured_on  # noqa: E402
+from model_file import DEFAULT_MODEL_PATH  # noqa: E402
+
+TABLE = ROOT / "benchmarks" / "bulk.md"
+PICTURES = 100
+IN_ONE_FOLDER = 1000
+COUNTS = (100, 1_000, 10_000, 100_000)
+TIMES = 3  # the command is run on each folder of up to `IN_ONE_FOLDER` images
+BETWEEN = 0.02  # seconds between two looks at the memory
+LEGEND = """\
+`flask --app app classify FOLDER --csv -`, JPEGs of 600×450: seconds to the first answer and to the
+end; images a second and busy cores from the first answer to the last; the most resident and
+anonymous memory, in MB of 1,000,000 bytes."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """How a command went.
+
+    Attributes:
+        start: seconds to the first answer.
+        seconds: to the end.
+        rate: images a second after the first answer.
+        cores: seconds of processor time a second after the first answer.
+        resident, anonymous: megabytes, the most that it had.
+    """
+
+    start: float
+    seconds: float
+    rate: float
+    cores: float
+    resident: float
+    anonymous: float
+
+
+def make_folder(folder, count, pictures):
+    """Fill a folder with images, no more than `IN_ONE_FOLDER` in each of its folders.
+
+    Args:
+        folder: pathlib.Path that does not exist.
+        count: how many images.
+        pictures: list of pathlib.Path, files on the same disk, which are linked to in turn.
+    """
+    for number in range(count):
+        inner = folder / f"{number // IN_ONE_FOLDER:03}"
+        if number % IN_ONE_FOLDER == 0:
+            inner.mkdir(parents=True)
+        os.link(pictures[number % len(pictures)], inner / f"{number:06}.jpg")
+
+
+def classify(folder, count, model_path):
+    """Run the command on a folder and watch it.
+
+    Args:
+        folder: pathlib.Path.
+        count: how many images are in it, two or more.
+        model_path: of the model file.
+
+    Returns:
+        Run.
+
+    Raises:
+        CannotMeasure: the command fails, or does not answer as many times.
+    """
+    words = ("-m", "flask", "--app", "app", "classify", folder, "--csv", "-")
+    command = [sys.executable, *map(str, words)]
+    # Unbuffered, so that a line comes when its image is classified.
+    environment = os.environ | {"MODEL_PATH": str(model_path), "PYTHONUNBUFFERED": "1"}
+    seconds, ticks, resident, anonymous, looked = [], [], 0, 0, 0
+    begin = time.perf_counter()
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            process.stdout.readline()  # the header
+            for number, _ in enumerate(process.stdout, start=1):
+                now = time.perf_counter() - begin
+                if number in (1, count):
+                    seconds.append(now)
+                    ticks.append(ticks_of(process.pid))
+                status = ""
+                if now - looked > BETWEEN:
+                    looked = now
+                    status = Path(f"/proc/{process.pid}/status").read_text()
+                if "RssAnon" in status:  # which is gone in the moment of its end
+                    resident = kilobytes("VmHWM", status)
+                    anonymous = max(anonymous, kilobytes("RssAnon", status))
+        except BaseException:
+            process.kill()
+            raise
+    if process.returncode or len(seconds) < 2 or number != count:
+        raise CannotMeasure(f"Not all images were classified by `{shlex.join(command)}`.")
+    between = seconds[1] - seconds[0]
+    return Run(
+        start=seconds[0],
+        seconds=time.perf_counter() - begin,
+        rate=(count - 1) / between,
+        cores=(ticks[1] - ticks[0]) / os.sysconf("SC_CLK_TCK") / between,
+        resident=resident * 1024 / MEGABYTE,
+        anonymous=anonymous * 1024 / MEGABYTE,
+    )
+
+
+def measure(folder, count, model_path):
+    """Take the median in speed of `TIMES` runs of `classify`, or the only one of a large folder."""
+    times = TIMES if count <= IN_ONE_FOLDER else 1
+    runs = [classify(folder, count, model_path) for _ in range(times)]
+    return sorted(runs, key=lambda run: run.rate)[times // 2]
+
+
+def line(engine, count, run):
+    """A line of the table."""
+    return (
+        f"| {engine} | {count:,} | {run.start:.1f} | {run.seconds:.1f} | {run.rate:.0f} "
+        f"| {run.cores:.2f} | {run.resident:.0f} | {run.anonymous:.0f} |"
+    )
+
+
+def run(largest):
+    """Measure folders of up to `largest` images with each engine, and write the table.
+
+    Raises:
+        CannotMeasure
+    """
+    remark = litert_is_missing()
+    engines = {"Keras": DEFAULT_MODEL_PATH} | ({} if remark else {"LiteRT": LITERT_MODEL})
+    lines = [
+        *(measured_on(), "", LEGEND, ""),
+        "| engine | images | first | all | images a second | cores | resident | anonymous |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    print("\n".join(lines), flush=True)
+    with tempfile.TemporaryDirectory() as name:
+        pictures = [Path(name, f"{number}.jpg") for number in range(PICTURES)]
+        for number, path in enumerate(pictures):
+            path.write_bytes(photograph(SIZES["600×450"], seed=number))
+        counts = [count for count in COUNTS if count <= largest]
+        for count in counts:
+            make_folder(Path(name, f"of {count}"), count, pictures)
+        for engine, model_path in engines.items():
+            for count in counts:
+                found = measure(Path(name, f"of {count}"), count, model_path)
+                lines.append(line(engine, count, found))
+                print(lines[-1], flush=True)
+    TABLE.write_text("\n".join([*lines, *(["", remark] if remark else [])]) + "\n", "utf-8")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument(
+        "--largest", type=int, choices=COUNTS, default=COUNTS[-1], help="images in a folder"
+    )
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what runs is stopped first
+    try:
+        run(options.largest)
+    except CannotMeasure as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,203 @@
+"""What was measured, as Markdown."""
+
+import contextlib
+import os
+import platform
+import re
+from dataclasses import dataclass
+from importlib import metadata
+
+from benchmarks.servers import BASELINE
+
+FLOOR = "floor"
+MARKS = ("<!-- serving benchmark -->", "<!-- end -->")  # in the README
+LEGEND = """\
+In brackets: the ratio to the baseline, and the ratio to the floor with as many views. The floor is
+a loop without a server: decode, LANCZOS, LiteRT on one thread, in one process for one client and in
+two for eight. The page classifies 49 covered copies besides its eight views. An error is an answer
+other than 200 or a failed connection. *wrk* is its own share of one core."""
+START_LEGEND = """\
+From the start of the command, its files being in memory, and after the load (MB of 1,000,000 bytes;
+*resident* is the anonymous memory and the mapped files, each page once), with the ratio to the
+baseline:"""
+
+
+@dataclass(frozen=True)
+class Load:
+    """What came of a load.
+
+    Attributes:
+        rate: answers of 200 a second.
+        p50, p99: milliseconds of an answer, whatever its status.
+        errors: answers other than 200, and connections that failed.
+        wrk_share: of one core, 0–1, that wrk took; None for the floor.
+    """
+
+    rate: float
+    p50: float
+    p99: float
+    errors: int = 0
+    wrk_share: float | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """A load, and what it was of.
+
+    Attributes:
+        picture: a name of `pictures.SIZES`.
+        clients: 1 or 8.
+        server: a `Server`'s name, or `FLOOR`.
+        request: a `Request`'s name; the number of views for the floor.
+        views: 1 or 8.
+        load: Load.
+    """
+
+    picture: str
+    clients: int
+    server: str
+    request: str
+    views: int
+    load: Load
+
+
+@dataclass(frozen=True)
+class Start:
+    """How a server started, and what it took.
+
+    Attributes:
+        server: its name.
+        first_page, first_answer: seconds.
+        memory: dict of picture -> `Memory` after its loads.
+        curve: list of (requests, anonymous megabytes, errors); empty where none was measured.
+    """
+
+    server: str
+    first_page: float
+    first_answer: float
+    memory: dict
+    curve: list
+
+
+def document(rows, starts, decode, remark=None):
+    """Write everything that was measured.
+
+    Args:
+        rows: list of Row.
+        starts: list of Start, the baseline's first.
+        decode: dict of picture -> milliseconds of its full decode.
+        remark: a sentence on what was left out.
+
+    Returns:
+        str.
+    """
+    parts = [measured_on(), LEGEND]
+    for picture, milliseconds in decode.items():
+        parts.append(load_table([row for row in rows if row.picture == picture], milliseconds))
+    parts += [start_table(starts), *(curve_line(start) for start in starts if start.curve)]
+    return "\n\n".join([*parts, *([remark] if remark else [])]) + "\n"
+
+
+def measured_on():
+    """Say what it was measured on."""
+    packages = []
+    for name in ("tensorflow-cpu", "tensorflow", "keras", "ai-edge-litert"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            packages.append(f"{name} {metadata.version(name)}")
+    cores = len(os.sched_getaffinity(0))
+    return f"Measured on {cores} cores, Python {platform.python_version()}, {', '.join(packages)}."
+
+
+def load_table(rows, decode):
+    """The table of one picture.
+
+    Args:
+        rows: list of Row, all of this picture.
+        decode: milliseconds of its full decode.
+
+    Returns:
+        str.
+    """
+    lines = [
+        f"A JPEG of {rows[0].picture}, whose full decode takes {decode:.1f} ms:",
+        "",
+        "| clients | served by | answers a second | p50, ms | p99, ms | p50 / decode | p99 / p50 "
+        "| errors | wrk |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in sorted(rows, key=lambda row: row.clients):
+        alike = [other for other in rows if other.clients == row.clients]
+        references = (
+            next((other.load for other in alike if other.server == BASELINE), None),
+            next((o.load for o in alike if (o.server, o.views) == (FLOOR, row.views)), None),
+        )
+        load = row.load
+        cells = [
+            row.clients,
+            f"{row.server}, {row.request}",
+            *(
+                with_ratios(getattr(load, name), *(getattr(one, name, 0) for one in references))
+                for name in ("rate", "p50", "p99")
+            ),
+            f"{load.p50 / decode:.2f}",
+            f"{load.p99 / load.p50:.2f}",
+            f"{load.errors:,}",
+            "–" if load.wrk_share is None else f"{100 * load.wrk_share:.0f} %",
+        ]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
+
+
+def with_ratios(value, *references):
+    """Write a figure with its ratio to each reference; a dash to one that was not measured, 0."""
+    ratios = (f"{value / other:.2f}×" if other else "–" for other in references)
+    return f"{value:.{1 if value < 100 else 0}f} ({', '.join(ratios)})"
+
+
+def start_table(starts):
+    """The table of how the servers start and what memory they take."""
+    pictures = starts[0].memory
+    headings = ["served by", "first page, s", "first answer, s"]
+    for picture in pictures:
+        headings += [f"resident after {picture}", f"anonymous after {picture}"]
+    table = [headings, ["---"] * len(headings)]
+    of_baseline = figures_of(starts[0])
+    for start in starts:
+        pairs = zip(figures_of(start), of_baseline, strict=True)
+        table.append([start.server, *(with_ratios(*pair) for pair in pairs)])
+    return "\n".join([START_LEGEND, "", *(f"| {' | '.join(cells)} |" for cells in table)])
+
+
+def figures_of(start):
+    """The figures of a `Start` in the order of the table."""
+    memory = [(one.resident, one.anonymous) for one in start.memory.values()]
+    return [start.first_page, start.first_answer, *(figure for pair in memory for figure in pair)]
+
+
+def curve_line(start):
+    """Say how the anonymous memory went over the requests."""
+    (first, before, _), (last, after, _) = start.curve[0], start.curve[-1]
+    most = max(megabytes for _, megabytes, _ in start.curve)
+    errors = sum(errors for *_, errors in start.curve)
+    return (
+        f"Anonymous memory of the {start.server} under predictions by the API: {before:.0f} MB "
+        f"after {first:,}, {after:.0f} MB after {last:,}, {most:.0f} MB at most; {errors:,} errors."
+    )
+
+
+def write_between_marks(path, text):
+    """Put a text between the two `MARKS` of a document.
+
+    Returns:
+        bool, whether they are there.
+    """
+    begin, end = map(re.escape, MARKS)
+    whole, found = re.subn(
+        f"(?s)({begin}).*?({end})",
+        lambda marks: f"{marks[1]}\n\n{text}\n{marks[2]}",
+        path.read_text(encoding="utf-8"),
+        count=1,
+    )
+    if found:
+        path.write_text(whole, encoding="utf-8")
+    return bool(found)

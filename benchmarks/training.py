@@ -1,0 +1,173 @@
+"""Measure what training takes as the data grow: reading Kaggle's CSV, and one epoch of fitting.
+
+    python benchmarks/training.py       about ten minutes on two cores, and 1.5 GB of disk
+
+The rows are random, in Kaggle's format, as many as HAM10000 has, and repeated up to ten times.
+
+Writes benchmarks/training.md.
+"""
+
+import argparse
+import multiprocessing
+import sys
+import tempfile
+import time
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+import dataset  # noqa: E402
+from benchmarks.servers import MEGABYTE, kilobytes  # noqa: E402
+from benchmarks.table import measured_on, with_ratios  # noqa: E402
+from skin_cancer_detection import CODES, SIDE  # noqa: E402
+
+TABLE = ROOT / "benchmarks" / "training.md"
+ROWS = 10_015  # of HAM10000
+TIMES = (1, 2, 5, 10)
+EPOCHS = 3  # the second one is timed: nothing is compiled any more, and the third is being drawn
+LEGEND = """\
+Seconds, and the most memory of a process of its own for each figure, in MB of 1,000,000 bytes above
+what it had with the packages loaded; in brackets the ratio to the first line. *Reading* ends with
+the checked `Dataset`; an *epoch* is one pass of a network without teachers over all rows, and its
+memory that of the whole fit."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a piece of work took.
+
+    Attributes:
+        seconds: float.
+        megabytes: float, the most that the process had above what it began with.
+    """
+
+    seconds: float
+    megabytes: float
+
+
+def random_rows(count):
+    """Draw pixels and labels at random.
+
+    Returns:
+        uint8 (count, 28, 28, 3) and int64 (count,), 0–6.
+    """
+    rng = np.random.default_rng(1)
+    pixels = rng.integers(0, 256, (count, SIDE, SIDE, 3), np.uint8)
+    return pixels, rng.integers(0, len(CODES), count)
+
+
+def write_files(folder, rows, times):
+    """Write Kaggle's two files, the CSV also as a zip.
+
+    Args:
+        folder: pathlib.Path; what is there is replaced.
+        rows: from `random_rows`.
+        times: how often they are repeated.
+
+    Returns:
+        paths of the CSV, of its zip and of the metadata.
+    """
+    pixels, labels = rows
+    table = np.column_stack([pixels.reshape(len(labels), -1), labels]).tolist()
+    body = "".join(f"{','.join(map(str, row))}\n" for row in table)
+    header = ",".join([*(f"pixel{place:04d}" for place in range(SIDE * SIDE * 3)), "label"])
+    csv_path, zip_path = (folder / name for name in dataset.CSV_NAMES)
+    with csv_path.open("w", encoding="utf-8") as file:
+        file.write(f"{header}\n")
+        for _ in range(times):
+            file.write(body)
+    with zipfile.ZipFile(zip_path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        archive.write(csv_path, csv_path.name)
+    lines = [f"HAM_{row:07},ISIC_{row:07},{CODES[label]}\n" for row, label in enumerate(labels)]
+    metadata_path = folder / dataset.METADATA_NAME
+    metadata_path.write_text("".join(["lesion_id,image_id,dx\n", *(lines * times)]), "utf-8")
+    return csv_path, zip_path, metadata_path
+
+
+def read(csv_path, metadata_path):
+    """Read a data set; returns Work."""
+    before, begin = memory("VmRSS"), time.perf_counter()
+    dataset.read_dataset(csv_path, metadata_path)
+    return Work(time.perf_counter() - begin, memory("VmHWM") - before)
+
+
+def fit(count):
+    """Fit a network to `count` random rows; returns the Work of an epoch."""
+    import keras  # noqa: F401 (so that it counts among what was there before)
+
+    from fitting import Recipe
+    from fitting import fit as fit_network
+
+    before, ends = memory("VmRSS"), []
+    recipe = Recipe(teachers=0, epochs=EPOCHS)
+    rows = random_rows(count)
+    fit_network(*rows, recipe, seed=1, report=lambda _: ends.append(time.perf_counter()))
+    return Work(ends[1] - ends[0], memory("VmHWM") - before)
+
+
+def memory(name):
+    """Megabytes of this process, by a line of its status; proc(5)."""
+    return kilobytes(name, Path("/proc/self/status").read_text()) * 1024 / MEGABYTE
+
+
+def alone(work, *arguments):
+    """Call a function in a process of its own."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(work, arguments)
+
+
+def line(count, works, first):
+    """A line of the table; `first` are the works of its first line."""
+    cells = [f"{count:,}"]
+    for work, one in zip(works, first, strict=True):
+        cells.append(with_ratios(work.seconds, one.seconds))
+        cells.append(with_ratios(work.megabytes, one.megabytes))
+    return f"| {' | '.join(cells)} |"
+
+
+def run(times):
+    """Measure, and write the table.
+
+    Args:
+        times: how often the rows are repeated, for each line.
+    """
+    lines = [
+        *(measured_on(), "", LEGEND, ""),
+        "| rows | reading the CSV, s | MB | reading the zip, s | MB | an epoch, s | MB |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    print("\n".join(lines), flush=True)
+    rows, first = random_rows(ROWS), None
+    with tempfile.TemporaryDirectory() as folder:
+        for repeats in times:
+            csv_path, zip_path, metadata_path = write_files(Path(folder), rows, repeats)
+            works = [
+                alone(read, csv_path, metadata_path),
+                alone(read, zip_path, metadata_path),
+                alone(fit, repeats * ROWS),
+            ]
+            first = first or works
+            lines.append(line(repeats * ROWS, works, first))
+            print(lines[-1], flush=True)
+    TABLE.write_text("\n".join(lines) + "\n", "utf-8")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument(
+        "--most", type=int, choices=TIMES, default=TIMES[-1], help="how often the rows are repeated"
+    )
+    most = parser.parse_args().most
+    try:
+        run([times for times in TIMES if times <= most])
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
