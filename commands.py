@@ -2,7 +2,7 @@
 
     flask --app app classify PATH… [--csv OUT] [--json OUT]
 
-One image is in memory at a time, however many there are.
+Two images are in memory at a time, however many there are.
 """
 
 import contextlib
@@ -10,6 +10,9 @@ import json
 import os
 import stat
 import sys
+from collections import Counter, deque
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 
 import click
@@ -18,7 +21,7 @@ from flask.cli import with_appcontext
 from PIL import Image
 from tqdm import tqdm
 
-from classifier import decode
+from classifier import MAX_DECODES, decode
 from records import classes, csv_header, csv_line, model, percent, to_dict
 from skin_cancer_detection import (
     CLASSES,
@@ -32,6 +35,7 @@ from skin_cancer_detection import (
 
 OUT = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
 MAX_BYTES = 8 * MAX_PIXELS  # of a file: no image that may be read has more, even uncompressed
+AHEAD = 32  # images begun before the answer to the first of them is written
 NO_IMAGE, NO_MODEL, INTERRUPTED = 1, 3, 130  # exit codes; 2 is Click's, of a wrong command line
 
 
@@ -59,8 +63,8 @@ def classify(paths, csv_path, json_path):
     if csv_path and json_path and csv_path.resolve() == json_path.resolve():
         raise click.UsageError("--csv and --json name the same file. Give each one of its own.")
     classifier = current_app.extensions["classifier"]
-    found = [is_image for _, is_image in files_in(paths)]
-    total, passed_over = sum(found), len(found) - sum(found)
+    found = Counter(is_image for _, is_image in files_in(paths))
+    total, passed_over = found[True], found[False]
     if total == 0:
         report(0, 0, passed_over)
     done, faults, interrupted = 0, [], False
@@ -97,17 +101,37 @@ def classify(paths, csv_path, json_path):
 
 
 def answers(paths, classifier):
-    """Classify one image after the other.
+    """Classify images, `MAX_DECODES` at a time, and give the answers in the order of the files.
 
     Yields:
+        (name, answer, fault), from `answer_of`.
+    """
+    images = (path for path, is_image in files_in(paths) if is_image)
+    with ThreadPoolExecutor(MAX_DECODES) as pool:
+        begun = (pool.submit(answer_of, path, classifier) for path in images)
+        try:
+            ahead = deque(islice(begun, AHEAD))
+            while ahead:
+                yield ahead.popleft().result()
+                ahead.extend(islice(begun, 1))
+        finally:  # after an interruption only what is begun is waited for
+            pool.shutdown(cancel_futures=True)
+
+
+def answer_of(path, classifier):
+    """Classify one image.
+
+    Returns:
         (name, answer, fault): a str, a `classifier.Answer` or None, and what is wrong with the file
         where there is no answer.
+
+    Raises:
+        ModelFileError
     """
-    for path in (path for path, is_image in files_in(paths) if is_image):
-        try:
-            yield shown(path), classifier(decode(read(path)).pixels), None
-        except (ImageError, UnreadableFile) as error:
-            yield shown(path), None, str(error)
+    try:
+        return shown(path), classifier(decode(read(path)).pixels), None
+    except (ImageError, UnreadableFile) as error:
+        return shown(path), None, str(error)
 
 
 def report(done, total, passed_over, faults=(), interrupted=False):

@@ -16,7 +16,9 @@ from PIL import Image
 
 import skin_cancer_detection as scd
 from app import create_app
-from commands import MAX_BYTES, files_in, whole_file
+from classifier import MAX_DECODES
+from commands import AHEAD, MAX_BYTES, answers, files_in, read, whole_file
+from model_file import DEFAULT_MODEL_PATH
 from records import classes
 
 
@@ -198,7 +200,7 @@ def test_a_model_that_cannot_be_loaded_gives_its_sentence(folder, tmp_path):
     from test_model import change_layer
 
     path = tmp_path / "m.h5"
-    path.write_bytes(scd.DEFAULT_MODEL_PATH.read_bytes())
+    path.write_bytes(DEFAULT_MODEL_PATH.read_bytes())
     change_layer(path, -1, activation="linear")
     runner = create_app({"MODEL_PATH": path}).test_cli_runner()
     result = runner.invoke(args=["classify", str(folder), "--csv", str(tmp_path / "out.csv")])
@@ -207,10 +209,45 @@ def test_a_model_that_cannot_be_loaded_gives_its_sentence(folder, tmp_path):
     assert not (tmp_path / "out.csv").exists()
 
 
-def test_one_image_is_in_memory_at_a_time(app, run, tmp_path, monkeypatch):
-    for i in range(300):
+def coloured_images(folder, count):
+    for i in range(count):
         colour = tuple(np.random.default_rng(i).integers(0, 256, 3).tolist())
-        Image.new("RGB", (30, 30), colour).save(tmp_path / f"{i}.png")
+        Image.new("RGB", (30, 30), colour).save(folder / f"{i:03}.png")
+
+
+def test_images_are_decoded_side_by_side_and_come_in_the_order_of_the_files(run, tmp_path, decodes):
+    coloured_images(tmp_path, 3 * AHEAD)
+    names = [line.split(": ")[0] for line in run(tmp_path).stdout.splitlines()]
+    assert names == [str(tmp_path / f"{i:03}.png") for i in range(3 * AHEAD)]
+    assert decodes.most == MAX_DECODES
+
+
+@pytest.fixture
+def begun(monkeypatch, decodes):
+    """The paths of the images that were begun, in the order in which they were."""
+    begun = []
+    monkeypatch.setattr("commands.read", lambda path: begun.append(path) or read(path))
+    return begun
+
+
+def test_images_wait_for_the_answers_before_them_to_be_written(app, tmp_path, begun):
+    coloured_images(tmp_path, 2 * AHEAD)
+    given = answers([tmp_path], app.extensions["classifier"])
+    next(given)
+    time.sleep(1)  # in which 100 might be decoded
+    assert len(begun) == AHEAD
+
+
+def test_after_an_interruption_only_what_is_begun_is_waited_for(app, tmp_path, begun):
+    coloured_images(tmp_path, AHEAD)
+    given = answers([tmp_path], app.extensions["classifier"])
+    next(given)
+    given.close()
+    assert len(begun) < AHEAD // 2
+
+
+def test_the_memory_does_not_grow_with_the_folder(run, tmp_path, monkeypatch):
+    coloured_images(tmp_path, 300)
     sizes = []
 
     def measured(data, real=scd.read_image):
