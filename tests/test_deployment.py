@@ -1,0 +1,380 @@
+"""What a push deploys: the Procfile's command in a fresh environment, in 512 MB, and its guide.
+
+The tests marked `deploy` take some minutes: `make test-deploy` runs them, `make test` does not.
+"""
+
+import contextlib
+import hashlib
+import importlib.metadata
+import io
+import itertools
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import requests
+from conftest import ROOT, draw_lesion, encode
+from PIL import Image
+from test_server import free_port, wait_until_ready
+
+import train
+from scripts.slug_size import packed_size
+from uploads import MEGABYTE
+
+GUIDE = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+MANIFEST = json.loads((ROOT / "app.json").read_text(encoding="utf-8"))
+COMMAND = (ROOT / "Procfile").read_text(encoding="utf-8").removeprefix("web:").strip()
+
+LIMIT = 512 * MEGABYTE  # of anonymous memory; Heroku's own 512 MB are a little more
+BOOT = 60  # seconds, Heroku's limit
+CLIENTS, SECONDS = 8, 60
+CGROUPS = Path("/sys/fs/cgroup")
+# Each engine's packages and model file.
+ENGINES = {
+    "Keras": ("requirements.txt", "best_model.h5"),
+    "LiteRT": ("requirements-slim.txt", "best_model.tflite"),
+}
+
+deploy = pytest.mark.deploy
+
+
+@dataclass
+class Deployment:
+    """What was seen of an engine that was installed, started, used and stopped.
+
+    Attributes:
+        packages: list of importlib.metadata.Distribution, what was installed.
+        start: seconds from the command to the first page.
+        served: SHA-256 of the model file that answered.
+        expected: SHA-256 of the model file that should.
+        resident: bytes, the largest resident memory of one process while photographs of 600×450
+            were sent.
+        anonymous: bytes, the largest anonymous memory of all processes together, ever.
+        answers: collections.Counter of the answers to the clients: statuses, or exceptions' names.
+    """
+
+    packages: list
+    start: float
+    served: str
+    expected: str
+    resident: int
+    anonymous: int
+    answers: Counter
+
+
+def checkout(folder):
+    """Write what a push deploys: the committed files without those of .slugignore."""
+    if shutil.which("git") and (ROOT / ".git").exists():
+        archive = subprocess.run(
+            ["git", "archive", "HEAD"], cwd=ROOT, stdout=subprocess.PIPE, check=True
+        ).stdout
+        with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+            tar.extractall(folder, filter="data")
+    else:
+        shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".venv", "data", "runs"))
+    for pattern in (ROOT / ".slugignore").read_text(encoding="utf-8").split():
+        for path in folder.glob(pattern.removeprefix("/")):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return folder
+
+
+def install(requirements, folder):
+    """Make an environment of these packages alone; returns its folder of programs."""
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    programs = folder / "bin"
+    subprocess.run(
+        [programs / "python", "-m", "pip", "install", "--quiet", "--requirement", requirements],
+        check=True,
+    )
+    return programs
+
+
+class Memory:
+    """The memory of a server: bounded by a cgroup where one can be made, sampled in any case.
+
+    Attributes:
+        bounded: whether the kernel holds the limit.
+        anonymous: bytes, the largest sum of all processes' anonymous memory so far; a page that
+            they share since the fork counts for each.
+        resident: bytes, the largest resident memory of one process so far.
+    """
+
+    def __init__(self):
+        self.bounded, self.anonymous, self.resident = False, 0, 0
+        self._ended = threading.Event()
+        if (CGROUPS / "memory").is_dir():  # version 1, whose second limit is with swap
+            parent = CGROUPS / "memory"
+            limits = {"memory.limit_in_bytes": LIMIT, "memory.memsw.limit_in_bytes": LIMIT}
+        else:
+            parent = CGROUPS
+            limits = {"memory.max": LIMIT, "memory.swap.max": 0}
+        self._group = parent / f"lesion-lens-{os.getpid()}"
+        try:
+            self._group.mkdir()
+            for name, value in limits.items():
+                (self._group / name).write_text(str(value))
+            self.bounded = True
+        except OSError:  # no memory controller there, or it is not ours
+            self._remove_group()
+
+    def command(self, command):
+        """Give the arguments that run a command within the limit."""
+        enter = f"echo $$ > {self._group}/cgroup.procs && " if self.bounded else ""
+        return ["sh", "-c", f"{enter}exec {command}"]
+
+    def sample(self, pid):
+        """Sample a process and its children every 50 ms until `close`."""
+        while not self._ended.wait(0.05):
+            try:
+                children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+                samples = [memory_of(one) for one in [pid, *children]]
+                self.anonymous = max(self.anonymous, sum(one["RssAnon"] for one in samples))
+                self.resident = max(self.resident, *(one["VmRSS"] for one in samples))
+            except (OSError, KeyError):  # one of them is ending
+                continue
+
+    def close(self):
+        """End the sampling and remove the group, in which nothing may run any more."""
+        self._ended.set()
+        self._remove_group()
+
+    def _remove_group(self):
+        if self._group.is_dir():
+            self._group.rmdir()
+
+
+def memory_of(pid):
+    """Read the kernel's account of a process in bytes: `VmRSS`, `RssAnon` and so on."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return {name: 1024 * int(value) for name, value in re.findall(r"(\w+):\s+(\d+) kB", status)}
+
+
+def photograph(size):
+    """A drawn mole as a JPEG with noise, so that it has a camera's size: 70 kB for 600×450."""
+    pixels = np.asarray(draw_lesion(size)).astype(np.int16)
+    pixels += np.random.default_rng(0).integers(-18, 19, pixels.shape, dtype=np.int16)
+    return encode(Image.fromarray(pixels.clip(0, 255).astype(np.uint8)), "JPEG", quality=85)
+
+
+def send(session, address, path, photo):
+    """Send a photograph to the page or to the interface for programs; returns the response."""
+    field = "pic" if path == "/showresult" else "image"
+    return session.post(f"{address}{path}", files={field: ("a.jpg", photo)}, timeout=30)  # H12
+
+
+def use(address, photos, seconds):
+    """Have the clients send photographs, each one after the other; counts the answers."""
+    mix = list(itertools.product(photos, ["/showresult", "/api/v1/predictions"]))
+    ended = threading.Event()
+
+    def client(number):
+        answers = Counter()
+        with requests.Session() as session:
+            for photo, path in itertools.islice(itertools.cycle(mix), number, None):
+                if ended.is_set():
+                    return answers
+                try:
+                    answers[send(session, address, path, photo).status_code] += 1
+                except requests.RequestException as error:
+                    answers[type(error).__name__] += 1
+
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        try:
+            clients = pool.map(client, range(CLIENTS))
+            time.sleep(seconds)
+        finally:
+            ended.set()
+        return sum(clients, Counter())
+
+
+@contextlib.contextmanager
+def serving(app, programs, settings):
+    """Run the Procfile's command as Heroku does; gives its address, its memory and its start."""
+    port, log, memory = free_port(), app.parent / "log", Memory()
+    begin = time.monotonic()
+    with log.open("w") as output:
+        server = subprocess.Popen(
+            memory.command(COMMAND),
+            cwd=app,
+            env={
+                "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+                "HOME": str(app),
+                "PORT": str(port),
+                "WEB_CONCURRENCY": "2",
+                **settings,
+            },
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        threading.Thread(target=memory.sample, args=[server.pid], daemon=True).start()
+        address = f"http://127.0.0.1:{port}"
+        wait_until_ready(address, server, log)
+        requests.get(address, timeout=30).raise_for_status()
+        yield address, memory, time.monotonic() - begin
+    finally:
+        server.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            server.wait(timeout=60)
+        with contextlib.suppress(ProcessLookupError):  # whatever is left of it
+            os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+        memory.close()
+
+
+def deployed(engine, folder):
+    """Install, start, use and stop an engine; returns its `Deployment` and prints it."""
+    requirements, model = ENGINES[engine]
+    app = checkout(folder / "app")
+    programs = install(app / requirements, folder / "venv")
+    settings = {} if engine == "Keras" else {"MODEL_PATH": model}
+    small, large = photograph((600, 450)), photograph((4000, 3000))
+    with serving(app, programs, settings) as (address, memory, start):
+        served = send(requests, address, "/api/v1/predictions", small).json()["model"]["sha256"]
+        use(address, [small], 5)
+        resident = memory.resident
+        answers = use(address, 9 * [small] + [large], SECONDS)
+    site = next((folder / "venv").glob("lib/python*/site-packages"))
+    packages = importlib.metadata.distributions(path=[str(site)])
+    print(
+        f"\n{engine}, of {requirements}, in {LIMIT / MEGABYTE:.0f} MB that "
+        f"{'a cgroup holds' if memory.bounded else 'nothing holds but this test'}:\n"
+        f"{start:9.1f} s  to the first page\n"
+        f"{answers.total():9,}    answers to {CLIENTS} clients in {SECONDS} s, "
+        f"{answers.total() / SECONDS:.1f} a second: {dict(answers)}\n"
+        f"{memory.anonymous / MEGABYTE:9.0f} MB anonymous at most, all processes\n"
+        f"{resident / MEGABYTE:9.0f} MB resident at most in one, photographs of 600×450 alone"
+    )
+    return Deployment(
+        packages=[one for one in packages if one.name not in ("pip", "setuptools")],
+        start=start,
+        served=served,
+        expected=hashlib.sha256((app / model).read_bytes()).hexdigest(),
+        resident=resident,
+        anonymous=memory.anonymous,
+        answers=answers,
+    )
+
+
+@pytest.fixture(scope="module")
+def keras(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("keras")
+    yield deployed("Keras", folder)
+    shutil.rmtree(folder / "venv")  # pytest would keep its 2 GB
+
+
+@pytest.fixture(scope="module")
+def litert(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("litert")
+    yield deployed("LiteRT", folder)
+    shutil.rmtree(folder / "venv")
+
+
+@pytest.fixture(params=["keras", "litert"])
+def deployment(request):
+    if sys.platform != "linux":
+        pytest.skip("reads /proc")
+    return request.getfixturevalue(request.param)
+
+
+def test_heroku_takes_the_manifest():
+    """Its keys and bounds are those of Heroku's app.json schema."""
+    assert set(MANIFEST) == {
+        *("name", "description", "keywords", "success_url", "stack"),
+        *("buildpacks", "formation", "env"),
+    }
+    assert 3 <= len(MANIFEST["name"]) <= 30
+    assert len(MANIFEST["description"]) <= 140
+    assert MANIFEST["stack"] == "heroku-24"
+    assert MANIFEST["buildpacks"] == [{"url": "heroku/python"}]
+    assert MANIFEST["formation"] == {"web": {"quantity": 1, "size": "basic"}}
+
+
+def test_the_manifest_asks_for_settings_that_the_app_reads(client):
+    source = "".join(path.read_text(encoding="utf-8") for path in ROOT.glob("*.py"))
+    for name, setting in MANIFEST["env"].items():
+        assert f'environ.get("{name}"' in source
+        assert set(setting) == {"description", "value", "required"}
+    assert (ROOT / MANIFEST["env"]["MODEL_PATH"]["value"]).is_file()
+    assert client.get(MANIFEST["success_url"]).status_code == 200
+
+
+def test_the_guide_names_files_and_pages_that_there_are(client):
+    named = re.findall(r"`(Procfile|\.[a-z-]+|[\w.-]+\.(?:h5|json|py|tflite|txt))`", GUIDE)
+    named += re.findall(r"_PATH=([\w.-]+)", GUIDE)
+    assert {"requirements-slim.txt", ".python-version", "best_model.tflite"} <= set(named)
+    for name in named:
+        assert (ROOT / name).exists(), name
+    for page in re.findall(r"(?:ADDRESS|page `)(/\w+)", GUIDE):
+        assert client.get(page).status_code in (200, 503), page
+
+
+def test_the_guide_starts_what_the_procfile_starts():
+    given = re.search(r'--startup-file "(.*)"', GUIDE)[1]
+    assert given.replace("--config gunicorn.conf.py ", "") == COMMAND
+
+
+def test_the_guide_names_options_that_the_training_has(capsys):
+    with pytest.raises(SystemExit):
+        train.parse_arguments(["--help"])
+    options = capsys.readouterr().out
+    for option in re.findall(r"train\.py (--[a-z]+)", GUIDE):
+        assert f"{option} " in options
+
+
+def test_what_the_slug_leaves_out_is_there():
+    for pattern in (ROOT / ".slugignore").read_text(encoding="utf-8").split():
+        assert any(ROOT.glob(pattern.removeprefix("/"))), pattern
+
+
+@deploy
+def test_eight_clients_get_nothing_but_answers_for_a_minute(deployment):
+    assert set(deployment.answers) == {200}
+
+
+@deploy
+def test_it_stays_within_the_memory_of_the_smallest_dyno(deployment):
+    assert 0 < deployment.anonymous < LIMIT
+
+
+@deploy
+def test_the_first_page_comes_before_the_platform_gives_up(deployment):
+    assert deployment.start < BOOT
+
+
+@deploy
+def test_the_model_that_answers_is_the_committed_one(deployment):
+    assert deployment.served == deployment.expected
+
+
+@deploy
+def test_the_slim_process_takes_less_than_120_mb(litert):
+    assert 0 < litert.resident < 120 * MEGABYTE
+
+
+@deploy
+def test_the_slim_install_packs_into_less_than_100_mb(litert):
+    size = sum(map(packed_size, litert.packages))
+    print(f"  {size / MEGABYTE:8.1f} MB of packages, gzipped")
+    assert size < 100 * MEGABYTE
+
+
+@deploy
+def test_the_slim_install_has_no_training_framework(litert):
+    names = {package.name for package in litert.packages}
+    assert "ai-edge-litert" in names
+    assert not names & {"tensorflow", "tensorflow-cpu", "keras", "h5py"}
