@@ -51,6 +51,21 @@ def trained(files, tmp_path_factory):
     return folder, done.stdout
 
 
+def test_export_writes_the_model_for_litert_without_training(trained, tmp_path):
+    source, path = trained[0] / "best_model.h5", tmp_path / "m.tflite"
+    done = run("--export", path, "--output", source)
+    assert (done.returncode, done.stdout.count("\n")) == (0, 1), done.stderr
+    assert str(path) in done.stdout
+    assert model_file.check_model_file(path) == model_file.check_model_file(source)
+
+
+def test_an_export_of_no_model_says_so(tmp_path):
+    done = run("--export", tmp_path / "m.tflite", "--output", tmp_path / "none.h5")
+    assert done.returncode == 2
+    assert "none.h5 is missing: run `python train.py`" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def metrics_of(folder):
     return json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
 
@@ -313,6 +328,9 @@ def test_without_data_two_lines_say_how_to_get_it(tmp_path):
         (["--output", "tests/folder.h5"], "is a folder"),
         (["--output", "model.keras"], "must end in .h5"),
         (["--download", "--csv", "x"], "exclude each other"),
+        (["--export", "model.h5"], "must end in .tflite"),
+        (["--export", "model.tflite", "--quick"], "--export does not train"),
+        (["--export", "model.tflite", "--csv", "x"], "--export does not train"),
     ],
 )
 def test_contradicting_arguments(arguments, sentence, capsys, monkeypatch):
