@@ -66,6 +66,14 @@ def test_an_export_of_no_model_says_so(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_training_names_the_export_that_it_made_stale(files, tmp_path):
+    stale = tmp_path / "m.tflite"
+    stale.touch()
+    done = run("--csv", files[0], "--output", tmp_path / "m.h5", "--epochs", 1, "--teachers", 0)
+    assert done.returncode == 0, done.stderr
+    assert f"{stale} is of the model before: make it again by --export {stale}." in done.stdout
+
+
 def metrics_of(folder):
     return json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
 
