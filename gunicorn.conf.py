@@ -70,9 +70,12 @@ def load(app):
     """Load the weights of an app, or end the process with the sentence that says why not."""
     from app import stop
 
+    # While TensorFlow's thousands of modules are imported, Python would look through them for
+    # garbage again and again: a fifth of the time that the start takes.
+    gc.disable()
     try:
         app.extensions["classifier"].load()
     except ModelFileError as error:
         stop(error)
-    gc.collect()
-    gc.freeze()  # what is there now stays, and need not be looked through again and again
+    gc.freeze()  # what is there now stays, and need never be looked through
+    gc.enable()

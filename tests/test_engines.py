@@ -1,6 +1,8 @@
 """Both engines and both kinds of model file: the same answers and facts, and no bad file served."""
 
+import gc
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -159,6 +161,15 @@ def test_a_litert_file_is_served_without_keras_tensorflow_and_h5py(tmp_path):
     (tmp_path / "a.png").write_bytes(encode(draw_lesion()))
     command = [sys.executable, "-c", SERVE, str(tmp_path / "a.png")]
     subprocess.run(command, cwd=ROOT, check=True, env=os.environ | {"MODEL_PATH": LITERT.name})
+
+
+def test_the_server_looks_for_garbage_again_once_the_model_is_loaded(app):
+    try:
+        runpy.run_path(str(ROOT / "gunicorn.conf.py"))["load"](app)
+        assert gc.isenabled()
+        assert gc.get_freeze_count() > 10_000  # what was loaded is left out
+    finally:
+        gc.unfreeze()
 
 
 @pytest.mark.parametrize(
