@@ -512,8 +512,14 @@ def eight_views(pixels):
     Returns:
         The same dtype (8, N, 28, 28, 3); the first is the image as it came.
     """
-    mirrored = pixels[:, :, ::-1]
-    return np.stack([np.rot90(x, k, (1, 2)) for x in (pixels, mirrored) for k in range(4)])
+    flat = pixels.reshape(len(pixels), SIDE * SIDE, 3)
+    return flat.take(_PLACES, axis=1).swapaxes(0, 1)
+
+
+# For each view and each of its pixels, which pixel of the image it is, counted row by row. Gathered
+# by it, the views are one call of NumPy, which gives up Python's lock once and not eight times.
+_PLACES = np.arange(SIDE * SIDE).reshape(SIDE, SIDE)
+_PLACES = np.stack([np.rot90(x, k) for x in (_PLACES, _PLACES[:, ::-1]) for k in range(4)])
 
 
 def occluded(pixels):
