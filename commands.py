@@ -192,16 +192,17 @@ def read(path):
     Raises:
         UnreadableFile: the system refuses, or there are more than `MAX_BYTES`.
     """
-    path = Path(path)
+    # Not by pathlib, which keeps each name that it has seen for ever (Python 3.12 and later).
     try:
-        found = path.stat()
+        found = os.stat(path)
         if stat.S_ISFIFO(found.st_mode):  # reading it may wait for ever
             raise UnreadableFile("This is not a file that holds an image. Choose another.")
         if found.st_size > MAX_BYTES:
             raise UnreadableFile(
                 f"The file has more than {MAX_BYTES // 1_000_000} MB. Make it smaller and retry."
             )
-        return path.read_bytes()
+        with open(path, "rb") as file:
+            return file.read()
     except OSError as error:
         raise UnreadableFile(f"The file cannot be read ({error.strerror}).") from error
 

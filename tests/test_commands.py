@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from PIL import Image
 import skin_cancer_detection as scd
 from app import create_app
 from classifier import MAX_DECODES
-from commands import AHEAD, MAX_BYTES, answers, files_in, read, whole_file
+from commands import AHEAD, MAX_BYTES, UnreadableFile, answers, files_in, read, whole_file
 from model_file import DEFAULT_MODEL_PATH
 from records import classes
 
@@ -258,6 +259,16 @@ def test_the_memory_does_not_grow_with_the_folder(run, tmp_path, monkeypatch):
     assert run(tmp_path, "--csv", tmp_path / "out.csv").exit_code == 0
     assert len(sizes) == 300
     assert sizes[-1] < sizes[50] + 20
+
+
+def test_no_name_of_a_file_is_kept(tmp_path):
+    tracemalloc.start()
+    for number in range(10_000):
+        with pytest.raises(UnreadableFile):
+            read(f"{tmp_path}/{number:06}.jpg")
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 200_000  # bytes; pathlib would keep 600,000
 
 
 def resident_megabytes():
