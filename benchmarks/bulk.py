@@ -176,7 +176,10 @@ def run(largest):
                 found = measure(Path(name, f"of {count}"), count, model_path)
                 lines.append(line(engine, count, found))
                 print(lines[-1], flush=True)
-    TABLE.write_text("\n".join([*lines, *(["", remark] if remark else [])]) + "\n", "utf-8")
+    if remark:
+        lines += ["", remark]
+        print("\n".join(lines[-2:]))
+    TABLE.write_text("\n".join(lines) + "\n", "utf-8")
 
 
 def main():

@@ -1,5 +1,6 @@
 """The parts of the benchmarks of folders and of training; their figures are nobody's to test."""
 
+import re
 import sys
 import zipfile
 
@@ -46,6 +47,16 @@ def test_a_line_of_the_table():
 def test_a_command_that_fails_is_named(folder, tmp_path):
     with pytest.raises(CannotMeasure, match="flask --app app classify"):
         bulk.classify(folder, 3, tmp_path / "none.h5")
+
+
+def test_what_was_left_out_is_said_on_the_console_and_in_the_table(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(bulk, "TABLE", tmp_path / "bulk.md")
+    monkeypatch.setattr(bulk, "COUNTS", (2,))
+    monkeypatch.setattr(bulk, "litert_is_missing", lambda: "LiteRT was left out.")
+    bulk.run(largest=2)
+    text = bulk.TABLE.read_text("utf-8")
+    assert text == capsys.readouterr().out
+    assert re.search(r"\n\| Keras \| 2 \|.*\n\nLiteRT was left out\.\n$", text)
 
 
 def test_the_rows_are_kaggles_and_repeated(tmp_path):
