@@ -199,8 +199,7 @@ def check_model_file(path):
 
 def remedy_of(path):
     """How to come by a sound model file: the end of an error's sentence."""
-    path = Path(path)
-    return _EXPORT_REMEDY.format(path.name) if is_litert(path) else _REMEDY
+    return _EXPORT_REMEDY.format(path) if is_litert(path) else _REMEDY
 
 
 def _check_hdf5(path):

@@ -648,7 +648,8 @@ def run(options):
     print(f"Wrote {written} {options.output}, in {minutes:.1f} min.")
     exported = options.output.with_suffix(".tflite")
     if exported.exists() and not options.evaluate:
-        print(f"{exported} is of the model before: make it again by --export {exported}.")
+        command = f"python train.py --output {options.output} --export {exported}"
+        print(f"{exported} is of the model before: make it again by `{command}`.")
 
 
 def main(arguments=None):

@@ -982,7 +982,7 @@ def test_so_does_one_of_which_only_litert_finds_out(command, tmp_path):
     append_attributes(path, {"class_order": ",".join(scd.CODES)})
     code, said = start(command, MODEL_PATH=str(path))
     assert code == 3
-    assert f"{path} cannot be run: run `python train.py --export m.tflite`" in said
+    assert f"{path} cannot be run: run `python train.py --export {path}`" in said
 
 
 @pytest.mark.parametrize(

@@ -67,11 +67,12 @@ def test_an_export_of_no_model_says_so(tmp_path):
 
 
 def test_a_training_names_the_export_that_it_made_stale(files, tmp_path):
-    stale = tmp_path / "m.tflite"
+    stale, model = tmp_path / "m.tflite", tmp_path / "m.h5"
     stale.touch()
-    done = run("--csv", files[0], "--output", tmp_path / "m.h5", "--epochs", 1, "--teachers", 0)
+    done = run("--csv", files[0], "--output", model, "--epochs", 1, "--teachers", 0)
     assert done.returncode == 0, done.stderr
-    assert f"{stale} is of the model before: make it again by --export {stale}." in done.stdout
+    command = f"python train.py --output {model} --export {stale}"
+    assert f"{stale} is of the model before: make it again by `{command}`." in done.stdout
 
 
 def metrics_of(folder):
