@@ -1,7 +1,7 @@
 """A file in, everything that may be said of it out: what pages, programs and command line share.
 
 Holds the model of this process and bounds its work: `MAX_DECODES` images are decoded at once,
-however many requests there are. Knows no Flask.
+however many requests there are, or one where several processes serve. Knows no Flask.
 """
 
 import contextlib
@@ -36,6 +36,11 @@ _decodes = threading.BoundedSemaphore(MAX_DECODES)
 _admissions = threading.BoundedSemaphore(MAX_DECODES + MAX_WAITING)
 
 
+def decode_one_at_a_time():
+    """Take one of the two turns for good, where another process on the machine decodes as well."""
+    _decodes.acquire()
+
+
 @contextlib.contextmanager
 def admission():
     """Let a request with images in, or turn it away: hold this around all its work.
@@ -68,7 +73,7 @@ class DecodedImage:
 
 
 def decode(data, with_preview=False):
-    """Decode an untrusted file when it is its turn: at most `MAX_DECODES` at once.
+    """Decode an untrusted file when it is its turn: `MAX_DECODES` at once, or one.
 
     Args:
         data: the file's bytes.

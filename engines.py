@@ -105,10 +105,11 @@ class LiteRTEngine:
         try:
             interpreter = interpreters.get(len(images))
             if interpreter is None:
-                interpreter = interpreters[len(images)] = self._make()
+                interpreter = self._make()
                 (given,) = interpreter.get_input_details()
                 interpreter.resize_tensor_input(given["index"], images.shape)
                 interpreter.allocate_tensors()
+                interpreters[len(images)] = interpreter  # now that nothing about it can fail
             (given,), (wanted,) = interpreter.get_input_details(), interpreter.get_output_details()
             interpreter.set_tensor(given["index"], images.astype(np.float32))
             interpreter.invoke()

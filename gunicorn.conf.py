@@ -6,6 +6,7 @@ import gc
 import os
 import sys
 
+from classifier import decode_one_at_a_time
 from model_file import DEFAULT_MODEL_PATH, is_litert
 from skin_cancer_detection import ModelFileError
 
@@ -35,9 +36,11 @@ access_log_format = "%(m)s %(U)s %(s)s %(B)s %(L)ss"
 
 
 def when_ready(server):
-    """Load LiteRT before the workers are forked."""
+    """Load LiteRT before the workers are forked, and have several of them share the memory."""
     if preload_app:
         load(server.app.wsgi())
+        if server.cfg.workers > 1:
+            decode_one_at_a_time()
 
 
 def post_fork(server, worker):

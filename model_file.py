@@ -185,8 +185,8 @@ def check_model_file(path):
         dict: the facts of its training; empty if the file carries none.
 
     Raises:
-        ModelFileError: the file is missing, truncated, of another kind, of another network, or its
-            classes are in another order.
+        ModelFileError: the file is missing, truncated, of another kind, of another network (of a
+            `.tflite` only its engine finds that out), or its classes are in another order.
     """
     path = Path(path)
     if not path.is_file():

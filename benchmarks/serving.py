@@ -109,7 +109,7 @@ def floor_load(data, views, processes, seconds):
     """The same of the bare work; takes what `floor.latencies` takes."""
     taken = floor.latencies(data, views, LITERT_MODEL, processes, seconds)
     centiles = statistics.quantiles(taken, n=100, method="inclusive")
-    return Load(len(taken) / seconds, 1000 * centiles[49], 1000 * centiles[98])
+    return Load(processes * len(taken) / sum(taken), 1000 * centiles[49], 1000 * centiles[98])
 
 
 def server_rows(server, process, picture, data, seconds):
@@ -180,8 +180,9 @@ def measure(server, pictures, options):
                     rows += server_rows(server, process, picture, data, options.seconds)
                     wait_until_idle(process.pid)
                     memory[picture] = memory_of(process.pid)
-                if options.memory and server.name != BASELINE:
-                    curve = memory_curve(process, small, options.requests)
+    if options.memory and server.name != BASELINE:
+        with running(server, small) as process:  # which has seen nothing large
+            curve = memory_curve(process, small, options.requests)
     first_page = statistics.median(one.first_page for one in starts)
     first_answer = statistics.median(one.first_answer for one in starts)
     return Start(server.name, first_page, first_answer, memory, curve), rows

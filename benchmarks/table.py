@@ -15,7 +15,9 @@ LEGEND = """\
 In brackets: the ratio to the baseline, and the ratio to the floor with as many views. The floor is
 a loop without a server: decode, LANCZOS, LiteRT on one thread, in one process for one client and in
 two for eight. The page classifies 49 covered copies besides its eight views. An error is an answer
-other than 200 or a failed connection. *wrk* is its own share of one core."""
+other than 200 or a failed connection. *wrk* is its own share of one core; its p50 and p99 count an
+answer that took more than twice the usual as if others had been due meanwhile, which those of the
+floor do not. Of fewer than a hundred answers p99 is the slowest."""
 START_LEGEND = """\
 From the start of the command, its files being in memory, and after the load (MB of 1,000,000 bytes;
 *resident* is the anonymous memory and the mapped files, each page once), with the ratio to the

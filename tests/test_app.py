@@ -963,7 +963,7 @@ def start(command, **environment):
 def test_a_bad_model_file_stops_the_start_with_its_sentence(command, name, tmp_path):
     code, said = start(command, MODEL_PATH=str(tmp_path / name))
     assert code == 3
-    assert f"{tmp_path / name} is missing: {remedy_of(name)}" in said
+    assert f"{tmp_path / name} is missing: {remedy_of(tmp_path / name)}" in said
 
 
 @pytest.mark.parametrize("command", [pytest.param(PYTHON, id="python"), GUNICORN])

@@ -1,13 +1,19 @@
-"""What is kept of an uploaded file: the preview, without anything that the file says beside it."""
+"""What is kept of an uploaded file, with nothing that it says beside, and how many are decoded."""
 
+import gc
 import io
+import runpy
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
-from conftest import draw_lesion, encode
+from conftest import ROOT, draw_lesion, encode
 from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
-from classifier import PREVIEW_SIDE, decode
+import classifier
+from classifier import MAX_DECODES, PREVIEW_SIDE, decode
 
 LESION = draw_lesion((1200, 900))
 SECRET = "taken at home"
@@ -77,3 +83,22 @@ def test_the_preview_changes_nothing_about_the_pixels():
     data = encode(LESION)
     assert (decode(data).pixels == decode(data, with_preview=True).pixels).all()
     assert decode(data).preview is None
+
+
+@pytest.mark.parametrize(("workers", "most"), [(1, 2), (2, 1)])
+def test_each_of_several_processes_decodes_one_image_at_a_time(
+    app, decodes, monkeypatch, workers, most
+):
+    monkeypatch.setenv("MODEL_PATH", "best_model.tflite")
+    monkeypatch.setattr(classifier, "_decodes", threading.BoundedSemaphore(MAX_DECODES))
+    settings = runpy.run_path(str(ROOT / "gunicorn.conf.py"))
+    server = SimpleNamespace(
+        app=SimpleNamespace(wsgi=lambda: app), cfg=SimpleNamespace(workers=workers)
+    )
+    try:
+        settings["when_ready"](server)
+    finally:
+        gc.unfreeze()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(decode, 8 * [encode(LESION)]))
+    assert decodes.most == most

@@ -96,7 +96,7 @@ def test_links_in_the_readme_lead_somewhere():
         assert target.startswith("https://") or (ROOT / target).exists(), target
 
 
-@pytest.mark.parametrize("name", ["requirements", "requirements-dev"])
+@pytest.mark.parametrize("name", ["requirements", "requirements-slim", "requirements-dev"])
 def test_everything_asked_for_is_pinned(name):
     def read(path):
         lines = (

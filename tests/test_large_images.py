@@ -10,6 +10,7 @@ from PIL import ExifTags, Image
 from classifier import Classifier
 from skin_cancer_detection import (
     EXACT_PIXELS,
+    MAX_PIXELS,
     SIDE,
     DamagedImage,
     preprocess,
@@ -114,11 +115,11 @@ def classifier():
     return Classifier(MODEL)
 
 
-def largest_move(classifier, images, options):
-    """How far a shown probability moves at most, of images enlarged to twelve megapixels."""
+def largest_move(classifier, images, options, size=TWELVE_MEGAPIXELS):
+    """How far a shown probability moves at most, of images enlarged to a size."""
     moves = []
     for image in images:
-        data = encode(image.resize(TWELVE_MEGAPIXELS, Image.Resampling.BICUBIC), **options)
+        data = encode(image.resize(size, Image.Resampling.BICUBIC), **options)
         ours, exact = preprocess(read_image(data)), exactly_reduced(data)
         moves.append(np.abs(classifier(ours).probabilities - classifier(exact).probabilities).max())
     print(f"{options['image_format']}: a probability moves by up to {max(moves):.4f}")
@@ -131,6 +132,12 @@ def test_no_probability_of_a_drawn_lesion_moves_by_more_than_a_hundredth(
 ):
     images = [draw_grainy_lesion(seed) for seed in range(count)]
     assert 0 < largest_move(classifier, images, options) <= 0.01
+
+
+def test_nor_of_the_largest_photographs_whose_sides_no_factor_divides(classifier):
+    size = (5003, 4987)  # decoded at an eighth
+    assert size[0] * size[1] <= MAX_PIXELS
+    assert 0 < largest_move(classifier, [draw_grainy_lesion(0)], JPEG, size) <= 0.01
 
 
 @pytest.mark.parametrize(("options", "count"), [(JPEG, 12), (PNG, 3)], ids=["JPEG", "PNG"])
