@@ -63,7 +63,10 @@ def classify(paths, csv_path, json_path):
     if csv_path and json_path and csv_path.resolve() == json_path.resolve():
         raise click.UsageError("--csv and --json name the same file. Give each one of its own.")
     classifier = current_app.extensions["classifier"]
-    found = Counter(is_image for _, is_image in files_in(paths))
+    try:
+        found = Counter(is_image for _, is_image in files_in(paths))
+    except KeyboardInterrupt:
+        stop_before_the_first()
     total, passed_over = found[True], found[False]
     if total == 0:
         report(0, 0, passed_over)
@@ -92,8 +95,7 @@ def classify(paths, csv_path, json_path):
             sys.exit(NO_MODEL)
         except KeyboardInterrupt:
             if not done and not faults:
-                say("Interrupted before the first image; nothing was written.")
-                sys.exit(INTERRUPTED)
+                stop_before_the_first()
             interrupted = True
         for writer in writers:
             writer.end()
@@ -150,6 +152,12 @@ def report(done, total, passed_over, faults=(), interrupted=False):
             say(f"  {fault}")
     if interrupted or not done:
         sys.exit(INTERRUPTED if interrupted else NO_IMAGE)
+
+
+def stop_before_the_first():
+    """End after an interruption that left nothing to keep."""
+    say("Interrupted before the first image; nothing was written.")
+    sys.exit(INTERRUPTED)
 
 
 def say(text):

@@ -26,7 +26,9 @@ control_socket_disable = True  # nobody uses it, and it would stand in the home 
 
 timeout = 120  # seconds; loading TensorFlow on a small dyno counts as the worker's silence
 graceful_timeout = 30
-keepalive = 5
+# Whoever keeps a connection stays with the worker that accepted it, and so one of several LiteRT
+# workers might get all the work: theirs are closed after each answer.
+keepalive = 0 if preload_app else 5  # seconds
 # The platform's router says whether a visitor came by https; nothing else is taken from it.
 forwarded_allow_ips = "*"
 

@@ -39,7 +39,9 @@ _ARCHIVED = "attributes.json"  # the name in a .tflite's archive
 _NETWORK_BYTES = "network_bytes"  # where the network ends and the archive begins
 _NETWORK_SHA256 = "network_sha256"
 MADE_OF = "made_of"  # the SHA-256 of the .h5
-_EXPORT_REMEDY = "run `python train.py --export {}` to make it again."
+_EXPORT_REMEDY = (
+    "run `python train.py --export {}`, with the packages of requirements.txt, to make it again."
+)
 MOST_DEVIATION = 1e-4  # of a probability, between the two kinds of file
 
 

@@ -180,6 +180,7 @@ def run(largest):
         lines += ["", remark]
         print("\n".join(lines[-2:]))
     TABLE.write_text("\n".join(lines) + "\n", "utf-8")
+    print(f"\nWrote it to {TABLE}.")
 
 
 def main():

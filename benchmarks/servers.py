@@ -264,8 +264,11 @@ def family(pid):
     """Yield the folder in /proc of a process and of all that descend from it."""
     folder = Path("/proc") / str(pid)
     yield folder
-    for children in folder.glob("task/*/children"):
-        for child in children.read_text().split():
+    for task in folder.glob("task/*/children"):
+        children = ""
+        with contextlib.suppress(OSError):  # the thread has just ended
+            children = task.read_text()
+        for child in children.split():
             yield from family(child)
 
 

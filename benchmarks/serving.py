@@ -237,7 +237,9 @@ def run(options):
     table = document(rows, starts, decode, remark)
     TABLE.write_text(table, encoding="utf-8")
     say(f"\n{table}")
-    if not write_between_marks(ROOT / "README.md", table):
+    if write_between_marks(ROOT / "README.md", table):
+        say(f"Wrote it to {TABLE} and into README.md.")
+    else:
         say(f"README.md has not the marks {' … '.join(MARKS)}, so the table is in {TABLE} alone.")
 
 

@@ -142,7 +142,7 @@ def load_table(rows, decode):
                 for name in ("rate", "p50", "p99")
             ),
             f"{load.p50 / decode:.2f}",
-            f"{load.p99 / load.p50:.2f}",
+            f"{load.p99 / load.p50:.2f}" if load.p50 else "–",  # no answer came
             f"{load.errors:,}",
             "–" if load.wrk_share is None else f"{100 * load.wrk_share:.0f} %",
         ]

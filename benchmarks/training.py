@@ -155,6 +155,7 @@ def run(times):
             lines.append(line(repeats * ROWS, works, first))
             print(lines[-1], flush=True)
     TABLE.write_text("\n".join(lines) + "\n", "utf-8")
+    print(f"\nWrote it to {TABLE}.")
 
 
 def main():

@@ -164,6 +164,14 @@ def test_what_was_not_measured_is_a_dash():
     assert line.startswith("| 1 | baseline, page | 10.0 (1.00×, –) |")
 
 
+def test_a_load_that_was_not_answered_has_a_line_too():
+    nothing = Row("600×450", 1, BASELINE, "page", 1, Load(0, 0, 0, 1, 0.01))
+    line = load_table([nothing], decode=2.5).splitlines()[-1]
+    assert (
+        line == "| 1 | baseline, page | 0.0 (–, –) | 0.0 (–, –) | 0.0 (–, –) | 0.00 | – | 1 | 1 % |"
+    )
+
+
 STARTS = [
     Start(BASELINE, 6, 8, {"600×450": Memory(600, 300)}, []),
     Start("app", 3, 4, {"600×450": Memory(450, 200)}, [(1000, 150, 0), (2000, 151, 0)]),

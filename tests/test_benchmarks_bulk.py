@@ -55,7 +55,7 @@ def test_what_was_left_out_is_said_on_the_console_and_in_the_table(tmp_path, mon
     monkeypatch.setattr(bulk, "litert_is_missing", lambda: "LiteRT was left out.")
     bulk.run(largest=2)
     text = bulk.TABLE.read_text("utf-8")
-    assert text == capsys.readouterr().out
+    assert capsys.readouterr().out == f"{text}\nWrote it to {bulk.TABLE}.\n"
     assert re.search(r"\n\| Keras \| 2 \|.*\n\nLiteRT was left out\.\n$", text)
 
 

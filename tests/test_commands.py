@@ -280,6 +280,17 @@ def resident_megabytes():
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
+def test_an_interruption_while_the_files_are_counted_says_so(run, folder, monkeypatch):
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("commands.files_in", interrupted)
+    result = run(folder, "--csv", folder / "out.csv")
+    assert result.exit_code == 130
+    assert result.stderr == "Interrupted before the first image; nothing was written.\n"
+    assert not (folder / "out.csv").exists()
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal")
 def test_an_interruption_keeps_what_is_done(tmp_path):
     for i in range(2000):

@@ -209,7 +209,7 @@ def fault_of(path):
 
 def test_a_missing_file(tmp_path):
     path = tmp_path / "m.tflite"
-    assert f"{path} is missing: run `python train.py --export {path}` to make" in fault_of(path)
+    assert f"{path} is missing: run `python train.py --export {path}`, with the" in fault_of(path)
 
 
 @pytest.mark.parametrize("share", [0, 0.001, 0.1, 0.5, 0.9, 0.997, 0.9999])
