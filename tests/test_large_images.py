@@ -137,7 +137,7 @@ def test_no_probability_of_a_drawn_lesion_moves_by_more_than_a_hundredth(
 def test_nor_of_the_largest_photographs_whose_sides_no_factor_divides(classifier):
     size = (5003, 4987)  # decoded at an eighth
     assert size[0] * size[1] <= MAX_PIXELS
-    assert 0 < largest_move(classifier, [draw_grainy_lesion(0)], JPEG, size) <= 0.01
+    assert 0 < largest_move(classifier, [draw_grainy_lesion(4)], JPEG, size) <= 0.01
 
 
 @pytest.mark.parametrize(("options", "count"), [(JPEG, 12), (PNG, 3)], ids=["JPEG", "PNG"])
