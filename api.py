@@ -6,7 +6,8 @@ from flask import Blueprint, Response, current_app, redirect, render_template, r
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from classifier import admission, decode
+from lesion_lens.model.classifier import admission, decode
+from lesion_lens.model.errors import ImageError, ModelFileError, SkinCancerDetectionError
 from openapi import PROBLEM_JSON, openapi_document
 from problems import (
     PROBLEM_TYPES,
@@ -18,7 +19,6 @@ from problems import (
     WrongContentType,
 )
 from records import classes, model, to_dict
-from skin_cancer_detection import ImageError, ModelFileError, SkinCancerDetectionError
 from uploads import (
     MODEL_UNUSABLE,
     RETRY_AFTER,

@@ -20,25 +20,18 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.serving import WSGIRequestHandler
 
 from api import api, show_http_problem
-from classifier import Classifier, admission, decode
 from commands import classify
-from decisions import MALIGNANT, VERDICTS, verdict
+from lesion_lens.model.classifier import Classifier, admission, decode
+from lesion_lens.model.decisions import MALIGNANT, VERDICTS, verdict
+from lesion_lens.model.errors import ImageError, ModelFileError, SkinCancerDetectionError
+from lesion_lens.model.files import DEFAULT_MODEL_PATH
+from lesion_lens.model.images import MAX_PIXELS, MAX_SIDE, MIME_TYPES, READABLE
+from lesion_lens.model.wording import percent
 from model_card import card_page
-from model_file import DEFAULT_MODEL_PATH
 from problems import PROBLEM_TYPES
-from records import csv_header, csv_line, percent
+from records import csv_header, csv_line
 from shell import shell
-from skin_cancer_detection import (
-    CLASSES,
-    CODES,
-    MAX_PIXELS,
-    MAX_SIDE,
-    MIME_TYPES,
-    READABLE,
-    ImageError,
-    ModelFileError,
-    SkinCancerDetectionError,
-)
+from skin_cancer_detection import CLASSES, CODES
 from uploads import (
     MAX_IMAGES,
     MEGABYTE,

@@ -12,8 +12,16 @@ import math
 
 import numpy as np
 
-from decisions import MALIGNANT, DecisionFacts, decide, malignant_probability, soften
-from skin_cancer_detection import CODES, SkinCancerDetectionError
+from lesion_lens.model.decisions import (
+    MALIGNANT,
+    DecisionFacts,
+    decide,
+    malignant_probability,
+    soften,
+)
+from lesion_lens.model.errors import SkinCancerDetectionError
+from lesion_lens.model.statistics import clopper_pearson, clopper_pearson_lower
+from skin_cancer_detection import CODES
 
 
 class CalibrationError(SkinCancerDetectionError):
@@ -191,60 +199,6 @@ def one_image_per_lesion(lesion_ids, pixels):
     chosen = np.zeros(len(pixels), bool)
     chosen[[row for _, row in smallest.values()]] = True
     return chosen
-
-
-# --- Clopper–Pearson -------------------------------------------------------------------------
-
-
-def clopper_pearson_lower(hits, trials, confidence=0.90):
-    """Give the one-sided lower confidence bound of a binomial share.
-
-    The smallest share at which so many hits or more are not too surprising: their chance is
-    1 - confidence. Clopper & Pearson, Biometrika 26:404–413 (1934).
-
-    Args:
-        hits: int, 0 to trials.
-        trials: int, 0 or more.
-        confidence: above 0, below 1.
-
-    Returns:
-        float, 0 to below 1; 0 where there are no hits.
-    """
-    if hits == 0:
-        return 0.0
-    counts = np.arange(hits, trials + 1)
-    log_choices = np.array(
-        [
-            math.lgamma(trials + 1) - math.lgamma(k + 1) - math.lgamma(trials - k + 1)
-            for k in counts.tolist()
-        ]
-    )
-    low, high = 0.0, 1.0
-    while low < (middle := (low + high) / 2) < high:  # until two neighbours among the floats
-        logs = log_choices + counts * math.log(middle) + (trials - counts) * math.log1p(-middle)
-        if np.exp(logs).sum() < 1 - confidence:
-            low = middle
-        else:
-            high = middle
-    return low
-
-
-def clopper_pearson(hits, trials, confidence=0.95):
-    """Give the two-sided Clopper–Pearson interval of a binomial share.
-
-    Args:
-        hits: int, 0 to trials.
-        trials: int, 0 or more.
-        confidence: above 0, below 1; half of the rest lies on each side.
-
-    Returns:
-        Its two ends, 0–1.
-    """
-    one_sided = (1 + confidence) / 2
-    return (
-        clopper_pearson_lower(hits, trials, one_sided),
-        1 - clopper_pearson_lower(trials - hits, trials, one_sided),
-    )
 
 
 # --- The decision facts ----------------------------------------------------------------------

@@ -21,17 +21,12 @@ from flask.cli import with_appcontext
 from PIL import Image
 from tqdm import tqdm
 
-from classifier import MAX_DECODES, decode
-from records import classes, csv_header, csv_line, model, percent, to_dict
-from skin_cancer_detection import (
-    CLASSES,
-    CODES,
-    FORMATS,
-    MAX_PIXELS,
-    ImageError,
-    ModelFileError,
-    SkinCancerDetectionError,
-)
+from lesion_lens.model.classifier import MAX_DECODES, decode
+from lesion_lens.model.errors import ImageError, ModelFileError, SkinCancerDetectionError
+from lesion_lens.model.images import FORMATS, MAX_PIXELS
+from lesion_lens.model.wording import percent
+from records import classes, csv_header, csv_line, model, to_dict
+from skin_cancer_detection import CLASSES, CODES
 
 OUT = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
 MAX_BYTES = 8 * MAX_PIXELS  # of a file: no image that may be read has more, even uncompressed

@@ -17,14 +17,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from skin_cancer_detection import (
-    CODES,
-    SIDE,
-    ImageError,
-    SkinCancerDetectionError,
-    preprocess,
-    read_image,
-)
+from lesion_lens.model.errors import ImageError, SkinCancerDetectionError
+from lesion_lens.model.images import read_image
+from skin_cancer_detection import CODES, SIDE, preprocess
 
 CSV_NAMES = ("hmnist_28_28_RGB.csv", "hmnist_28_28_RGB.csv.zip")
 METADATA_NAME = "HAM10000_metadata.csv"

@@ -20,8 +20,9 @@ import numpy as np
 from PIL import Image
 
 from dataset import lesion_folds
+from lesion_lens.model.errors import SkinCancerDetectionError
 from scores import binary_auc, log_loss
-from skin_cancer_detection import CODES, SIDE, SkinCancerDetectionError, build_model
+from skin_cancer_detection import CODES, SIDE, build_model
 
 WATCH_EVERY = 10  # epochs, as BatchNormalization has to be measured anew for it
 HELD_OUT_FOLDS = 10  # a teacher leaves out one of these

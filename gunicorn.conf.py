@@ -6,9 +6,9 @@ import gc
 import os
 import sys
 
-from classifier import decode_one_at_a_time
-from model_file import DEFAULT_MODEL_PATH, is_litert
-from skin_cancer_detection import ModelFileError
+from lesion_lens.model.classifier import decode_one_at_a_time
+from lesion_lens.model.errors import ModelFileError
+from lesion_lens.model.files import DEFAULT_MODEL_PATH, is_litert
 
 bind = f"0.0.0.0:{os.environ.get('PORT', '8000')}"
 

@@ -17,9 +17,10 @@ from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
 from markupsafe import Markup
 
-from calibration import clopper_pearson
-from scores import interval, number
-from skin_cancer_detection import CLASSES, CODES, SkinCancerDetectionError
+from lesion_lens.model.errors import SkinCancerDetectionError
+from lesion_lens.model.statistics import clopper_pearson
+from lesion_lens.model.wording import interval, number
+from skin_cancer_detection import CLASSES, CODES
 
 SCORES = {
     "accuracy": "accuracy",

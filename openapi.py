@@ -3,19 +3,12 @@
 Its texts are CommonMark, as OpenAPI has it; the readable page shows the same.
 """
 
-from decisions import MALIGNANT_CODES, VERDICTS
+from lesion_lens.model.decisions import MALIGNANT_CODES, VERDICTS
+from lesion_lens.model.errors import DamagedImage, UnsupportedImage
+from lesion_lens.model.images import MAX_PIXELS, MAX_SIDE, MIME_TYPES, READABLE
 from problems import PROBLEM_TYPES, NoImageUsable
 from records import classes
-from skin_cancer_detection import (
-    CLASSES,
-    CODES,
-    MAX_PIXELS,
-    MAX_SIDE,
-    MIME_TYPES,
-    READABLE,
-    DamagedImage,
-    UnsupportedImage,
-)
+from skin_cancer_detection import CLASSES, CODES
 from uploads import MAX_IMAGES, RETRY_AFTER
 
 PROBLEM_JSON = "application/problem+json"

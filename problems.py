@@ -2,11 +2,8 @@
 
 from dataclasses import dataclass
 
-from classifier import Busy
-from skin_cancer_detection import (
-    MAX_PIXELS,
-    MAX_SIDE,
-    READABLE,
+from lesion_lens.model.errors import (
+    Busy,
     DamagedImage,
     EmptyImage,
     ImageTooLarge,
@@ -14,6 +11,7 @@ from skin_cancer_detection import (
     SkinCancerDetectionError,
     UnsupportedImage,
 )
+from lesion_lens.model.images import MAX_PIXELS, MAX_SIDE, READABLE
 from uploads import MAX_IMAGES, MODEL_UNUSABLE, NoImage, TooManyImages
 
 

@@ -3,7 +3,7 @@
 import csv
 import io
 
-from decisions import VERDICTS, verdict
+from lesion_lens.model.decisions import VERDICTS, verdict
 from skin_cancer_detection import CLASSES, CODES
 
 CSV_COLUMNS = (
@@ -71,16 +71,6 @@ def model(classifier):
 def classes():
     """Name the seven classes, as a list of dicts that JSON can hold."""
     return [{"code": kind.code, "name": kind.name, "risk": kind.risk} for kind in CLASSES]
-
-
-def percent(share, decimals=0):
-    """Write a probability, 0–1, as a percentage that never claims certainty."""
-    step = 10**-decimals
-    if 100 * share >= 100 - step / 2:
-        return f"over {100 - step:.{decimals}f} %"
-    if 100 * share <= step / 2:
-        return f"under {step:.{decimals}f} %"
-    return f"{100 * share:.{decimals}f} %"
 
 
 def csv_line(file, answer=None, model_sha256=None, error=None):

@@ -10,8 +10,8 @@ value itself. Where a metric is not defined, for want of a class, it is NaN.
 
 import numpy as np
 
-from calibration import clopper_pearson
-from decisions import MALIGNANT, divide_by_prior, malignant_probability
+from lesion_lens.model.decisions import MALIGNANT, divide_by_prior, malignant_probability
+from lesion_lens.model.statistics import clopper_pearson
 from skin_cancer_detection import CODES
 
 MELANOMA = CODES.index("mel")
@@ -445,18 +445,3 @@ def _group_metrics(labels, probabilities):
     if is_malignant.any() and not is_malignant.all():
         metrics["malignant_auc"] = lambda weights: binary_auc(is_malignant, score, weights)
     return lambda weights: {name: metric(weights) for name, metric in metrics.items()}
-
-
-# --- In words --------------------------------------------------------------------------------
-
-
-def number(value, decimals=3):
-    """Lay out a float, or None as '–'."""
-    return "–" if value is None else f"{value:.{decimals}f}"
-
-
-def interval(figure):
-    """Lay out a figure, a dict of `value`, `low` and `high` or None, as '0.764 (0.742–0.786)'."""
-    if figure is None or figure["value"] is None:
-        return "–"
-    return f"{number(figure['value'])} ({number(figure['low'])}–{number(figure['high'])})"

@@ -35,11 +35,10 @@ import numpy as np
 import calibration
 import dataset
 import figures
-from decisions import DecisionFacts, combine_views
 from fitting import Checkpoint, Progress, Recipe, TrainingError, fit, fit_teachers
-from likeness import Likeness
-from likeness import fit as fit_likeness
-from model_file import (
+from lesion_lens.model.decisions import DecisionFacts, combine_views
+from lesion_lens.model.errors import SkinCancerDetectionError
+from lesion_lens.model.files import (
     DEFAULT_MODEL_PATH,
     check_model_file,
     export_model,
@@ -49,8 +48,12 @@ from model_file import (
     save_model,
     write_training_facts,
 )
-from scores import evaluate, interval, number, subgroups
-from skin_cancer_detection import CODES, SkinCancerDetectionError, eight_views
+from lesion_lens.model.outliers import Likeness
+from lesion_lens.model.outliers import fit as fit_likeness
+from lesion_lens.model.views import eight_views
+from lesion_lens.model.wording import interval, number
+from scores import evaluate, subgroups
+from skin_cancer_detection import CODES
 
 DATA_DIRECTORY = Path(__file__).with_name("data")
 RUNS_DIRECTORY = Path(__file__).with_name("runs")

@@ -8,7 +8,7 @@ import io
 
 from flask import Request, current_app, request
 
-from skin_cancer_detection import SkinCancerDetectionError
+from lesion_lens.model.errors import SkinCancerDetectionError
 
 MEGABYTE = 1_000_000
 MAX_IMAGES = 50  # of one request

@@ -11,7 +11,7 @@ import numpy as np
 from flask import Flask, render_template_string, request
 from PIL import Image
 
-from model_file import DEFAULT_MODEL_PATH
+from lesion_lens.model.files import DEFAULT_MODEL_PATH
 from skin_cancer_detection import CLASSES, SIDE
 
 FORM = """<!doctype html><title>Skin cancer classification</title>

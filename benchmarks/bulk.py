@@ -33,7 +33,7 @@ from benchmarks.servers import (  # noqa: E402
     ticks_of,
 )
 from benchmarks.table import measured_on  # noqa: E402
-from model_file import DEFAULT_MODEL_PATH  # noqa: E402
+from lesion_lens.model.files import DEFAULT_MODEL_PATH  # noqa: E402
 
 TABLE = ROOT / "benchmarks" / "bulk.md"
 PICTURES = 100

@@ -8,7 +8,8 @@ from concurrent.futures import ProcessPoolExecutor
 import numpy as np
 from PIL import Image
 
-from skin_cancer_detection import SIDE, eight_views
+from lesion_lens.model.views import eight_views
+from skin_cancer_detection import SIDE
 
 WARM_UP = 5  # images, before the time counts
 

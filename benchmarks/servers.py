@@ -14,8 +14,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from model_file import DEFAULT_MODEL_PATH
-from skin_cancer_detection import SkinCancerDetectionError
+from lesion_lens.model.errors import SkinCancerDetectionError
+from lesion_lens.model.files import DEFAULT_MODEL_PATH
 
 ROOT = Path(__file__).resolve().parents[1]
 LITERT_MODEL = ROOT / "best_model.tflite"

@@ -22,16 +22,13 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 import dataset  # noqa: E402
-import likeness  # noqa: E402
 from calibration import one_image_per_lesion  # noqa: E402
-from model_file import DEFAULT_MODEL_PATH, load_model  # noqa: E402
-from skin_cancer_detection import (  # noqa: E402
-    CODES,
-    SkinCancerDetectionError,
-    eight_views,
-    preprocess,
-    read_image,
-)
+from lesion_lens.model import outliers  # noqa: E402
+from lesion_lens.model.errors import SkinCancerDetectionError  # noqa: E402
+from lesion_lens.model.files import DEFAULT_MODEL_PATH, load_model  # noqa: E402
+from lesion_lens.model.images import read_image  # noqa: E402
+from lesion_lens.model.views import eight_views  # noqa: E402
+from skin_cancer_detection import CODES, preprocess  # noqa: E402
 from train import find_data  # noqa: E402
 
 SIZE = (600, 450)  # pixels, as the originals
@@ -294,7 +291,7 @@ def methods(pixels, labels):
     """Fit every method to training images: name → a function of pixels, larger for stranger."""
     flatten, last, logits = network_parts()
     views = eight_views(pixels).reshape(-1, *pixels.shape[1:])
-    chosen = gaussian(likeness.features, pixels, labels)
+    chosen = gaussian(outliers.features, pixels, labels)
     flattened = gaussian(flatten, pixels)
     ranked = np.sort(chosen(pixels)), np.sort(flattened(pixels))
 
@@ -319,10 +316,10 @@ def methods(pixels, labels):
         "PCA of the pixels, 128 components": reconstruction_error(pixels, 128),
         "Gaussian, 7×7 block means, all views": gaussian(blocks, views),
         "Gaussian, colour means and deviations": gaussian(colours, pixels),
-        "Gaussian, likeness.features without steps": gaussian(
-            lambda x: likeness.features(x)[:, :6], pixels
+        "Gaussian, outliers.features without steps": gaussian(
+            lambda x: outliers.features(x)[:, :6], pixels
         ),
-        "Gaussian, likeness.features": gaussian(likeness.features, pixels),
+        "Gaussian, outliers.features": gaussian(outliers.features, pixels),
         "likeness.py: a mean for each class": chosen,
         "Larger rank: likeness.py, Flatten": larger_rank,
     }
@@ -354,10 +351,10 @@ def print_comparison(candidates, lesions, photos, made, others):
         cells = [name]
         for pictures in (photos, made):
             distances = distance(pictures)
-            cells.append(percent(distances > likeness.threshold_of(of_lesions)))
+            cells.append(percent(distances > outliers.threshold_of(of_lesions)))
             cells.append(f"{(distances[:, None] > of_lesions).mean():.4f}")
         for pictures in others.values():
-            cells.append(percent(distance(pictures) > likeness.threshold_of(of_lesions)))
+            cells.append(percent(distance(pictures) > outliers.threshold_of(of_lesions)))
         print(f"| {' | '.join(cells)} |")
 
 
@@ -404,7 +401,7 @@ def main():
     others |= {kind: spoilt[kind] for kind in ("blurred, radius 15", "darkened to 80 %") if spoilt}
     print_comparison(candidates, lesions, photos[::2], np.concatenate(list(made.values())), others)
 
-    fitted = likeness.fit(data.pixels[training], data.labels[training], lesions)
+    fitted = outliers.fit(data.pixels[training], data.labels[training], lesions)
     sets = {"calibration lesions": lesions, "test images": data.pixels[test]}
     sets |= {
         f"test images, {code}": data.pixels[test & (data.labels == label)]

@@ -26,16 +26,11 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 import dataset  # noqa: E402
-from decisions import divide_by_prior  # noqa: E402
 from fitting import Checkpoint, Progress, Recipe, fit  # noqa: E402
-from scores import (  # noqa: E402
-    MELANOMA,
-    binary_auc,
-    log_loss,
-    malignancy,
-    sensitivity_at_specificity,
-)
-from skin_cancer_detection import CODES, SkinCancerDetectionError  # noqa: E402
+from lesion_lens.model.decisions import divide_by_prior  # noqa: E402
+from lesion_lens.model.errors import SkinCancerDetectionError  # noqa: E402
+from scores import MELANOMA, binary_auc, log_loss, malignancy, sensitivity_at_specificity  # noqa: E402
+from skin_cancer_detection import CODES  # noqa: E402
 from train import find_data, probabilities_of, view_probabilities  # noqa: E402
 
 FOLDS = 5

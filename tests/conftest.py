@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT))
 os.chdir(ROOT)
 
 import dataset  # noqa: E402
-from model_file import (  # noqa: E402
+from lesion_lens.model.files import (  # noqa: E402
     DEFAULT_MODEL_PATH,
     append_attributes,
     export_model,
@@ -34,7 +34,8 @@ from model_file import (  # noqa: E402
     read_attributes,
     save_model,
 )
-from skin_cancer_detection import CODES, SIDE, build_model, read_image  # noqa: E402
+from lesion_lens.model.images import read_image  # noqa: E402
+from skin_cancer_detection import CODES, SIDE, build_model  # noqa: E402
 
 # What the tests of the app serve: best_model.h5, or best_model.tflite in `make test-litert`.
 MODEL = Path(os.environ.get("MODEL_PATH", DEFAULT_MODEL_PATH)).resolve()
@@ -114,7 +115,7 @@ class CountedDecodes:
 @pytest.fixture
 def decodes(monkeypatch):
     counted = CountedDecodes(read_image)
-    monkeypatch.setattr("classifier.read_image", counted)
+    monkeypatch.setattr("lesion_lens.model.classifier.read_image", counted)
     return counted
 
 

@@ -21,7 +21,7 @@ from conftest import (
 from test_app import FACTS, LIKE, UNLIKE
 
 from app import create_app
-from decisions import VERDICTS
+from lesion_lens.model.decisions import VERDICTS
 from skin_cancer_detection import CODES
 
 STANDARDS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]

@@ -22,10 +22,11 @@ from PIL import Image
 from test_app import Page, probabilities_of
 from werkzeug.test import EnvironBuilder
 
-import classifier
 import skin_cancer_detection as scd
 from app import create_app
-from model_file import check_model_file
+from lesion_lens.model import classifier
+from lesion_lens.model.files import check_model_file
+from lesion_lens.model.images import MIME_TYPES
 from problems import PROBLEM_TYPES
 
 ADDRESS = "/api/v1/predictions"
@@ -393,4 +394,4 @@ def test_the_page_s_python_example_works(run_example):
 def test_every_format_that_is_read_is_in_the_document(document):
     form = document["paths"]["/predictions"]["post"]["requestBody"]["content"]
     listed = form["multipart/form-data"]["encoding"]["image"]["contentType"].split(", ")
-    assert set(scd.MIME_TYPES) < set(listed)
+    assert set(MIME_TYPES) < set(listed)

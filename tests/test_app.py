@@ -42,12 +42,20 @@ from werkzeug.test import EnvironBuilder
 import skin_cancer_detection as scd
 from app import URGENCY, create_app, in_100, melanomas_called_benign, of_100, strongest_region
 from calibration import conformal_thresholds
-from classifier import MAX_DECODES, MAX_WAITING, admission
-from decisions import VERDICTS, DecisionFacts, combine_views
-from engines import load_engine
-from likeness import FLAGGED_SHARE, Likeness
-from model_file import DEFAULT_MODEL_PATH, append_attributes, read_attributes, remedy_of
-from records import percent
+from lesion_lens.model.classifier import MAX_DECODES, MAX_WAITING, admission
+from lesion_lens.model.decisions import VERDICTS, DecisionFacts, combine_views
+from lesion_lens.model.engines import load_engine
+from lesion_lens.model.errors import ModelFileError
+from lesion_lens.model.files import (
+    DEFAULT_MODEL_PATH,
+    append_attributes,
+    read_attributes,
+    remedy_of,
+)
+from lesion_lens.model.images import read_image
+from lesion_lens.model.outliers import FLAGGED_SHARE, Likeness
+from lesion_lens.model.views import Prediction, predict
+from lesion_lens.model.wording import percent
 
 
 class Page(HTMLParser):
@@ -136,7 +144,7 @@ def test_the_bars_are_the_eight_views_with_the_second_temperature(temperature, t
     facts = replace(facts, eight_view_temperature=temperature)
     path = copy_model(tmp_path, facts.to_attributes())
     shown = probabilities_of(upload(client_of(path), encode(draw_lesion())))
-    views = scd.predict(load_engine(path), scd.preprocess(draw_lesion())).views
+    views = predict(load_engine(path), scd.preprocess(draw_lesion())).views
     assert np.allclose(shown, combine_views(views, temperature), atol=1e-6)
 
 
@@ -432,7 +440,9 @@ def test_the_map_is_drawn_where_covering_counts(client, monkeypatch):
     occlusion = np.zeros((7, 7), np.float32)
     occlusion[1, 5], occlusion[4, 2], occlusion[6, 6], occlusion[3, 3] = 0.4, 0.1, 0.01, -0.5
     views = np.full((8, 7), 1 / 7, np.float32)
-    monkeypatch.setattr("classifier.predict", lambda *_: scd.Prediction(views, occlusion))
+    monkeypatch.setattr(
+        "lesion_lens.model.classifier.predict", lambda *_: Prediction(views, occlusion)
+    )
     page = Page(upload(client, encode(draw_lesion())))
     patches = {
         (int(rect["y"]), int(rect["x"])): float(rect["opacity"])
@@ -794,13 +804,13 @@ def test_fifty_images_pass_and_fifty_one_do_not(client):
 def test_the_images_of_one_request_are_decoded_one_at_a_time(client, monkeypatch):
     held = []
 
-    def one_at_a_time(data, real=scd.read_image):
+    def one_at_a_time(data, real=read_image):
         assert not any(image() for image in held), "an image is kept while the next is decoded"
         image = real(data)
         held.append(weakref.ref(image))
         return image
 
-    monkeypatch.setattr("classifier.read_image", one_at_a_time)
+    monkeypatch.setattr("lesion_lens.model.classifier.read_image", one_at_a_time)
     upload_several(client, *[("a.png", encode(draw_lesion()))] * 4)
     assert len(held) == 4
 
@@ -891,7 +901,7 @@ def test_readyz_is_503_until_the_model_is_loaded(monkeypatch):
         may_load.wait()
         return real(path)
 
-    monkeypatch.setattr("classifier.load_engine", slow)
+    monkeypatch.setattr("lesion_lens.model.classifier.load_engine", slow)
     client = create_app().test_client()
     assert client.get("/healthz").status_code == 200
     assert client.get("/readyz").status_code == 503
@@ -905,7 +915,9 @@ def test_readyz_is_503_until_the_model_is_loaded(monkeypatch):
 
 def test_the_model_is_loaded_once_however_many_ask(monkeypatch):
     loads, real = [], load_engine
-    monkeypatch.setattr("classifier.load_engine", lambda path: loads.append(path) or real(path))
+    monkeypatch.setattr(
+        "lesion_lens.model.classifier.load_engine", lambda path: loads.append(path) or real(path)
+    )
     app = create_app()
     statuses = []
     threads = [
@@ -997,7 +1009,7 @@ def test_so_does_one_of_which_only_litert_finds_out(command, tmp_path):
 )
 def test_spoiled_attributes_are_refused(name, attributes, tmp_path):
     path = write_model(tmp_path, EVEN, attributes=attributes)
-    with pytest.raises(scd.ModelFileError) as caught:
+    with pytest.raises(ModelFileError) as caught:
         create_app({"MODEL_PATH": path})
     assert str(caught.value) == (f"{path} holds spoiled {name} attributes: {remedy_of(path)}")
 

@@ -11,7 +11,7 @@ import dataset
 from benchmarks import bulk, training
 from benchmarks.pictures import photograph
 from benchmarks.servers import CannotMeasure
-from model_file import DEFAULT_MODEL_PATH
+from lesion_lens.model.files import DEFAULT_MODEL_PATH
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the benchmarks read /proc")
 

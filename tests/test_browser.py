@@ -9,8 +9,8 @@ import pytest
 from conftest import draw_lesion, encode, made_scores, serving, shoot, write_model
 
 from app import URGENCY, create_app
-from decisions import DecisionFacts
-from likeness import Likeness
+from lesion_lens.model.decisions import DecisionFacts
+from lesion_lens.model.outliers import Likeness
 from uploads import MAX_IMAGES
 
 SIZES = [(375, "light"), (375, "dark"), (1280, "light"), (1280, "dark")]

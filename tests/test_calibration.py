@@ -9,8 +9,6 @@ from conftest import require
 import calibration
 from calibration import (
     CalibrationError,
-    clopper_pearson,
-    clopper_pearson_lower,
     conformal_thresholds,
     decision_scores,
     fit_bias_and_temperature,
@@ -20,7 +18,14 @@ from calibration import (
     low_risk_threshold,
     one_image_per_lesion,
 )
-from decisions import MALIGNANT, DecisionFacts, decide, malignant_probability, soften
+from lesion_lens.model.decisions import (
+    MALIGNANT,
+    DecisionFacts,
+    decide,
+    malignant_probability,
+    soften,
+)
+from lesion_lens.model.statistics import clopper_pearson, clopper_pearson_lower
 from skin_cancer_detection import CODES, build_model
 
 SHARES = np.array([0.03, 0.05, 0.11, 0.012, 0.67, 0.014, 0.114])  # about HAM10000's

@@ -12,8 +12,8 @@ from conftest import ROOT, draw_lesion, encode
 from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
-import classifier
-from classifier import MAX_DECODES, PREVIEW_SIDE, decode
+from lesion_lens.model import classifier
+from lesion_lens.model.classifier import MAX_DECODES, PREVIEW_SIDE, decode
 
 LESION = draw_lesion((1200, 900))
 SECRET = "taken at home"

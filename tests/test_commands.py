@@ -17,9 +17,10 @@ from PIL import Image
 
 import skin_cancer_detection as scd
 from app import create_app
-from classifier import MAX_DECODES
 from commands import AHEAD, MAX_BYTES, answers, files_in, read, whole_file
-from model_file import DEFAULT_MODEL_PATH
+from lesion_lens.model.classifier import MAX_DECODES
+from lesion_lens.model.files import DEFAULT_MODEL_PATH
+from lesion_lens.model.images import read_image
 from records import classes
 
 
@@ -251,11 +252,11 @@ def test_the_memory_does_not_grow_with_the_folder(run, tmp_path, monkeypatch):
     coloured_images(tmp_path, 300)
     sizes = []
 
-    def measured(data, real=scd.read_image):
+    def measured(data, real=read_image):
         sizes.append(resident_megabytes())
         return real(data)
 
-    monkeypatch.setattr("classifier.read_image", measured)
+    monkeypatch.setattr("lesion_lens.model.classifier.read_image", measured)
     assert run(tmp_path, "--csv", tmp_path / "out.csv").exit_code == 0
     assert len(sizes) == 300
     assert sizes[-1] < sizes[50] + 20

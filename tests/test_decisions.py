@@ -6,7 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from decisions import (
+from lesion_lens.model.decisions import (
     MALIGNANT_CODES,
     VERDICTS,
     DecisionFacts,

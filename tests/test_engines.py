@@ -15,11 +15,11 @@ import pytest
 from conftest import ROOT, change_attributes, draw_grainy_lesion, draw_lesion, encode
 from test_records import row_of
 
-from classifier import Classifier
-from decisions import DecisionFacts
-from engines import load_engine
-from likeness import Likeness
-from model_file import (
+from lesion_lens.model.classifier import Classifier
+from lesion_lens.model.decisions import DecisionFacts
+from lesion_lens.model.engines import load_engine
+from lesion_lens.model.errors import ModelFileError
+from lesion_lens.model.files import (
     MADE_OF,
     append_attributes,
     check_model_file,
@@ -29,7 +29,9 @@ from model_file import (
     remedy_of,
     sha256_of,
 )
-from skin_cancer_detection import CODES, ModelFileError, predict, preprocess
+from lesion_lens.model.outliers import Likeness
+from lesion_lens.model.views import predict
+from skin_cancer_detection import CODES, preprocess
 
 KERAS, LITERT = ROOT / "best_model.h5", ROOT / "best_model.tflite"
 KINDS = pytest.mark.parametrize("path", [KERAS, LITERT], ids=["Keras", "LiteRT"])
@@ -122,7 +124,7 @@ def test_a_failed_export_leaves_the_old_file(tmp_path, monkeypatch, fault):
         raise OSError("the disk is full")
 
     if fault == "other probabilities":
-        monkeypatch.setattr("model_file.MOST_DEVIATION", -1)
+        monkeypatch.setattr("lesion_lens.model.files.MOST_DEVIATION", -1)
     else:
         monkeypatch.setattr("os.replace", fail)
     path = tmp_path / "m.tflite"

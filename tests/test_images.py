@@ -15,6 +15,14 @@ from conftest import ROOT, draw_lesion, encode
 from PIL import ExifTags, Image, ImageOps, TiffImagePlugin
 
 import skin_cancer_detection as scd
+from lesion_lens.model.errors import (
+    DamagedImage,
+    EmptyImage,
+    ImageError,
+    ImageTooLarge,
+    UnsupportedImage,
+)
+from lesion_lens.model.images import _UPRIGHT, FORMATS, read_image
 
 LESION = draw_lesion((60, 40))
 
@@ -39,7 +47,7 @@ def sixteen_bits(image):
 )  # fmt: skip
 def test_every_mode_shows_the_same_lesion(image_format, mode):
     stored = sixteen_bits(LESION) if mode == "I;16" else LESION.convert(mode)
-    image = scd.read_image(encode(stored, image_format))
+    image = read_image(encode(stored, image_format))
     assert (image.mode, image.size) == ("RGB", LESION.size)
     grey = np.asarray(image.convert("L"), int)
     assert grey[20, 30] < 128 < grey[2, 2]  # dark in the middle, light at the edge
@@ -50,21 +58,21 @@ def test_lab_tiff_keeps_its_colours():
 
     srgb, lab = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
     data = encode(ImageCms.profileToProfile(LESION, srgb, lab, outputMode="LAB"), "TIFF")
-    difference = np.abs(np.asarray(scd.read_image(data), int) - np.asarray(LESION, int))
+    difference = np.abs(np.asarray(read_image(data), int) - np.asarray(LESION, int))
     assert difference.max() < 12  # LAB has 8 bits a channel
 
 
 def test_alpha_is_laid_over_white():
     clear = Image.new("RGBA", (4, 4), (10, 20, 30, 0))
     half = Image.new("RGBA", (4, 4), (0, 0, 0, 128))
-    assert scd.read_image(encode(clear)).getpixel((0, 0)) == (255, 255, 255)
-    assert scd.read_image(encode(half)).getpixel((0, 0)) == (127, 127, 127)
+    assert read_image(encode(clear)).getpixel((0, 0)) == (255, 255, 255)
+    assert read_image(encode(half)).getpixel((0, 0)) == (127, 127, 127)
 
 
 def test_the_alpha_of_a_heic_is_laid_over_white():
     image = Image.new("RGBA", (16, 16), (0, 0, 0, 128))
     for left in (127, 255):  # lossless, but in the colours of a film
-        assert scd.read_image(encode(image, "HEIF", quality=-1)).getpixel((8, 8)) == (left,) * 3
+        assert read_image(encode(image, "HEIF", quality=-1)).getpixel((8, 8)) == (left,) * 3
         image.putalpha(0)
 
 
@@ -73,19 +81,19 @@ def test_ten_bits_of_colour_are_scaled_to_eight():
     file = io.BytesIO()
     pillow_heif.encode("RGB;16", (16, 16), values.tobytes(), file, quality=-1)
     assert pillow_heif.open_heif(file).info["bit_depth"] == 10
-    assert scd.read_image(file.getvalue()).getpixel((8, 8)) == (128, 128, 128)
+    assert read_image(file.getvalue()).getpixel((8, 8)) == (128, 128, 128)
 
 
 def test_palette_transparency_is_laid_over_white():
     image = Image.new("P", (4, 4), 0)
     image.putpalette([10, 20, 30])
-    assert scd.read_image(encode(image, transparency=0)).getpixel((0, 0)) == (255, 255, 255)
+    assert read_image(encode(image, transparency=0)).getpixel((0, 0)) == (255, 255, 255)
 
 
 @pytest.mark.parametrize("image_format", ["PNG", "TIFF"])
 def test_sixteen_bits_are_scaled_and_not_cut_off(image_format):
     values = np.array([[0, 257, 32896, 65535]], np.uint16)
-    image = scd.read_image(encode(Image.fromarray(values), image_format))
+    image = read_image(encode(Image.fromarray(values), image_format))
     assert np.asarray(image)[0, :, 0].tolist() == [0, 1, 128, 255]
 
 
@@ -98,7 +106,7 @@ def tiff(values, **tags):
 
 
 def test_sixteen_bit_white_is_zero_is_turned_round():
-    image = scd.read_image(tiff([0, 65535], PhotometricInterpretation=0))
+    image = read_image(tiff([0, 65535], PhotometricInterpretation=0))
     assert np.asarray(image)[0, :, 0].tolist() == [255, 0]
 
 
@@ -112,12 +120,12 @@ def test_twelve_bits_are_scaled_by_their_own_full_scale():
     directory = struct.pack("<H", len(entries))
     directory += b"".join(struct.pack("<HHII", *entry) for entry in entries) + bytes(4)
     data = b"II*\0" + struct.pack("<I", 14) + packed + directory
-    assert np.asarray(scd.read_image(data))[0, :, 0].tolist() == [0, 255, 128, 0]
+    assert np.asarray(read_image(data))[0, :, 0].tolist() == [0, 255, 128, 0]
 
 
 def test_a_transparent_sixteen_bit_grey_becomes_white():
     values = Image.fromarray(np.array([[0, 40000]], np.uint16))
-    image = scd.read_image(encode(values, transparency=0))
+    image = read_image(encode(values, transparency=0))
     assert np.asarray(image)[0, :, 0].tolist() == [255, 156]
 
 
@@ -125,7 +133,7 @@ def test_exif_orientation_survives_another_tag_that_is_wrong():
     # The image's width as a text, then the orientation; Pillow itself would not write the first.
     tags = struct.pack("<HHI4sHHII", 0x0100, 2, 4, b"wide", 0x0112, 3, 1, 6)
     exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + tags + bytes(4)
-    assert scd.read_image(encode(LESION, "JPEG", exif=exif)).size == (40, 60)
+    assert read_image(encode(LESION, "JPEG", exif=exif)).size == (40, 60)
 
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "TIFF", "HEIF"])
@@ -137,11 +145,11 @@ def test_exif_orientation_turns_the_image_upright(image_format, orientation):
     exif[0x0112] = orientation
     # Turning is undone by the opposite turn; the mirrored ones undo themselves.
     inverse = {6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
-    turn = inverse.get(orientation, scd._UPRIGHT.get(orientation))
+    turn = inverse.get(orientation, _UPRIGHT.get(orientation))
     stored = upright if turn is None else upright.transpose(turn)
     options = {"quality": 95} if image_format in ("JPEG", "WEBP", "HEIF") else {}
     # Of bytes alone pillow_heif writes the orientation into the container too, as a phone does.
-    read = scd.read_image(encode(stored, image_format, exif=exif.tobytes(), **options))
+    read = read_image(encode(stored, image_format, exif=exif.tobytes(), **options))
     assert np.abs(np.asarray(read, int) - np.asarray(upright)).max() < 30
     with Image.open(io.BytesIO(encode(stored, "PNG", exif=exif))) as image:
         expected = ImageOps.exif_transpose(image)
@@ -153,47 +161,47 @@ def test_a_heic_is_turned_by_its_container_alone():
     exif[0x0112] = 6
     data = encode(LESION, "HEIF", exif=exif)  # as an object: into the EXIF and nowhere else
     assert b"irot" not in data
-    assert scd.read_image(data).size == LESION.size
+    assert read_image(data).size == LESION.size
 
 
 def test_only_the_primary_image_of_a_heic_counts():
     images = [Image.new("RGB", (64, 64), colour) for colour in ("red", "blue")]
     data = encode(images[0], "HEIF", save_all=True, append_images=images[1:], primary_index=1)
-    red, _, blue = scd.read_image(data).getpixel((32, 32))
+    red, _, blue = read_image(data).getpixel((32, 32))
     assert red < blue
 
 
 def test_only_the_first_frame_counts():
     frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
     data = encode(frames[0], "TIFF", save_all=True, append_images=frames[1:])
-    assert scd.read_image(data).getpixel((0, 0)) == (255, 0, 0)
+    assert read_image(data).getpixel((0, 0)) == (255, 0, 0)
 
 
-@pytest.mark.parametrize("image_format", scd.FORMATS)
+@pytest.mark.parametrize("image_format", FORMATS)
 def test_half_a_file_is_damaged(image_format):
     data = encode(Image.effect_noise((64, 64), 80), image_format)
-    with pytest.raises(scd.DamagedImage, match="damaged or incomplete"):
-        scd.read_image(data[: len(data) // 2])
+    with pytest.raises(DamagedImage, match="damaged or incomplete"):
+        read_image(data[: len(data) // 2])
 
 
 @pytest.mark.parametrize(
     "data", [b"hello", b"\x00" * 100, b"%PDF-1.7", encode(LESION, "PPM"), encode(LESION, "ICO")]
 )
 def test_other_types_are_refused(data):
-    with pytest.raises(scd.UnsupportedImage, match="JPEG, PNG"):
-        scd.read_image(data)
+    with pytest.raises(UnsupportedImage, match="JPEG, PNG"):
+        read_image(data)
 
 
 @pytest.mark.parametrize("brand", [b"avif", b"mif1", b"msf1"])
 def test_avif_is_not_taken_for_a_heic(brand):
     data = encode(LESION, "AVIF")
-    with pytest.raises(scd.UnsupportedImage, match="GIF or HEIC"):
-        scd.read_image(data[:8] + brand + data[12:])
+    with pytest.raises(UnsupportedImage, match="GIF or HEIC"):
+        read_image(data[:8] + brand + data[12:])
 
 
 def test_an_empty_file_is_named_so():
-    with pytest.raises(scd.EmptyImage, match="empty"):
-        scd.read_image(b"")
+    with pytest.raises(EmptyImage, match="empty"):
+        read_image(b"")
 
 
 @pytest.mark.parametrize("size", [(5001, 5000), (14000, 13000), (20001, 1), (1, 20001)])
@@ -201,8 +209,8 @@ def test_too_many_pixels_are_refused_before_decoding(size, monkeypatch):
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda self: pytest.fail("decoded"))
     data = io.BytesIO()
     Image.new("1", size).save(data, "PNG")
-    with pytest.raises(scd.ImageTooLarge, match="25 million pixels"):
-        scd.read_image(data.getvalue())
+    with pytest.raises(ImageTooLarge, match="25 million pixels"):
+        read_image(data.getvalue())
 
 
 SQUARE = draw_lesion((128, 128))  # of whole blocks, so that its HEIC needs no cropping
@@ -216,8 +224,8 @@ def sizes_changed(data, width, height):
 
 def test_a_heic_of_too_many_pixels_is_refused_before_decoding(monkeypatch):
     monkeypatch.setattr("pillow_heif.HeifImage.load", lambda self: pytest.fail("decoded"))
-    with pytest.raises(scd.ImageTooLarge, match="25 million pixels"):
-        scd.read_image(sizes_changed(encode(SQUARE, "HEIF"), 6000, 5000))
+    with pytest.raises(ImageTooLarge, match="25 million pixels"):
+        read_image(sizes_changed(encode(SQUARE, "HEIF"), 6000, 5000))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="libheif cannot be reached there")
@@ -225,17 +233,17 @@ def test_no_part_of_a_heic_may_be_larger_than_all_of_it_may():
     data = encode(SQUARE, "HEIF", tile_size=64)
     grid = data.index(b"idat") + 8  # version, flags, rows, columns, then width and height
     data = data[:grid] + struct.pack(">HH", 20000, 20000) + data[grid + 4 :]
-    with pytest.raises(scd.DamagedImage) as caught:
-        scd.read_image(data)
+    with pytest.raises(DamagedImage) as caught:
+        read_image(data)
     assert "20000x20000 exceeds the maximum image size 27500000" in str(caught.value.__cause__)
 
 
 def test_what_a_heic_claims_and_what_it_holds_must_agree():
-    with pytest.raises(scd.DamagedImage):
-        scd.read_image(sizes_changed(encode(SQUARE, "HEIF"), 600, 400))
+    with pytest.raises(DamagedImage):
+        read_image(sizes_changed(encode(SQUARE, "HEIF"), 600, 400))
 
 
-@pytest.mark.parametrize("image_format", scd.FORMATS)
+@pytest.mark.parametrize("image_format", FORMATS)
 def test_spoiled_bytes_raise_nothing_but_image_errors(image_format):
     rng = np.random.default_rng(0)
     whole = np.frombuffer(encode(LESION, image_format), np.uint8)
@@ -243,8 +251,8 @@ def test_spoiled_bytes_raise_nothing_but_image_errors(image_format):
         spoiled = whole.copy()
         places = rng.integers(len(spoiled), size=rng.integers(1, 20))
         spoiled[places] = rng.integers(256, size=len(places))
-        with contextlib.suppress(scd.ImageError):
-            assert scd.read_image(spoiled.tobytes()).mode == "RGB"
+        with contextlib.suppress(ImageError):
+            assert read_image(spoiled.tobytes()).mode == "RGB"
 
 
 def test_preprocessing_is_lanczos_of_the_whole_image():
@@ -270,8 +278,10 @@ def test_the_largest_image_needs_no_more_memory_than_is_promised(
     """Twice 100 MB, a grey copy, and some 60 MB of Python, NumPy and Pillow."""
     Image.new(mode, (5000, 5000)).save(tmp_path / "large", image_format, **options)
     script = (
-        "import pathlib, sys, skin_cancer_detection as scd\n"
-        "scd.preprocess(scd.read_image(pathlib.Path(sys.argv[1]).read_bytes()))\n"
+        "import pathlib, sys\n"
+        "from lesion_lens.model.images import read_image\n"
+        "from skin_cancer_detection import preprocess\n"
+        "preprocess(read_image(pathlib.Path(sys.argv[1]).read_bytes()))\n"
         "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])\n"
     )
     command = [sys.executable, "-c", script, str(tmp_path / "large")]
@@ -307,8 +317,8 @@ def repeated_strip(times):
 @pytest.mark.parametrize("data", [repeated_scan(200), repeated_strip(1000)], ids=["JPEG", "TIFF"])
 def test_a_file_that_is_decoded_over_and_over_is_refused_at_once(data):
     begin = time.process_time()
-    with pytest.raises(scd.DamagedImage):
-        scd.read_image(data)
+    with pytest.raises(DamagedImage):
+        read_image(data)
     assert time.process_time() - begin < 0.5
 
 
@@ -316,4 +326,4 @@ def test_a_file_that_is_decoded_over_and_over_is_refused_at_once(data):
     "options", [{}, {"progressive": True}, {"exif": b"Exif\0\0" + b"\xff\xda" * 500}]
 )
 def test_a_sound_jpeg_has_few_scans(options):
-    scd.read_image(encode(draw_lesion(), "JPEG", **options))
+    read_image(encode(draw_lesion(), "JPEG", **options))

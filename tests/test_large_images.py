@@ -7,15 +7,10 @@ import pytest
 from conftest import MODEL, draw_grainy_lesion, encode
 from PIL import ExifTags, Image
 
-from classifier import Classifier
-from skin_cancer_detection import (
-    EXACT_PIXELS,
-    MAX_PIXELS,
-    SIDE,
-    DamagedImage,
-    preprocess,
-    read_image,
-)
+from lesion_lens.model.classifier import Classifier
+from lesion_lens.model.errors import DamagedImage
+from lesion_lens.model.images import MAX_PIXELS, read_image
+from skin_cancer_detection import EXACT_PIXELS, SIDE, preprocess
 
 TWELVE_MEGAPIXELS = (4000, 3000)
 JPEG = {"image_format": "JPEG", "quality": 92}

@@ -6,10 +6,11 @@ import pytest
 from conftest import require
 
 import dataset
-import likeness
 from calibration import one_image_per_lesion
+from lesion_lens.model import outliers
+from lesion_lens.model.views import eight_views
 from scripts import compare_likeness
-from skin_cancer_detection import CODES, eight_views
+from skin_cancer_detection import CODES
 
 LABELS = np.arange(700) % len(CODES)  # of made lesions, which are alike in all classes
 
@@ -28,7 +29,7 @@ def spots(count, seed):
 
 @pytest.fixture(scope="module")
 def fitted():
-    return likeness.fit(spots(700, seed=0), LABELS, spots(200, seed=1))
+    return outliers.fit(spots(700, seed=0), LABELS, spots(200, seed=1))
 
 
 def test_a_picture_like_the_training_images_is_near(fitted):
@@ -64,7 +65,7 @@ def test_features_of_a_picture_that_can_be_worked_out_by_hand():
     picture = np.zeros((1, 28, 28, 3), np.uint8)
     picture[:, :, 14:, 0] = 60  # the right half is red
     # Along R−B: 60/√2 on one half. One of the 27 steps across a row is 60/√3; none is down.
-    found = likeness.features(picture)[0]
+    found = outliers.features(picture)[0]
     means = np.array([30 / 3**0.5, 30 / 2**0.5, -30 / 6**0.5])
     deviations = np.log(np.abs(means) + 0.5)
     steps = np.log(60 / 81**0.5 + 0.5)
@@ -76,15 +77,15 @@ def test_the_distance_is_that_of_mahalanobis_from_the_nearest_class():
     covariance[0, 1] = covariance[1, 0] = 1
     picture = spots(1, seed=3)
     away = np.array([2.0, 1, 0, 0, 3, 0, 0])
-    means = likeness.features(picture) - away * np.array([3, 2, 1, -4, 5, -6, 7])[:, np.newaxis]
-    fitted = likeness.Likeness(means, covariance, 1)
+    means = outliers.features(picture) - away * np.array([3, 2, 1, -4, 5, -6, 7])[:, np.newaxis]
+    fitted = outliers.Likeness(means, covariance, 1)
     # The inverse of [[4, 1], [1, 1]] is [[1, −1], [−1, 4]] / 3: (4 − 4 + 4) / 3, and 3² besides.
     assert fitted.distance(picture) == pytest.approx([(4 / 3 + 9) ** 0.5])
 
 
 def test_five_percent_of_the_calibration_lesions_are_flagged():
     pixels = spots(119, seed=4)
-    fitted = likeness.fit(spots(700, seed=0), LABELS, pixels)
+    fitted = outliers.fit(spots(700, seed=0), LABELS, pixels)
     assert fitted.is_unlike(pixels).sum() == 5  # 5 % of 119 are 5.95
     assert fitted.threshold in fitted.distance(pixels)
 
@@ -99,14 +100,14 @@ def test_a_rare_class_of_other_colours_is_near_too():
     pixels = spots(714, seed=0)
     pixels[700:] = pixels[700:, ..., [1, 2, 0]]
     labels = np.repeat([*range(6), 6], [117, 117, 117, 117, 116, 116, 14])
-    fitted = likeness.fit(pixels, labels, spots(200, seed=1))
+    fitted = outliers.fit(pixels, labels, spots(200, seed=1))
     assert fitted.is_unlike(spots(500, seed=2)[..., [1, 2, 0]]).mean() < 0.2
     assert fitted.is_unlike(spots(500, seed=2)[..., [2, 0, 1]]).all()
 
 
 def test_few_or_equal_images_are_enough():
     pixels = np.repeat(spots(1, seed=0), len(CODES), axis=0)
-    fitted = likeness.fit(pixels, np.arange(len(CODES)), pixels)
+    fitted = outliers.fit(pixels, np.arange(len(CODES)), pixels)
     assert not fitted.is_unlike(pixels).any()
     assert fitted.is_unlike(np.zeros((1, 28, 28, 3), np.uint8)).all()
 
@@ -116,7 +117,7 @@ def test_a_file_keeps_it(fitted, tmp_path):
         file.attrs["another"] = "fact"
         file.attrs.update(fitted.to_attributes())
     with h5py.File(tmp_path / "model.h5") as file:
-        kept = likeness.Likeness.from_attributes(file.attrs)
+        kept = outliers.Likeness.from_attributes(file.attrs)
     pixels = spots(50, seed=5)
     assert np.array_equal(kept.distance(pixels), fitted.distance(pixels))
     assert kept.threshold == fitted.threshold
@@ -142,7 +143,7 @@ def test_spoilt_attributes_are_refused(fitted, name, spoilt):
     attributes = fitted.to_attributes()
     assert name in attributes
     with pytest.raises(ValueError, match=r"^(means|covariance|threshold): "):
-        likeness.Likeness.from_attributes(attributes | {name: spoilt})
+        outliers.Likeness.from_attributes(attributes | {name: spoilt})
 
 
 @pytest.mark.parametrize("name", ["means", "covariance", "threshold"])
@@ -150,7 +151,7 @@ def test_a_missing_attribute_is_refused(fitted, name):
     attributes = fitted.to_attributes()
     del attributes[f"likeness_{name}"]
     with pytest.raises(ValueError, match="missing"):
-        likeness.Likeness.from_attributes(attributes)
+        outliers.Likeness.from_attributes(attributes)
 
 
 # --- On real data ----------------------------------------------------------------------------
@@ -164,7 +165,7 @@ def real(ham10000):
         dataset.split_by_lesion(data.lesion_ids, data.labels) == part for part in dataset.PARTS
     )
     chosen = one_image_per_lesion(data.lesion_ids, data.pixels)
-    fitted = likeness.fit(
+    fitted = outliers.fit(
         data.pixels[training], data.labels[training], data.pixels[calibration & chosen]
     )
     return fitted, data.pixels[test]

@@ -12,9 +12,11 @@ import pytest
 from conftest import ROOT, made_scores
 from PIL import Image, ImageDraw, ImageFilter
 
-import model_file
 import skin_cancer_detection as scd
-from engines import KerasEngine, load_engine
+from lesion_lens.model.engines import KerasEngine, load_engine
+from lesion_lens.model.errors import ModelFileError
+from lesion_lens.model.files import check_model_file, load_model, read_attributes, save_model
+from lesion_lens.model.views import eight_views, occluded, predict
 
 COMMITTED = ROOT / "best_model.h5"
 # Layer by layer: kind, output shape without the batch, parameters.
@@ -46,7 +48,7 @@ TABLE = [
 
 @pytest.fixture(scope="module", params=["built", "committed"])
 def model(request):
-    return scd.build_model() if request.param == "built" else model_file.load_model(COMMITTED)
+    return scd.build_model() if request.param == "built" else load_model(COMMITTED)
 
 
 def test_the_network_is_the_table(model):
@@ -81,12 +83,12 @@ def test_plain_keras_gives_the_same_answer_without_our_code(dtype, tmp_path):
     paths = [COMMITTED, tmp_path / "pixels.npy", tmp_path / "out.npy"]
     subprocess.run([sys.executable, "-c", script, *map(str, paths)], check=True, cwd=tmp_path)
     engine = load_engine(COMMITTED)
-    ours = np.stack([scd.predict(engine, image).views[0] for image in pixels.astype(np.uint8)])
+    ours = np.stack([predict(engine, image).views[0] for image in pixels.astype(np.uint8)])
     assert np.allclose(np.load(paths[2]), ours, atol=1e-6)
 
 
 def test_probabilities_are_probabilities(model):
-    views = scd.predict(KerasEngine(model), np.full((28, 28, 3), 120, np.uint8)).views
+    views = predict(KerasEngine(model), np.full((28, 28, 3), 120, np.uint8)).views
     assert views.shape == (8, 7)
     assert views.dtype == np.float32
     assert views.min() >= 0
@@ -98,7 +100,7 @@ def test_class_order_is_that_of_the_csv():
 
 
 def test_the_committed_file_knows_how_it_was_made():
-    facts = model_file.check_model_file(COMMITTED)
+    facts = check_model_file(COMMITTED)
     assert facts == json.loads((ROOT / "metrics.json").read_text(encoding="utf-8"))
     assert facts["rows_may_share_lesions"] is False
     assert set(facts) >= {"data_sha256", "split_sha256", "seed", "recipe", "versions", "test"}
@@ -113,7 +115,7 @@ def noise():
 
 
 def test_the_eight_views_are_all_the_ways_in_which_a_square_can_lie(noise):
-    views = scd.eight_views(noise[np.newaxis])[:, 0]
+    views = eight_views(noise[np.newaxis])[:, 0]
     expected = {
         np.rot90(side, turns).tobytes()
         for side in (noise, noise.swapaxes(0, 1))
@@ -125,14 +127,14 @@ def test_the_eight_views_are_all_the_ways_in_which_a_square_can_lie(noise):
 
 
 def test_every_view_is_asked(model, noise):
-    expected = model.predict(scd.eight_views(noise[np.newaxis])[:, 0].astype(float), verbose=0)
-    assert np.allclose(scd.predict(KerasEngine(model), noise).views, expected, atol=1e-5)
+    expected = model.predict(eight_views(noise[np.newaxis])[:, 0].astype(float), verbose=0)
+    assert np.allclose(predict(KerasEngine(model), noise).views, expected, atol=1e-5)
 
 
 def test_each_patch_is_covered_once_in_the_colour_of_the_rim(noise):
     noise = noise.copy()
     noise[[0, -1]] = noise[:, [0, -1]] = (200, 150, 140)
-    covered = scd.occluded(noise)
+    covered = occluded(noise)
     rows, columns = np.mgrid[:28, :28] // 4
     for patch, picture in enumerate(covered):
         inside = 7 * rows + columns == patch
@@ -143,7 +145,7 @@ def test_each_patch_is_covered_once_in_the_colour_of_the_rim(noise):
 
 def test_the_map_says_how_far_the_most_likely_class_falls(noise):
     model = scd.build_model()
-    prediction = scd.predict(KerasEngine(model), noise)
+    prediction = predict(KerasEngine(model), noise)
     rim = np.concatenate([noise[0], noise[-1], noise[1:-1, 0], noise[1:-1, -1]])
     covered = noise.copy()
     covered[4:8, 20:24] = np.median(rim, axis=0)  # second row, sixth column
@@ -156,7 +158,7 @@ def test_the_map_says_how_far_the_most_likely_class_falls(noise):
 def test_without_the_map_the_views_are_the_same():
     engine, noise = load_engine(COMMITTED), np.random.default_rng(3).integers(0, 256, (28, 28, 3))
     with_map, without = (
-        scd.predict(engine, noise.astype(np.uint8), wanted) for wanted in (True, False)
+        predict(engine, noise.astype(np.uint8), wanted) for wanted in (True, False)
     )
     assert np.allclose(with_map.views, without.views, atol=1e-6)
     assert without.occlusion is None
@@ -183,7 +185,7 @@ def test_the_map_follows_the_lesion(corner):
     """The mean of the maps of several lesions, as any one may be odd to a network."""
     engine = load_engine(COMMITTED)
     maps = [
-        scd.predict(engine, draw_in_corner(corner, radius, colour)).occlusion
+        predict(engine, draw_in_corner(corner, radius, colour)).occlusion
         for radius in (60, 70, 85)
         for colour in ((104, 62, 42), (110, 10, 40), (60, 35, 30))
     ]
@@ -202,8 +204,8 @@ def path(tmp_path):
 
 def fault_of(path):
     """The sentence of a bad file; it must name the file and the remedy."""
-    with pytest.raises(scd.ModelFileError) as caught:
-        model_file.check_model_file(path)
+    with pytest.raises(ModelFileError) as caught:
+        check_model_file(path)
     sentence = str(caught.value)
     assert str(path) in sentence
     assert "`python train.py`" in sentence
@@ -321,13 +323,13 @@ def test_a_figure_of_which_the_pages_speak_must_be_one(path, keys, spoiled):
 
 def test_attributes_that_cannot_be_read(path):
     path.write_bytes(b"")
-    with pytest.raises(scd.ModelFileError, match="spoiled attributes"):
-        model_file.read_attributes(path)
+    with pytest.raises(ModelFileError, match="spoiled attributes"):
+        read_attributes(path)
 
 
 def test_no_softmax_at_the_end(path):
     change_layer(path, -1, activation="linear")
-    with pytest.raises(scd.ModelFileError, match="seven probabilities"):
+    with pytest.raises(ModelFileError, match="seven probabilities"):
         load_engine(path)
 
 
@@ -340,8 +342,8 @@ def test_spoiled_bytes_raise_nothing_but_model_file_errors(path):
         places = rng.integers(20_000, size=rng.integers(1, 50))
         spoiled[places] = rng.integers(256, size=len(places))
         path.write_bytes(spoiled.tobytes())
-        with contextlib.suppress(scd.ModelFileError):
-            model_file.check_model_file(path)
+        with contextlib.suppress(ModelFileError):
+            check_model_file(path)
 
 
 # --- Saving ----------------------------------------------------------------------------------
@@ -349,19 +351,19 @@ def test_spoiled_bytes_raise_nothing_but_model_file_errors(path):
 
 def test_saved_and_loaded_model_is_the_same(tmp_path):
     model = scd.build_model()
-    model_file.save_model(model, tmp_path / "model.h5", {"seed": 7})
-    assert model_file.check_model_file(tmp_path / "model.h5") == {"seed": 7}
+    save_model(model, tmp_path / "model.h5", {"seed": 7})
+    assert check_model_file(tmp_path / "model.h5") == {"seed": 7}
     pixels = np.random.default_rng(0).integers(0, 256, (28, 28, 3), np.uint8)
     loaded, kept = load_engine(tmp_path / "model.h5"), KerasEngine(model)
-    one, other = scd.predict(loaded, pixels), scd.predict(kept, pixels)
+    one, other = predict(loaded, pixels), predict(kept, pixels)
     assert np.array_equal(one.views, other.views)
     assert np.array_equal(one.occlusion, other.occlusion)
 
 
 def test_attributes_are_kept_beside_keras_s_own(tmp_path):
     path = tmp_path / "model.h5"
-    model_file.save_model(scd.build_model(), path, {}, {"text": "a", "numbers": np.eye(2)})
-    attributes = model_file.read_attributes(path)
+    save_model(scd.build_model(), path, {}, {"text": "a", "numbers": np.eye(2)})
+    attributes = read_attributes(path)
     assert attributes["text"] == "a"
     assert np.array_equal(attributes["numbers"], np.eye(2))
     assert attributes["class_order"] == ",".join(scd.CODES)
@@ -370,7 +372,7 @@ def test_attributes_are_kept_beside_keras_s_own(tmp_path):
 def test_a_failed_save_leaves_the_old_file(path, monkeypatch):
     before = path.read_bytes()
     monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
-    with pytest.raises(scd.ModelFileError, match="disk full"):
-        model_file.save_model(scd.build_model(), path, {})
+    with pytest.raises(ModelFileError, match="disk full"):
+        save_model(scd.build_model(), path, {})
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]

@@ -8,10 +8,11 @@ from test_model import TABLE
 
 import calibration
 import fitting
-import likeness
 import scores
+from lesion_lens.model import outliers
+from lesion_lens.model.files import DEFAULT_MODEL_PATH, check_model_file
+from lesion_lens.model.statistics import clopper_pearson
 from model_card import CardError, misses, model_card, read_metrics
-from model_file import DEFAULT_MODEL_PATH, check_model_file
 from scripts import write_model_card
 from scripts.write_model_card import CARD, METRICS
 from skin_cancer_detection import CODES
@@ -29,7 +30,7 @@ def shown(figure):
 
 
 def share(value, trials):
-    low, high = calibration.clopper_pearson(round(value * trials), trials)
+    low, high = clopper_pearson(round(value * trials), trials)
     return shown({"value": value, "low": low, "high": high})
 
 
@@ -178,7 +179,7 @@ def test_what_low_risk_finds_and_costs(metrics):
 
 def low_risk_scores(missed, of_benign):
     """Those of 200 malignant lesions and 800 benign ones."""
-    low, high = calibration.clopper_pearson(200 - missed, 200)
+    low, high = clopper_pearson(200 - missed, 200)
     return {
         "share": (missed + of_benign) / 1000,
         "malignant": 200,
@@ -307,7 +308,7 @@ def test_the_numbers_in_the_text_are_those_of_the_code(metrics, threshold):
     assert f"in {scores.BINS} bins" in text
     assert f"fewer than {scores.SMALLEST_GROUP} images" in text
     assert f"fewer than {scores.FEWEST_MELANOMAS} images of melanomas" in text
-    assert f"flags {likeness.FLAGGED_SHARE} % of the calibration lesions" in text
+    assert f"flags {outliers.FLAGGED_SHARE} % of the calibration lesions" in text
     replicates = signature(scores.evaluate).parameters["replicates"].default
     assert f"draws whole lesions {replicates:,} times" in text
     bound = signature(calibration.low_risk_threshold).parameters

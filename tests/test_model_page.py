@@ -11,7 +11,7 @@ from conftest import ROOT, copy_model, made_scores, shoot
 from test_app import Page, client_of
 from test_model_card import figures_in, shown
 
-from classifier import Classifier
+from lesion_lens.model.classifier import Classifier
 from model_card import card_page
 from skin_cancer_detection import CODES
 

@@ -11,7 +11,7 @@ from PIL import ExifTags, Image, PngImagePlugin
 from test_app import Page
 
 from app import create_app
-from skin_cancer_detection import FORMATS
+from lesion_lens.model.images import FORMATS
 
 HEADERS = {
     "Content-Security-Policy": (

@@ -13,11 +13,12 @@ from test_app import probabilities_of
 
 import calibration
 import dataset
-import model_file
 import skin_cancer_detection as scd
 import train
-from decisions import DecisionFacts, combine_views
-from likeness import Likeness
+from lesion_lens.model.decisions import DecisionFacts, combine_views
+from lesion_lens.model.files import load_model, read_attributes
+from lesion_lens.model.images import read_image
+from lesion_lens.model.outliers import Likeness
 
 
 @pytest.fixture(scope="module")
@@ -90,16 +91,16 @@ def calibration_part(data):
 
 
 def test_the_committed_probabilities_have_the_calibration_parts_class_shares(calibration_part):
-    means = train.probabilities_of(model_file.load_model(), calibration_part.pixels).mean(axis=0)
+    means = train.probabilities_of(load_model(), calibration_part.pixels).mean(axis=0)
     shares = np.bincount(calibration_part.labels, minlength=7) / len(calibration_part.labels)
     assert np.allclose(means, shares, atol=2e-3)  # 1e-5 on the rows of the training
 
 
 def test_the_committed_decision_facts_are_those_of_the_calibration_part(calibration_part):
-    facts = DecisionFacts.from_attributes(model_file.read_attributes(ROOT / "best_model.h5"))
+    facts = DecisionFacts.from_attributes(read_attributes(ROOT / "best_model.h5"))
     labels = calibration_part.labels
     fitted = calibration.fit_decision_facts(
-        train.view_probabilities(model_file.load_model(), calibration_part.pixels).mean(axis=0),
+        train.view_probabilities(load_model(), calibration_part.pixels).mean(axis=0),
         labels,
         calibration.one_image_per_lesion(calibration_part.lesion_ids, calibration_part.pixels),
         np.bincount(labels, minlength=7) / len(labels),
@@ -111,7 +112,7 @@ def test_the_committed_decision_facts_are_those_of_the_calibration_part(calibrat
 
 
 def test_the_committed_likeness_flags_five_percent_of_the_calibration_lesions(calibration_part):
-    likeness = Likeness.from_attributes(model_file.read_attributes(ROOT / "best_model.h5"))
+    likeness = Likeness.from_attributes(read_attributes(ROOT / "best_model.h5"))
     chosen = calibration.one_image_per_lesion(calibration_part.lesion_ids, calibration_part.pixels)
     assert likeness.is_unlike(calibration_part.pixels[chosen]).mean() == pytest.approx(
         0.05, abs=0.01
@@ -128,7 +129,7 @@ def test_preprocessing_makes_the_pixels_of_the_csv(originals):
         ]
         return np.abs(np.stack(pixels).astype(int) - rows).mean()
 
-    pixels = np.stack([scd.preprocess(scd.read_image(file.read_bytes())) for file in files])
+    pixels = np.stack([scd.preprocess(read_image(file.read_bytes())) for file in files])
     ours = np.abs(pixels.astype(int) - rows).mean()
     print(f"pixels differ by {ours:.2f} grey levels on average")
     assert ours < 0.82  # grey levels of 255: 0.81 for rows from smaller copies, 0.00 for Kaggle's
@@ -146,8 +147,8 @@ def test_uploads_get_the_probabilities_of_their_rows(client, originals):
     files, rows = originals
     responses = [upload(client, file.read_bytes(), file.name) for file in files]
     uploaded = np.stack([probabilities_of(response) for response in responses])
-    model = model_file.load_model()
-    facts = DecisionFacts.from_attributes(model_file.read_attributes(ROOT / "best_model.h5"))
+    model = load_model()
+    facts = DecisionFacts.from_attributes(read_attributes(ROOT / "best_model.h5"))
 
     def shown(pixels):
         views = train.view_probabilities(model, pixels)
@@ -156,7 +157,7 @@ def test_uploads_get_the_probabilities_of_their_rows(client, originals):
     expected = shown(rows)
     moved = np.abs(uploaded - expected)
 
-    pixels = np.stack([scd.preprocess(scd.read_image(file.read_bytes())) for file in files])
+    pixels = np.stack([scd.preprocess(read_image(file.read_bytes())) for file in files])
     differences = pixels.astype(np.float32) - rows
     explained = np.mean(
         [

@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from classifier import Answer
-from decisions import VERDICTS, DecisionFacts, decide
+from lesion_lens.model.classifier import Answer
+from lesion_lens.model.decisions import VERDICTS, DecisionFacts, decide
 from records import CSV_COLUMNS, classes, csv_header, csv_line, to_dict
 from skin_cancer_detection import CODES
 

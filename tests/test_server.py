@@ -17,7 +17,7 @@ import pytest
 import requests
 from conftest import MODEL, ROOT, draw_lesion, encode
 
-from model_file import is_litert
+from lesion_lens.model.files import is_litert
 from uploads import SILENCE
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="gunicorn does not run on Windows")

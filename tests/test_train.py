@@ -16,10 +16,11 @@ import pytest
 from conftest import ROOT, made_images, require, write_csv
 
 import dataset
-import model_file
 import skin_cancer_detection as scd
 import train
 from fitting import Checkpoint, Recipe
+from lesion_lens.model.errors import ModelFileError
+from lesion_lens.model.files import check_model_file, load_model, save_model
 from scores import confusion_matrix
 
 DATA = made_images(lesions_per_class=10, images_per_lesion=2)
@@ -56,7 +57,7 @@ def test_export_writes_the_model_for_litert_without_training(trained, tmp_path):
     done = run("--export", path, "--output", source)
     assert (done.returncode, done.stdout.count("\n")) == (0, 1), done.stderr
     assert str(path) in done.stdout
-    assert model_file.check_model_file(path) == model_file.check_model_file(source)
+    assert check_model_file(path) == check_model_file(source)
 
 
 def test_an_export_of_no_model_says_so(tmp_path):
@@ -115,10 +116,10 @@ def test_the_console_says_plan_progress_and_scores(trained):
 
 def test_the_saved_model_takes_raw_pixels_and_gives_the_written_scores(trained):
     folder, _ = trained
-    facts = model_file.check_model_file(folder / "best_model.h5")
+    facts = check_model_file(folder / "best_model.h5")
     assert facts == metrics_of(folder)
     test = dataset.split_by_lesion(DATA.lesion_ids, DATA.labels) == "test"
-    model = model_file.load_model(folder / "best_model.h5")
+    model = load_model(folder / "best_model.h5")
     predicted = train.probabilities_of(model, DATA.pixels[test]).argmax(axis=1)
     matrix = confusion_matrix(DATA.labels[test], predicted, len(scd.CODES))
     assert matrix.tolist() == facts["test"]["one_view"]["confusion_matrix"]
@@ -126,14 +127,14 @@ def test_the_saved_model_takes_raw_pixels_and_gives_the_written_scores(trained):
 
 def test_the_saved_probabilities_have_the_calibration_parts_class_shares(trained):
     rows = dataset.split_by_lesion(DATA.lesion_ids, DATA.labels) == "calibration"
-    model = model_file.load_model(trained[0] / "best_model.h5")
+    model = load_model(trained[0] / "best_model.h5")
     means = train.probabilities_of(model, DATA.pixels[rows]).mean(axis=0)
     shares = np.bincount(DATA.labels[rows], minlength=7) / rows.sum()
     assert np.allclose(means, shares, atol=1e-4)
 
 
 def test_the_facts_name_data_split_seed_recipe_and_versions(trained):
-    facts = model_file.check_model_file(trained[0] / "best_model.h5")
+    facts = check_model_file(trained[0] / "best_model.h5")
     assert facts["data_sha256"] == DATA.sha256
     assert len(facts["split_sha256"]) == 64
     assert facts["rows_may_share_lesions"] is False
@@ -167,7 +168,7 @@ def test_evaluate_says_that_other_rows_of_the_same_lesions_differ(trained, tmp_p
 
 def test_evaluate_of_a_missing_file_leaves_no_folder(tmp_path):
     parts = dataset.split_by_lesion(DATA.lesion_ids, DATA.labels)
-    with pytest.raises(scd.ModelFileError, match="is missing"):
+    with pytest.raises(ModelFileError, match="is missing"):
         train.evaluate_again(tmp_path / "none" / "m.h5", DATA, parts)
 
 
@@ -178,8 +179,8 @@ def test_evaluate_refuses_another_split(trained):
 
 
 def test_a_file_without_decision_facts_is_not_evaluated(trained, tmp_path):
-    facts = model_file.check_model_file(trained[0] / "best_model.h5")
-    model_file.save_model(scd.build_model(), tmp_path / "m.h5", facts)
+    facts = check_model_file(trained[0] / "best_model.h5")
+    save_model(scd.build_model(), tmp_path / "m.h5", facts)
     parts = dataset.split_by_lesion(DATA.lesion_ids, DATA.labels)
     with pytest.raises(train.TrainingError, match=r"m\.h5: the decision facts are missing"):
         train.score_file(tmp_path / "m.h5", DATA, parts)
@@ -192,7 +193,7 @@ def test_without_metadata_it_trains_and_says_that_the_scores_are_inflated(files,
     arguments = ["--csv", alone, "--output", output, "--epochs", "1", "--teachers", "0"]
     assert train.main(list(map(str, arguments))) == 0
     assert "WARNING: it is not known which images show the same lesion" in capsys.readouterr().out
-    assert model_file.check_model_file(output)["rows_may_share_lesions"] is True
+    assert check_model_file(output)["rows_may_share_lesions"] is True
 
 
 def test_a_split_of_ones_own_and_the_lesions_that_it_leaks(files, tmp_path, capsys):
@@ -203,7 +204,7 @@ def test_a_split_of_ones_own_and_the_lesions_that_it_leaks(files, tmp_path, caps
     output = tmp_path / "m.h5"
     arguments = ["--csv", files[0], "--split", split, "--output", output]
     assert train.main([*map(str, arguments), "--epochs", "1", "--teachers", "0"]) == 0
-    facts = model_file.check_model_file(output)
+    facts = check_model_file(output)
     assert facts["images"] == {"training": 70, "calibration": 35, "test": 35}
     assert facts["rows_may_share_lesions"] is True
     leaked = "35 of the test images show a lesion that stands in another part too"
@@ -282,7 +283,7 @@ def test_own_images(tmp_path):
     arguments = ["--images", tmp_path, "--labels", tmp_path / "labels.csv"]
     arguments += ["--output", tmp_path / "m.h5", "--epochs", "1", "--teachers", "0"]
     assert train.main(list(map(str, arguments))) == 0
-    facts = model_file.check_model_file(tmp_path / "m.h5")
+    facts = check_model_file(tmp_path / "m.h5")
     assert facts["images"]["test"] == 14
     assert facts["data"] == "images of one's own"
 

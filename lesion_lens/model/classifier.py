@@ -11,25 +11,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from decisions import DecisionFacts, Statements, combine_views, decide
-from engines import load_engine
-from likeness import Likeness
-from model_file import check_model_file, read_attributes, remedy_of, sha256_of
-from skin_cancer_detection import (
-    ModelFileError,
-    SkinCancerDetectionError,
-    predict,
-    preprocess,
-    read_image,
-)
+from lesion_lens.model.decisions import DecisionFacts, Statements, combine_views, decide
+from lesion_lens.model.engines import load_engine
+from lesion_lens.model.errors import Busy, ModelFileError
+from lesion_lens.model.files import check_model_file, read_attributes, remedy_of, sha256_of
+from lesion_lens.model.images import read_image
+from lesion_lens.model.outliers import Likeness
+from lesion_lens.model.views import predict
+from skin_cancer_detection import preprocess
 
 MAX_DECODES = 2  # a decoded image may take 100 MB, so no more stand in memory at once
 MAX_WAITING = 8  # further requests with images that wait for their turn
 PREVIEW_SIDE = 600  # pixels, as wide as the originals of HAM10000
-
-
-class Busy(SkinCancerDetectionError):
-    """More requests with images than may wait."""
 
 
 _decodes = threading.BoundedSemaphore(MAX_DECODES)

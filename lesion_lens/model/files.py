@@ -19,15 +19,11 @@ from pathlib import Path
 
 import numpy as np
 
-from skin_cancer_detection import (
-    CODES,
-    KERNEL_SHAPES,
-    PARAMETERS,
-    SIDE,
-    ModelFileError,
-)
+from lesion_lens import ROOT
+from lesion_lens.model.errors import ModelFileError
+from skin_cancer_detection import CODES, KERNEL_SHAPES, PARAMETERS, SIDE
 
-DEFAULT_MODEL_PATH = Path(__file__).with_name("best_model.h5")
+DEFAULT_MODEL_PATH = ROOT / "best_model.h5"
 _CLASS_ORDER = "class_order"  # attributes of the file, beside Keras's own
 _FACTS = "training_facts"
 _KERAS_OWN = ("backend", "keras_version", "model_config", "training_config")

@@ -11,8 +11,10 @@ import sys
 
 import numpy as np
 
-from model_file import check_model_file, is_litert, load_model, read_network, remedy_of
-from skin_cancer_detection import CLASSES, SIDE, ModelFileError, predict
+from lesion_lens.model.errors import ModelFileError
+from lesion_lens.model.files import check_model_file, is_litert, load_model, read_network, remedy_of
+from lesion_lens.model.views import predict
+from skin_cancer_detection import CLASSES, SIDE
 
 # Each interpreter works on one thread and has memory of its own, so there are as many as images are
 # decoded at once, for each size of batch.

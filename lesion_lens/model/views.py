@@ -1,0 +1,88 @@
+"""The eight views of an image, its occlusion map, and one image in."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from skin_cancer_detection import SIDE
+
+PATCHES = 7  # a side of the occlusion map: each of its 49 patches is 4 × 4 pixels
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the network makes of one image.
+
+    Attributes:
+        views: float32 (8, 7), the probabilities of its `eight_views`, each row summing to 1.
+        occlusion: float32 (7, 7), −1 to 1: by how much the probability of the most likely class
+            falls when that patch of the upright image is covered. None without a map.
+    """
+
+    views: np.ndarray
+    occlusion: np.ndarray | None
+
+
+def predict(engine, pixels, with_map=True):
+    """Classify one image, and ask again with each patch of it covered, all in one batch.
+
+    Covering is the explanation of Zeiler & Fergus, ECCV 2014; the last convolution of this network
+    gives a single pixel, so that methods which look at its activations have nothing to show. Safe
+    to call from several threads.
+
+    Args:
+        engine: from `engines.load_engine`: uint8 (N, 28, 28, 3) in, float32 (N, 7) out.
+        pixels: uint8 (28, 28, 3), RGB, 0–255, as `preprocess` returns them.
+        with_map: whether to cover the patches, 49 images more.
+
+    Returns:
+        Prediction.
+    """
+    images = eight_views(pixels[np.newaxis])[:, 0]
+    if with_map:
+        images = np.concatenate([images, occluded(pixels)])
+    probabilities = engine(images)
+    views, covered = probabilities[:8], probabilities[8:]
+    if not with_map:
+        return Prediction(views, None)
+    likely = views.mean(axis=0).argmax()  # as decided, since no temperature changes the order
+    return Prediction(views, (views[0, likely] - covered[:, likely]).reshape(PATCHES, PATCHES))
+
+
+def eight_views(pixels):
+    """Turn images by quarters and mirror them: the eight ways in which a square can lie.
+
+    Args:
+        pixels: any dtype (N, 28, 28, 3).
+
+    Returns:
+        The same dtype (8, N, 28, 28, 3); the first is the image as it came.
+    """
+    flat = pixels.reshape(len(pixels), SIDE * SIDE, 3)
+    return flat.take(_PLACES, axis=1).swapaxes(0, 1)
+
+
+# For each view and each of its pixels, which pixel of the image it is, counted row by row. Gathered
+# by it, the views are one call of NumPy, which gives up Python's lock once and not eight times.
+_PLACES = np.arange(SIDE * SIDE).reshape(SIDE, SIDE)
+_PLACES = np.stack([np.rot90(x, k) for x in (_PLACES, _PLACES[:, ::-1]) for k in range(4)])
+
+
+def occluded(pixels):
+    """Cover each patch of an image in turn, with the colour of the skin around the lesion.
+
+    Args:
+        pixels: uint8 (28, 28, 3), RGB, 0–255.
+
+    Returns:
+        uint8 (49, 28, 28, 3), row by row; each has one patch in the median colour of the image's
+        rim, which is skin in most images.
+    """
+    rim = np.concatenate([pixels[0], pixels[-1], pixels[1:-1, 0], pixels[1:-1, -1]])
+    skin = np.median(rim, axis=0)
+    copies = np.repeat(pixels[np.newaxis], PATCHES**2, axis=0)
+    side = SIDE // PATCHES
+    for patch, copy in enumerate(copies):
+        top, left = side * (patch // PATCHES), side * (patch % PATCHES)
+        copy[top : top + side, left : left + side] = skin
+    return copies
