@@ -73,7 +73,7 @@ def post_worker_init(worker):
 
 def load(app):
     """Load the weights of an app, or end the process with the sentence that says why not."""
-    from app import stop
+    from lesion_lens.web.process import stop
 
     # While TensorFlow's thousands of modules are imported, Python would look through them for
     # garbage again and again: a fifth of the time that the start takes.

@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from model_card import CardError, model_card, read_metrics  # noqa: E402
+from lesion_lens.web.model_card import CardError, model_card, read_metrics  # noqa: E402
 
 METRICS = ROOT / "metrics.json"
 CARD = ROOT / "docs" / "model_card.md"

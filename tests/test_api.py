@@ -27,7 +27,7 @@ from app import create_app
 from lesion_lens.model import classifier
 from lesion_lens.model.files import check_model_file
 from lesion_lens.model.images import MIME_TYPES
-from problems import PROBLEM_TYPES
+from lesion_lens.web.problems import PROBLEM_TYPES
 
 ADDRESS = "/api/v1/predictions"
 PNG = encode(draw_lesion((60, 45)))
@@ -208,7 +208,7 @@ def test_a_model_file_that_breaks_after_the_start_is_a_503(document, tmp_path):
 
 
 def test_a_fault_of_the_server_is_a_problem_too(document, monkeypatch):
-    monkeypatch.setattr("api.to_dict", lambda answer: 1 / 0)
+    monkeypatch.setattr("lesion_lens.web.api.to_dict", lambda answer: 1 / 0)
     response = predict(create_app().test_client(), PNG)
     assert problem_in(response) == "server-failed"
     assert response.json == examples_of(document)["server-failed"]

@@ -40,7 +40,7 @@ from werkzeug.serving import make_server
 from werkzeug.test import EnvironBuilder
 
 import skin_cancer_detection as scd
-from app import URGENCY, create_app, in_100, melanomas_called_benign, of_100, strongest_region
+from app import create_app
 from calibration import conformal_thresholds
 from lesion_lens.model.classifier import MAX_DECODES, MAX_WAITING, admission
 from lesion_lens.model.decisions import VERDICTS, DecisionFacts, combine_views
@@ -55,7 +55,8 @@ from lesion_lens.model.files import (
 from lesion_lens.model.images import read_image
 from lesion_lens.model.outliers import FLAGGED_SHARE, Likeness
 from lesion_lens.model.views import Prediction, predict
-from lesion_lens.model.wording import percent
+from lesion_lens.model.wording import in_100, of_100, percent
+from lesion_lens.web.pages import URGENCY, melanomas_called_benign, strongest_region
 
 
 class Page(HTMLParser):

@@ -17,11 +17,11 @@ from PIL import Image
 
 import skin_cancer_detection as scd
 from app import create_app
-from commands import AHEAD, MAX_BYTES, answers, files_in, read, whole_file
 from lesion_lens.model.classifier import MAX_DECODES
 from lesion_lens.model.files import DEFAULT_MODEL_PATH
 from lesion_lens.model.images import read_image
-from records import classes
+from lesion_lens.web.cli import AHEAD, MAX_BYTES, answers, files_in, read, whole_file
+from lesion_lens.web.results import classes
 
 
 @pytest.fixture
@@ -228,7 +228,7 @@ def test_images_are_decoded_side_by_side_and_come_in_the_order_of_the_files(run,
 def begun(monkeypatch, decodes):
     """The paths of the images that were begun, in the order in which they were."""
     begun = []
-    monkeypatch.setattr("commands.read", lambda path: begun.append(path) or read(path))
+    monkeypatch.setattr("lesion_lens.web.cli.read", lambda path: begun.append(path) or read(path))
     return begun
 
 
@@ -285,7 +285,7 @@ def test_an_interruption_while_the_files_are_counted_says_so(run, folder, monkey
     def interrupted(_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("commands.files_in", interrupted)
+    monkeypatch.setattr("lesion_lens.web.cli.files_in", interrupted)
     result = run(folder, "--csv", folder / "out.csv")
     assert result.exit_code == 130
     assert result.stderr == "Interrupted before the first image; nothing was written.\n"

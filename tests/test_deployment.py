@@ -31,8 +31,8 @@ from PIL import Image
 from test_server import free_port, wait_until_ready
 
 import train
+from lesion_lens.web.uploads import MEGABYTE
 from scripts.slug_size import packed_size
-from uploads import MEGABYTE
 
 GUIDE = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
 MANIFEST = json.loads((ROOT / "app.json").read_text(encoding="utf-8"))

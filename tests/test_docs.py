@@ -11,11 +11,11 @@ from test_model import TABLE
 
 import train
 from app import create_app
-from commands import MAX_BYTES
 from fitting import Recipe
 from lesion_lens.model.classifier import MAX_DECODES, MAX_WAITING
 from lesion_lens.model.images import MAX_PIXELS
-from uploads import MAX_IMAGES, MEGABYTE
+from lesion_lens.web.cli import MAX_BYTES
+from lesion_lens.web.uploads import MAX_IMAGES, MEGABYTE
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 

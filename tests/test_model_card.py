@@ -12,7 +12,7 @@ import scores
 from lesion_lens.model import outliers
 from lesion_lens.model.files import DEFAULT_MODEL_PATH, check_model_file
 from lesion_lens.model.statistics import clopper_pearson
-from model_card import CardError, misses, model_card, read_metrics
+from lesion_lens.web.model_card import CardError, misses, model_card, read_metrics
 from scripts import write_model_card
 from scripts.write_model_card import CARD, METRICS
 from skin_cancer_detection import CODES

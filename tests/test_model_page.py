@@ -12,7 +12,7 @@ from test_app import Page, client_of
 from test_model_card import figures_in, shown
 
 from lesion_lens.model.classifier import Classifier
-from model_card import card_page
+from lesion_lens.web.card_page import card_page
 from skin_cancer_detection import CODES
 
 KNOWN = json.loads((ROOT / "metrics.json").read_text(encoding="utf-8"))
@@ -125,7 +125,7 @@ def test_the_page_is_light_and_asks_for_no_picture_of_the_repository(client):
 
 def test_the_page_needs_nothing_that_is_slow_to_import():
     slow = {"tensorflow", "keras", "matplotlib", "seaborn", "pandas", "scipy"}
-    script = f"import sys, app, model_card; assert not {slow} & set(sys.modules)"
+    script = f"import sys, app, lesion_lens.web.model_card; assert not {slow} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", script], check=True)
 
 

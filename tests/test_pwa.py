@@ -13,7 +13,7 @@ from PIL import Image
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.wrappers import Response
 
-from shell import shell, static_files
+from lesion_lens.web.pwa import shell, static_files
 
 sys.path.insert(0, str(ROOT / "scripts"))
 LESION = {"name": "lesion.png", "mimeType": "image/png", "buffer": encode(draw_lesion())}

@@ -21,3 +21,15 @@ def interval(figure):
     if figure is None or figure["value"] is None:
         return "–"
     return f"{number(figure['value'])} ({number(figure['low'])}–{number(figure['high'])})"
+
+
+def in_100(share):
+    """Write a share, 0–1, as a whole number of a hundred, and one that rounds to none as such."""
+    return f"about {100 * share:.0f} in 100" if share > 0.005 else "fewer than 1 in 100"
+
+
+def of_100(share):
+    """Write a share, 0–1, as how many of a hundred, without claiming all or none."""
+    if share >= 0.995:
+        return "over 99"
+    return "fewer than 1" if share <= 0.005 else f"{100 * share:.0f}"

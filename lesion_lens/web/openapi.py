@@ -6,10 +6,10 @@ Its texts are CommonMark, as OpenAPI has it; the readable page shows the same.
 from lesion_lens.model.decisions import MALIGNANT_CODES, VERDICTS
 from lesion_lens.model.errors import DamagedImage, UnsupportedImage
 from lesion_lens.model.images import MAX_PIXELS, MAX_SIDE, MIME_TYPES, READABLE
-from problems import PROBLEM_TYPES, NoImageUsable
-from records import classes
+from lesion_lens.web.problems import PROBLEM_TYPES, NoImageUsable
+from lesion_lens.web.results import classes
+from lesion_lens.web.uploads import MAX_IMAGES, RETRY_AFTER
 from skin_cancer_detection import CLASSES, CODES
-from uploads import MAX_IMAGES, RETRY_AFTER
 
 PROBLEM_JSON = "application/problem+json"
 # What a program says that a file is: the last where it does not know.

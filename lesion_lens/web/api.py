@@ -8,8 +8,8 @@ from markupsafe import Markup
 
 from lesion_lens.model.classifier import admission, decode
 from lesion_lens.model.errors import ImageError, ModelFileError, SkinCancerDetectionError
-from openapi import PROBLEM_JSON, openapi_document
-from problems import (
+from lesion_lens.web.openapi import PROBLEM_JSON, openapi_document
+from lesion_lens.web.problems import (
     PROBLEM_TYPES,
     NoImageUsable,
     NotAFile,
@@ -18,8 +18,8 @@ from problems import (
     UnknownField,
     WrongContentType,
 )
-from records import classes, model, to_dict
-from uploads import (
+from lesion_lens.web.results import classes, model, to_dict
+from lesion_lens.web.uploads import (
     MODEL_UNUSABLE,
     RETRY_AFTER,
     drain,

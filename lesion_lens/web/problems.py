@@ -12,7 +12,7 @@ from lesion_lens.model.errors import (
     UnsupportedImage,
 )
 from lesion_lens.model.images import MAX_PIXELS, MAX_SIDE, READABLE
-from uploads import MAX_IMAGES, MODEL_UNUSABLE, NoImage, TooManyImages
+from lesion_lens.web.uploads import MAX_IMAGES, MODEL_UNUSABLE, NoImage, TooManyImages
 
 
 class WrongContentType(SkinCancerDetectionError):

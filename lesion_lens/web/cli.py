@@ -25,7 +25,7 @@ from lesion_lens.model.classifier import MAX_DECODES, decode
 from lesion_lens.model.errors import ImageError, ModelFileError, SkinCancerDetectionError
 from lesion_lens.model.images import FORMATS, MAX_PIXELS
 from lesion_lens.model.wording import percent
-from records import classes, csv_header, csv_line, model, to_dict
+from lesion_lens.web.results import classes, csv_header, csv_line, model, to_dict
 from skin_cancer_detection import CLASSES, CODES
 
 OUT = click.Path(dir_okay=False, allow_dash=True, path_type=Path)

@@ -1,0 +1,22 @@
+"""What every answer tells a browser of what a page may do."""
+
+from flask import request
+
+# Nothing is fetched from elsewhere, no script or style stands in a page, and no page in a frame.
+# data: are the images of a result, blob: the preview of an upload.
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+    "connect-src 'self'; manifest-src 'self'; worker-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+def add_headers(response):
+    """Tell browsers what a page may do, and that no answer to an upload is to be kept."""
+    response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["X-Frame-Options"] = "DENY"  # for browsers that know no frame-ancestors
+    response.headers["Referrer-Policy"] = "no-referrer"
+    if request.method == "POST":
+        response.headers["Cache-Control"] = "no-store"
+    return response
