@@ -21,9 +21,9 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-import dataset  # noqa: E402
 from benchmarks.servers import MEGABYTE, kilobytes  # noqa: E402
 from benchmarks.table import measured_on, with_ratios  # noqa: E402
+from lesion_lens.training.data import CSV_NAMES, METADATA_NAME, read_dataset  # noqa: E402
 from skin_cancer_detection import CODES, SIDE  # noqa: E402
 
 TABLE = ROOT / "benchmarks" / "training.md"
@@ -76,7 +76,7 @@ def write_files(folder, rows, times):
     table = np.column_stack([pixels.reshape(len(labels), -1), labels]).tolist()
     body = "".join(f"{','.join(map(str, row))}\n" for row in table)
     header = ",".join([*(f"pixel{place:04d}" for place in range(SIDE * SIDE * 3)), "label"])
-    csv_path, zip_path = (folder / name for name in dataset.CSV_NAMES)
+    csv_path, zip_path = (folder / name for name in CSV_NAMES)
     with csv_path.open("w", encoding="utf-8") as file:
         file.write(f"{header}\n")
         for _ in range(times):
@@ -84,7 +84,7 @@ def write_files(folder, rows, times):
     with zipfile.ZipFile(zip_path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         archive.write(csv_path, csv_path.name)
     lines = [f"HAM_{row:07},ISIC_{row:07},{CODES[label]}\n" for row, label in enumerate(labels)]
-    metadata_path = folder / dataset.METADATA_NAME
+    metadata_path = folder / METADATA_NAME
     metadata_path.write_text("".join(["lesion_id,image_id,dx\n", *(lines * times)]), "utf-8")
     return csv_path, zip_path, metadata_path
 
@@ -92,7 +92,7 @@ def write_files(folder, rows, times):
 def read(csv_path, metadata_path):
     """Read a data set; returns Work."""
     before, begin = memory("VmRSS"), time.perf_counter()
-    dataset.read_dataset(csv_path, metadata_path)
+    read_dataset(csv_path, metadata_path)
     return Work(time.perf_counter() - begin, memory("VmHWM") - before)
 
 
@@ -100,8 +100,8 @@ def fit(count):
     """Fit a network to `count` random rows; returns the Work of an epoch."""
     import keras  # noqa: F401 (so that it counts among what was there before)
 
-    from fitting import Recipe
-    from fitting import fit as fit_network
+    from lesion_lens.training.fitting import fit as fit_network
+    from lesion_lens.training.recipe import Recipe
 
     before, ends = memory("VmRSS"), []
     recipe = Recipe(teachers=0, epochs=EPOCHS)

@@ -21,15 +21,16 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-import dataset  # noqa: E402
-from calibration import one_image_per_lesion  # noqa: E402
 from lesion_lens.model import outliers  # noqa: E402
 from lesion_lens.model.errors import SkinCancerDetectionError  # noqa: E402
 from lesion_lens.model.files import DEFAULT_MODEL_PATH, load_model  # noqa: E402
 from lesion_lens.model.images import read_image  # noqa: E402
 from lesion_lens.model.views import eight_views  # noqa: E402
+from lesion_lens.training.calibration import one_image_per_lesion  # noqa: E402
+from lesion_lens.training.data import METADATA_NAME, read_dataset  # noqa: E402
+from lesion_lens.training.download import find_data  # noqa: E402
+from lesion_lens.training.split import PARTS, split_by_lesion  # noqa: E402
 from skin_cancer_detection import CODES, preprocess  # noqa: E402
-from train import find_data  # noqa: E402
 
 SIZE = (600, 450)  # pixels, as the originals
 SKIN_TONES = (
@@ -376,9 +377,9 @@ def main():
     try:
         csv, metadata = find_data(options.csv, options.metadata, folder)
         names, photos = photographs()
-        data = dataset.read_dataset(csv, metadata or csv.with_name(dataset.METADATA_NAME))
-        parts = dataset.split_by_lesion(data.lesion_ids, data.labels)
-        training, calibration, test = (parts == part for part in dataset.PARTS)
+        data = read_dataset(csv, metadata or csv.with_name(METADATA_NAME))
+        parts = split_by_lesion(data.lesion_ids, data.labels)
+        training, calibration, test = (parts == part for part in PARTS)
         candidates = methods(data.pixels[training], data.labels[training])
     except ImportError as error:
         sys.exit(f"{error.name} is missing: pip install -r requirements-dev.txt")

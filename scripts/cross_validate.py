@@ -25,13 +25,24 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-import dataset  # noqa: E402
-from fitting import Checkpoint, Progress, Recipe, fit  # noqa: E402
 from lesion_lens.model.decisions import divide_by_prior  # noqa: E402
 from lesion_lens.model.errors import SkinCancerDetectionError  # noqa: E402
-from scores import MELANOMA, binary_auc, log_loss, malignancy, sensitivity_at_specificity  # noqa: E402
+from lesion_lens.training.checkpoint import Checkpoint  # noqa: E402
+from lesion_lens.training.data import read_dataset  # noqa: E402
+from lesion_lens.training.download import find_data  # noqa: E402
+from lesion_lens.training.evaluation import probabilities_of, view_probabilities  # noqa: E402
+from lesion_lens.training.fitting import fit  # noqa: E402
+from lesion_lens.training.metrics import (  # noqa: E402
+    MELANOMA,
+    binary_auc,
+    log_loss,
+    malignancy,
+    sensitivity_at_specificity,
+)
+from lesion_lens.training.progress import Progress  # noqa: E402
+from lesion_lens.training.recipe import Recipe  # noqa: E402
+from lesion_lens.training.split import lesion_folds, split_by_lesion  # noqa: E402
 from skin_cancer_detection import CODES  # noqa: E402
-from train import find_data, probabilities_of, view_probabilities  # noqa: E402
 
 FOLDS = 5
 RUNS = ROOT / "runs" / "cross_validation"
@@ -133,11 +144,11 @@ def main():
     tf.config.threading.set_inter_op_parallelism_threads(1)
     folder = Path(os.environ.get("HAM10000_DIR") or ROOT / "data")
     try:
-        data = dataset.read_dataset(*find_data(options.csv, options.metadata, folder))
+        data = read_dataset(*find_data(options.csv, options.metadata, folder))
     except SkinCancerDetectionError as error:
         sys.exit(str(error))
-    data = data.only(dataset.split_by_lesion(data.lesion_ids, data.labels) == "training")
-    is_held_out = dataset.lesion_folds(data.lesion_ids, data.labels, FOLDS) == options.fold
+    data = data.only(split_by_lesion(data.lesion_ids, data.labels) == "training")
+    is_held_out = lesion_folds(data.lesion_ids, data.labels, FOLDS) == options.fold
     kept, held_out = data.only(~is_held_out), data.only(is_held_out)
     prior = np.bincount(kept.labels, minlength=len(CODES)) / len(kept.labels)
     print(f"{len(kept.labels):,} images to train on, {len(held_out.labels):,} held out", flush=True)

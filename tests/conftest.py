@@ -25,7 +25,6 @@ CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 sys.path.insert(0, str(ROOT))
 os.chdir(ROOT)
 
-import dataset  # noqa: E402
 from lesion_lens.model.files import (  # noqa: E402
     DEFAULT_MODEL_PATH,
     append_attributes,
@@ -35,6 +34,7 @@ from lesion_lens.model.files import (  # noqa: E402
     save_model,
 )
 from lesion_lens.model.images import read_image  # noqa: E402
+from lesion_lens.training.data import CSV_NAMES, METADATA_NAME, Dataset  # noqa: E402
 from skin_cancer_detection import CODES, SIDE, build_model  # noqa: E402
 
 # What the tests of the app serve: best_model.h5, or best_model.tflite in `make test-litert`.
@@ -71,10 +71,10 @@ def skip_without(what):
 def ham10000():
     """Kaggle's two files: the CSV, plain or zipped, and the metadata."""
     folder = real_data_folder()
-    files = [path for name in dataset.CSV_NAMES if (path := folder / name).exists()]
-    metadata = folder / dataset.METADATA_NAME
+    files = [path for name in CSV_NAMES if (path := folder / name).exists()]
+    metadata = folder / METADATA_NAME
     if not files or not metadata.exists():
-        skip_without(f"{dataset.CSV_NAMES[0]} and {dataset.METADATA_NAME}")
+        skip_without(f"{CSV_NAMES[0]} and {METADATA_NAME}")
     return files[0], metadata
 
 
@@ -305,12 +305,12 @@ def made_images(lesions_per_class=6, images_per_lesion=2, seed=0):
     tint = np.stack([colours[labels], 255 - colours[labels], np.full(len(labels), 90.0)], axis=1)
     pixels = np.clip(tint[:, None, None, :] + noise, 0, 255).astype(np.uint8)
     lesion_ids = np.array([f"HAM_{row // images_per_lesion:07}" for row in range(len(labels))])
-    return dataset.Dataset(pixels, labels, lesion_ids)
+    return Dataset(pixels, labels, lesion_ids)
 
 
 def write_csv(data, folder):
     """Write a data set as Kaggle's two files; returns their paths."""
-    csv_path, metadata_path = folder / dataset.CSV_NAMES[0], folder / dataset.METADATA_NAME
+    csv_path, metadata_path = folder / CSV_NAMES[0], folder / METADATA_NAME
     header = ",".join([f"pixel{i:04d}" for i in range(SIDE * SIDE * 3)] + ["label"])
     table = np.column_stack([data.pixels.reshape(len(data.labels), -1), data.labels])
     np.savetxt(csv_path, table, fmt="%d", delimiter=",", header=header, comments="")

@@ -41,7 +41,6 @@ from werkzeug.test import EnvironBuilder
 
 import skin_cancer_detection as scd
 from app import create_app
-from calibration import conformal_thresholds
 from lesion_lens.model.classifier import MAX_DECODES, MAX_WAITING, admission
 from lesion_lens.model.decisions import VERDICTS, DecisionFacts, combine_views
 from lesion_lens.model.engines import load_engine
@@ -56,6 +55,7 @@ from lesion_lens.model.images import read_image
 from lesion_lens.model.outliers import FLAGGED_SHARE, Likeness
 from lesion_lens.model.views import Prediction, predict
 from lesion_lens.model.wording import in_100, of_100, percent
+from lesion_lens.training.calibration import conformal_thresholds
 from lesion_lens.web.pages import URGENCY, melanomas_called_benign, strongest_region
 
 

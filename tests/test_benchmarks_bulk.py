@@ -7,11 +7,11 @@ import zipfile
 import numpy as np
 import pytest
 
-import dataset
 from benchmarks import bulk, training
 from benchmarks.pictures import photograph
 from benchmarks.servers import CannotMeasure
 from lesion_lens.model.files import DEFAULT_MODEL_PATH
+from lesion_lens.training.data import read_dataset
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the benchmarks read /proc")
 
@@ -62,7 +62,7 @@ def test_what_was_left_out_is_said_on_the_console_and_in_the_table(tmp_path, mon
 def test_the_rows_are_kaggles_and_repeated(tmp_path):
     pixels, labels = training.random_rows(20)
     csv_path, zip_path, metadata_path = training.write_files(tmp_path, (pixels, labels), 2)
-    data = dataset.read_dataset(csv_path, metadata_path)
+    data = read_dataset(csv_path, metadata_path)
     assert np.array_equal(data.pixels, np.concatenate([pixels, pixels]))
     assert zipfile.ZipFile(zip_path).read(csv_path.name) == csv_path.read_bytes()
     work = training.alone(training.read, zip_path, metadata_path)

@@ -6,18 +6,6 @@ import numpy as np
 import pytest
 from conftest import require
 
-import calibration
-from calibration import (
-    CalibrationError,
-    conformal_thresholds,
-    decision_scores,
-    fit_bias_and_temperature,
-    fit_decision_facts,
-    fit_eight_view_temperature,
-    fold_calibration,
-    low_risk_threshold,
-    one_image_per_lesion,
-)
 from lesion_lens.model.decisions import (
     MALIGNANT,
     DecisionFacts,
@@ -26,6 +14,18 @@ from lesion_lens.model.decisions import (
     soften,
 )
 from lesion_lens.model.statistics import clopper_pearson, clopper_pearson_lower
+from lesion_lens.training import calibration
+from lesion_lens.training.calibration import (
+    conformal_thresholds,
+    fit_bias_and_temperature,
+    fit_decision_facts,
+    fit_eight_view_temperature,
+    fold_calibration,
+    low_risk_threshold,
+    one_image_per_lesion,
+)
+from lesion_lens.training.errors import CalibrationError
+from lesion_lens.training.evaluation import decision_scores
 from skin_cancer_detection import CODES, build_model
 
 SHARES = np.array([0.03, 0.05, 0.11, 0.012, 0.67, 0.014, 0.114])  # about HAM10000's

@@ -8,8 +8,9 @@ import pytest
 from conftest import encode, made_images, write_csv
 from PIL import Image
 
-import dataset
-from dataset import DataError
+from lesion_lens.training.data import Dataset, read_dataset, read_images, read_pixels
+from lesion_lens.training.errors import DataError
+from lesion_lens.training.split import PARTS, lesion_folds, read_split, split_by_lesion
 from skin_cancer_detection import CODES, preprocess
 
 DATA = made_images()
@@ -37,7 +38,7 @@ def set_value(lines, row, column, value):
 def fault_of(path, content):
     path.write_text(content if isinstance(content, str) else "\n".join(content) + "\n")
     with pytest.raises(DataError) as caught:
-        dataset.read_pixels(path)
+        read_pixels(path)
     assert str(path) in str(caught.value)
     return str(caught.value)
 
@@ -54,7 +55,7 @@ def zipped(csv_path):
 
 
 def test_the_csv_comes_back_as_it_was_written(files):
-    data = dataset.read_dataset(*files)
+    data = read_dataset(*files)
     assert data.pixels.dtype == np.uint8
     assert np.array_equal(data.pixels, DATA.pixels)
     assert np.array_equal(data.labels, DATA.labels)
@@ -63,19 +64,19 @@ def test_the_csv_comes_back_as_it_was_written(files):
 
 def test_zip_and_csv_are_the_same_data(files):
     csv_path, metadata_path = files
-    plain = dataset.read_dataset(csv_path, metadata_path)
-    same = dataset.read_dataset(zipped(csv_path), metadata_path)
+    plain = read_dataset(csv_path, metadata_path)
+    same = read_dataset(zipped(csv_path), metadata_path)
     assert plain.sha256 == same.sha256 == DATA.sha256
 
 
 def test_one_pixel_changes_the_checksum():
     pixels = DATA.pixels.copy()
     pixels[0, 0, 0, 0] ^= 1
-    assert dataset.Dataset(pixels, DATA.labels, DATA.lesion_ids).sha256 != DATA.sha256
+    assert Dataset(pixels, DATA.labels, DATA.lesion_ids).sha256 != DATA.sha256
 
 
 def test_rows_are_numbered_across_chunks(tmp_path, lines, monkeypatch):
-    monkeypatch.setattr(dataset, "_CHUNK_ROWS", 10)
+    monkeypatch.setattr("lesion_lens.training.data._CHUNK_ROWS", 10)
     fault = fault_of(tmp_path / "a.csv", set_value(lines, 47, "pixel0003", "256"))
     assert "row 47, column pixel0003: found 256 instead of a whole number of 0 to 255" in fault
 
@@ -147,21 +148,21 @@ def test_an_empty_file_and_one_without_rows(tmp_path, lines):
 
 def test_no_such_file(tmp_path):
     with pytest.raises(DataError, match="no such file"):
-        dataset.read_pixels(tmp_path / "none.csv")
+        read_pixels(tmp_path / "none.csv")
 
 
 def test_a_picture_is_no_csv(tmp_path):
     path = tmp_path / "a.csv"
     path.write_bytes(encode(Image.effect_noise((64, 64), 80)))
     with pytest.raises(DataError, match=r"a\.csv"):
-        dataset.read_pixels(path)
+        read_pixels(path)
 
 
 def test_a_zip_made_by_macos_is_read(files):
     zip_path = zipped(files[0]).rename(files[0].with_suffix(".csv.ZIP"))
     with zipfile.ZipFile(zip_path, "a") as archive:
         archive.writestr(f"__MACOSX/._{files[0].name}", b"its own")
-    assert np.array_equal(dataset.read_pixels(zip_path)[0], DATA.pixels)
+    assert np.array_equal(read_pixels(zip_path)[0], DATA.pixels)
 
 
 def test_a_locked_zip_is_named(files):
@@ -171,7 +172,7 @@ def test_a_locked_zip_is_named(files):
     content[content.rindex(b"PK\x01\x02") + 8] |= 1
     zip_path.write_bytes(content)
     with pytest.raises(DataError, match="cannot be unpacked"):
-        dataset.read_pixels(zip_path)
+        read_pixels(zip_path)
 
 
 @pytest.mark.parametrize("share", [0, 0.5, 0.99])
@@ -180,7 +181,7 @@ def test_a_truncated_zip_is_named(files, share):
     content = zip_path.read_bytes()
     zip_path.write_bytes(content[: int(len(content) * share)])
     with pytest.raises(DataError, match="truncated or is no zip"):
-        dataset.read_pixels(zip_path)
+        read_pixels(zip_path)
 
 
 def test_spoiled_bytes_inside_a_zip_are_named(files):
@@ -189,7 +190,7 @@ def test_spoiled_bytes_inside_a_zip_are_named(files):
     content[len(content) // 2 : len(content) // 2 + 100] = bytes(100)
     zip_path.write_bytes(content)
     with pytest.raises(DataError, match=zip_path.name):
-        dataset.read_pixels(zip_path)
+        read_pixels(zip_path)
 
 
 # --- Metadata --------------------------------------------------------------------------------
@@ -199,7 +200,7 @@ def metadata_fault(files, change):
     _, metadata_path = files
     metadata_path.write_text(change(metadata_path.read_text(encoding="utf-8")))
     with pytest.raises(DataError) as caught:
-        dataset.read_dataset(*files)
+        read_dataset(*files)
     return str(caught.value)
 
 
@@ -241,7 +242,7 @@ def folder(tmp_path):
 
 
 def test_own_images_get_the_one_preprocessing(folder):
-    data = dataset.read_images(*folder)
+    data = read_images(*folder)
     expected = preprocess(Image.open(folder[0] / "akiec.png"))
     assert data.pixels.shape == (7, 28, 28, 3)
     assert np.array_equal(data.pixels[0], expected)
@@ -251,18 +252,18 @@ def test_own_images_get_the_one_preprocessing(folder):
 
 def test_capitals_in_a_file_name_do_not_matter(folder):
     (folder[0] / "bcc.jpg").rename(folder[0] / "BCC.JPG")
-    assert len(dataset.read_images(*folder).labels) == 7
+    assert len(read_images(*folder).labels) == 7
 
 
 def test_labels_as_a_spreadsheet_saves_them(folder):
     folder[1].write_text(folder[1].read_text(encoding="utf-8"), encoding="utf-8-sig")
-    assert len(dataset.read_images(*folder).labels) == 7
+    assert len(read_images(*folder).labels) == 7
 
 
 def labels_fault(folder, content):
     folder[1].write_bytes(content)
     with pytest.raises(DataError) as caught:
-        dataset.read_images(*folder)
+        read_images(*folder)
     assert str(folder[1]) in str(caught.value)
     return str(caught.value)
 
@@ -280,14 +281,14 @@ def test_labels_that_are_wrong_are_named(folder):
 
 def test_own_images_may_name_their_lesions(folder):
     folder[1].write_text("image_id,dx,lesion_id\n" + "".join(f"{c},{c},L{c}\n" for c in CODES))
-    assert dataset.read_images(*folder).lesion_ids[0] == "Lakiec"
+    assert read_images(*folder).lesion_ids[0] == "Lakiec"
 
 
 def test_spoiled_and_missing_images_are_named(folder):
     (folder[0] / "bcc.jpg").write_bytes(b"not an image")
     (folder[0] / "df.jpg").unlink()
     with pytest.raises(DataError) as caught:
-        dataset.read_images(*folder)
+        read_images(*folder)
     assert "2 of 7 images" in str(caught.value)
     assert "bcc: The file is not an image" in str(caught.value)
     assert "df: no such file" in str(caught.value)
@@ -297,26 +298,26 @@ def test_all_that_are_missing_are_named(folder):
     missing = [f"image{row}" for row in range(25)]
     folder[1].write_text("image_id,dx\n" + "".join(f"{name},mel\n" for name in missing))
     with pytest.raises(DataError) as caught:
-        dataset.read_images(*folder)
+        read_images(*folder)
     assert all(f"{name}: no such file" in str(caught.value) for name in missing)
 
 
 def test_an_image_named_twice_is_refused(folder):
     folder[1].write_text("image_id,dx\nmel,mel\nmel,mel\n")
     with pytest.raises(DataError, match=r"row 2, column image_id: mel stands there twice"):
-        dataset.read_images(*folder)
+        read_images(*folder)
 
 
 def test_a_folder_that_is_none(folder):
     with pytest.raises(DataError, match="is not a folder"):
-        dataset.read_images(folder[0] / "none", folder[1])
+        read_images(folder[0] / "none", folder[1])
 
 
 # --- Splitting -------------------------------------------------------------------------------
 
 
 def test_the_split_is_the_written_rule():
-    parts = dataset.split_by_lesion(DATA.lesion_ids, DATA.labels)
+    parts = split_by_lesion(DATA.lesion_ids, DATA.labels)
     for label in range(7):
         lesions = sorted(
             set(DATA.lesion_ids[DATA.labels == label]),
@@ -332,7 +333,7 @@ def test_the_split_is_the_written_rule():
 
 def test_no_lesion_stands_in_two_parts():
     data = made_images(lesions_per_class=40, images_per_lesion=3)
-    parts = dataset.split_by_lesion(data.lesion_ids, data.labels)
+    parts = split_by_lesion(data.lesion_ids, data.labels)
     for lesion in set(data.lesion_ids):
         assert len(set(parts[data.lesion_ids == lesion])) == 1
     shares = [np.mean(parts == part) for part in ("test", "calibration", "training")]
@@ -341,8 +342,8 @@ def test_no_lesion_stands_in_two_parts():
 
 def test_the_order_of_the_rows_does_not_matter():
     order = np.random.default_rng(0).permutation(len(DATA.labels))
-    parts = dataset.split_by_lesion(DATA.lesion_ids, DATA.labels)
-    shuffled = dataset.split_by_lesion(DATA.lesion_ids[order], DATA.labels[order])
+    parts = split_by_lesion(DATA.lesion_ids, DATA.labels)
+    shuffled = split_by_lesion(DATA.lesion_ids[order], DATA.labels[order])
     assert np.array_equal(parts[order], shuffled)
 
 
@@ -352,16 +353,16 @@ def test_a_class_with_too_few_lesions_is_named(lesions):
         DATA.lesion_ids, sorted(set(DATA.lesion_ids[DATA.labels == 3]))[:lesions]
     )
     with pytest.raises(DataError, match=f"Class df has {lesions} lesion"):
-        dataset.split_by_lesion(DATA.lesion_ids[keep], DATA.labels[keep])
+        split_by_lesion(DATA.lesion_ids[keep], DATA.labels[keep])
 
 
 def test_without_lesions_every_row_is_one():
-    parts = dataset.split_by_lesion(None, DATA.labels)
-    assert set(parts) == set(dataset.PARTS)
+    parts = split_by_lesion(None, DATA.labels)
+    assert set(parts) == set(PARTS)
 
 
 def test_folds_deal_the_lesions_of_each_class_evenly():
-    folds = dataset.lesion_folds(DATA.lesion_ids, DATA.labels, 3)
+    folds = lesion_folds(DATA.lesion_ids, DATA.labels, 3)
     assert len(set(zip(DATA.lesion_ids, folds, strict=True))) == len(set(DATA.lesion_ids))
     for label in range(len(CODES)):
         rows = DATA.labels == label
@@ -369,13 +370,13 @@ def test_folds_deal_the_lesions_of_each_class_evenly():
 
 
 def test_folds_without_lesions_deal_the_rows():
-    folds = dataset.lesion_folds(None, DATA.labels, 4)
+    folds = lesion_folds(None, DATA.labels, 4)
     assert np.bincount(folds).tolist() == [21, 21, 21, 21]
 
 
 def test_only_some_rows_of_everything():
     groups = {"sex": np.repeat(["male", "female"], len(DATA.labels) // 2)}
-    data = dataset.Dataset(
+    data = Dataset(
         DATA.pixels, DATA.labels, DATA.lesion_ids, image_ids=DATA.lesion_ids, groups=groups
     )
     rows = np.arange(len(DATA.labels)) % 5 == 0
@@ -399,7 +400,7 @@ def test_sex_age_band_and_site_come_with_the_metadata(files):
         *(f"{line},,unknown,ear" for line in rest),
     ]
     files[1].write_text("\n".join(rows) + "\n")
-    data = dataset.read_dataset(*files)
+    data = read_dataset(*files)
     assert {name: values[:3].tolist() for name, values in data.groups.items()} == {
         "sex": ["female", "unknown", "unknown"],
         "age": ["under 30", "75 and over", "unknown"],
@@ -408,7 +409,7 @@ def test_sex_age_band_and_site_come_with_the_metadata(files):
 
 
 def test_metadata_of_few_columns_has_no_groups(files):
-    assert dataset.read_dataset(*files).groups == {}
+    assert read_dataset(*files).groups == {}
 
 
 @pytest.fixture
@@ -429,7 +430,7 @@ ROWS = [f"i{row},{word}" for row, word in enumerate(["train", "val", "test"] * 7
 
 
 def test_a_split_is_found_by_image_whatever_its_order(split):
-    parts = dataset.read_split(split(ROWS[::-1]), IDS, LABELS)
+    parts = read_split(split(ROWS[::-1]), IDS, LABELS)
     assert parts.tolist() == ["training", "calibration", "test"] * 7
 
 
@@ -444,10 +445,10 @@ def test_a_split_is_found_by_image_whatever_its_order(split):
 )
 def test_a_split_that_is_wrong_is_named(rows, sentence, split):
     with pytest.raises(DataError) as caught:
-        dataset.read_split(split(rows), IDS, LABELS)
+        read_split(split(rows), IDS, LABELS)
     assert sentence in str(caught.value)
 
 
 def test_a_split_needs_image_ids(split):
     with pytest.raises(DataError, match="name metadata with a column image_id"):
-        dataset.read_split(split(ROWS), None, LABELS)
+        read_split(split(ROWS), None, LABELS)

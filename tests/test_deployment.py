@@ -30,9 +30,9 @@ from conftest import ROOT, draw_lesion, encode
 from PIL import Image
 from test_server import free_port, wait_until_ready
 
-import train
 from lesion_lens.web.uploads import MEGABYTE
 from scripts.slug_size import packed_size
+from train import parse_arguments
 
 GUIDE = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
 MANIFEST = json.loads((ROOT / "app.json").read_text(encoding="utf-8"))
@@ -330,7 +330,7 @@ def test_the_guide_starts_what_the_procfile_starts():
 
 def test_the_guide_names_options_that_the_training_has(capsys):
     with pytest.raises(SystemExit):
-        train.parse_arguments(["--help"])
+        parse_arguments(["--help"])
     options = capsys.readouterr().out
     for option in re.findall(r"train\.py (--[a-z]+)", GUIDE):
         assert f"{option} " in options

@@ -9,13 +9,14 @@ from conftest import ROOT
 from packaging.requirements import Requirement
 from test_model import TABLE
 
-import train
 from app import create_app
-from fitting import Recipe
 from lesion_lens.model.classifier import MAX_DECODES, MAX_WAITING
 from lesion_lens.model.images import MAX_PIXELS
+from lesion_lens.training.recipe import QUICK, SEED, Recipe
+from lesion_lens.training.score_table import SCORES, score_table
 from lesion_lens.web.cli import MAX_BYTES
 from lesion_lens.web.uploads import MAX_IMAGES, MEGABYTE
+from train import parse_arguments
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -45,9 +46,9 @@ METRICS = json.loads((ROOT / "metrics.json").read_text(encoding="utf-8"))
 
 
 def test_the_readme_has_the_scores_of_the_committed_model():
-    table = train.score_table(METRICS)
+    table = score_table(METRICS)
     rows = rows_after("| score | one view | eight views |")
-    assert [name for name, *_ in rows] == list(train.SCORES.values())
+    assert [name for name, *_ in rows] == list(SCORES.values())
     for name, one, eight in rows:
         assert re.search(rf"^{re.escape(name)} +{re.escape(one)} +{re.escape(eight)}$", table, re.M)
     assert f"On the {METRICS['test']['one_view']['images']:,} test images" in README
@@ -70,7 +71,7 @@ def test_the_readme_has_the_scores_of_each_class():
 
 def test_no_option_is_missing_from_the_readme(capsys):
     with pytest.raises(SystemExit):
-        train.parse_arguments(["--help"])
+        parse_arguments(["--help"])
     for option in set(re.findall(r"--[a-z]+", capsys.readouterr().out)) - {"--help"}:
         assert f"`{option}`" in README
 
@@ -87,8 +88,8 @@ def test_every_make_target_and_setting_is_in_the_readme():
 def test_defaults_in_the_readme():
     assert f"passes over the training part, of each network ({Recipe.epochs})" in README
     assert f"networks to learn from ({Recipe.teachers})" in README
-    assert f"no teachers and {train.QUICK.epochs} epochs" in README
-    assert f"everything that is random ({train.SEED})" in README
+    assert f"no teachers and {QUICK.epochs} epochs" in README
+    assert f"everything that is random ({SEED})" in README
 
 
 def test_links_in_the_readme_lead_somewhere():

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from conftest import require
 
-import figures
-from scores import binary_auc, calibration_error, malignancy
+from lesion_lens.training import plots
+from lesion_lens.training.metrics import binary_auc, calibration_error, malignancy
 from skin_cancer_detection import CODES
 
 
@@ -40,7 +40,7 @@ def history(epochs, watched=()):
 def test_confusion_matrix_shows_counts_and_colours_shares():
     matrix = np.diag([2, 4, 6, 8, 10, 12, 14])
     matrix[0, 1] = 6
-    axes = drawn(figures.draw_confusion_matrix(matrix))[0]
+    axes = drawn(plots.draw_confusion_matrix(matrix))[0]
     assert [text.get_text() for text in axes.texts] == [str(count) for count in matrix.ravel()]
     shares = axes.collections[0].get_array().reshape(7, 7)
     assert shares[0, :2].tolist() == [0.25, 0.75]
@@ -49,13 +49,13 @@ def test_confusion_matrix_shows_counts_and_colours_shares():
 
 @pytest.mark.filterwarnings("error")
 def test_confusion_matrix_may_lack_a_class():
-    axes = drawn(figures.draw_confusion_matrix(np.diag([0, 1, 1, 1, 1, 1, 1])))[0]
+    axes = drawn(plots.draw_confusion_matrix(np.diag([0, 1, 1, 1, 1, 1, 1])))[0]
     assert (axes.collections[0].get_array().reshape(7, 7)[0] == 0).all()
 
 
 def test_roc_curves_name_their_auc(scored):
     labels, probabilities = scored
-    axes = drawn(figures.draw_roc_curves(labels, probabilities))[0]
+    axes = drawn(plots.draw_roc_curves(labels, probabilities))[0]
     expected = [f"akiec, bcc and mel together: {binary_auc(*malignancy(*scored)):.3f}"]
     expected += [
         f"{code}: {binary_auc(labels == i, probabilities[:, i]):.3f}"
@@ -66,7 +66,7 @@ def test_roc_curves_name_their_auc(scored):
 
 def test_the_area_under_a_drawn_roc_curve_is_its_auc(scored):
     labels, probabilities = scored
-    axes = drawn(figures.draw_roc_curves(labels, probabilities))[0]
+    axes = drawn(plots.draw_roc_curves(labels, probabilities))[0]
     for i, code in enumerate(CODES):
         line = next(line for line in axes.lines if line.get_label().startswith(f"{code}:"))
         x, y = line.get_data()
@@ -76,7 +76,7 @@ def test_the_area_under_a_drawn_roc_curve_is_its_auc(scored):
 
 def test_a_class_that_is_missing_has_no_roc_curve(scored):
     labels, probabilities = (array[scored[0] != 3] for array in scored)
-    axes = drawn(figures.draw_roc_curves(labels, probabilities))[0]
+    axes = drawn(plots.draw_roc_curves(labels, probabilities))[0]
     assert len(texts_of(axes.get_legend())) == 7
     assert not any(text.startswith("df") for text in texts_of(axes.get_legend()))
 
@@ -85,7 +85,7 @@ def test_reliability_by_hand():
     confidence = np.array([0.55, 0.59, 0.95, 0.97, 0.99])
     probabilities = np.column_stack([confidence, 1 - confidence])
     labels = np.array([0, 1, 0, 0, 0])
-    top, bottom = drawn(figures.draw_reliability(labels, probabilities, "Made data"))
+    top, bottom = drawn(plots.draw_reliability(labels, probabilities, "Made data"))
     points = top.containers[0].lines[0]
     assert points.get_xdata() == pytest.approx([0.57, 0.97])
     assert points.get_ydata() == pytest.approx([0.5, 1])
@@ -99,14 +99,14 @@ def test_reliability_by_hand():
 def test_the_bars_of_reliability_are_clopper_and_pearsons_intervals():
     beta = require("scipy.stats").beta
     probabilities = np.tile([0.65, 0.35], (10, 1))
-    top, _ = drawn(figures.draw_reliability(np.repeat([0, 1], [9, 1]), probabilities, ""))
+    top, _ = drawn(plots.draw_reliability(np.repeat([0, 1], [9, 1]), probabilities, ""))
     (bar,) = top.containers[0].lines[2][0].get_segments()
     expected = beta.ppf(0.025, 9, 2), beta.ppf(0.975, 10, 1)  # of 9 right among 10
     assert bar[:, 1] == pytest.approx(expected)
 
 
 def test_learning_curves_draw_scores_at_their_epochs():
-    left, right = drawn(figures.draw_learning_curves({"network": history(20, (10, 20))}))
+    left, right = drawn(plots.draw_learning_curves({"network": history(20, (10, 20))}))
     training, held_out = (line.get_data() for line in left.lines)
     assert training[0].tolist() == list(range(1, 21))
     assert [list(values) for values in held_out] == [[10, 20], [0.3, 0.15]]
@@ -115,7 +115,7 @@ def test_learning_curves_draw_scores_at_their_epochs():
 
 def test_learning_curves_of_eleven_networks_can_be_told_apart():
     names = [f"network {i}" for i in range(11)]
-    figure = figures.draw_learning_curves({name: history(10, (10,)) for name in names})
+    figure = plots.draw_learning_curves({name: history(10, (10,)) for name in names})
     drawn(figure)
     assert texts_of(figure.legends[0]) == names
     styles = {(line.get_color(), line.get_marker()) for line in figure.axes[1].lines}
@@ -125,13 +125,13 @@ def test_learning_curves_of_eleven_networks_can_be_told_apart():
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("epochs", [1, 3])
 def test_learning_curves_need_no_held_out_images(epochs):
-    left, right = drawn(figures.draw_learning_curves({"network": history(epochs)}))
+    left, right = drawn(plots.draw_learning_curves({"network": history(epochs)}))
     assert len(left.lines[0].get_xdata()) == epochs
     assert [text.get_text() for text in right.texts] == ["no held-out scores"]
 
 
 def test_learning_curves_leave_out_a_score_that_is_none():
     rows = [{"loss": 1.0, "held_out_log_loss": 0.5, "held_out_macro_auc": None}]
-    left, right = drawn(figures.draw_learning_curves({"network": rows}))
+    left, right = drawn(plots.draw_learning_curves({"network": rows}))
     assert list(left.lines[1].get_ydata()) == [0.5]
     assert not len(right.lines[0].get_xdata())

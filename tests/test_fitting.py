@@ -11,9 +11,14 @@ import numpy as np
 import pytest
 from conftest import ROOT, made_images, write_csv
 
-import fitting
-from dataset import CSV_NAMES
-from fitting import Checkpoint, Recipe, TrainingError
+from lesion_lens.training import fitting
+from lesion_lens.training.augmentation import augment, draw_epoch
+from lesion_lens.training.checkpoint import Checkpoint
+from lesion_lens.training.data import CSV_NAMES
+from lesion_lens.training.errors import TrainingError
+from lesion_lens.training.progress import Progress
+from lesion_lens.training.recipe import Recipe
+from lesion_lens.training.teachers import _fit_teacher, fit_teachers
 from skin_cancer_detection import CODES, build_model
 
 DATA = made_images(lesions_per_class=10, images_per_lesion=2)
@@ -38,7 +43,7 @@ class NoChance:
 
 
 def test_augmented_images_keep_shape_type_and_colours():
-    augmented = fitting.augment(DATA.pixels, Recipe(), np.random.default_rng(0))
+    augmented = augment(DATA.pixels, Recipe(), np.random.default_rng(0))
     assert (augmented.shape, augmented.dtype) == (DATA.pixels.shape, np.uint8)
     means = [pixels.mean(axis=(1, 2)) for pixels in (augmented, DATA.pixels)]
     assert np.abs(means[0] - means[1]).max() < 8
@@ -47,7 +52,7 @@ def test_augmented_images_keep_shape_type_and_colours():
 @pytest.mark.parametrize("quarters", range(4))
 def test_an_image_is_turned_about_its_middle(quarters):
     recipe = Recipe(min_scale=1, max_scale=1, max_stretch=0, max_shift=0)
-    turned = fitting.augment(DATA.pixels[:5], recipe, NoChance(quarters))
+    turned = augment(DATA.pixels[:5], recipe, NoChance(quarters))
     expected = np.rot90(DATA.pixels[:5], quarters, axes=(1, 2))
     by_rounding = 1 if quarters else 0
     assert np.abs(turned.astype(int) - expected).max() <= by_rounding
@@ -56,7 +61,7 @@ def test_an_image_is_turned_about_its_middle(quarters):
 def test_an_epoch_shows_every_image_once_with_its_label():
     recipe = Recipe(min_scale=1, max_scale=1, max_stretch=0, max_shift=0, batch_size=14)
     targets = np.eye(len(CODES), dtype=np.float32)[DATA.labels]
-    pixels, shown, *_ = fitting.draw_epoch(DATA.pixels, targets, recipe, np.random.default_rng(0))
+    pixels, shown, *_ = draw_epoch(DATA.pixels, targets, recipe, np.random.default_rng(0))
     colours = pixels.reshape(-1, 28 * 28, 3).mean(axis=1)
     own = DATA.pixels.reshape(-1, 28 * 28, 3).mean(axis=1)
     labels = shown.reshape(-1, len(CODES)).argmax(axis=1)
@@ -69,8 +74,7 @@ def test_the_jitter_leaves_the_mean_image_in_its_place():
     recipe = Recipe(batch_size=140)
     targets = np.zeros((140, 7), np.float32)
     draws = [
-        fitting.draw_epoch(DATA.pixels, targets, recipe, np.random.default_rng(seed))
-        for seed in range(20)
+        draw_epoch(DATA.pixels, targets, recipe, np.random.default_rng(seed)) for seed in range(20)
     ]
     gains, offsets = (np.concatenate([draw[place] for draw in draws]) for place in (2, 3))
     mean = DATA.pixels.mean((0, 1, 2)) / 255
@@ -175,9 +179,9 @@ def test_a_teacher_does_not_learn_from_what_it_leaves_out(monkeypatch):
         given["kept"], given["watched"] = pixels, watch[0]
         return build_model(), []
 
-    monkeypatch.setattr(fitting, "fit", spy)
+    monkeypatch.setattr("lesion_lens.training.teachers.fit", spy)
     held_out = np.arange(len(DATA.labels)) % 10 == 3
-    fitting._fit_teacher("teacher 1", DATA.pixels, DATA.labels, held_out, SHORT, 1, None)
+    _fit_teacher("teacher 1", DATA.pixels, DATA.labels, held_out, SHORT, 1, None)
     assert np.array_equal(given["kept"], DATA.pixels[~held_out])
     assert np.array_equal(given["watched"], DATA.pixels[held_out])
 
@@ -255,7 +259,7 @@ def test_teachers_are_the_same_however_many_run_at_once(tmp_path, capfd):
     for workers in (1, 2):
         folder = tmp_path / str(workers)
         folder.mkdir()
-        runs.append(fitting.fit_teachers(DATA, recipe, 1, folder, IDENTITY, workers))
+        runs.append(fit_teachers(DATA, recipe, 1, folder, IDENTITY, workers))
     (teachers, histories), (others, _) = runs
     assert list(histories) == ["teacher 1", "teacher 2"]
     assert "teacher 2  epoch   2/2" in capfd.readouterr().out
@@ -269,17 +273,19 @@ def test_teachers_are_the_same_however_many_run_at_once(tmp_path, capfd):
 def test_a_teachers_error_is_raised_here(tmp_path):
     recipe = Recipe(teachers=1, epochs=2, learning_rate=1e30)
     with pytest.raises(TrainingError, match="diverged"):
-        fitting.fit_teachers(DATA, recipe, 1, tmp_path, IDENTITY)
+        fit_teachers(DATA, recipe, 1, tmp_path, IDENTITY)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_no_teacher_outlives_a_killed_training(tmp_path):
     script = (
-        "import fitting, pathlib, sys\n"
+        "import pathlib, sys\n"
         "from conftest import made_images\n"
+        "from lesion_lens.training.recipe import Recipe\n"
+        "from lesion_lens.training.teachers import fit_teachers\n"
         "if __name__ == '__main__':\n"
-        "    recipe = fitting.Recipe(teachers=1, epochs=100_000)\n"
-        "    fitting.fit_teachers(made_images(), recipe, 1, pathlib.Path(sys.argv[1]), {})\n"
+        "    recipe = Recipe(teachers=1, epochs=100_000)\n"
+        "    fit_teachers(made_images(), recipe, 1, pathlib.Path(sys.argv[1]), {})\n"
     )
     (tmp_path / "training.py").write_text(script)
     process = subprocess.Popen(
@@ -300,12 +306,12 @@ def test_no_teacher_outlives_a_killed_training(tmp_path):
 def test_a_class_of_few_lesions_is_spared_by_no_teacher(tmp_path):
     """Three lesions of a class, of which one is for training, are enough for the whole command."""
     few = made_images(lesions_per_class=1, images_per_lesion=2)
-    _, histories = fitting.fit_teachers(few, Recipe(teachers=1, epochs=1), 1, tmp_path, IDENTITY)
+    _, histories = fit_teachers(few, Recipe(teachers=1, epochs=1), 1, tmp_path, IDENTITY)
     assert histories["teacher 1"][0].keys() == {"loss"}  # nothing was held out
 
 
 def test_progress_is_of_the_epochs_since_the_resumption(capsys):
-    progress = fitting.Progress("network", 20)
+    progress = Progress("network", 20)
     progress.begin -= 600
     history = [{"loss": 1.0, "held_out_macro_auc": None}] * 10
     for done in range(6, 11):
@@ -334,7 +340,7 @@ def test_cross_validation_prints_the_scores_of_what_it_held_out(tmp_path):
 
 
 def test_progress_tells_the_held_out_score_and_the_best_so_far(capsys):
-    progress = fitting.Progress("network", 20)
+    progress = Progress("network", 20)
     rows = [{"loss": 1.0, "held_out_macro_auc": auc} for auc in (0.7, 0.9, 0.8)]
     progress([{"loss": 2.0}] * 7 + rows)
     assert "held-out AUC 0.800, best 0.900" in capsys.readouterr().out

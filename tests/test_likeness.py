@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 from conftest import require
 
-import dataset
-from calibration import one_image_per_lesion
 from lesion_lens.model import outliers
 from lesion_lens.model.views import eight_views
+from lesion_lens.training.calibration import one_image_per_lesion
+from lesion_lens.training.data import read_dataset
+from lesion_lens.training.split import PARTS, split_by_lesion
 from scripts import compare_likeness
 from skin_cancer_detection import CODES
 
@@ -160,9 +161,9 @@ def test_a_missing_attribute_is_refused(fitted, name):
 @pytest.fixture(scope="module")
 def real(ham10000):
     """What is fitted to HAM10000, and its test part."""
-    data = dataset.read_dataset(*ham10000)
+    data = read_dataset(*ham10000)
     training, calibration, test = (
-        dataset.split_by_lesion(data.lesion_ids, data.labels) == part for part in dataset.PARTS
+        split_by_lesion(data.lesion_ids, data.labels) == part for part in PARTS
     )
     chosen = one_image_per_lesion(data.lesion_ids, data.pixels)
     fitted = outliers.fit(

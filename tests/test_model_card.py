@@ -6,12 +6,13 @@ from inspect import signature
 import pytest
 from test_model import TABLE
 
-import calibration
-import fitting
-import scores
 from lesion_lens.model import outliers
 from lesion_lens.model.files import DEFAULT_MODEL_PATH, check_model_file
 from lesion_lens.model.statistics import clopper_pearson
+from lesion_lens.training import calibration
+from lesion_lens.training.evaluation import FEWEST_MELANOMAS, SMALLEST_GROUP, evaluate
+from lesion_lens.training.metrics import BINS
+from lesion_lens.training.teachers import HELD_OUT_FOLDS
 from lesion_lens.web.model_card import CardError, misses, model_card, read_metrics
 from scripts import write_model_card
 from scripts.write_model_card import CARD, METRICS
@@ -305,11 +306,11 @@ def test_the_numbers_in_the_text_are_those_of_the_code(metrics, threshold):
     metrics["test"]["decisions"]["low_risk"]["threshold"] = threshold
     text = in_words(model_card(metrics))
     assert f"{sum(parameters for *_, parameters in TABLE):,} parameters" in text
-    assert f"in {scores.BINS} bins" in text
-    assert f"fewer than {scores.SMALLEST_GROUP} images" in text
-    assert f"fewer than {scores.FEWEST_MELANOMAS} images of melanomas" in text
+    assert f"in {BINS} bins" in text
+    assert f"fewer than {SMALLEST_GROUP} images" in text
+    assert f"fewer than {FEWEST_MELANOMAS} images of melanomas" in text
     assert f"flags {outliers.FLAGGED_SHARE} % of the calibration lesions" in text
-    replicates = signature(scores.evaluate).parameters["replicates"].default
+    replicates = signature(evaluate).parameters["replicates"].default
     assert f"draws whole lesions {replicates:,} times" in text
     bound = signature(calibration.low_risk_threshold).parameters
     assert f"one-sided {100 * bound['confidence'].default:.0f} % lower bound" in text
@@ -324,7 +325,7 @@ def test_the_text_follows_the_recipe(metrics):
     text = in_words(model_card(metrics))
     assert "the teachers, networks of the same shape (3 here)" in text
     assert "with 0.625 of the loss" in text
-    assert fitting.HELD_OUT_FOLDS == 10
+    assert HELD_OUT_FOLDS == 10
     assert "without another tenth of the training lesions" in text
     metrics["recipe"]["teachers"] = 0
     text = in_words(model_card(metrics))

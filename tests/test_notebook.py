@@ -7,7 +7,7 @@ import sys
 
 from conftest import ROOT, made_images, require, write_csv
 
-import train
+from lesion_lens.training.score_table import score_table
 
 
 def code_cells(path):
@@ -43,6 +43,6 @@ def test_the_committed_notebook_has_been_run_in_order():
     assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
     metrics = json.loads((ROOT / "metrics.json").read_text(encoding="utf-8"))
     # The table of the committed model, as its first line with figures shows.
-    line = train.score_table(metrics).splitlines()[1]
+    line = score_table(metrics).splitlines()[1]
     assert "accuracy" in line
     assert json.dumps(line)[1:-1] in outputs_of(cells)

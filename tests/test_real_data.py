@@ -9,21 +9,22 @@ import pandas as pd
 import pytest
 from conftest import ROOT, upload
 from PIL import Image
-from test_app import probabilities_of
+from test_app import probabilities_of as probabilities_on_page
 
-import calibration
-import dataset
 import skin_cancer_detection as scd
-import train
 from lesion_lens.model.decisions import DecisionFacts, combine_views
 from lesion_lens.model.files import load_model, read_attributes
 from lesion_lens.model.images import read_image
 from lesion_lens.model.outliers import Likeness
+from lesion_lens.training import calibration
+from lesion_lens.training.data import read_dataset
+from lesion_lens.training.evaluation import probabilities_of, score_file, view_probabilities
+from lesion_lens.training.split import split_by_lesion
 
 
 @pytest.fixture(scope="module")
 def data(ham10000):
-    return dataset.read_dataset(*ham10000)
+    return read_dataset(*ham10000)
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def test_the_whole_csv_is_read(data):
 def test_reading_the_csv_needs_less_than_a_gigabyte(ham10000):
     script = (
         "import dataset, sys\n"
-        "dataset.read_dataset(*sys.argv[1:])\n"
+        "read_dataset(*sys.argv[1:])\n"
         "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])\n"
     )
     command = [sys.executable, "-c", script, *map(str, ham10000)]
@@ -56,8 +57,8 @@ def test_reading_the_csv_needs_less_than_a_gigabyte(ham10000):
 
 def test_the_committed_weights_give_the_committed_metrics(data):
     written = json.loads((ROOT / "metrics.json").read_text(encoding="utf-8"))
-    parts = dataset.split_by_lesion(data.lesion_ids, data.labels)
-    metrics, *_ = train.score_file(ROOT / "best_model.h5", data, parts)
+    parts = split_by_lesion(data.lesion_ids, data.labels)
+    metrics, *_ = score_file(ROOT / "best_model.h5", data, parts)
     if data.sha256 == written["data_sha256"]:
         assert_close(metrics, written)
     else:  # Kaggle's own rows differ by 0.81 grey levels: see the README
@@ -87,11 +88,11 @@ def assert_close(value, expected, place="metrics.json"):
 
 @pytest.fixture(scope="module")
 def calibration_part(data):
-    return data.only(dataset.split_by_lesion(data.lesion_ids, data.labels) == "calibration")
+    return data.only(split_by_lesion(data.lesion_ids, data.labels) == "calibration")
 
 
 def test_the_committed_probabilities_have_the_calibration_parts_class_shares(calibration_part):
-    means = train.probabilities_of(load_model(), calibration_part.pixels).mean(axis=0)
+    means = probabilities_of(load_model(), calibration_part.pixels).mean(axis=0)
     shares = np.bincount(calibration_part.labels, minlength=7) / len(calibration_part.labels)
     assert np.allclose(means, shares, atol=2e-3)  # 1e-5 on the rows of the training
 
@@ -100,7 +101,7 @@ def test_the_committed_decision_facts_are_those_of_the_calibration_part(calibrat
     facts = DecisionFacts.from_attributes(read_attributes(ROOT / "best_model.h5"))
     labels = calibration_part.labels
     fitted = calibration.fit_decision_facts(
-        train.view_probabilities(load_model(), calibration_part.pixels).mean(axis=0),
+        view_probabilities(load_model(), calibration_part.pixels).mean(axis=0),
         labels,
         calibration.one_image_per_lesion(calibration_part.lesion_ids, calibration_part.pixels),
         np.bincount(labels, minlength=7) / len(labels),
@@ -146,12 +147,12 @@ def test_uploads_get_the_probabilities_of_their_rows(client, originals):
     """
     files, rows = originals
     responses = [upload(client, file.read_bytes(), file.name) for file in files]
-    uploaded = np.stack([probabilities_of(response) for response in responses])
+    uploaded = np.stack([probabilities_on_page(response) for response in responses])
     model = load_model()
     facts = DecisionFacts.from_attributes(read_attributes(ROOT / "best_model.h5"))
 
     def shown(pixels):
-        views = train.view_probabilities(model, pixels)
+        views = view_probabilities(model, pixels)
         return combine_views(views, facts.eight_view_temperature)
 
     expected = shown(rows)

@@ -15,13 +15,20 @@ import numpy as np
 import pytest
 from conftest import ROOT, made_images, require, write_csv
 
-import dataset
 import skin_cancer_detection as scd
-import train
-from fitting import Checkpoint, Recipe
 from lesion_lens.model.errors import ModelFileError
 from lesion_lens.model.files import check_model_file, load_model, save_model
-from scores import confusion_matrix
+from lesion_lens.training import pipeline
+from lesion_lens.training.checkpoint import Checkpoint
+from lesion_lens.training.data import read_dataset
+from lesion_lens.training.download import download, find_data
+from lesion_lens.training.errors import TrainingError
+from lesion_lens.training.evaluation import probabilities_of, score_file
+from lesion_lens.training.metrics import confusion_matrix
+from lesion_lens.training.pipeline import evaluate_again, identity_of, train
+from lesion_lens.training.recipe import QUICK, SEED, Recipe
+from lesion_lens.training.split import PARTS, split_by_lesion
+from train import main, parse_arguments, recipe_of
 
 DATA = made_images(lesions_per_class=10, images_per_lesion=2)
 
@@ -118,17 +125,17 @@ def test_the_saved_model_takes_raw_pixels_and_gives_the_written_scores(trained):
     folder, _ = trained
     facts = check_model_file(folder / "best_model.h5")
     assert facts == metrics_of(folder)
-    test = dataset.split_by_lesion(DATA.lesion_ids, DATA.labels) == "test"
+    test = split_by_lesion(DATA.lesion_ids, DATA.labels) == "test"
     model = load_model(folder / "best_model.h5")
-    predicted = train.probabilities_of(model, DATA.pixels[test]).argmax(axis=1)
+    predicted = probabilities_of(model, DATA.pixels[test]).argmax(axis=1)
     matrix = confusion_matrix(DATA.labels[test], predicted, len(scd.CODES))
     assert matrix.tolist() == facts["test"]["one_view"]["confusion_matrix"]
 
 
 def test_the_saved_probabilities_have_the_calibration_parts_class_shares(trained):
-    rows = dataset.split_by_lesion(DATA.lesion_ids, DATA.labels) == "calibration"
+    rows = split_by_lesion(DATA.lesion_ids, DATA.labels) == "calibration"
     model = load_model(trained[0] / "best_model.h5")
-    means = train.probabilities_of(model, DATA.pixels[rows]).mean(axis=0)
+    means = probabilities_of(model, DATA.pixels[rows]).mean(axis=0)
     shares = np.bincount(DATA.labels[rows], minlength=7) / rows.sum()
     assert np.allclose(means, shares, atol=1e-4)
 
@@ -138,7 +145,7 @@ def test_the_facts_name_data_split_seed_recipe_and_versions(trained):
     assert facts["data_sha256"] == DATA.sha256
     assert len(facts["split_sha256"]) == 64
     assert facts["rows_may_share_lesions"] is False
-    assert facts["seed"] == train.SEED
+    assert facts["seed"] == SEED
     assert facts["recipe"]["epochs"] == 60
     assert set(facts["versions"]) == {"python", "keras", "numpy", "pillow", "tensorflow"}
     assert facts["lesions"] == {"training": 42, "calibration": 14, "test": 14}
@@ -160,30 +167,30 @@ def test_evaluate_writes_the_same_metrics_without_training(files, trained, tmp_p
 def test_evaluate_says_that_other_rows_of_the_same_lesions_differ(trained, tmp_path, capsys):
     shutil.copy(trained[0] / "best_model.h5", tmp_path)
     data = made_images(lesions_per_class=10, images_per_lesion=2, seed=1)
-    parts = dataset.split_by_lesion(data.lesion_ids, data.labels)
-    metrics = train.evaluate_again(tmp_path / "best_model.h5", data, parts)
+    parts = split_by_lesion(data.lesion_ids, data.labels)
+    metrics = evaluate_again(tmp_path / "best_model.h5", data, parts)
     assert metrics["test"]["data_sha256"] == data.sha256 != metrics["data_sha256"]
     assert "was trained on rows that differ from these" in capsys.readouterr().out
 
 
 def test_evaluate_of_a_missing_file_leaves_no_folder(tmp_path):
-    parts = dataset.split_by_lesion(DATA.lesion_ids, DATA.labels)
+    parts = split_by_lesion(DATA.lesion_ids, DATA.labels)
     with pytest.raises(ModelFileError, match="is missing"):
-        train.evaluate_again(tmp_path / "none" / "m.h5", DATA, parts)
+        evaluate_again(tmp_path / "none" / "m.h5", DATA, parts)
 
 
 def test_evaluate_refuses_another_split(trained):
-    parts = dataset.split_by_lesion(DATA.lesion_ids, DATA.labels)[::-1]
-    with pytest.raises(train.TrainingError, match="or another split"):
-        train.score_file(trained[0] / "best_model.h5", DATA, parts)
+    parts = split_by_lesion(DATA.lesion_ids, DATA.labels)[::-1]
+    with pytest.raises(TrainingError, match="or another split"):
+        score_file(trained[0] / "best_model.h5", DATA, parts)
 
 
 def test_a_file_without_decision_facts_is_not_evaluated(trained, tmp_path):
     facts = check_model_file(trained[0] / "best_model.h5")
     save_model(scd.build_model(), tmp_path / "m.h5", facts)
-    parts = dataset.split_by_lesion(DATA.lesion_ids, DATA.labels)
-    with pytest.raises(train.TrainingError, match=r"m\.h5: the decision facts are missing"):
-        train.score_file(tmp_path / "m.h5", DATA, parts)
+    parts = split_by_lesion(DATA.lesion_ids, DATA.labels)
+    with pytest.raises(TrainingError, match=r"m\.h5: the decision facts are missing"):
+        score_file(tmp_path / "m.h5", DATA, parts)
 
 
 def test_without_metadata_it_trains_and_says_that_the_scores_are_inflated(files, tmp_path, capsys):
@@ -191,7 +198,7 @@ def test_without_metadata_it_trains_and_says_that_the_scores_are_inflated(files,
     alone.write_bytes(files[0].read_bytes())
     output = tmp_path / "m.h5"
     arguments = ["--csv", alone, "--output", output, "--epochs", "1", "--teachers", "0"]
-    assert train.main(list(map(str, arguments))) == 0
+    assert main(list(map(str, arguments))) == 0
     assert "WARNING: it is not known which images show the same lesion" in capsys.readouterr().out
     assert check_model_file(output)["rows_may_share_lesions"] is True
 
@@ -203,7 +210,7 @@ def test_a_split_of_ones_own_and_the_lesions_that_it_leaks(files, tmp_path, caps
     split.write_text("\n".join(["image_id,split", *rows]))
     output = tmp_path / "m.h5"
     arguments = ["--csv", files[0], "--split", split, "--output", output]
-    assert train.main([*map(str, arguments), "--epochs", "1", "--teachers", "0"]) == 0
+    assert main([*map(str, arguments), "--epochs", "1", "--teachers", "0"]) == 0
     facts = check_model_file(output)
     assert facts["images"] == {"training": 70, "calibration": 35, "test": 35}
     assert facts["rows_may_share_lesions"] is True
@@ -249,10 +256,8 @@ def test_an_interrupted_run_leaves_the_old_model_and_is_gone_on_with(files, trai
 def test_resume_refuses_another_seed(files, tmp_path):
     folder = tmp_path / ".m-checkpoints"
     folder.mkdir()
-    data = dataset.read_dataset(*files)
-    identity = train.identity_of(
-        data, dataset.split_by_lesion(data.lesion_ids, data.labels), Recipe(), 1
-    )
+    data = read_dataset(*files)
+    identity = identity_of(data, split_by_lesion(data.lesion_ids, data.labels), Recipe(), 1)
     Checkpoint(folder / "student.npz", identity).save([], [])
     fault = fault_of("--csv", files[0], "--output", tmp_path / "m.h5", "--resume", "--seed", 2)
     assert "student.npz was made with another seed (1, not 2)" in fault
@@ -282,7 +287,7 @@ def test_own_images(tmp_path):
     (tmp_path / "labels.csv").write_text("\n".join(rows))
     arguments = ["--images", tmp_path, "--labels", tmp_path / "labels.csv"]
     arguments += ["--output", tmp_path / "m.h5", "--epochs", "1", "--teachers", "0"]
-    assert train.main(list(map(str, arguments))) == 0
+    assert main(list(map(str, arguments))) == 0
     facts = check_model_file(tmp_path / "m.h5")
     assert facts["images"]["test"] == 14
     assert facts["data"] == "images of one's own"
@@ -314,8 +319,8 @@ def test_no_such_metadata(files, tmp_path):
 
 
 def test_without_data_two_lines_say_how_to_get_it(tmp_path):
-    with pytest.raises(train.TrainingError) as caught:
-        train.find_data(None, None, tmp_path)
+    with pytest.raises(TrainingError) as caught:
+        find_data(None, None, tmp_path)
     first, second = str(caught.value).splitlines()
     assert "python train.py --download" in first
     assert "https://www.kaggle.com/datasets/kmader/skin-cancer-mnist-ham10000" in second
@@ -346,7 +351,7 @@ def test_without_data_two_lines_say_how_to_get_it(tmp_path):
 def test_contradicting_arguments(arguments, sentence, capsys, monkeypatch):
     monkeypatch.setattr("pathlib.Path.is_dir", lambda path: path.name == "folder.h5")
     with pytest.raises(SystemExit) as caught:
-        train.parse_arguments(arguments)
+        parse_arguments(arguments)
     assert caught.value.code == 2
     assert sentence in capsys.readouterr().err
 
@@ -370,14 +375,14 @@ def test_each_part_serves_its_purpose_alone(tmp_path, monkeypatch):
 
         monkeypatch.setattr(module, name, spied)
 
-    spy(train, "fit_teachers", 0)
-    spy(train, "fit", 0)
-    spy(train.calibration, "fit_bias_and_temperature", 1)
-    spy(train.calibration, "fit_decision_facts", 1)
-    spy(train, "fit_likeness", 0)
-    parts = dataset.split_by_lesion(DATA.lesion_ids, DATA.labels)
-    train.train(DATA, parts, tmp_path / "m.h5", Recipe(teachers=1, epochs=1))
-    training, calibration_part = (DATA.only(parts == part) for part in dataset.PARTS[:2])
+    spy(pipeline, "fit_teachers", 0)
+    spy(pipeline, "fit", 0)
+    spy(pipeline, "fit_bias_and_temperature", 1)
+    spy(pipeline, "fit_decision_facts", 1)
+    spy(pipeline, "fit_likeness", 0)
+    parts = split_by_lesion(DATA.lesion_ids, DATA.labels)
+    train(DATA, parts, tmp_path / "m.h5", Recipe(teachers=1, epochs=1))
+    training, calibration_part = (DATA.only(parts == part) for part in PARTS[:2])
     assert np.array_equal(given["fit_teachers"][0].pixels, training.pixels)
     assert np.array_equal(given["fit"][0], training.pixels)
     assert np.array_equal(given["fit_likeness"][0], training.pixels)
@@ -388,10 +393,10 @@ def test_each_part_serves_its_purpose_alone(tmp_path, monkeypatch):
 def test_a_failure_before_the_end_leaves_the_old_files(tmp_path, monkeypatch):
     (tmp_path / "m.h5").write_bytes(b"the old model")
     (tmp_path / "metrics.json").write_bytes(b"the old metrics")
-    monkeypatch.setattr(train.figures, "draw_roc_curves", lambda *_: 1 / 0)
-    parts = dataset.split_by_lesion(DATA.lesion_ids, DATA.labels)
+    monkeypatch.setattr(pipeline, "draw_roc_curves", lambda *_: 1 / 0)
+    parts = split_by_lesion(DATA.lesion_ids, DATA.labels)
     with pytest.raises(ZeroDivisionError):
-        train.train(DATA, parts, tmp_path / "m.h5", Recipe(teachers=0, epochs=1))
+        train(DATA, parts, tmp_path / "m.h5", Recipe(teachers=0, epochs=1))
     assert (tmp_path / "m.h5").read_bytes() == b"the old model"
     assert (tmp_path / "metrics.json").read_bytes() == b"the old metrics"
     assert not (tmp_path / "figures").exists()
@@ -401,7 +406,7 @@ def test_a_failure_before_the_end_leaves_the_old_files(tmp_path, monkeypatch):
 
 
 def test_a_split_of_ones_own_writes_to_runs():
-    output = train.parse_arguments(["--split", "x/dermamnist.csv"]).output
+    output = parse_arguments(["--split", "x/dermamnist.csv"]).output
     assert output == ROOT / "runs" / "dermamnist" / "model.h5"
 
 
@@ -410,11 +415,11 @@ def test_a_split_of_ones_own_writes_to_runs():
     [
         ([], Recipe()),
         (["--teachers", "4", "--epochs", "9"], Recipe(teachers=4, epochs=9)),
-        (["--quick"], train.QUICK),
+        (["--quick"], QUICK),
     ],
 )
 def test_the_recipe_that_is_asked_for(arguments, recipe):
-    assert train.recipe_of(train.parse_arguments(arguments)) == recipe
+    assert recipe_of(parse_arguments(arguments)) == recipe
 
 
 # --- Downloading -----------------------------------------------------------------------------
@@ -422,8 +427,8 @@ def test_the_recipe_that_is_asked_for(arguments, recipe):
 
 def test_download_without_kaggles_client(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "kagglehub", None)
-    with pytest.raises(train.TrainingError, match="pip install kagglehub"):
-        train.download(tmp_path)
+    with pytest.raises(TrainingError, match="pip install kagglehub"):
+        download(tmp_path)
 
 
 class Kaggle(http.server.BaseHTTPRequestHandler):
@@ -459,7 +464,7 @@ def test_download_fetches_the_two_files_and_no_more(files, tmp_path, monkeypatch
     monkeypatch.setenv("KAGGLE_API_ENVIRONMENT", "TEST")
     monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path / "cache"))
     try:
-        train.download(tmp_path / "data")
+        download(tmp_path / "data")
     finally:
         server.shutdown()
         server.server_close()
@@ -473,6 +478,6 @@ def test_a_download_that_fails_is_said_and_leaves_nothing(tmp_path, monkeypatch)
     require("kagglehub")
     monkeypatch.setenv("KAGGLE_API_ENVIRONMENT", "TEST")  # nobody listens there
     monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path / "cache"))
-    with pytest.raises(train.TrainingError, match="Kaggle did not give hmnist_28"):
-        train.download(tmp_path / "data")
+    with pytest.raises(TrainingError, match="Kaggle did not give hmnist_28"):
+        download(tmp_path / "data")
     assert list((tmp_path / "data").iterdir()) == []

@@ -1,1 +1,1 @@
-"""Whatever speaks of a request, a response or a template. Knows lesion_lens.model alone."""
+"""Whatever speaks of a request, a response or a template. Knows only lesion_lens.model."""

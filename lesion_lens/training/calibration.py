@@ -15,18 +15,12 @@ import numpy as np
 from lesion_lens.model.decisions import (
     MALIGNANT,
     DecisionFacts,
-    decide,
     malignant_probability,
     soften,
 )
-from lesion_lens.model.errors import SkinCancerDetectionError
-from lesion_lens.model.statistics import clopper_pearson, clopper_pearson_lower
+from lesion_lens.model.statistics import clopper_pearson_lower
+from lesion_lens.training.errors import CalibrationError
 from skin_cancer_detection import CODES
-
-
-class CalibrationError(SkinCancerDetectionError):
-    """Calibration images from which nothing can be fitted."""
-
 
 # --- Temperature and bias --------------------------------------------------------------------
 
@@ -299,98 +293,3 @@ def fit_decision_facts(mean_probabilities, labels, chosen, class_shares):
         conformal_thresholds=tuple(thresholds.tolist()),
         pooled_classes=pooled,
     )
-
-
-# --- Scoring the statements ------------------------------------------------------------------
-
-
-def decision_scores(probabilities, labels, chosen, facts, unlike):
-    """Score every statement on lesions that had no part in fitting it, one image of each.
-
-    Args:
-        probabilities: float (N, 7), from `combine_views`.
-        labels: int (N,), 0–6.
-        chosen: bool (N,), from `one_image_per_lesion`.
-        facts: `DecisionFacts`.
-        unlike: bool (N,), or None where it is not known; then 'low risk' is never said.
-
-    Returns:
-        dict that JSON can hold. Shares are 0–1, and None of nothing.
-        `lesions`: their number.
-        `conformal`: `coverage`, `mean_set_size`, `empty` (share of empty sets) and `per_class`
-            with `lesions`, `coverage`, `pooled`.
-        `inconclusive`: share of the lesions.
-        `flagged`: `share` of the lesions, and `right`, the share of those whose flagged class is
-            the true one.
-        `low_risk`: `threshold`; `below_threshold`, which scores the threshold alone; and
-            `statement`, which scores 'low risk' as the page says it, under all its conditions.
-            Both have `share` (of the lesions called low risk), `malignant` (number of malignant
-            and pre-malignant lesions), `sensitivity` (share of these not called low risk) as
-            `value`, `low`, `high` with the two-sided 95 % Clopper–Pearson interval,
-            `missed_per_100` (of these, called low risk) and `specificity` (share of the benign
-            lesions called low risk).
-    """
-    probabilities = np.asarray(probabilities, np.float64)[chosen]
-    labels = np.asarray(labels)[chosen]
-    unlike = [None] * len(labels) if unlike is None else np.asarray(unlike)[chosen].tolist()
-    statements = [
-        decide(row, facts, row_unlike)
-        for row, row_unlike in zip(probabilities, unlike, strict=True)
-    ]
-    codes = [CODES[label] for label in labels]
-    covered = np.array(
-        [code in said.cannot_be_excluded for code, said in zip(codes, statements, strict=True)]
-    )
-    sizes = np.array([len(said.cannot_be_excluded) for said in statements])
-    right = [
-        said.flagged == code
-        for code, said in zip(codes, statements, strict=True)
-        if said.flagged is not None
-    ]
-    threshold = facts.low_risk_threshold
-    risk = malignant_probability(probabilities)
-    below = np.zeros(len(risk), bool) if threshold is None else risk < threshold
-    said_low_risk = np.array([said.low_risk for said in statements], bool)
-    return {
-        "lesions": len(labels),
-        "conformal": {
-            "coverage": _mean(covered),
-            "mean_set_size": _mean(sizes),
-            "empty": _mean(sizes == 0),
-            "per_class": {
-                code: {
-                    "lesions": int((labels == label).sum()),
-                    "coverage": _mean(covered[labels == label]),
-                    "pooled": code in facts.pooled_classes,
-                }
-                for label, code in enumerate(CODES)
-            },
-        },
-        "inconclusive": _mean([said.inconclusive for said in statements]),
-        "flagged": {
-            "share": _mean([said.flagged is not None for said in statements]),
-            "right": _mean(right),
-        },
-        "low_risk": {
-            "threshold": threshold,
-            "below_threshold": _low_risk_scores(below, MALIGNANT[labels]),
-            "statement": _low_risk_scores(said_low_risk, MALIGNANT[labels]),
-        },
-    }
-
-
-def _low_risk_scores(low_risk, is_malignant):
-    trials = int(is_malignant.sum())
-    hits = trials - int(low_risk[is_malignant].sum())
-    low, high = clopper_pearson(hits, trials)
-    return {
-        "share": _mean(low_risk),
-        "malignant": trials,
-        "sensitivity": {"value": _mean(~low_risk[is_malignant]), "low": low, "high": high},
-        "missed_per_100": 100 * (trials - hits) / trials if trials else None,
-        "specificity": _mean(low_risk[~is_malignant]),
-    }
-
-
-def _mean(values):
-    return float(np.mean(values)) if len(values) else None

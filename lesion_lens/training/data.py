@@ -6,39 +6,34 @@ row and the column. Rows are counted from 1 without the header, as a spreadsheet
 
 import csv
 import hashlib
-import re
-import warnings
-import zipfile
-import zlib
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from lesion_lens.model.errors import ImageError, SkinCancerDetectionError
+from lesion_lens.model.errors import ImageError
 from lesion_lens.model.images import read_image
+from lesion_lens.training.errors import DataError
+from lesion_lens.training.tables import (
+    check_lesions,
+    check_unique,
+    labels_of,
+    open_csv,
+    read_table,
+    readable,
+)
 from skin_cancer_detection import CODES, SIDE, preprocess
 
 CSV_NAMES = ("hmnist_28_28_RGB.csv", "hmnist_28_28_RGB.csv.zip")
 METADATA_NAME = "HAM10000_metadata.csv"
 KAGGLE_HANDLE = "kmader/skin-cancer-mnist-ham10000"
 
-# Shares of each class's lesions, in percent; what is left is the training part.
-TEST_SHARE = 20
-CALIBRATION_SHARE = 15
-PARTS = ("training", "calibration", "test")
-
 _PIXEL_COLUMNS = [f"pixel{i:04d}" for i in range(SIDE * SIDE * 3)]
 _LABEL = "label"
 _SURPLUS = "surplus"
 # Rows read at once: 1,000 rows are 19 MB before they are checked and become uint8.
 _CHUNK_ROWS = 1000
-
-
-class DataError(SkinCancerDetectionError):
-    """A data file that is missing, spoiled or contradicts itself."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +119,7 @@ def read_pixels(path):
     """
     path = Path(path)
     pixels, labels = [], []
-    with _readable(path), _open_csv(path) as file:
+    with readable(path), open_csv(path) as file:
         columns = _check_header(path, file.readline().decode("utf-8-sig"))
         # One column more than there should be catches the row that has a value too many.
         chunks = pd.read_csv(
@@ -159,16 +154,16 @@ def read_metadata(path, labels):
 
     Raises:
         DataError: another number of rows, or a `dx` that is not the row's label, and what
-            `_read_table` raises.
+            `read_table` raises.
     """
     path = Path(path)
-    table = _read_table(path, ("lesion_id", "dx"))
+    table = read_table(path, ("lesion_id", "dx"))
     if len(table) != len(labels):
         raise DataError(
             f"{path} has {len(table):,} rows but the CSV has {len(labels):,}: they must be the "
             "same images in the same order."
         )
-    dx_labels = _labels_of(path, table["dx"])
+    dx_labels = labels_of(path, table["dx"])
     differing = np.flatnonzero(dx_labels != labels)
     if len(differing):
         row = differing[0]
@@ -176,7 +171,7 @@ def read_metadata(path, labels):
             f"{path}, row {row + 1}, column dx: {table['dx'][row]}, but the CSV’s label there is "
             f"{labels[row]} ({CODES[labels[row]]}): the files do not belong together."
         )
-    _check_lesions(path, table["lesion_id"], labels)
+    check_lesions(path, table["lesion_id"], labels)
     return table
 
 
@@ -224,17 +219,17 @@ def read_images(directory, labels_path):
 
     Raises:
         DataError: no such folder, spoiled or missing images (all are named), an image named
-            twice, and what `_read_table` raises.
+            twice, and what `read_table` raises.
     """
     directory, labels_path = Path(directory), Path(labels_path)
     if not directory.is_dir():
         raise DataError(f"{directory} is not a folder: say where the images are with --images.")
-    table = _read_table(labels_path, ("image_id", "dx"), optional=("lesion_id",))
-    labels = _labels_of(labels_path, table["dx"])
-    _check_unique(labels_path, table["image_id"])
+    table = read_table(labels_path, ("image_id", "dx"), optional=("lesion_id",))
+    labels = labels_of(labels_path, table["dx"])
+    check_unique(labels_path, table["image_id"])
     lesion_ids = None
     if "lesion_id" in table:
-        _check_lesions(labels_path, table["lesion_id"], labels)
+        check_lesions(labels_path, table["lesion_id"], labels)
         lesion_ids = table["lesion_id"].to_numpy(str)
     files = {path.name.lower(): path for path in directory.iterdir() if path.is_file()}
     pixels, faults = [], []
@@ -261,177 +256,6 @@ def read_images(directory, labels_path):
         image_ids=table["image_id"].to_numpy(str),
         groups=_groups(table),
     )
-
-
-# --- Splitting -------------------------------------------------------------------------------
-
-
-def split_by_lesion(lesion_ids, labels):
-    """Assign every row to a part so that no lesion stands in two, the same on every machine.
-
-    Within each class the lesions are ranked by the SHA-256 of their id, read as a number; the
-    first 20 % are the test part, the next 15 % the calibration part, the rest the training part.
-
-    Args:
-        lesion_ids: str (N,), or None: then every row counts as a lesion of its own.
-        labels: int64 (N,), 0–6.
-
-    Returns:
-        str (N,), each one of `PARTS`.
-
-    Raises:
-        DataError: a class with fewer lesions than the three parts need.
-    """
-    unit = "images" if lesion_ids is None else "lesions"
-    lesion_ids = _known_or_rows(lesion_ids, labels)
-    parts = np.empty(len(labels), dtype="<U11")
-    for label, code in enumerate(CODES):
-        rows = np.flatnonzero(labels == label)
-        ranked = sorted(set(lesion_ids[rows]), key=_hash)
-        part_of = {lesion_id: _part(rank, len(ranked)) for rank, lesion_id in enumerate(ranked)}
-        missing = [part for part in PARTS if part not in part_of.values()]
-        if missing:
-            raise DataError(
-                f"Class {code} has {len(ranked)} {unit}, too few for a {missing[0]} part: at "
-                "least 3 of each class are needed."
-            )
-        parts[rows] = [part_of[lesion_id] for lesion_id in lesion_ids[rows]]
-    return parts
-
-
-def read_split(path, image_ids, labels):
-    """Read a split that somebody else has made, such as DermaMNIST's official one.
-
-    Args:
-        path: CSV with the columns `image_id` and `split`, which is train, val or test.
-        image_ids: str (N,), each to be found in it; None where they are not known.
-        labels: int (N,), 0–6.
-
-    Returns:
-        str (N,), each one of `PARTS`: train is the training part, val the calibration part.
-
-    Raises:
-        DataError: an image without a part, an image twice, another word, a class that is not in
-            every part, and what `_read_table` raises.
-    """
-    path = Path(path)
-    if image_ids is None:
-        raise DataError(
-            f"{path} goes by image_id, which is not known: name metadata with a column image_id."
-        )
-    table = _read_table(path, ("image_id", "split"))
-    part_of = dict(zip(("train", "val", "test"), PARTS, strict=True))
-    unknown = np.flatnonzero(~table["split"].isin(part_of))
-    if len(unknown):
-        raise DataError(
-            f"{path}, row {unknown[0] + 1}, column split: found {table['split'][unknown[0]]!r} "
-            "instead of train, val or test."
-        )
-    _check_unique(path, table["image_id"])
-    split_of = dict(zip(table["image_id"], table["split"], strict=True))
-    missing = [image_id for image_id in image_ids if image_id not in split_of]
-    if missing:
-        raise DataError(
-            f"{path} has no row for {len(missing):,} of the images, such as {missing[0]}: add them."
-        )
-    parts = np.array([part_of[split_of[image_id]] for image_id in image_ids])
-    for word, part in part_of.items():
-        absent = sorted(set(range(len(CODES))) - set(labels[parts == part].tolist()))
-        if absent:
-            raise DataError(
-                f"{path} has no {word} image of class {CODES[absent[0]]}: each part needs one of "
-                "every class."
-            )
-    return parts
-
-
-def lesion_folds(lesion_ids, labels, count):
-    """Deal the lesions of each class, in the order of their hashes, to folds for cross-validation.
-
-    Args:
-        lesion_ids: str (N,), or None: then every row counts as a lesion of its own.
-        labels: int64 (N,), 0–6.
-        count: of folds.
-
-    Returns:
-        int64 (N,), 0 to count - 1; no lesion stands in two.
-    """
-    lesion_ids = _known_or_rows(lesion_ids, labels)
-    numbers = np.empty(len(labels), np.int64)
-    for label in np.unique(labels):
-        rows = np.flatnonzero(labels == label)
-        ranked = sorted(set(lesion_ids[rows]), key=_hash)
-        fold_of = {lesion_id: rank % count for rank, lesion_id in enumerate(ranked)}
-        numbers[rows] = [fold_of[lesion_id] for lesion_id in lesion_ids[rows]]
-    return numbers
-
-
-def _known_or_rows(lesion_ids, labels):
-    """The lesions, or, where they are not known, a name for each row."""
-    if lesion_ids is None:
-        return np.array([f"row {row}" for row in range(len(labels))])
-    return lesion_ids
-
-
-def _hash(lesion_id):
-    return int(hashlib.sha256(lesion_id.encode()).hexdigest(), 16)
-
-
-def _part(rank, count):
-    if 100 * rank < TEST_SHARE * count:
-        return "test"
-    if 100 * rank < (TEST_SHARE + CALIBRATION_SHARE) * count:
-        return "calibration"
-    return "training"
-
-
-# --- Reading and checking tables -------------------------------------------------------------
-
-
-@contextmanager
-def _readable(path, header_lines=0):
-    """Turn what reading can raise into one sentence that names the file.
-
-    Args:
-        path: the file.
-        header_lines: how many lines pandas counts before the first row.
-    """
-    try:
-        with warnings.catch_warnings():
-            # pandas only warns of a first row that is longer than the header, and cuts it off.
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            yield
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: there is no such file.") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise DataError(f"{path} is truncated or is no zip file: download it again.") from error
-    except RuntimeError as error:  # an encrypted zip, or a compression that Python has not
-        raise DataError(f"{path} cannot be unpacked ({error}): unpack it yourself.") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not a text file in UTF-8: is it the right file?") from error
-    except pd.errors.EmptyDataError as error:
-        raise DataError(f"{path} is empty: it needs a header and rows.") from error
-    except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
-        # pandas gives the line of every row but the first, of which it only warns.
-        line = re.search(r"in line (\d+)", str(error))
-        row = int(line[1]) - header_lines if line else 1
-        raise DataError(f"{path}, row {row}: there are more values than columns.") from error
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror or error}).") from error
-
-
-def _open_csv(path):
-    if path.suffix.lower() != ".zip":
-        return open(path, "rb")
-    with zipfile.ZipFile(path) as archive:
-        members = [
-            name
-            for name in archive.namelist()
-            if name.lower().endswith(".csv") and not name.startswith("__MACOSX/")
-        ]
-        if len(members) != 1:
-            raise DataError(f"{path} holds {len(members)} CSV files instead of one.")
-        return archive.open(members[0])
 
 
 def _check_header(path, line):
@@ -479,65 +303,3 @@ def _check_values(path, chunk, highest):
 
 def _has_text(chunk):
     return not all(pd.api.types.is_numeric_dtype(dtype) for dtype in chunk.dtypes)
-
-
-def _read_table(path, required, optional=()):
-    """Read a small CSV as text.
-
-    Args:
-        path: the file.
-        required: columns that must be there.
-        optional: columns that may be there; in both kinds no cell may be empty.
-
-    Raises:
-        DataError: no such file, no text, a missing column, an empty cell, no rows.
-    """
-    with _readable(path, header_lines=1):
-        table = pd.read_csv(
-            path, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig"
-        )
-    for column in required:
-        if column not in table:
-            raise DataError(
-                f"{path} has no column {column}: its header must name {', '.join(required)}."
-            )
-    if table.empty:
-        raise DataError(f"{path} has a header but no rows.")
-    for column in {*required, *optional} & set(table):
-        # A short row lacks its last cells, which pandas gives as NaN whatever it is told.
-        empty = np.flatnonzero(table[column].isna() | (table[column] == ""))
-        if len(empty):
-            raise DataError(f"{path}, row {empty[0] + 1}, column {column}: found nothing.")
-    return table
-
-
-def _labels_of(path, dx):
-    unknown = np.flatnonzero(~dx.isin(CODES))
-    if len(unknown):
-        row = unknown[0]
-        raise DataError(
-            f"{path}, row {row + 1}, column dx: found {dx[row]!r} instead of one of "
-            f"{', '.join(CODES)}."
-        )
-    return dx.map(CODES.index).to_numpy(np.int64)
-
-
-def _check_unique(path, column):
-    repeated = np.flatnonzero(column.duplicated())
-    if len(repeated):
-        raise DataError(
-            f"{path}, row {repeated[0] + 1}, column {column.name}: {column[repeated[0]]} stands "
-            "there twice; remove one of the two rows."
-        )
-
-
-def _check_lesions(path, lesion_ids, labels):
-    """A lesion must have one class: else two parts would share it."""
-    first_rows = {}
-    for row, lesion_id in enumerate(lesion_ids):
-        first = first_rows.setdefault(lesion_id, row)
-        if labels[first] != labels[row]:
-            raise DataError(
-                f"{path}, row {row + 1}, column dx: lesion {lesion_id} is {CODES[labels[row]]} "
-                f"here but {CODES[labels[first]]} in row {first + 1}; a lesion has one class."
-            )

@@ -10,7 +10,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from scores import BINS, binary_auc, calibration_error, malignancy, reliability, roc_counts
+from lesion_lens.training.metrics import (
+    BINS,
+    binary_auc,
+    calibration_error,
+    malignancy,
+    reliability,
+    roc_counts,
+)
 from skin_cancer_detection import CODES
 
 # Grey takes the place of Okabe & Ito's yellow, which is too pale for a line on white. Of the seven

@@ -1,0 +1,1 @@
+"""Data in, a model file and its scores out. Knows only lesion_lens.model."""

@@ -1,0 +1,63 @@
+"""Finding the data set, or fetching it from Kaggle."""
+
+import shutil
+
+from lesion_lens import ROOT
+from lesion_lens.training.data import CSV_NAMES, KAGGLE_HANDLE, METADATA_NAME
+from lesion_lens.training.errors import TrainingError
+
+DATA_DIRECTORY = ROOT / "data"
+
+
+def find_data(csv_path, metadata_path, directory=DATA_DIRECTORY):
+    """Find the two files of the data set.
+
+    Args:
+        csv_path, metadata_path: where the user says they are, or None to look in `directory`; the
+            metadata of a CSV elsewhere is looked for beside it.
+
+    Returns:
+        The two paths; the second is None where there is no metadata.
+
+    Raises:
+        TrainingError: no CSV was named and none is in `directory`.
+    """
+    if csv_path is None:
+        candidates = [directory / name for name in CSV_NAMES]
+        csv_path = next((path for path in candidates if path.exists()), None)
+        if csv_path is None:
+            raise TrainingError(
+                f"There is no {' or '.join(CSV_NAMES)} in {directory}. To fetch it: pip "
+                "install kagglehub && python train.py --download\n"
+                f"Or download it and {METADATA_NAME} from "
+                f"https://www.kaggle.com/datasets/{KAGGLE_HANDLE} into {directory}."
+            )
+    if metadata_path is None:
+        beside = csv_path.with_name(METADATA_NAME)
+        metadata_path = beside if beside.exists() else None
+    return csv_path, metadata_path
+
+
+def download(directory=DATA_DIRECTORY):
+    """Fetch the CSV and the metadata, and nothing else of the data set, by Kaggle's own client.
+
+    Raises:
+        TrainingError: kagglehub is not installed, or the download failed.
+    """
+    try:
+        import kagglehub
+    except ImportError as error:
+        raise TrainingError("--download needs Kaggle’s client: pip install kagglehub") from error
+    directory.mkdir(exist_ok=True)
+    for name in (CSV_NAMES[0], METADATA_NAME):
+        print(f"Fetching {name} from Kaggle …", flush=True)
+        unfinished = directory / f".{name}"
+        try:
+            shutil.copyfile(kagglehub.dataset_download(KAGGLE_HANDLE, path=name), unfinished)
+            unfinished.replace(directory / name)
+        except Exception as error:  # the network, Kaggle, the disk: the client has no base class
+            raise TrainingError(
+                f"Kaggle did not give {name} ({error}): try again later."
+            ) from error
+        finally:
+            unfinished.unlink(missing_ok=True)

@@ -1,0 +1,121 @@
+"""Reading a CSV and checking it: what is wrong with one becomes a sentence that names the file."""
+
+import re
+import warnings
+import zipfile
+import zlib
+from contextlib import contextmanager
+
+import numpy as np
+import pandas as pd
+
+from lesion_lens.training.errors import DataError
+from skin_cancer_detection import CODES
+
+
+@contextmanager
+def readable(path, header_lines=0):
+    """Turn what reading can raise into one sentence that names the file.
+
+    Args:
+        path: the file.
+        header_lines: how many lines pandas counts before the first row.
+    """
+    try:
+        with warnings.catch_warnings():
+            # pandas only warns of a first row that is longer than the header, and cuts it off.
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            yield
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: there is no such file.") from error
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+        raise DataError(f"{path} is truncated or is no zip file: download it again.") from error
+    except RuntimeError as error:  # an encrypted zip, or a compression that Python has not
+        raise DataError(f"{path} cannot be unpacked ({error}): unpack it yourself.") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not a text file in UTF-8: is it the right file?") from error
+    except pd.errors.EmptyDataError as error:
+        raise DataError(f"{path} is empty: it needs a header and rows.") from error
+    except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
+        # pandas gives the line of every row but the first, of which it only warns.
+        line = re.search(r"in line (\d+)", str(error))
+        row = int(line[1]) - header_lines if line else 1
+        raise DataError(f"{path}, row {row}: there are more values than columns.") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror or error}).") from error
+
+
+def open_csv(path):
+    if path.suffix.lower() != ".zip":
+        return open(path, "rb")
+    with zipfile.ZipFile(path) as archive:
+        members = [
+            name
+            for name in archive.namelist()
+            if name.lower().endswith(".csv") and not name.startswith("__MACOSX/")
+        ]
+        if len(members) != 1:
+            raise DataError(f"{path} holds {len(members)} CSV files instead of one.")
+        return archive.open(members[0])
+
+
+def read_table(path, required, optional=()):
+    """Read a small CSV as text.
+
+    Args:
+        path: the file.
+        required: columns that must be there.
+        optional: columns that may be there; in both kinds no cell may be empty.
+
+    Raises:
+        DataError: no such file, no text, a missing column, an empty cell, no rows.
+    """
+    with readable(path, header_lines=1):
+        table = pd.read_csv(
+            path, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig"
+        )
+    for column in required:
+        if column not in table:
+            raise DataError(
+                f"{path} has no column {column}: its header must name {', '.join(required)}."
+            )
+    if table.empty:
+        raise DataError(f"{path} has a header but no rows.")
+    for column in {*required, *optional} & set(table):
+        # A short row lacks its last cells, which pandas gives as NaN whatever it is told.
+        empty = np.flatnonzero(table[column].isna() | (table[column] == ""))
+        if len(empty):
+            raise DataError(f"{path}, row {empty[0] + 1}, column {column}: found nothing.")
+    return table
+
+
+def labels_of(path, dx):
+    unknown = np.flatnonzero(~dx.isin(CODES))
+    if len(unknown):
+        row = unknown[0]
+        raise DataError(
+            f"{path}, row {row + 1}, column dx: found {dx[row]!r} instead of one of "
+            f"{', '.join(CODES)}."
+        )
+    return dx.map(CODES.index).to_numpy(np.int64)
+
+
+def check_unique(path, column):
+    repeated = np.flatnonzero(column.duplicated())
+    if len(repeated):
+        raise DataError(
+            f"{path}, row {repeated[0] + 1}, column {column.name}: {column[repeated[0]]} stands "
+            "there twice; remove one of the two rows."
+        )
+
+
+def check_lesions(path, lesion_ids, labels):
+    """A lesion must have one class: else two parts would share it."""
+    first_rows = {}
+    for row, lesion_id in enumerate(lesion_ids):
+        first = first_rows.setdefault(lesion_id, row)
+        if labels[first] != labels[row]:
+            raise DataError(
+                f"{path}, row {row + 1}, column dx: lesion {lesion_id} is {CODES[labels[row]]} "
+                f"here but {CODES[labels[first]]} in row {first + 1}; a lesion has one class."
+            )
