@@ -16,7 +16,7 @@ test: .venv/test
 
 # Whatever serves the model, once more with the other engine.
 APP_TESTS := $(patsubst %,tests/test_%.py,accessibility api api_schema app browser classifier \
-	commands large_images model_page privacy pwa records server) \
+	cli large_images model_page privacy pwa results server) \
 	tests/test_real_data.py::test_uploads_get_the_probabilities_of_their_rows
 
 test-litert: .venv/test

@@ -14,9 +14,9 @@ from flask import Flask
 from werkzeug.exceptions import HTTPException
 
 from lesion_lens.model.classifier import Classifier
-from lesion_lens.model.errors import ModelFileError, SkinCancerDetectionError
+from lesion_lens.model.errors import LesionLensError, ModelFileError
 from lesion_lens.model.files import DEFAULT_MODEL_PATH
-from lesion_lens.model.wording import in_100, of_100, percent
+from lesion_lens.model.wording import about_in_100, of_100, percent
 from lesion_lens.web.api import api
 from lesion_lens.web.cli import classify
 from lesion_lens.web.headers import add_headers
@@ -25,15 +25,15 @@ from lesion_lens.web.pages import (
     healthz,
     index,
     model_page,
-    page_facts,
     readyz,
     show_error,
     show_http_error,
     show_result,
+    template_context,
 )
-from lesion_lens.web.process import NamelessRequestHandler, stop
-from lesion_lens.web.pwa import shell
-from lesion_lens.web.uploads import MEGABYTE, InMemoryRequest, wait_no_longer
+from lesion_lens.web.process import NamelessRequestHandler, exit_with
+from lesion_lens.web.pwa import pwa
+from lesion_lens.web.uploads import MEGABYTE, InMemoryRequest, set_read_timeout
 
 
 def create_app(config=None):
@@ -60,22 +60,22 @@ def create_app(config=None):
     # Under gunicorn the weights are there already; elsewhere the first request, whichever it is,
     # sets them loading.
     app.before_request(app.extensions["classifier"].start_loading)
-    app.before_request(wait_no_longer)
+    app.before_request(set_read_timeout)
     app.add_url_rule("/", view_func=index)
     app.add_url_rule("/showresult", view_func=show_result, methods=["POST"])
     app.add_url_rule("/showresult", view_func=back_to_index, methods=["GET"])
     app.add_url_rule("/model", view_func=model_page)
     app.add_url_rule("/healthz", view_func=healthz)
     app.add_url_rule("/readyz", view_func=readyz)
-    app.register_blueprint(shell)
+    app.register_blueprint(pwa)
     app.register_blueprint(api)
     app.cli.add_command(classify)
-    app.register_error_handler(SkinCancerDetectionError, show_error)
+    app.register_error_handler(LesionLensError, show_error)
     app.register_error_handler(HTTPException, show_http_error)
     app.after_request(add_headers)
-    app.context_processor(page_facts)
+    app.context_processor(template_context)
     app.add_template_filter(percent)
-    app.add_template_filter(in_100)
+    app.add_template_filter(about_in_100)
     app.add_template_filter(of_100)
     # Pillow's remarks on an upload's oddities are nobody's business and would fill the log.
     warnings.filterwarnings("ignore", module="PIL")
@@ -91,14 +91,14 @@ def main():
     try:
         app.extensions["classifier"].load()
     except ModelFileError as error:
-        stop(error)
+        exit_with(error)
     app.run(port=int(port), request_handler=NamelessRequestHandler)
 
 
 try:
     app = create_app()
 except ModelFileError as error:  # the edge for every server that imports `app`
-    stop(error)
+    exit_with(error)
 
 if __name__ == "__main__":
     main()

@@ -73,7 +73,7 @@ def post_worker_init(worker):
 
 def load(app):
     """Load the weights of an app, or end the process with the sentence that says why not."""
-    from lesion_lens.web.process import stop
+    from lesion_lens.web.process import exit_with
 
     # While TensorFlow's thousands of modules are imported, Python would look through them for
     # garbage again and again: a fifth of the time that the start takes.
@@ -81,6 +81,6 @@ def load(app):
     try:
         app.extensions["classifier"].load()
     except ModelFileError as error:
-        stop(error)
+        exit_with(error)
     gc.freeze()  # what is there now stays, and need never be looked through
     gc.enable()

@@ -23,7 +23,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from lesion_lens import ROOT
-from lesion_lens.model.errors import SkinCancerDetectionError
+from lesion_lens.model.errors import LesionLensError
 from lesion_lens.model.files import (
     DEFAULT_MODEL_PATH,
     export_model,
@@ -32,7 +32,7 @@ from lesion_lens.model.files import (
 from lesion_lens.training.data import read_dataset, read_images
 from lesion_lens.training.download import download, find_data
 from lesion_lens.training.evaluation import shared_lesions
-from lesion_lens.training.pipeline import evaluate_again, is_unfinished, train
+from lesion_lens.training.pipeline import evaluate_again, is_unfinished, train_model
 from lesion_lens.training.recipe import MOST_TEACHERS, QUICK, SEED, Recipe
 from lesion_lens.training.score_table import score_table
 from lesion_lens.training.split import PARTS, read_split, split_by_lesion
@@ -166,7 +166,7 @@ def run(options):
     """Carry out the command.
 
     Raises:
-        SkinCancerDetectionError: whatever the user can mend.
+        LesionLensError: whatever the user can mend.
     """
     if options.export:
         deviation = export_model(options.output, options.export)
@@ -186,7 +186,7 @@ def run(options):
     else:
         recipe = recipe_of(options)
         print(f"Will write {options.output}.", flush=True)
-        metrics = train(data, parts, options.output, recipe, options.seed, options.resume)
+        metrics = train_model(data, parts, options.output, recipe, options.seed, options.resume)
     print(f"\nOn the test part, {(parts == 'test').sum():,} images; in brackets the 95 % interval:")
     print(score_table(metrics))
     if warning:
@@ -207,7 +207,7 @@ def main(arguments=None):
     options = parse_arguments(arguments)
     try:
         run(options)
-    except (SkinCancerDetectionError, OSError) as error:
+    except (LesionLensError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:

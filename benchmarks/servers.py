@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from lesion_lens.model.errors import SkinCancerDetectionError
+from lesion_lens.model.errors import LesionLensError
 from lesion_lens.model.files import DEFAULT_MODEL_PATH
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -24,7 +24,7 @@ PATIENCE = 120  # seconds for a server to start, to answer once, and to fall idl
 MEGABYTE = 1_000_000
 
 
-class CannotMeasure(SkinCancerDetectionError):
+class CannotMeasure(LesionLensError):
     """Something that the benchmark needs is missing or does not answer."""
 
 

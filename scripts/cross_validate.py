@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from lesion_lens.model.decisions import divide_by_prior  # noqa: E402
-from lesion_lens.model.errors import SkinCancerDetectionError  # noqa: E402
+from lesion_lens.model.errors import LesionLensError  # noqa: E402
 from lesion_lens.training.checkpoint import Checkpoint  # noqa: E402
 from lesion_lens.training.data import read_dataset  # noqa: E402
 from lesion_lens.training.download import find_data  # noqa: E402
@@ -145,7 +145,7 @@ def main():
     folder = Path(os.environ.get("HAM10000_DIR") or ROOT / "data")
     try:
         data = read_dataset(*find_data(options.csv, options.metadata, folder))
-    except SkinCancerDetectionError as error:
+    except LesionLensError as error:
         sys.exit(str(error))
     data = data.only(split_by_lesion(data.lesion_ids, data.labels) == "training")
     is_held_out = lesion_folds(data.lesion_ids, data.labels, FOLDS) == options.fold

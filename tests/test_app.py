@@ -52,9 +52,9 @@ from lesion_lens.model.files import (
     remedy_of,
 )
 from lesion_lens.model.images import read_image
-from lesion_lens.model.outliers import FLAGGED_SHARE, Likeness
+from lesion_lens.model.outliers import FLAGGED_SHARE, OutlierDetector
 from lesion_lens.model.views import Prediction, predict
-from lesion_lens.model.wording import in_100, of_100, percent
+from lesion_lens.model.wording import about_in_100, of_100, percent
 from lesion_lens.training.calibration import conformal_thresholds
 from lesion_lens.web.pages import URGENCY, melanomas_called_benign, strongest_region
 
@@ -247,15 +247,15 @@ def test_of_a_hundred_never_all_or_none(share, text):
 
 
 def test_no_share_is_written_as_none_in_a_hundred():
-    assert in_100(0.044) == "about 4 in 100"
-    assert in_100(0.004) == "fewer than 1 in 100"
+    assert about_in_100(0.044) == "about 4 in 100"
+    assert about_in_100(0.004) == "fewer than 1 in 100"
 
 
 # --- What is said, and when ------------------------------------------------------------------
 
 # With these, a class cannot be excluded at 0.1, and moles are six times as frequent as any other.
 FACTS = DecisionFacts(1.0, (0.1, 0.1, 0.1, 0.05, 0.6, 0.02, 0.03), 0.1, (0.1,) * 7, ())
-LIKE, UNLIKE = (Likeness(np.zeros((7, 7)), np.eye(7), threshold) for threshold in (1e9, 0))
+LIKE, UNLIKE = (OutlierDetector(np.zeros((7, 7)), np.eye(7), threshold) for threshold in (1e9, 0))
 # The identifiers of whatever stands on some result pages only.
 SAID = (
     "unlike", "inconclusive", "low-risk", "not-low-risk", "flagged", "not-harmless", "left-out",

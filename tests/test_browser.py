@@ -10,7 +10,7 @@ from conftest import draw_lesion, encode, made_scores, serving, shoot, write_mod
 
 from app import create_app
 from lesion_lens.model.decisions import DecisionFacts
-from lesion_lens.model.outliers import Likeness
+from lesion_lens.model.outliers import OutlierDetector
 from lesion_lens.web.pages import URGENCY
 from lesion_lens.web.uploads import MAX_IMAGES
 
@@ -297,7 +297,7 @@ def test_the_longest_result_prints_on_one_page(browser, tmp_path):
     facts = DecisionFacts(
         1.0, (0.1, 0.1, 0.5, 0.05, 0.1, 0.1, 0.05), 0.1, (0.01,) * 7, ("df", "vasc")
     )
-    unlike = Likeness(np.zeros((7, 7)), np.eye(7), 0)
+    unlike = OutlierDetector(np.zeros((7, 7)), np.eye(7), 0)
     path = write_model(
         tmp_path,
         [0.12, 0.12, 0.4, 0.02, 0.04, 0.15, 0.15],

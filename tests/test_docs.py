@@ -13,7 +13,7 @@ from app import create_app
 from lesion_lens.model.classifier import MAX_DECODES, MAX_WAITING
 from lesion_lens.model.images import MAX_PIXELS
 from lesion_lens.training.recipe import QUICK, SEED, Recipe
-from lesion_lens.training.score_table import SCORES, score_table
+from lesion_lens.training.score_table import METRIC_NAMES, score_table
 from lesion_lens.web.cli import MAX_BYTES
 from lesion_lens.web.uploads import MAX_IMAGES, MEGABYTE
 from train import parse_arguments
@@ -48,7 +48,7 @@ METRICS = json.loads((ROOT / "metrics.json").read_text(encoding="utf-8"))
 def test_the_readme_has_the_scores_of_the_committed_model():
     table = score_table(METRICS)
     rows = rows_after("| score | one view | eight views |")
-    assert [name for name, *_ in rows] == list(SCORES.values())
+    assert [name for name, *_ in rows] == list(METRIC_NAMES.values())
     for name, one, eight in rows:
         assert re.search(rf"^{re.escape(name)} +{re.escape(one)} +{re.escape(eight)}$", table, re.M)
     assert f"On the {METRICS['test']['one_view']['images']:,} test images" in README

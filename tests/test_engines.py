@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import ROOT, change_attributes, draw_grainy_lesion, draw_lesion, encode
-from test_records import row_of
+from test_results import row_of
 
 from lesion_lens.model.classifier import Classifier
 from lesion_lens.model.decisions import DecisionFacts
@@ -29,7 +29,7 @@ from lesion_lens.model.files import (
     remedy_of,
     sha256_of,
 )
-from lesion_lens.model.outliers import Likeness
+from lesion_lens.model.outliers import OutlierDetector
 from lesion_lens.model.views import predict
 from skin_cancer_detection import CODES, preprocess
 
@@ -103,7 +103,7 @@ def test_what_decisions_go_by_is_the_same_to_the_last_bit():
     one, other = Classifier(KERAS), Classifier(LITERT)
     assert isinstance(one.decision_facts, DecisionFacts)
     assert one.decision_facts == other.decision_facts
-    assert isinstance(one.likeness, Likeness)
+    assert isinstance(one.likeness, OutlierDetector)
     for name, value in one.likeness.to_attributes().items():
         assert np.array_equal(value, other.likeness.to_attributes()[name]), name
 

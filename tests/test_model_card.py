@@ -50,14 +50,14 @@ def tables(text):
     return [[row.strip("| ").split(" | ") for row in table.splitlines()] for table in found]
 
 
-def figures_in(values):
+def estimates_in(values):
     """Every {"value", "low", "high"} in dicts within dicts."""
     if isinstance(values, dict):
         if "value" in values:
             yield values
         else:
             for value in values.values():
-                yield from figures_in(value)
+                yield from estimates_in(value)
 
 
 def without_floats(values):
@@ -81,7 +81,7 @@ def test_the_committed_model_file_holds_the_committed_metrics(metrics):
 
 def test_every_interval_of_the_metrics_is_on_the_card(metrics):
     card = model_card(metrics)
-    found = list(figures_in(metrics["test"]))
+    found = list(estimates_in(metrics["test"]))
     assert len(found) > 100
     assert not [figure for figure in found if shown(figure) not in card]
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 from conftest import ROOT, copy_model, made_scores, shoot
 from test_app import Page, client_of
-from test_model_card import figures_in, shown
+from test_model_card import estimates_in, shown
 
 from lesion_lens.model.classifier import Classifier
 from lesion_lens.web.card_page import card_page
@@ -70,7 +70,7 @@ def rows_of(text):
 
 def test_every_interval_of_the_model_file_is_on_the_page(client):
     text = Page(client.get("/model")).text_of()
-    found = list(figures_in(KNOWN["test"]))
+    found = list(estimates_in(KNOWN["test"]))
     assert len(found) > 100
     assert not [figure for figure in found if shown(figure) not in text]
 

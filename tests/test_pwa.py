@@ -13,7 +13,7 @@ from PIL import Image
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.wrappers import Response
 
-from lesion_lens.web.pwa import shell, static_files
+from lesion_lens.web.pwa import pwa, static_files
 
 sys.path.insert(0, str(ROOT / "scripts"))
 LESION = {"name": "lesion.png", "mimeType": "image/png", "buffer": encode(draw_lesion())}
@@ -167,7 +167,7 @@ def test_the_version_is_that_of_the_files(tmp_path):
     def version():
         app = Flask("made", root_path=tmp_path)
         app.extensions["classifier"] = SimpleNamespace(sha256="")
-        app.register_blueprint(shell)
+        app.register_blueprint(pwa)
         return app.extensions["shell_version"]
 
     for folder in ("static", "templates"):

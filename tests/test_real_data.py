@@ -15,7 +15,7 @@ import skin_cancer_detection as scd
 from lesion_lens.model.decisions import DecisionFacts, combine_views
 from lesion_lens.model.files import load_model, read_attributes
 from lesion_lens.model.images import read_image
-from lesion_lens.model.outliers import Likeness
+from lesion_lens.model.outliers import OutlierDetector
 from lesion_lens.training import calibration
 from lesion_lens.training.data import read_dataset
 from lesion_lens.training.evaluation import probabilities_of, score_file, view_probabilities
@@ -113,9 +113,9 @@ def test_the_committed_decision_facts_are_those_of_the_calibration_part(calibrat
 
 
 def test_the_committed_likeness_flags_five_percent_of_the_calibration_lesions(calibration_part):
-    likeness = Likeness.from_attributes(read_attributes(ROOT / "best_model.h5"))
+    likeness = OutlierDetector.from_attributes(read_attributes(ROOT / "best_model.h5"))
     chosen = calibration.one_image_per_lesion(calibration_part.lesion_ids, calibration_part.pixels)
-    assert likeness.is_unlike(calibration_part.pixels[chosen]).mean() == pytest.approx(
+    assert likeness.is_outlier(calibration_part.pixels[chosen]).mean() == pytest.approx(
         0.05, abs=0.01
     )
 

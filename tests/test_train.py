@@ -25,7 +25,7 @@ from lesion_lens.training.download import download, find_data
 from lesion_lens.training.errors import TrainingError
 from lesion_lens.training.evaluation import probabilities_of, score_file
 from lesion_lens.training.metrics import confusion_matrix
-from lesion_lens.training.pipeline import evaluate_again, identity_of, train
+from lesion_lens.training.pipeline import evaluate_again, identity_of, train_model
 from lesion_lens.training.recipe import QUICK, SEED, Recipe
 from lesion_lens.training.split import PARTS, split_by_lesion
 from train import main, parse_arguments, recipe_of
@@ -379,13 +379,13 @@ def test_each_part_serves_its_purpose_alone(tmp_path, monkeypatch):
     spy(pipeline, "fit", 0)
     spy(pipeline, "fit_bias_and_temperature", 1)
     spy(pipeline, "fit_decision_facts", 1)
-    spy(pipeline, "fit_likeness", 0)
+    spy(pipeline, "fit_outlier_detector", 0)
     parts = split_by_lesion(DATA.lesion_ids, DATA.labels)
-    train(DATA, parts, tmp_path / "m.h5", Recipe(teachers=1, epochs=1))
+    train_model(DATA, parts, tmp_path / "m.h5", Recipe(teachers=1, epochs=1))
     training, calibration_part = (DATA.only(parts == part) for part in PARTS[:2])
     assert np.array_equal(given["fit_teachers"][0].pixels, training.pixels)
     assert np.array_equal(given["fit"][0], training.pixels)
-    assert np.array_equal(given["fit_likeness"][0], training.pixels)
+    assert np.array_equal(given["fit_outlier_detector"][0], training.pixels)
     for name in ("fit_bias_and_temperature", "fit_decision_facts"):
         assert np.array_equal(given[name][0], calibration_part.labels)
 
@@ -396,7 +396,7 @@ def test_a_failure_before_the_end_leaves_the_old_files(tmp_path, monkeypatch):
     monkeypatch.setattr(pipeline, "draw_roc_curves", lambda *_: 1 / 0)
     parts = split_by_lesion(DATA.lesion_ids, DATA.labels)
     with pytest.raises(ZeroDivisionError):
-        train(DATA, parts, tmp_path / "m.h5", Recipe(teachers=0, epochs=1))
+        train_model(DATA, parts, tmp_path / "m.h5", Recipe(teachers=0, epochs=1))
     assert (tmp_path / "m.h5").read_bytes() == b"the old model"
     assert (tmp_path / "metrics.json").read_bytes() == b"the old metrics"
     assert not (tmp_path / "figures").exists()

@@ -16,7 +16,7 @@ from lesion_lens.model.engines import load_engine
 from lesion_lens.model.errors import Busy, ModelFileError
 from lesion_lens.model.files import check_model_file, read_attributes, remedy_of, sha256_of
 from lesion_lens.model.images import read_image
-from lesion_lens.model.outliers import Likeness
+from lesion_lens.model.outliers import OutlierDetector
 from lesion_lens.model.views import predict
 from skin_cancer_detection import preprocess
 
@@ -115,7 +115,7 @@ class Classifier:
         facts: dict, what the model file says of its training; empty where it says nothing.
         sha256: str, the model file's SHA-256 in hexadecimal digits.
         decision_facts: `decisions.DecisionFacts`; None where the file has none.
-        likeness: `likeness.Likeness`; None where the file has none.
+        outlier_detector: `outliers.OutlierDetector`; None where the file has none.
 
     Raises:
         ModelFileError: at once if the file breaks the contract.
@@ -126,7 +126,7 @@ class Classifier:
         self.sha256 = sha256_of(path)
         attributes = read_attributes(path)
         self.decision_facts = facts_of(DecisionFacts, "decision_facts", attributes, path)
-        self.likeness = facts_of(Likeness, "likeness", attributes, path)
+        self.outlier_detector = facts_of(OutlierDetector, "likeness", attributes, path)
         self._path = path
         self._engine = None
         self._lock = threading.Lock()
@@ -176,8 +176,8 @@ class Classifier:
         temperature = 1 if facts is None else facts.eight_view_temperature
         probabilities = combine_views(prediction.views, temperature)
         unlike = None
-        if self.likeness is not None:
-            unlike = bool(self.likeness.is_unlike(pixels[np.newaxis])[0])
+        if self.outlier_detector is not None:
+            unlike = bool(self.outlier_detector.is_outlier(pixels[np.newaxis])[0])
         statements = decide(probabilities, facts, unlike)
         return Answer(probabilities, statements, unlike, prediction.occlusion)
 

@@ -1,11 +1,11 @@
 """The errors of the package, one family: the text of each is a sentence for whoever can mend it."""
 
 
-class SkinCancerDetectionError(Exception):
+class LesionLensError(Exception):
     """Whatever a user can mend; its text is one sentence that names the thing and the remedy."""
 
 
-class ImageError(SkinCancerDetectionError):
+class ImageError(LesionLensError):
     """An uploaded file that cannot be used as an image."""
 
 
@@ -25,9 +25,9 @@ class ImageTooLarge(ImageError):
     """More than `MAX_PIXELS` pixels, or `MAX_SIDE` on one side."""
 
 
-class ModelFileError(SkinCancerDetectionError):
+class ModelFileError(LesionLensError):
     """A model file that is missing, truncated, foreign or reordered."""
 
 
-class Busy(SkinCancerDetectionError):
+class Busy(LesionLensError):
     """More requests with images than may wait."""

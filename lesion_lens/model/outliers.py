@@ -3,7 +3,7 @@
 Seven numbers describe a picture's colours and texture. Gaussians are fitted to those of the
 training images, a mean for each class and one covariance for all (Lee et al., NeurIPS 2018); a
 picture is unlike the images if its Mahalanobis distance from the nearest mean is beyond a threshold
-that the calibration lesions set. The network takes no part: `python scripts/compare_likeness.py`
+that the calibration lesions set. The network takes no part: `python scripts/compare_outliers.py`
 compares this with its features and scores.
 """
 
@@ -54,7 +54,7 @@ def features(pixels):
 
 
 @dataclass(frozen=True, eq=False)
-class Likeness:
+class OutlierDetector:
     """The Gaussians of the training images' features and the distance that is too far from them.
 
     Attributes:
@@ -104,7 +104,7 @@ class Likeness:
         """
         return _mahalanobis(features(pixels), self.means, self.covariance)
 
-    def is_unlike(self, pixels):
+    def is_outlier(self, pixels):
         """Say of each image whether it is unlike the training images.
 
         Args:
@@ -136,7 +136,7 @@ class Likeness:
             raise ValueError("An attribute of the likeness is missing.") from error
 
 
-def fit(training_pixels, training_labels, calibration_pixels):
+def fit_outlier_detector(training_pixels, training_labels, calibration_pixels):
     """Fit the Gaussians to the training images and the threshold to the calibration lesions.
 
     Args:
@@ -145,14 +145,14 @@ def fit(training_pixels, training_labels, calibration_pixels):
         calibration_pixels: uint8 (M, 28, 28, 3), likewise; one image of each lesion.
 
     Returns:
-        Likeness; 5 % of the calibration lesions, rounded down, are beyond its threshold.
+        OutlierDetector; 5 % of the calibration lesions, rounded down, are beyond its threshold.
     """
     described = features(training_pixels)
     means = np.stack([described[training_labels == k].mean(axis=0) for k in range(len(CODES))])
     covariance = np.cov(described - means[training_labels], rowvar=False)
     covariance += _LEAST_VARIANCE * np.eye(FEATURES)
     distances = _mahalanobis(features(calibration_pixels), means, covariance)
-    return Likeness(means, covariance, threshold_of(distances))
+    return OutlierDetector(means, covariance, threshold_of(distances))
 
 
 def threshold_of(distances):

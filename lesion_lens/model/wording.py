@@ -23,7 +23,7 @@ def interval(figure):
     return f"{number(figure['value'])} ({number(figure['low'])}–{number(figure['high'])})"
 
 
-def in_100(share):
+def about_in_100(share):
     """Write a share, 0–1, as a whole number of a hundred, and one that rounds to none as such."""
     return f"about {100 * share:.0f} in 100" if share > 0.005 else "fewer than 1 in 100"
 

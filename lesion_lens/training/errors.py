@@ -1,15 +1,15 @@
 """The errors of training, each a sentence that names the thing and the remedy."""
 
-from lesion_lens.model.errors import SkinCancerDetectionError
+from lesion_lens.model.errors import LesionLensError
 
 
-class DataError(SkinCancerDetectionError):
+class DataError(LesionLensError):
     """A data file that is missing, spoiled or contradicts itself."""
 
 
-class TrainingError(SkinCancerDetectionError):
+class TrainingError(LesionLensError):
     """A request for training that cannot be carried out."""
 
 
-class CalibrationError(SkinCancerDetectionError):
+class CalibrationError(LesionLensError):
     """Calibration images from which nothing can be fitted."""

@@ -17,7 +17,7 @@ from lesion_lens.model.files import (
     load_model,
     read_attributes,
 )
-from lesion_lens.model.outliers import Likeness
+from lesion_lens.model.outliers import OutlierDetector
 from lesion_lens.model.statistics import clopper_pearson
 from lesion_lens.model.views import eight_views
 from lesion_lens.training.bootstrap import bootstrap
@@ -305,14 +305,14 @@ def score_file(path, data, parts):
         )
     try:
         decision_facts = DecisionFacts.from_attributes(attributes)
-        likeness = Likeness.from_attributes(attributes)
+        outlier_detector = OutlierDetector.from_attributes(attributes)
     except ValueError as error:
         raise TrainingError(f"{path}: {error}; run `python train.py` to make it again.") from error
     model, test = load_model(path), data.only(parts == "test")
     labels, lesion_ids = test.labels, test.lesion_ids
     views = view_probabilities(model, test.pixels)
     one, eight = views[0], combine_views(views, decision_facts.eight_view_temperature)
-    unlike = likeness.is_unlike(test.pixels)
+    unlike = outlier_detector.is_outlier(test.pixels)
     chosen = one_image_per_lesion(lesion_ids, test.pixels)
     decisions = decision_scores(eight, labels, chosen, decision_facts, unlike)
     metrics = facts | {

@@ -17,7 +17,7 @@ from lesion_lens.model.files import (
     save_model,
     write_training_facts,
 )
-from lesion_lens.model.outliers import fit as fit_likeness
+from lesion_lens.model.outliers import fit_outlier_detector
 from lesion_lens.training.calibration import (
     fit_bias_and_temperature,
     fit_decision_facts,
@@ -47,7 +47,7 @@ from lesion_lens.training.teachers import fit_teachers
 from skin_cancer_detection import CODES
 
 
-def train(data, parts, output, recipe, seed=SEED, resume=False):
+def train_model(data, parts, output, recipe, seed=SEED, resume=False):
     """Fit, calibrate, score on the test part and write everything down.
 
     Args:
@@ -195,8 +195,10 @@ def calibrate(model, calibration_part, training_part):
         chosen,
         class_shares=np.bincount(labels, minlength=len(CODES)) / len(labels),
     )
-    likeness = fit_likeness(training_part.pixels, training_part.labels, pixels[chosen])
-    return facts.to_attributes() | likeness.to_attributes()
+    outlier_detector = fit_outlier_detector(
+        training_part.pixels, training_part.labels, pixels[chosen]
+    )
+    return facts.to_attributes() | outlier_detector.to_attributes()
 
 
 # --- What is written down --------------------------------------------------------------------

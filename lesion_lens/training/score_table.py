@@ -3,7 +3,7 @@
 from lesion_lens.model.wording import interval, number
 from skin_cancer_detection import CODES
 
-SCORES = {
+METRIC_NAMES = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
     "macro_auc": "macro AUC",
@@ -24,7 +24,9 @@ def score_table(metrics):
         return f"{name:44}" + "".join(f"{cell:22}" for cell in cells).rstrip()
 
     lines = [row("", ("one view", "eight views"))]
-    lines += [row(name, [interval(scores[key]) for scores in both]) for key, name in SCORES.items()]
+    lines += [
+        row(name, [interval(scores[key]) for scores in both]) for key, name in METRIC_NAMES.items()
+    ]
     lines.append(
         row(
             "  if perfectly calibrated: mean, 95 %",
@@ -36,7 +38,7 @@ def score_table(metrics):
     )
     lines += [
         row(
-            f"{SCORES[key]}, prior divided out",
+            f"{METRIC_NAMES[key]}, prior divided out",
             [interval(s["prior_divided"][key]) for s in both],
         )
         for key in ("accuracy", "balanced_accuracy")

@@ -7,7 +7,7 @@ from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from lesion_lens.model.classifier import admission, decode
-from lesion_lens.model.errors import ImageError, ModelFileError, SkinCancerDetectionError
+from lesion_lens.model.errors import ImageError, LesionLensError, ModelFileError
 from lesion_lens.web.openapi import PROBLEM_JSON, openapi_document
 from lesion_lens.web.problems import (
     PROBLEM_TYPES,
@@ -18,7 +18,7 @@ from lesion_lens.web.problems import (
     UnknownField,
     WrongContentType,
 )
-from lesion_lens.web.results import classes, model, to_dict
+from lesion_lens.web.results import describe_classes, describe_model, to_dict
 from lesion_lens.web.uploads import (
     MODEL_UNUSABLE,
     RETRY_AFTER,
@@ -37,11 +37,13 @@ def predict():
     """Classify the images in the form's field `image`."""
     files = images_of_form()  # read before, so that a slow line keeps nobody waiting
     with admission():
-        results = [result_of(file) for file in files]
+        results = [classify_file(file) for file in files]
     problems = [result["problem"] for result in results if "problem" in result]
     if len(problems) < len(results):
-        made_by = model(current_app.extensions["classifier"]) | {"card": url_for("model_page")}
-        return as_json({"model": made_by, "classes": classes(), "results": results})
+        made_by = describe_model(current_app.extensions["classifier"]) | {
+            "card": url_for("model_page")
+        }
+        return as_json({"model": made_by, "classes": describe_classes(), "results": results})
     if len(problems) == 1:
         return as_problem(problems[0])
     error = NoImageUsable(
@@ -75,7 +77,7 @@ def images_of_form():
     return uploaded_images(FIELD)
 
 
-def result_of(file):
+def classify_file(file):
     """Classify a file and let go of its bytes; returns a `Result` of the OpenAPI document."""
     data = file.read()
     file.close()  # and with it a second copy of the bytes
@@ -166,7 +168,7 @@ def as_problem(problem):
     return response
 
 
-@api.errorhandler(SkinCancerDetectionError)
+@api.errorhandler(LesionLensError)
 def show_problem(error):
     """Answer with the problem that an error of ours is."""
     if isinstance(error, WrongContentType) and request.content_length:

@@ -44,10 +44,10 @@ def card_page(classifier):
     except CardError:
         markdown, is_whole = other_model_card(facts), False
     scores = facts["test"]["eight_views"] if facts.get("test") else None
-    return CardPage(*_to_html(markdown, draw_figures(scores)), is_whole)
+    return CardPage(*_to_html(markdown, draw_charts(scores)), is_whole)
 
 
-def draw_figures(scores):
+def draw_charts(scores):
     """Draw those of figures/ that the facts hold the numbers of, as HTML.
 
     Args:
@@ -58,7 +58,7 @@ def draw_figures(scores):
     """
     if scores is None:
         return {}
-    draw = ENVIRONMENT.get_template("figures.html").module
+    draw = ENVIRONMENT.get_template("charts.html").module
     points = reliability_points(scores)
     return {
         "confusion_matrix": draw.confusion_matrix(CODES, scores["confusion_matrix"]),

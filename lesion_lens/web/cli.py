@@ -22,10 +22,10 @@ from PIL import Image
 from tqdm import tqdm
 
 from lesion_lens.model.classifier import MAX_DECODES, decode
-from lesion_lens.model.errors import ImageError, ModelFileError, SkinCancerDetectionError
+from lesion_lens.model.errors import ImageError, LesionLensError, ModelFileError
 from lesion_lens.model.images import FORMATS, MAX_PIXELS
 from lesion_lens.model.wording import percent
-from lesion_lens.web.results import classes, csv_header, csv_line, model, to_dict
+from lesion_lens.web.results import csv_header, csv_line, describe_classes, describe_model, to_dict
 from skin_cancer_detection import CLASSES, CODES
 
 OUT = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
@@ -34,7 +34,7 @@ AHEAD = 32  # images begun before the answer to the first of them is written
 NO_IMAGE, NO_MODEL, INTERRUPTED = 1, 3, 130  # exit codes; 2 is Click's, of a wrong command line
 
 
-class UnreadableFile(SkinCancerDetectionError):
+class UnreadableFile(LesionLensError):
     """A file that the system does not let us read."""
 
 
@@ -271,7 +271,7 @@ class JsonWriter:
 
     def __init__(self, file, classifier):
         self._file, self._between = file, "\n"
-        head = {"model": model(classifier), "classes": classes()}
+        head = {"model": describe_model(classifier), "classes": describe_classes()}
         self._file.write(json.dumps(head, ensure_ascii=False)[:-1] + ', "results": [')
 
     def write(self, name, answer, fault):

@@ -12,12 +12,12 @@ import re
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedError
 
 from lesion_lens import ROOT
-from lesion_lens.model.errors import SkinCancerDetectionError
+from lesion_lens.model.errors import LesionLensError
 from lesion_lens.model.statistics import clopper_pearson
 from lesion_lens.model.wording import interval, number
 from skin_cancer_detection import CLASSES, CODES
 
-SCORES = {
+CARD_METRICS = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
     "macro_auc": "macro AUC",
@@ -39,7 +39,7 @@ _SPOILED = (
 _REMEDY = "write it anew with python train.py, or with --evaluate where the model is new."
 
 
-class CardError(SkinCancerDetectionError):
+class CardError(LesionLensError):
     """Facts from which the card cannot be written."""
 
 
@@ -61,7 +61,7 @@ def binomial(share, trials):
     return interval({"value": share, "low": low, "high": high})
 
 
-def in_100(share):
+def per_100(share):
     """Lay out a share as a whole number of 100, or None as '–'."""
     return "–" if share is None else f"{100 * share:.0f}"
 
@@ -71,8 +71,8 @@ def misses(sensitivity):
     if sensitivity["value"] is None:
         return "–"
     missed = 1 - sensitivity["value"]
-    rate = f"about {in_100(missed)}" if missed >= 0.005 else "fewer than 1"
-    return f"{rate} in 100 ({in_100(1 - sensitivity['high'])}–{in_100(1 - sensitivity['low'])})"
+    rate = f"about {per_100(missed)}" if missed >= 0.005 else "fewer than 1"
+    return f"{rate} in 100 ({per_100(1 - sensitivity['high'])}–{per_100(1 - sensitivity['low'])})"
 
 
 def listed(codes):
@@ -118,10 +118,10 @@ def class_list(test):
 
 def overall_table(one, eight):
     """The scores of all classes together, of one view and of eight."""
-    rows = [[name, interval(one[key]), interval(eight[key])] for key, name in SCORES.items()]
+    rows = [[name, interval(one[key]), interval(eight[key])] for key, name in CARD_METRICS.items()]
     rows += [
         [f"{name}, prior divided out", *(interval(x["prior_divided"][key]) for x in (one, eight))]
-        for key, name in SCORES.items()
+        for key, name in CARD_METRICS.items()
         if key in eight["prior_divided"]
     ]
     return table(["score", "one view", "eight views"], rows)
@@ -245,7 +245,7 @@ ENVIRONMENT = Environment(
 _FUNCTIONS = {
     function.__name__: function
     for function in (
-        *(count, number, in_100, listed),
+        *(count, number, per_100, listed),
         *(class_list, overall_table, class_table, group_table),
         *(calibration_table, low_risk_table, coverage_table, share_table),
     )

@@ -7,7 +7,7 @@ from lesion_lens.model.decisions import MALIGNANT_CODES, VERDICTS
 from lesion_lens.model.errors import DamagedImage, UnsupportedImage
 from lesion_lens.model.images import MAX_PIXELS, MAX_SIDE, MIME_TYPES, READABLE
 from lesion_lens.web.problems import PROBLEM_TYPES, NoImageUsable
-from lesion_lens.web.results import classes
+from lesion_lens.web.results import describe_classes
 from lesion_lens.web.uploads import MAX_IMAGES, RETRY_AFTER
 from skin_cancer_detection import CLASSES, CODES
 
@@ -302,7 +302,7 @@ def _predictions_example(docs):
             "data_sha256": "60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752",
             "card": "/model",
         },
-        "classes": classes(),
+        "classes": describe_classes(),
         "results": [
             {
                 "file": "lesion.jpg",

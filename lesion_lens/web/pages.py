@@ -45,10 +45,10 @@ def show_result():
     with admission():
         if len(uploads) > 1:
             return show_batch(uploads)
-        return render_template("result.html", **result_of(uploads[0]))
+        return render_template("result.html", **result_context(uploads[0]))
 
 
-def result_of(upload):
+def result_context(upload):
     """Classify an upload; returns all that result.html speaks of.
 
     Raises:
@@ -227,7 +227,7 @@ def upload_page_with(sentence):
     return render_template("index.html", error=sentence)
 
 
-def page_facts():
+def template_context():
     """What every template may say of the limits and of the model's scores."""
     facts = current_app.extensions["classifier"].facts
     scores = facts["test"]["eight_views"] if facts.get("test") else None

@@ -7,35 +7,35 @@ from lesion_lens.model.errors import (
     DamagedImage,
     EmptyImage,
     ImageTooLarge,
+    LesionLensError,
     ModelFileError,
-    SkinCancerDetectionError,
     UnsupportedImage,
 )
 from lesion_lens.model.images import MAX_PIXELS, MAX_SIDE, READABLE
 from lesion_lens.web.uploads import MAX_IMAGES, MODEL_UNUSABLE, NoImage, TooManyImages
 
 
-class WrongContentType(SkinCancerDetectionError):
+class WrongContentType(LesionLensError):
     """A request that is not a form with files."""
 
 
-class UnknownField(SkinCancerDetectionError):
+class UnknownField(LesionLensError):
     """A form with a field other than `image`."""
 
 
-class NotAFile(SkinCancerDetectionError):
+class NotAFile(LesionLensError):
     """A part of the field `image` without a file name, which makes it text."""
 
 
-class RequestTooLarge(SkinCancerDetectionError):
+class RequestTooLarge(LesionLensError):
     """More bytes, parts or text than a request may have."""
 
 
-class NoImageUsable(SkinCancerDetectionError):
+class NoImageUsable(LesionLensError):
     """A batch of which no image could be classified."""
 
 
-class ServerFailed(SkinCancerDetectionError):
+class ServerFailed(LesionLensError):
     """A fault of the server's own."""
 
 

@@ -12,7 +12,7 @@ class NamelessRequestHandler(WSGIRequestHandler):
         return "-"
 
 
-def stop(error):
+def exit_with(error):
     """End the process with an error's sentence and no traceback.
 
     The code is 3, by which gunicorn knows that a worker cannot start and that trying again is no

@@ -13,10 +13,10 @@ from flask import Blueprint, current_app, render_template, url_for
 NAME = "Lesion Lens"
 ACCENT, GROUND = "#0f766e", "#fbfcfc"  # --accent and --page of static/style.css
 
-shell = Blueprint("shell", __name__)
+pwa = Blueprint("pwa", __name__)
 
 
-@shell.record_once
+@pwa.record_once
 def compute_version(state):
     """Take the SHA-256 of all that the shell is made of; another one replaces what phones keep."""
     templates = Path(state.app.root_path, state.app.template_folder)
@@ -27,7 +27,7 @@ def compute_version(state):
     state.app.extensions["shell_version"] = digest.hexdigest()[:16]
 
 
-@shell.get("/manifest.webmanifest")
+@pwa.get("/manifest.webmanifest")
 def manifest():
     """Tell a phone how the app stands on its home screen (W3C Web Application Manifest)."""
     icons = [
@@ -57,26 +57,26 @@ def manifest():
     return json.dumps(content), {"Content-Type": "application/manifest+json"}
 
 
-@shell.get("/service-worker.js")
+@pwa.get("/service-worker.js")
 def service_worker():
     """Give the program that keeps the shell. It stands here and not in static/ for its scope."""
     addresses = [static_address(file.name) for file in static_files(current_app)]
     program = render_template(
         "service-worker.js",
-        offline=url_for("shell.offline"),
+        offline=url_for("pwa.offline"),
         files=addresses,
         version=current_app.extensions["shell_version"],
     )
     return program, {"Content-Type": "text/javascript", "Cache-Control": "no-cache"}
 
 
-@shell.get("/offline")
+@pwa.get("/offline")
 def offline():
     """Say that classifying needs the server; a phone keeps this page."""
     return render_template("offline.html")
 
 
-@shell.get("/privacy")
+@pwa.get("/privacy")
 def privacy():
     """Say what becomes of an image and of whoever sends it."""
     return render_template("privacy.html")

@@ -56,7 +56,7 @@ def to_dict(answer):
     }
 
 
-def model(classifier):
+def describe_model(classifier):
     """Say which model answers, as a dict that JSON can hold.
 
     Args:
@@ -68,7 +68,7 @@ def model(classifier):
     return {"sha256": classifier.sha256, "data_sha256": classifier.facts.get("data_sha256")}
 
 
-def classes():
+def describe_classes():
     """Name the seven classes, as a list of dicts that JSON can hold."""
     return [{"code": kind.code, "name": kind.name, "risk": kind.risk} for kind in CLASSES]
 

@@ -8,7 +8,7 @@ import io
 
 from flask import Request, current_app, request
 
-from lesion_lens.model.errors import SkinCancerDetectionError
+from lesion_lens.model.errors import LesionLensError
 
 MEGABYTE = 1_000_000
 MAX_IMAGES = 50  # of one request
@@ -17,11 +17,11 @@ SILENCE = 20  # seconds
 MODEL_UNUSABLE = "The model cannot be used at the moment. Try again later."
 
 
-class NoImage(SkinCancerDetectionError):
+class NoImage(LesionLensError):
     """A form that was sent without a file."""
 
 
-class TooManyImages(SkinCancerDetectionError):
+class TooManyImages(LesionLensError):
     """A form with more than `MAX_IMAGES` files."""
 
 
@@ -70,7 +70,7 @@ def refuse_too_much():
     return f"More than {max_megabytes()} MB were sent. Send smaller images, or fewer at once."
 
 
-def wait_no_longer():
+def set_read_timeout():
     """Give up a client that sends nothing for `SILENCE`, so that it does not hold a thread."""
     connection = request.environ.get("gunicorn.socket")  # Flask's own server has none
     if connection is not None:

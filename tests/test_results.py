@@ -9,7 +9,7 @@ import pytest
 
 from lesion_lens.model.classifier import Answer
 from lesion_lens.model.decisions import VERDICTS, DecisionFacts, decide
-from lesion_lens.web.results import CSV_COLUMNS, classes, csv_header, csv_line, to_dict
+from lesion_lens.web.results import CSV_COLUMNS, csv_header, csv_line, describe_classes, to_dict
 from skin_cancer_detection import CODES
 
 FACTS = DecisionFacts(1.0, (1 / 7,) * 7, 0.1, (0.3,) * 7, ())
@@ -82,4 +82,4 @@ def test_the_columns():
 
 
 def test_every_class_is_named():
-    assert [kind["code"] for kind in classes()] == list(CODES)
+    assert [kind["code"] for kind in describe_classes()] == list(CODES)

@@ -21,7 +21,7 @@ from lesion_lens.model.classifier import MAX_DECODES
 from lesion_lens.model.files import DEFAULT_MODEL_PATH
 from lesion_lens.model.images import read_image
 from lesion_lens.web.cli import AHEAD, MAX_BYTES, answers, files_in, read, whole_file
-from lesion_lens.web.results import classes
+from lesion_lens.web.results import describe_classes
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_both_files_say_the_same_as_the_model(run, folder, tmp_path):
     rows, said = csv_rows(table), json.loads(document.read_text(encoding="utf-8"))
     assert [row["file"] for row in rows] == [entry["file"] for entry in said["results"]]
     assert rows[0]["error"] == said["results"][0]["error"]
-    assert said["classes"] == classes()
+    assert said["classes"] == describe_classes()
     assert said["model"]["sha256"] == rows[1]["model_sha256"]
     probabilities = said["results"][1]["prediction"]["probabilities"]
     assert {code: float(rows[1][code]) for code in scd.CODES} == probabilities

@@ -1,12 +1,12 @@
 """Compare ways of telling that a picture is unlike every training image.
 
-    python scripts/compare_likeness.py                   HAM10000 in data/ or in $HAM10000_DIR
-    python scripts/compare_likeness.py --csv A.csv --metadata B.csv
+    python scripts/compare_outliers.py                   HAM10000 in data/ or in $HAM10000_DIR
+    python scripts/compare_outliers.py --csv A.csv --metadata B.csv
 
 Every way is fitted on the training part and flags 5 % of the calibration lesions. What it flags of
 half of the photographs that scikit-image and scikit-learn ship, and of made pictures, chooses
 between them. The other half of the photographs, and the test part, are only looked at for the one
-that is chosen: likeness.py.
+that is chosen: outliers.py.
 """
 
 import argparse
@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
 from lesion_lens.model import outliers  # noqa: E402
-from lesion_lens.model.errors import SkinCancerDetectionError  # noqa: E402
+from lesion_lens.model.errors import LesionLensError  # noqa: E402
 from lesion_lens.model.files import DEFAULT_MODEL_PATH, load_model  # noqa: E402
 from lesion_lens.model.images import read_image  # noqa: E402
 from lesion_lens.model.views import eight_views  # noqa: E402
@@ -321,8 +321,8 @@ def methods(pixels, labels):
             lambda x: outliers.features(x)[:, :6], pixels
         ),
         "Gaussian, outliers.features": gaussian(outliers.features, pixels),
-        "likeness.py: a mean for each class": chosen,
-        "Larger rank: likeness.py, Flatten": larger_rank,
+        "outliers.py: a mean for each class": chosen,
+        "Larger rank: outliers.py, Flatten": larger_rank,
     }
 
 
@@ -361,9 +361,9 @@ def print_comparison(candidates, lesions, photos, made, others):
 
 def print_report(fitted, sets):
     """Print what the chosen method flags of each set: name → uint8 (N, 28, 28, 3)."""
-    print("\n| likeness.py on | pictures | % flagged |\n|---|---|---|")
+    print("\n| outliers.py on | pictures | % flagged |\n|---|---|---|")
     for name, pictures in sets.items():
-        print(f"| {name} | {len(pictures):,} | {percent(fitted.is_unlike(pictures))} |")
+        print(f"| {name} | {len(pictures):,} | {percent(fitted.is_outlier(pictures))} |")
 
 
 def main():
@@ -383,7 +383,7 @@ def main():
         candidates = methods(data.pixels[training], data.labels[training])
     except ImportError as error:
         sys.exit(f"{error.name} is missing: pip install -r requirements-dev.txt")
-    except SkinCancerDetectionError as error:
+    except LesionLensError as error:
         sys.exit(f"Error: {error}")
     chosen = one_image_per_lesion(data.lesion_ids, data.pixels)
     lesions = data.pixels[calibration & chosen]
@@ -402,7 +402,7 @@ def main():
     others |= {kind: spoilt[kind] for kind in ("blurred, radius 15", "darkened to 80 %") if spoilt}
     print_comparison(candidates, lesions, photos[::2], np.concatenate(list(made.values())), others)
 
-    fitted = outliers.fit(data.pixels[training], data.labels[training], lesions)
+    fitted = outliers.fit_outlier_detector(data.pixels[training], data.labels[training], lesions)
     sets = {"calibration lesions": lesions, "test images": data.pixels[test]}
     sets |= {
         f"test images, {code}": data.pixels[test & (data.labels == label)]
@@ -418,7 +418,7 @@ def main():
     sets |= {"drawn lesions": drawn_lesions()}
     sets |= {f"originals, {kind}": pictures for kind, pictures in spoilt.items()}
     print_report(fitted, sets)
-    missed = [name for name, flag in zip(names, fitted.is_unlike(photos), strict=True) if not flag]
+    missed = [name for name, flag in zip(names, fitted.is_outlier(photos), strict=True) if not flag]
     print(f"\nPhotographs that are not flagged: {', '.join(missed) or 'none'}")
 
 

@@ -10,7 +10,7 @@ from lesion_lens.model.views import eight_views
 from lesion_lens.training.calibration import one_image_per_lesion
 from lesion_lens.training.data import read_dataset
 from lesion_lens.training.split import PARTS, split_by_lesion
-from scripts import compare_likeness
+from scripts import compare_outliers
 from skin_cancer_detection import CODES
 
 LABELS = np.arange(700) % len(CODES)  # of made lesions, which are alike in all classes
@@ -30,11 +30,11 @@ def spots(count, seed):
 
 @pytest.fixture(scope="module")
 def fitted():
-    return outliers.fit(spots(700, seed=0), LABELS, spots(200, seed=1))
+    return outliers.fit_outlier_detector(spots(700, seed=0), LABELS, spots(200, seed=1))
 
 
 def test_a_picture_like_the_training_images_is_near(fitted):
-    assert fitted.is_unlike(spots(500, seed=2)).mean() < 0.1
+    assert fitted.is_outlier(spots(500, seed=2)).mean() < 0.1
 
 
 @pytest.mark.parametrize(
@@ -51,15 +51,15 @@ def test_a_picture_like_the_training_images_is_near(fitted):
     ids=["black", "white", "bare skin", "noise", "gradient", "negative", "greyscale"],
 )
 def test_another_picture_is_far(fitted, picture):
-    assert fitted.is_unlike(picture[np.newaxis]).tolist() == [True]
+    assert fitted.is_outlier(picture[np.newaxis]).tolist() == [True]
 
 
 def test_texture_alone_makes_a_picture_far(fitted):
     """The same pixels in another order have the same colours, so only their steps can tell."""
     picture = spots(1, seed=6)
     shuffled = np.random.default_rng(0).permutation(picture.reshape(784, 3)).reshape(picture.shape)
-    assert fitted.is_unlike(picture).tolist() == [False]
-    assert fitted.is_unlike(shuffled).tolist() == [True]
+    assert fitted.is_outlier(picture).tolist() == [False]
+    assert fitted.is_outlier(shuffled).tolist() == [True]
 
 
 def test_features_of_a_picture_that_can_be_worked_out_by_hand():
@@ -79,15 +79,15 @@ def test_the_distance_is_that_of_mahalanobis_from_the_nearest_class():
     picture = spots(1, seed=3)
     away = np.array([2.0, 1, 0, 0, 3, 0, 0])
     means = outliers.features(picture) - away * np.array([3, 2, 1, -4, 5, -6, 7])[:, np.newaxis]
-    fitted = outliers.Likeness(means, covariance, 1)
+    fitted = outliers.OutlierDetector(means, covariance, 1)
     # The inverse of [[4, 1], [1, 1]] is [[1, −1], [−1, 4]] / 3: (4 − 4 + 4) / 3, and 3² besides.
     assert fitted.distance(picture) == pytest.approx([(4 / 3 + 9) ** 0.5])
 
 
 def test_five_percent_of_the_calibration_lesions_are_flagged():
     pixels = spots(119, seed=4)
-    fitted = outliers.fit(spots(700, seed=0), LABELS, pixels)
-    assert fitted.is_unlike(pixels).sum() == 5  # 5 % of 119 are 5.95
+    fitted = outliers.fit_outlier_detector(spots(700, seed=0), LABELS, pixels)
+    assert fitted.is_outlier(pixels).sum() == 5  # 5 % of 119 are 5.95
     assert fitted.threshold in fitted.distance(pixels)
 
 
@@ -101,16 +101,16 @@ def test_a_rare_class_of_other_colours_is_near_too():
     pixels = spots(714, seed=0)
     pixels[700:] = pixels[700:, ..., [1, 2, 0]]
     labels = np.repeat([*range(6), 6], [117, 117, 117, 117, 116, 116, 14])
-    fitted = outliers.fit(pixels, labels, spots(200, seed=1))
-    assert fitted.is_unlike(spots(500, seed=2)[..., [1, 2, 0]]).mean() < 0.2
-    assert fitted.is_unlike(spots(500, seed=2)[..., [2, 0, 1]]).all()
+    fitted = outliers.fit_outlier_detector(pixels, labels, spots(200, seed=1))
+    assert fitted.is_outlier(spots(500, seed=2)[..., [1, 2, 0]]).mean() < 0.2
+    assert fitted.is_outlier(spots(500, seed=2)[..., [2, 0, 1]]).all()
 
 
 def test_few_or_equal_images_are_enough():
     pixels = np.repeat(spots(1, seed=0), len(CODES), axis=0)
-    fitted = outliers.fit(pixels, np.arange(len(CODES)), pixels)
-    assert not fitted.is_unlike(pixels).any()
-    assert fitted.is_unlike(np.zeros((1, 28, 28, 3), np.uint8)).all()
+    fitted = outliers.fit_outlier_detector(pixels, np.arange(len(CODES)), pixels)
+    assert not fitted.is_outlier(pixels).any()
+    assert fitted.is_outlier(np.zeros((1, 28, 28, 3), np.uint8)).all()
 
 
 def test_a_file_keeps_it(fitted, tmp_path):
@@ -118,7 +118,7 @@ def test_a_file_keeps_it(fitted, tmp_path):
         file.attrs["another"] = "fact"
         file.attrs.update(fitted.to_attributes())
     with h5py.File(tmp_path / "model.h5") as file:
-        kept = outliers.Likeness.from_attributes(file.attrs)
+        kept = outliers.OutlierDetector.from_attributes(file.attrs)
     pixels = spots(50, seed=5)
     assert np.array_equal(kept.distance(pixels), fitted.distance(pixels))
     assert kept.threshold == fitted.threshold
@@ -144,7 +144,7 @@ def test_spoilt_attributes_are_refused(fitted, name, spoilt):
     attributes = fitted.to_attributes()
     assert name in attributes
     with pytest.raises(ValueError, match=r"^(means|covariance|threshold): "):
-        outliers.Likeness.from_attributes(attributes | {name: spoilt})
+        outliers.OutlierDetector.from_attributes(attributes | {name: spoilt})
 
 
 @pytest.mark.parametrize("name", ["means", "covariance", "threshold"])
@@ -152,7 +152,7 @@ def test_a_missing_attribute_is_refused(fitted, name):
     attributes = fitted.to_attributes()
     del attributes[f"likeness_{name}"]
     with pytest.raises(ValueError, match="missing"):
-        outliers.Likeness.from_attributes(attributes)
+        outliers.OutlierDetector.from_attributes(attributes)
 
 
 # --- On real data ----------------------------------------------------------------------------
@@ -166,7 +166,7 @@ def real(ham10000):
         split_by_lesion(data.lesion_ids, data.labels) == part for part in PARTS
     )
     chosen = one_image_per_lesion(data.lesion_ids, data.pixels)
-    fitted = outliers.fit(
+    fitted = outliers.fit_outlier_detector(
         data.pixels[training], data.labels[training], data.pixels[calibration & chosen]
     )
     return fitted, data.pixels[test]
@@ -174,20 +174,20 @@ def real(ham10000):
 
 def test_few_of_the_test_images_are_flagged(real):
     fitted, test = real
-    assert 0.02 < fitted.is_unlike(test).mean() < 0.08
+    assert 0.02 < fitted.is_outlier(test).mean() < 0.08
 
 
 def test_nine_in_ten_of_the_photographs_that_report_are_flagged(real):
     require("skimage.data")
     require("sklearn")
-    _, photos = compare_likeness.photographs()
+    _, photos = compare_outliers.photographs()
     assert len(photos) >= 20
-    assert real[0].is_unlike(photos[1::2]).mean() >= 0.9
+    assert real[0].is_outlier(photos[1::2]).mean() >= 0.9
 
 
 def test_nine_in_ten_of_the_made_pictures_of_each_kind_are_flagged(real):
     rates = {
-        kind: real[0].is_unlike(pictures).mean()
-        for kind, pictures in compare_likeness.made_pictures(seed=1).items()
+        kind: real[0].is_outlier(pictures).mean()
+        for kind, pictures in compare_outliers.made_pictures(seed=1).items()
     }
     assert {kind: rate for kind, rate in rates.items() if rate < 0.9} == {}
