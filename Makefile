@@ -35,34 +35,34 @@ format: .venv/test
 	$(BIN)/ruff format .
 
 slug-size: .venv/test
-	$(BIN)/python scripts/slug_size.py
+	$(BIN)/python -m scripts.slug_size
 
 requirements: .venv/test
 	PATH=$(BIN):$$PATH sh scripts/compile_requirements.sh
 
 architecture: .venv/run
-	$(BIN)/python scripts/draw_architecture.py
+	$(BIN)/python -m scripts.draw_architecture
 
 icons: .venv/test
-	$(BIN)/python scripts/draw_icons.py
+	$(BIN)/python -m scripts.draw_icons
 
 notebook: .venv/test
-	$(BIN)/python scripts/run_notebook.py
+	$(BIN)/python -m scripts.run_notebook
 
 screenshots: .venv/test
-	$(BIN)/python scripts/take_screenshots.py
+	$(BIN)/python -m scripts.take_screenshots
 
 benchmark: .venv/test
-	$(BIN)/python benchmarks/serving.py --memory
+	$(BIN)/python -m benchmarks.serving --memory
 
 benchmark-bulk: .venv/test
-	$(BIN)/python benchmarks/bulk.py
+	$(BIN)/python -m benchmarks.bulk
 
 benchmark-training: .venv/test
-	$(BIN)/python benchmarks/training.py
+	$(BIN)/python -m benchmarks.training
 
 card: .venv/run
-	$(BIN)/python scripts/write_model_card.py
+	$(BIN)/python -m scripts.write_model_card
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed and was not found; name it: make PYTHON=/path/to/python3.12"; exit 1; }

@@ -1,7 +1,7 @@
 """Measure the command for folders, `flask classify`, on folders of 100 to 100,000 images.
 
-    python benchmarks/bulk.py                       about twenty minutes on two cores
-    python benchmarks/bulk.py --largest 1000        in a minute or two
+    python -m benchmarks.bulk                       about twenty minutes on two cores
+    python -m benchmarks.bulk --largest 1000        in a minute or two
 
 A hundred drawn pictures of 600×450 stand in each folder under as many names as it has images, so
 that they take the room of a hundred and are read from memory.
@@ -20,11 +20,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from benchmarks.pictures import SIZES, photograph  # noqa: E402
-from benchmarks.servers import (  # noqa: E402
+from benchmarks.pictures import SIZES, photograph
+from benchmarks.servers import (
     LITERT_MODEL,
     MEGABYTE,
     CannotMeasure,
@@ -32,8 +29,9 @@ from benchmarks.servers import (  # noqa: E402
     litert_is_missing,
     ticks_of,
 )
-from benchmarks.table import measured_on  # noqa: E402
-from lesion_lens.model.files import DEFAULT_MODEL_PATH  # noqa: E402
+from benchmarks.table import measured_on
+from lesion_lens import ROOT
+from lesion_lens.model.files import DEFAULT_MODEL_PATH
 
 TABLE = ROOT / "benchmarks" / "bulk.md"
 PICTURES = 100

@@ -14,10 +14,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from lesion_lens import ROOT
 from lesion_lens.model.errors import LesionLensError
 from lesion_lens.model.files import DEFAULT_MODEL_PATH
 
-ROOT = Path(__file__).resolve().parents[1]
 LITERT_MODEL = ROOT / "best_model.tflite"
 BASELINE = "baseline"
 PATIENCE = 120  # seconds for a server to start, to answer once, and to fall idle

@@ -1,10 +1,11 @@
 """Measure how the app serves, beside a plain baseline and beside the bare work.
 
-    python benchmarks/serving.py                about eight minutes on two cores
-    python benchmarks/serving.py --memory       and the memory over 20,000 requests: five more
+    python -m benchmarks.serving                about eight minutes on two cores
+    python -m benchmarks.serving --memory       and the memory over 20,000 requests: five more
 
 The servers run on this machine in turn: `baseline.py`, then the app as the Procfile starts it, with
 each model file. wrk posts the same drawn pictures to all of them, first from one client and then
+from lesion_lens import ROOT
 from eight. The floor is the same work in a loop without any server.
 
 Writes benchmarks/serving.md, and the same into the README. Ends with 0 whatever the times are, and
@@ -24,12 +25,9 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from benchmarks import floor  # noqa: E402
-from benchmarks.pictures import SIZES, photograph  # noqa: E402
-from benchmarks.servers import (  # noqa: E402
+from benchmarks import floor
+from benchmarks.pictures import SIZES, photograph
+from benchmarks.servers import (
     BASELINE,
     LITERT_MODEL,
     PATIENCE,
@@ -42,7 +40,7 @@ from benchmarks.servers import (  # noqa: E402
     servers,
     wait_until_idle,
 )
-from benchmarks.table import (  # noqa: E402
+from benchmarks.table import (
     FLOOR,
     MARKS,
     Load,
@@ -51,6 +49,7 @@ from benchmarks.table import (  # noqa: E402
     document,
     write_between_marks,
 )
+from lesion_lens import ROOT
 
 TABLE = ROOT / "benchmarks" / "serving.md"
 CLIENTS = {1: 1, 8: 2}  # -> processes of the floor: no more than two cores are kept busy

@@ -1,6 +1,6 @@
 """Measure what training takes as the data grow: reading Kaggle's CSV, and one epoch of fitting.
 
-    python benchmarks/training.py       about ten minutes on two cores, and 1.5 GB of disk
+    python -m benchmarks.training       about ten minutes on two cores, and 1.5 GB of disk
 
 The rows are random, in Kaggle's format, as many as HAM10000 has, and repeated up to ten times.
 
@@ -18,13 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from benchmarks.servers import MEGABYTE, kilobytes  # noqa: E402
-from benchmarks.table import measured_on, with_ratios  # noqa: E402
-from lesion_lens.training.data import CSV_NAMES, METADATA_NAME, read_dataset  # noqa: E402
-from skin_cancer_detection import CODES, SIDE  # noqa: E402
+from benchmarks.servers import MEGABYTE, kilobytes
+from benchmarks.table import measured_on, with_ratios
+from lesion_lens import ROOT
+from lesion_lens.training.data import CSV_NAMES, METADATA_NAME, read_dataset
+from skin_cancer_detection import CODES, SIDE
 
 TABLE = ROOT / "benchmarks" / "training.md"
 ROWS = 10_015  # of HAM10000

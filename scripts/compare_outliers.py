@@ -1,7 +1,7 @@
 """Compare ways of telling that a picture is unlike every training image.
 
-    python scripts/compare_outliers.py                   HAM10000 in data/ or in $HAM10000_DIR
-    python scripts/compare_outliers.py --csv A.csv --metadata B.csv
+    python -m scripts.compare_outliers                   HAM10000 in data/ or in $HAM10000_DIR
+    python -m scripts.compare_outliers --csv A.csv --metadata B.csv
 
 Every way is fitted on the training part and flags 5 % of the calibration lesions. What it flags of
 half of the photographs that scikit-image and scikit-learn ship, and of made pictures, chooses
@@ -18,19 +18,17 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
-
-from lesion_lens.model import outliers  # noqa: E402
-from lesion_lens.model.errors import LesionLensError  # noqa: E402
-from lesion_lens.model.files import DEFAULT_MODEL_PATH, load_model  # noqa: E402
-from lesion_lens.model.images import read_image  # noqa: E402
-from lesion_lens.model.views import eight_views  # noqa: E402
-from lesion_lens.training.calibration import one_image_per_lesion  # noqa: E402
-from lesion_lens.training.data import METADATA_NAME, read_dataset  # noqa: E402
-from lesion_lens.training.download import find_data  # noqa: E402
-from lesion_lens.training.split import PARTS, split_by_lesion  # noqa: E402
-from skin_cancer_detection import CODES, preprocess  # noqa: E402
+from lesion_lens import ROOT
+from lesion_lens.model import outliers
+from lesion_lens.model.errors import LesionLensError
+from lesion_lens.model.files import DEFAULT_MODEL_PATH, load_model
+from lesion_lens.model.images import read_image
+from lesion_lens.model.views import eight_views
+from lesion_lens.training.calibration import one_image_per_lesion
+from lesion_lens.training.data import METADATA_NAME, read_dataset
+from lesion_lens.training.download import find_data
+from lesion_lens.training.split import PARTS, split_by_lesion
+from skin_cancer_detection import CODES, preprocess
 
 SIZE = (600, 450)  # pixels, as the originals
 SKIN_TONES = (

@@ -1,7 +1,7 @@
 """Score a recipe on lesions of the training part alone, by lesion-grouped cross-validation.
 
-    python scripts/cross_validate.py --seed 1
-    python scripts/cross_validate.py --seed 3 --teacher-seeds 1 2 --set mixup=0.4 epochs=150
+    python -m scripts.cross_validate --seed 1
+    python -m scripts.cross_validate --seed 3 --teacher-seeds 1 2 --set mixup=0.4 epochs=150
 
 Whatever is chosen about training is chosen by what this prints, so that the calibration and the
 test part stay unseen; docs/experiments.md has the table. One thread, so that two runs side by side
@@ -22,27 +22,25 @@ from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from lesion_lens.model.decisions import divide_by_prior  # noqa: E402
-from lesion_lens.model.errors import LesionLensError  # noqa: E402
-from lesion_lens.training.checkpoint import Checkpoint  # noqa: E402
-from lesion_lens.training.data import read_dataset  # noqa: E402
-from lesion_lens.training.download import find_data  # noqa: E402
-from lesion_lens.training.evaluation import probabilities_of, view_probabilities  # noqa: E402
-from lesion_lens.training.fitting import fit  # noqa: E402
-from lesion_lens.training.metrics import (  # noqa: E402
+from lesion_lens import ROOT
+from lesion_lens.model.decisions import divide_by_prior
+from lesion_lens.model.errors import LesionLensError
+from lesion_lens.training.checkpoint import Checkpoint
+from lesion_lens.training.data import read_dataset
+from lesion_lens.training.download import find_data
+from lesion_lens.training.evaluation import probabilities_of, view_probabilities
+from lesion_lens.training.fitting import fit
+from lesion_lens.training.metrics import (
     MELANOMA,
     binary_auc,
     log_loss,
     malignancy,
     sensitivity_at_specificity,
 )
-from lesion_lens.training.progress import Progress  # noqa: E402
-from lesion_lens.training.recipe import Recipe  # noqa: E402
-from lesion_lens.training.split import lesion_folds, split_by_lesion  # noqa: E402
-from skin_cancer_detection import CODES  # noqa: E402
+from lesion_lens.training.progress import Progress
+from lesion_lens.training.recipe import Recipe
+from lesion_lens.training.split import lesion_folds, split_by_lesion
+from skin_cancer_detection import CODES
 
 FOLDS = 5
 RUNS = ROOT / "runs" / "cross_validation"

@@ -4,17 +4,12 @@ Each block is a layer. Up to the last convolution its height is the side of its 
 width their number; after that its height is the number of units. All on a logarithmic scale.
 """
 
-import sys
-from pathlib import Path
-
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
-
-from skin_cancer_detection import build_model  # noqa: E402
+from lesion_lens import ROOT
+from skin_cancer_detection import build_model
 
 COLOURS = {
     "Input": "#e8eef0",

@@ -5,13 +5,14 @@ as its ground, so that there is nothing to see of the cut.
 """
 
 import io
-from pathlib import Path
 
-from chromium import launch
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-STATIC = Path(__file__).parents[1] / "static"
+from lesion_lens import ROOT
+from scripts.chromium import launch
+
+STATIC = ROOT / "static"
 GROUND = "#0f766e"  # the ring's
 ICONS = {  # the file's name: side in pixels, ground
     "icon-192.png": (192, "transparent"),

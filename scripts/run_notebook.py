@@ -1,15 +1,15 @@
 """Run Skin_Cancer_Detection.ipynb from its first cell to its last and save it with its outputs.
 
-python scripts/run_notebook.py [OUTPUT]      OUTPUT is the notebook itself unless named
+python -m scripts.run_notebook [OUTPUT]      OUTPUT is the notebook itself unless named
 """
 
 import sys
-from pathlib import Path
 
 import nbclient
 import nbformat
 
-ROOT = Path(__file__).parents[1]
+from lesion_lens import ROOT
+
 NOTEBOOK = ROOT / "Skin_Cancer_Detection.ipynb"
 
 

@@ -9,9 +9,10 @@ import importlib.metadata
 import io
 import sys
 import tarfile
-from pathlib import Path
 
 from packaging.requirements import Requirement
+
+from lesion_lens import ROOT
 
 LIMIT = 420  # MB of 1,000,000 bytes
 
@@ -44,7 +45,7 @@ def packed_size(package):
 
 
 def main():
-    path = Path(__file__).parents[1] / "requirements.txt"
+    path = ROOT / "requirements.txt"
     sizes = {
         name: packed_size(importlib.metadata.distribution(name)) / 1e6
         for name in requirements(path)

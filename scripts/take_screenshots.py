@@ -1,23 +1,19 @@
 """Take the README's screenshots, of drawn and not of real lesions, in Chromium.
 
-python scripts/take_screenshots.py
+python -m scripts.take_screenshots
 """
 
 import io
-import sys
 import threading
-from pathlib import Path
 
 import numpy as np
-from chromium import launch
 from PIL import Image, ImageDraw, ImageFilter
 from playwright.sync_api import sync_playwright
 from werkzeug.serving import make_server
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
-
-from app import create_app  # noqa: E402
+from app import create_app
+from lesion_lens import ROOT
+from scripts.chromium import launch
 
 TARGET = ROOT / "docs" / "screenshots"
 

@@ -1,17 +1,14 @@
 """Write docs/model_card.md from metrics.json.
 
-    python scripts/write_model_card.py
+    python -m scripts.write_model_card
 
 model_card.py says how, and templates/model_card.md.jinja has the text.
 """
 
 import sys
-from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
-
-from lesion_lens.web.model_card import CardError, model_card, read_metrics  # noqa: E402
+from lesion_lens import ROOT
+from lesion_lens.web.model_card import CardError, model_card, read_metrics
 
 METRICS = ROOT / "metrics.json"
 CARD = ROOT / "docs" / "model_card.md"

@@ -338,8 +338,7 @@ def test_a_table_takes_the_place_of_the_older_one_when_it_is_finished(tmp_path):
 
 def test_the_readme_shows_what_is_printed(run, tmp_path, monkeypatch):
     require("playwright.sync_api")
-    monkeypatch.syspath_prepend(ROOT / "scripts")
-    from take_screenshots import LESIONS
+    from scripts.take_screenshots import LESIONS
 
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     monkeypatch.chdir(tmp_path)

@@ -323,7 +323,8 @@ def test_cross_validation_prints_the_scores_of_what_it_held_out(tmp_path):
     write_csv(made_images(lesions_per_class=16), tmp_path)
     done = subprocess.run(
         [
-            *(sys.executable, "scripts/cross_validate.py", "--csv", str(tmp_path / CSV_NAMES[0])),
+            *(sys.executable, "-m", "scripts.cross_validate"),
+            *("--csv", str(tmp_path / CSV_NAMES[0])),
             *("--runs", str(tmp_path / "runs"), "--teacher-seeds", "7", "--teacher-epochs", "1"),
             *("--set", "epochs=1", "mixup=0.4"),
         ],

@@ -27,7 +27,7 @@ def test_the_notebook_runs(tmp_path):
     require("nbclient")
     write_csv(made_images(), tmp_path)
     subprocess.run(
-        [sys.executable, "scripts/run_notebook.py", str(tmp_path / "out.ipynb")],
+        [sys.executable, "-m", "scripts.run_notebook", str(tmp_path / "out.ipynb")],
         cwd=ROOT,
         env=os.environ | {"HAM10000_DIR": str(tmp_path), "NOTEBOOK_EPOCHS": "1"},
         check=True,

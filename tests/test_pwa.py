@@ -1,7 +1,6 @@
 """The app on a home screen and without a connection, in a real Chromium."""
 
 import json
-import sys
 import time
 from types import SimpleNamespace
 
@@ -15,7 +14,6 @@ from werkzeug.wrappers import Response
 
 from lesion_lens.web.pwa import pwa, static_files
 
-sys.path.insert(0, str(ROOT / "scripts"))
 LESION = {"name": "lesion.png", "mimeType": "image/png", "buffer": encode(draw_lesion())}
 
 
@@ -69,7 +67,7 @@ def test_the_icons_have_the_sizes_that_the_manifest_says(client):
 
 
 def test_the_icons_are_drawn_from_the_svg(browser):
-    from draw_icons import ICONS, STATIC, draw
+    from scripts.draw_icons import ICONS, STATIC, draw
 
     for name, (side, ground) in ICONS.items():
         assert (STATIC / name).stat().st_size < 20_000

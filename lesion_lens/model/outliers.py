@@ -3,7 +3,7 @@
 Seven numbers describe a picture's colours and texture. Gaussians are fitted to those of the
 training images, a mean for each class and one covariance for all (Lee et al., NeurIPS 2018); a
 picture is unlike the images if its Mahalanobis distance from the nearest mean is beyond a threshold
-that the calibration lesions set. The network takes no part: `python scripts/compare_outliers.py`
+that the calibration lesions set. The network takes no part: `python -m scripts.compare_outliers`
 compares this with its features and scores.
 """
 

@@ -1,0 +1,1 @@
+"""How fast it serves, classifies folders and trains: `python -m benchmarks.NAME`."""
