@@ -11,10 +11,10 @@ import time
 import numpy as np
 import pillow_heif
 import pytest
-from conftest import ROOT, draw_lesion, encode
 from PIL import ExifTags, Image, ImageOps, TiffImagePlugin
 
 import skin_cancer_detection as scd
+from lesion_lens import ROOT
 from lesion_lens.model.errors import (
     DamagedImage,
     EmptyImage,
@@ -23,6 +23,7 @@ from lesion_lens.model.errors import (
     UnsupportedImage,
 )
 from lesion_lens.model.images import _UPRIGHT, FORMATS, read_image
+from tests.support.drawings import draw_lesion, encode
 
 LESION = draw_lesion((60, 40))
 

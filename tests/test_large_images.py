@@ -4,13 +4,14 @@ import io
 
 import numpy as np
 import pytest
-from conftest import MODEL, draw_grainy_lesion, encode
 from PIL import ExifTags, Image
 
 from lesion_lens.model.classifier import Classifier
 from lesion_lens.model.errors import DamagedImage
 from lesion_lens.model.images import MAX_PIXELS, read_image
 from skin_cancer_detection import EXACT_PIXELS, SIDE, preprocess
+from tests.support.drawings import draw_grainy_lesion, encode
+from tests.support.models import MODEL
 
 TWELVE_MEGAPIXELS = (4000, 3000)
 JPEG = {"image_format": "JPEG", "quality": 92}
