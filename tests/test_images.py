@@ -315,8 +315,11 @@ def repeated_strip(times):
     return bytes(data)
 
 
-@pytest.mark.parametrize("data", [repeated_scan(200), repeated_strip(1000)], ids=["JPEG", "TIFF"])
-def test_a_file_that_is_decoded_over_and_over_is_refused_at_once(data):
+@pytest.mark.parametrize(
+    ("repeated", "times"), [(repeated_scan, 200), (repeated_strip, 1000)], ids=["JPEG", "TIFF"]
+)
+def test_a_file_that_is_decoded_over_and_over_is_refused_at_once(repeated, times):
+    data = repeated(times)
     begin = time.process_time()
     with pytest.raises(DamagedImage):
         read_image(data)

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from itertools import product
 
 import pytest
 
@@ -11,9 +12,9 @@ from lesion_lens import ROOT
 from lesion_lens.model.classifier import Classifier
 from lesion_lens.web.card_page import card_page
 from skin_cancer_detection import CODES
-from tests.support.browser import shoot
+from tests.support.browser import resize, shoot
 from tests.support.cards import estimates_in, shown
-from tests.support.models import copy_model, made_scores
+from tests.support.models import made_scores, shares_of, write_model
 from tests.support.pages import client_of, page_of, text_of
 
 KNOWN = json.loads((ROOT / "metrics.json").read_text(encoding="utf-8"))
@@ -22,10 +23,10 @@ OWN = KNOWN | {"data": "images of one's own"}
 
 @pytest.fixture
 def path_with(tmp_path):
-    """Give the path of the committed model, with other facts of its training."""
+    """Give the path of a model file with these facts of its training."""
 
     def path_with(facts):
-        return copy_model(tmp_path, {"training_facts": json.dumps(facts)})
+        return write_model(tmp_path, shares_of(), facts)
 
     return path_with
 
@@ -225,7 +226,19 @@ def test_a_card_whose_file_lacks_the_reliability_is_whole_but_for_it(page_with):
 HOSTILE = '<script>x</script> [y](https://example.org) ![z](https://example.org/z) | " `'
 
 
-@pytest.mark.parametrize("facts", [KNOWN, OWN], ids=["HAM10000", "own"])
+# What stands in the place of a fact, and the cards on which it is tried.
+FAULTS = {
+    "missing": KeyError,
+    "none": None,
+    "text": HOSTILE,
+    "negative": -1,
+    "nan": float("nan"),
+    "list": [HOSTILE],
+    "dict": {HOSTILE: HOSTILE},
+}
+CARDS = {"HAM10000": KNOWN, "own": OWN}
+
+
 @pytest.mark.parametrize(
     "keys",
     [
@@ -243,11 +256,11 @@ HOSTILE = '<script>x</script> [y](https://example.org) ![z](https://example.org/
     ids=".".join,
 )
 @pytest.mark.parametrize(
-    "value",
-    [KeyError, None, HOSTILE, -1, float("nan"), [HOSTILE], {HOSTILE: HOSTILE}],
-    ids=["missing", "none", "text", "negative", "nan", "list", "dict"],
+    ("card", "fault"),
+    [*product(["HAM10000"], FAULTS), *product(["own"], ["missing", "text", "dict"])],
 )
-def test_spoiled_facts_leave_a_page(path_with, facts, keys, value):
+def test_spoiled_facts_leave_a_page(path_with, card, keys, fault):
+    value, facts = FAULTS[fault], CARDS[card]
     classifier = Classifier(path_with(changed(*keys, value=value, facts=facts)))
     page = card_page(classifier).html
     assert "Seven classes exist" in page
@@ -269,24 +282,22 @@ def test_a_number_of_lesions_beyond_reason_takes_no_time(path_with):
 # --- In a browser ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [320, 375, 1280])
-def test_nothing_but_tables_scrolls_sideways(browser, address, width, scheme):
-    context = browser.new_context(
-        viewport={"width": width, "height": 900}, color_scheme=scheme, service_workers="block"
-    )
-    page = context.new_page()
+@pytest.mark.parametrize(("width", "scheme"), [(320, "light"), (1280, "dark")])
+def test_nothing_but_tables_scrolls_sideways(desk, address, width, scheme):
+    page = desk.new_page()
+    resize(page, width, scheme)
     complaints = []
     page.on("console", lambda message: complaints.append(message.text))
     page.goto(f"{address}/model")
     page.locator("details").evaluate_all("all => all.forEach(each => (each.open = true))")
     shoot(page, "model")
     assert not [complaint for complaint in complaints if "Content Security" in complaint]
-    context.close()
+    page.close()
 
 
-def test_a_wide_table_scrolls_by_keyboard(browser, address):
-    page = browser.new_page(viewport={"width": 320, "height": 700})
+def test_a_wide_table_scrolls_by_keyboard(desk, address):
+    page = desk.new_page()
+    resize(page, 320)
     page.goto(f"{address}/model")
     table = page.get_by_role("region", name="By class, eight views: class")
     table.focus()
@@ -295,8 +306,9 @@ def test_a_wide_table_scrolls_by_keyboard(browser, address):
     page.close()
 
 
-def test_the_card_s_own_links_lead_to_its_sections(browser, address):
-    page = browser.new_page(viewport={"width": 375, "height": 700})
+def test_the_card_s_own_links_lead_to_its_sections(desk, address):
+    page = desk.new_page()
+    resize(page, 375)
     page.goto(f"{address}/model")
     page.get_by_text("scores are broken down by them").click()
     heading = page.get_by_role("heading", name="By sex, age and part of the body")

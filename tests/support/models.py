@@ -15,13 +15,11 @@ from lesion_lens.model.decisions import DecisionFacts
 from lesion_lens.model.files import (
     DEFAULT_MODEL_PATH,
     append_attributes,
-    export_model,
     is_litert,
     read_attributes,
-    save_model,
 )
 from lesion_lens.model.outliers import OutlierDetector
-from skin_cancer_detection import CODES, build_model
+from skin_cancer_detection import CODES, SIDE
 
 KERAS, LITERT = ROOT / "best_model.h5", ROOT / "best_model.tflite"
 # What the tests of the app serve: `KERAS`, or `LITERT` in `make test-litert`.
@@ -72,12 +70,13 @@ def attributes_of(*kinds):
 def write_model(folder, shares, facts=None, attributes=None):
     """Write a model file that gives every image the same probabilities, seven in all.
 
-    It is of the kind that is under test, as is its suffix; returns its path.
+    It is for LiteRT, which loads it at once, whatever is under test; returns its path.
     """
-    path = folder / f"m{MODEL.suffix}"
+    path = folder / "m.tflite"
     biases = np.log(shares).astype(np.float32).tobytes()
-    path.write_bytes(indifferent_model(MODEL.suffix).replace(_BIASES, biases))
-    change_attributes(path, {"training_facts": json.dumps(facts or {})} | (attributes or {}))
+    path.write_bytes(indifferent_network().replace(_BIASES, biases))
+    order = {"class_order": ",".join(CODES), "training_facts": json.dumps(facts or {})}
+    append_attributes(path, order | (attributes or {}))
     return path
 
 
@@ -85,24 +84,26 @@ _BIASES = np.arange(1, len(CODES) + 1, dtype=np.float32).tobytes()
 
 
 @functools.cache
-def indifferent_model(suffix):
-    """The bytes of a model file whose network gives every image the softmax of `_BIASES`."""
-    model = build_model()
+def indifferent_network():
+    """The bytes of a small network that gives every image the softmax of `_BIASES`."""
+    import keras
+
+    layers = [keras.layers.Input((SIDE, SIDE, 3)), keras.layers.Flatten()]
+    layers.append(keras.layers.Dense(len(CODES), "softmax", kernel_initializer="zeros"))
+    model = keras.Sequential(layers)
     kernel, _ = model.layers[-1].get_weights()
-    model.layers[-1].set_weights([np.zeros_like(kernel), np.frombuffer(_BIASES, np.float32)])
+    model.layers[-1].set_weights([kernel, np.frombuffer(_BIASES, np.float32)])
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "m.h5")
-        save_model(model, path, {})
-        if suffix == ".tflite":
-            export_model(path, path.with_suffix(suffix))
-        content = path.with_suffix(suffix).read_bytes()
-    assert content.count(_BIASES) == 1
-    return content
+        path = Path(folder, "m.tflite")
+        model.export(path, format="litert", verbose=False)
+        network = path.read_bytes()
+    assert network.count(_BIASES) == 1
+    return network
 
 
-def copy_model(folder, attributes):
+def copy_model(folder, attributes, source=MODEL):
     """Copy the model under test and change some of its attributes; returns the copy's path."""
-    path = Path(shutil.copy(MODEL, folder / f"m{MODEL.suffix}"))
+    path = Path(shutil.copy(source, folder / f"m{source.suffix}"))
     change_attributes(path, attributes)
     return path
 
