@@ -16,9 +16,9 @@ test: .venv/test
 
 # What an engine can change, once more with the other one: numbers, the command line, the start.
 # Words, pages, browsers and the privacy of an upload are the same to both.
-RESULT := tests/test_result_page.py::test_the
-APP_TESTS := $(patsubst %,tests/test_%.py,api cli server start uploads) $(RESULT)_results_page \
-	$(RESULT)_bars_are_the_eight_views_with_the_second_temperature \
+APP_TESTS := $(patsubst %,tests/test_%.py,api cli server start uploads) \
+	tests/test_result_page.py::test_the_results_page \
+	tests/test_result_page.py::test_the_bars_are_the_eight_views_with_the_second_temperature \
 	tests/test_real_data.py::test_uploads_get_the_probabilities_of_their_rows
 
 test-litert: .venv/test
