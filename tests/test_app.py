@@ -41,7 +41,6 @@ from werkzeug.test import EnvironBuilder
 
 import skin_cancer_detection as scd
 from app import create_app
-from lesion_lens.model.classifier import MAX_DECODES, MAX_WAITING, admission
 from lesion_lens.model.decisions import VERDICTS, DecisionFacts, combine_views
 from lesion_lens.model.engines import load_engine
 from lesion_lens.model.errors import ModelFileError
@@ -53,10 +52,12 @@ from lesion_lens.model.files import (
 )
 from lesion_lens.model.images import read_image
 from lesion_lens.model.outliers import FLAGGED_SHARE, OutlierDetector
+from lesion_lens.model.turns import MAX_DECODES, MAX_WAITING, admission
 from lesion_lens.model.views import Prediction, predict
 from lesion_lens.model.wording import about_in_100, of_100, percent
 from lesion_lens.training.calibration import conformal_thresholds
-from lesion_lens.web.pages import URGENCY, melanomas_called_benign, strongest_region
+from lesion_lens.web.occlusion_map import strongest_region
+from lesion_lens.web.pages import URGENCY, melanomas_called_benign
 
 
 class Page(HTMLParser):

@@ -11,8 +11,8 @@ from conftest import draw_lesion, encode, made_scores, serving, shoot, write_mod
 from app import create_app
 from lesion_lens.model.decisions import DecisionFacts
 from lesion_lens.model.outliers import OutlierDetector
+from lesion_lens.web.limits import MAX_IMAGES
 from lesion_lens.web.pages import URGENCY
-from lesion_lens.web.uploads import MAX_IMAGES
 
 SIZES = [(375, "light"), (375, "dark"), (1280, "light"), (1280, "dark")]
 

@@ -12,8 +12,9 @@ from conftest import ROOT, draw_lesion, encode
 from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
-from lesion_lens.model import classifier
-from lesion_lens.model.classifier import MAX_DECODES, PREVIEW_SIDE, decode
+from lesion_lens.model import turns
+from lesion_lens.model.classifier import PREVIEW_SIDE, decode
+from lesion_lens.model.turns import MAX_DECODES
 
 LESION = draw_lesion((1200, 900))
 SECRET = "taken at home"
@@ -90,7 +91,7 @@ def test_each_of_several_processes_decodes_one_image_at_a_time(
     app, decodes, monkeypatch, workers, most
 ):
     monkeypatch.setenv("MODEL_PATH", "best_model.tflite")
-    monkeypatch.setattr(classifier, "_decodes", threading.BoundedSemaphore(MAX_DECODES))
+    monkeypatch.setattr(turns, "_decodes", threading.BoundedSemaphore(MAX_DECODES))
     settings = runpy.run_path(str(ROOT / "gunicorn.conf.py"))
     server = SimpleNamespace(
         app=SimpleNamespace(wsgi=lambda: app), cfg=SimpleNamespace(workers=workers)

@@ -17,9 +17,9 @@ from PIL import Image
 
 import skin_cancer_detection as scd
 from app import create_app
-from lesion_lens.model.classifier import MAX_DECODES
 from lesion_lens.model.files import DEFAULT_MODEL_PATH
 from lesion_lens.model.images import read_image
+from lesion_lens.model.turns import MAX_DECODES
 from lesion_lens.web.cli import AHEAD, MAX_BYTES, answers, files_in, read, whole_file
 from lesion_lens.web.results import describe_classes
 

@@ -30,7 +30,7 @@ from conftest import ROOT, draw_lesion, encode
 from PIL import Image
 from test_server import free_port, wait_until_ready
 
-from lesion_lens.web.uploads import MEGABYTE
+from lesion_lens.web.limits import MEGABYTE
 from scripts.slug_size import packed_size
 from train import parse_arguments
 

@@ -10,12 +10,12 @@ from packaging.requirements import Requirement
 from test_model import TABLE
 
 from app import create_app
-from lesion_lens.model.classifier import MAX_DECODES, MAX_WAITING
-from lesion_lens.model.images import MAX_PIXELS
+from lesion_lens.model.limits import MAX_PIXELS
+from lesion_lens.model.turns import MAX_DECODES, MAX_WAITING
 from lesion_lens.training.recipe import QUICK, SEED, Recipe
 from lesion_lens.training.score_table import METRIC_NAMES, score_table
 from lesion_lens.web.cli import MAX_BYTES
-from lesion_lens.web.uploads import MAX_IMAGES, MEGABYTE
+from lesion_lens.web.limits import MAX_IMAGES, MEGABYTE
 from train import parse_arguments
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")

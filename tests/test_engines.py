@@ -2,7 +2,6 @@
 
 import gc
 import os
-import runpy
 import shutil
 import subprocess
 import sys
@@ -31,6 +30,7 @@ from lesion_lens.model.files import (
 )
 from lesion_lens.model.outliers import OutlierDetector
 from lesion_lens.model.views import predict
+from lesion_lens.web.process import load_weights
 from skin_cancer_detection import CODES, preprocess
 
 KERAS, LITERT = ROOT / "best_model.h5", ROOT / "best_model.tflite"
@@ -103,9 +103,9 @@ def test_what_decisions_go_by_is_the_same_to_the_last_bit():
     one, other = Classifier(KERAS), Classifier(LITERT)
     assert isinstance(one.decision_facts, DecisionFacts)
     assert one.decision_facts == other.decision_facts
-    assert isinstance(one.likeness, OutlierDetector)
-    for name, value in one.likeness.to_attributes().items():
-        assert np.array_equal(value, other.likeness.to_attributes()[name]), name
+    assert isinstance(one.outlier_detector, OutlierDetector)
+    for name, value in one.outlier_detector.to_attributes().items():
+        assert np.array_equal(value, other.outlier_detector.to_attributes()[name]), name
 
 
 # --- Exporting -------------------------------------------------------------------------------
@@ -167,7 +167,7 @@ def test_a_litert_file_is_served_without_keras_tensorflow_and_h5py(tmp_path):
 
 def test_the_server_looks_for_garbage_again_once_the_model_is_loaded(app):
     try:
-        runpy.run_path(str(ROOT / "gunicorn.conf.py"))["load"](app)
+        load_weights(app)
         assert gc.isenabled()
         assert gc.get_freeze_count() > 10_000  # what was loaded is left out
     finally:

@@ -18,7 +18,7 @@ import requests
 from conftest import MODEL, ROOT, draw_lesion, encode
 
 from lesion_lens.model.files import is_litert
-from lesion_lens.web.uploads import SILENCE
+from lesion_lens.web.limits import SILENCE
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="gunicorn does not run on Windows")
 
