@@ -1,7 +1,7 @@
 """The model card: from the facts of a model's training to Markdown.
 
 `model_card` fills templates/model_card.md.jinja with the facts of metrics.json, which a model file
-holds as well. That template has the text and no figure that training could change. A figure that is
+holds as well. That template has the text and no number that training could change. A number that is
 not known, None, is printed as '–'. The text speaks of HAM10000; what can be said of a model of
 other data, or of an older one, is in templates/other_model_card.md.jinja. Knows no Flask.
 """
