@@ -8,7 +8,6 @@ from itertools import cycle
 
 import numpy as np
 import pytest
-from conftest import require, serving, skip_or_fail
 
 from benchmarks import bulk, table, training
 from benchmarks.floor import latencies
@@ -17,6 +16,8 @@ from benchmarks.servers import LITERT_MODEL, PREDICTION, CannotMeasure, Running,
 from benchmarks.serving import load
 from benchmarks.table import Load, Row
 from lesion_lens.training.data import read_dataset
+from tests.support.servers import serving
+from tests.support.skipping import require, skip_or_fail
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the benchmarks read /proc")
 SMALL = photograph((60, 45))

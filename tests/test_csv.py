@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from conftest import ROOT
 
+from lesion_lens import ROOT
 from lesion_lens.web.results import CSV_COLUMNS, csv_header, csv_line
 
 CASES = json.loads((ROOT / "tests" / "csv_cases.json").read_text(encoding="utf-8"))

@@ -7,7 +7,6 @@ import runpy
 import tomllib
 
 import pytest
-from conftest import draw_lesion
 from packaging.requirements import Requirement
 
 from benchmarks import bulk, table, training
@@ -26,6 +25,7 @@ from lesion_lens.web.cli import INTERRUPTED, MAX_BYTES, NO_IMAGE, NO_MODEL
 from lesion_lens.web.limits import MAX_IMAGES, MAX_MEGABYTES, MEGABYTE
 from lesion_lens.web.openapi import openapi_document
 from skin_cancer_detection import CODES, EXACT_PIXELS, PARAMETERS, build_model
+from tests.support.drawings import draw_lesion
 from train import parse_arguments
 
 PAGES = {

@@ -4,9 +4,10 @@ import copy
 import json
 
 import pytest
-from conftest import ROOT, made_scores
 
+from lesion_lens import ROOT
 from lesion_lens.model import facts
+from tests.support.models import made_scores
 
 KNOWN = json.loads((ROOT / "metrics.json").read_text(encoding="utf-8"))
 

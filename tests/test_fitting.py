@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, made_images, write_csv
 
+from lesion_lens import ROOT
 from lesion_lens.training import fitting
 from lesion_lens.training.augmentation import augment, draw_epoch
 from lesion_lens.training.checkpoint import Checkpoint
@@ -20,6 +20,7 @@ from lesion_lens.training.progress import Progress
 from lesion_lens.training.recipe import Recipe
 from lesion_lens.training.teachers import _fit_teacher, fit_teachers
 from skin_cancer_detection import CODES, build_model
+from tests.support.data import made_images, write_csv
 
 DATA = made_images(lesions_per_class=10, images_per_lesion=2)
 SHORT = Recipe(teachers=0, epochs=4)
@@ -280,9 +281,9 @@ def test_a_teachers_error_is_raised_here(tmp_path):
 def test_no_teacher_outlives_a_killed_training(tmp_path):
     script = (
         "import pathlib, sys\n"
-        "from conftest import made_images\n"
         "from lesion_lens.training.recipe import Recipe\n"
         "from lesion_lens.training.teachers import fit_teachers\n"
+        "from tests.support.data import made_images\n"
         "if __name__ == '__main__':\n"
         "    recipe = Recipe(teachers=1, epochs=100_000)\n"
         "    fit_teachers(made_images(), recipe, 1, pathlib.Path(sys.argv[1]), {})\n"
@@ -291,7 +292,7 @@ def test_no_teacher_outlives_a_killed_training(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "training.py", str(tmp_path)],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         text=True,
     )
