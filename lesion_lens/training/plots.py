@@ -7,7 +7,6 @@ Ito, which the colour-blind can tell apart; line styles and markers say the same
 from typing import Any, TypeAlias
 
 import numpy as np
-import seaborn
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
@@ -41,22 +40,19 @@ def draw_confusion_matrix(matrix: ArrayLike) -> Figure:
         matrix: int (7, 7), rows true, columns predicted; a row may be all 0.
     """
     matrix = np.asarray(matrix)
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     figure = Figure(figsize=(6, 5), layout="constrained")
     axes = figure.subplots()
-    seaborn.heatmap(
-        matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1),
-        annot=matrix,
-        fmt="d",
-        cmap="Blues",
-        vmin=0,
-        vmax=1,
-        xticklabels=CODES,
-        yticklabels=CODES,
-        cbar_kws={"label": "share of the true class"},
-        ax=axes,
-    )
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for (row, column), count in np.ndenumerate(matrix):
+        colour = "white" if shares[row, column] > 0.5 else "black"
+        axes.text(column, row, str(count), ha="center", va="center", color=colour)
+    axes.set_xticks(range(len(CODES)), CODES)
+    axes.set_yticks(range(len(CODES)), CODES)
     axes.set(xlabel="most likely class", ylabel="true class")
-    axes.tick_params(axis="y", rotation=0)
+    axes.spines[:].set_visible(False)
+    colours = figure.colorbar(image, label="share of the true class")
+    colours.outline.set_visible(False)
     return figure
 
 
