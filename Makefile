@@ -31,6 +31,7 @@ test-deploy: .venv/test
 lint: .venv/test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 format: .venv/test
 	$(BIN)/ruff check --fix .

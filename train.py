@@ -2,7 +2,7 @@
 
     python train.py --download                          fetch the two files into data/, then train
     python train.py                                     train on what is in data/
-    python train.py --resume                            go on with an interrupted training
+    python train.py --resume                            continue an interrupted training
     python train.py --quick                             a usable model in under two minutes
     python train.py --evaluate                          score best_model.h5 again, without training
     python train.py --csv A.csv --metadata B.csv        train on files elsewhere
@@ -12,36 +12,160 @@
     python train.py --export best_model.tflite          write best_model.h5 for LiteRT, without
                                                         training
 
-Beside the model it writes metrics.json and the pictures of figures/. The old model stays in place
-until the new one is complete. How the network is fitted: fitting.py.
+Beside the model it writes metrics.json and the plots of figures/. The old model stays in place
+until the new one is complete. What happens in between: lesion_lens/training/pipeline.py.
 """
 
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from lesion_lens import ROOT
 from lesion_lens.model.errors import LesionLensError
-from lesion_lens.model.files import (
-    DEFAULT_MODEL_PATH,
-    export_model,
-    is_litert,
-)
-from lesion_lens.training.data import read_dataset, read_images
+from lesion_lens.model.files import DEFAULT_MODEL_PATH, export_model, is_litert
+from lesion_lens.training.data import Dataset, read_dataset, read_images
 from lesion_lens.training.download import download, find_data
-from lesion_lens.training.evaluation import shared_lesions
 from lesion_lens.training.pipeline import evaluate_again, is_unfinished, train_model
-from lesion_lens.training.recipe import MOST_TEACHERS, QUICK, SEED, Recipe
+from lesion_lens.training.recipe import QUICK, SEED, Recipe
 from lesion_lens.training.score_table import score_table
-from lesion_lens.training.split import PARTS, read_split, split_by_lesion
+from lesion_lens.training.split import PARTS, read_split, shared_lesions, split_by_lesion
 
 RUNS_DIRECTORY = ROOT / "runs"
+MOST_TEACHERS = 100
 
 
-def parse_arguments(arguments):
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    options = parse_arguments(arguments)
+    try:
+        if options.export:
+            export(options)
+        else:
+            train_or_evaluate(options)
+    except (LesionLensError, OSError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        written = options.export or options.output
+        print(f"\nInterrupted: {written} is as it was.", file=sys.stderr)
+        if is_unfinished(options.output) and not (options.evaluate or options.export):
+            print("Go on with the same command and --resume.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def export(options: argparse.Namespace) -> None:
+    """Write the model file for LiteRT."""
+    deviation = export_model(options.output, options.export)
+    print(f"Wrote {options.export}, whose probabilities differ by {deviation:.0e} at most.")
+
+
+def train_or_evaluate(options: argparse.Namespace) -> None:
+    """Train and score, or only score again, and print the scores.
+
+    Raises:
+        LesionLensError: whatever the user can mend.
+    """
+    begin = time.monotonic()
+    data = read_data(options)
+    if options.split:
+        parts = read_split(options.split, data.image_ids, data.labels)
+    else:
+        parts = split_by_lesion(data.lesion_ids, data.labels)
+    print_sizes(data, parts)
+    warning = leak_warning(data, parts)
+    if warning:
+        print(f"WARNING: {warning}, so the scores below are inflated.", flush=True)
+    if options.evaluate:
+        metrics = evaluate_again(options.output, data, parts)
+    else:
+        recipe = recipe_of(options)
+        print(f"Will write {options.output}.", flush=True)
+        metrics = train_model(data, parts, options.output, recipe, options.seed, options.resume)
+    print(f"\nOn the test part, {(parts == 'test').sum():,} images; in brackets the 95 % interval:")
+    print(score_table(metrics))
+    if warning:
+        print(f"These scores are inflated: {warning}.")
+    written = "metrics.json and figures/ beside"
+    if not options.evaluate:
+        written = "it, and metrics.json and figures/ beside"
+    minutes = (time.monotonic() - begin) / 60
+    print(f"Wrote {written} {options.output}, in {minutes:.1f} min.")
+    exported = options.output.with_suffix(".tflite")
+    if exported.exists() and not options.evaluate:
+        command = f"python train.py --output {options.output} --export {exported}"
+        print(f"{exported} is of the model before: make it again by `{command}`.")
+
+
+def read_data(options: argparse.Namespace) -> Dataset:
+    """Read the data set that the command line names.
+
+    Raises:
+        DataError, TrainingError: it is not there, or not in order.
+    """
+    if options.images:
+        print(f"Reading the images in {options.images} …", flush=True)
+        return read_images(options.images, options.labels)
+    if options.download:
+        download()
+    csv_path, metadata_path = find_data(options.csv, options.metadata)
+    print(f"Reading {csv_path} and {metadata_path or 'no metadata'} …", flush=True)
+    return read_dataset(csv_path, metadata_path)
+
+
+def print_sizes(data: Dataset, parts: NDArray[np.str_]) -> None:
+    """Print how many images and lesions each part has."""
+    for part in PARTS:
+        rows = parts == part
+        lesions = ""
+        if data.lesion_ids is not None:
+            lesions = f" of {len(set(data.lesion_ids[rows])):,} lesions"
+        print(f"  {part:12} {rows.sum():6,} images{lesions}", flush=True)
+
+
+def leak_warning(data: Dataset, parts: NDArray[np.str_]) -> str | None:
+    """Say that images of one lesion stand in two parts, or may; None where none do."""
+    shared = shared_lesions(data.lesion_ids, parts)
+    if shared is None:
+        return (
+            "it is not known which images show the same lesion: images of one lesion may stand on "
+            "both sides of the split"
+        )
+    if shared:
+        return f"{shared:,} of the test images show a lesion that stands in another part too"
+    return None
+
+
+# --- The command line ------------------------------------------------------------------------
+
+
+def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Parse the command line; argparse ends it with exit code 2 where it is wrong."""
+    parser = make_parser()
+    options = parser.parse_args(arguments)
+    check_export(parser, options)
+    check_training(parser, options)
+    if options.output is None:
+        options.output = (
+            RUNS_DIRECTORY / options.split.stem / "model.h5"
+            if options.split
+            else DEFAULT_MODEL_PATH
+        )
+    if options.output.suffix != ".h5":
+        parser.error(f"--output must end in .h5, and {options.output} does not")
+    if options.output.is_dir():
+        parser.error(f"--output must be a file, and {options.output} is a folder")
+    return options
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Make the parser, with every option and its help."""
     parser = argparse.ArgumentParser(
         description="Train the classifier on HAM10000 and write best_model.h5.",
     )
@@ -71,8 +195,22 @@ def parse_arguments(arguments):
     parser.add_argument(
         "--export", type=Path, help="write the model file (--output) for LiteRT to this .tflite"
     )
-    options = parser.parse_args(arguments)
-    check_export(parser, options)
+    return parser
+
+
+def check_export(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """See that --export names a .tflite, and that no option is there that it would pass over."""
+    if options.export is None:
+        return
+    if not is_litert(options.export):
+        parser.error(f"--export must end in .tflite, and {options.export} does not")
+    others = set(vars(options)) - {"export", "output"}
+    if any(getattr(options, name) != parser.get_default(name) for name in others):
+        parser.error("--export does not train, so it goes with --output alone")
+
+
+def check_training(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """See that the options of the data and of the training are in range and go together."""
     if (options.images is None) != (options.labels is None):
         parser.error("--images and --labels go together")
     if options.images and (options.csv or options.metadata or options.download):
@@ -96,127 +234,13 @@ def parse_arguments(arguments):
         parser.error(
             f"--split never writes beside {DEFAULT_MODEL_PATH.name}: name an --output elsewhere"
         )
-    if options.output is None:
-        options.output = (
-            RUNS_DIRECTORY / options.split.stem / "model.h5"
-            if options.split
-            else DEFAULT_MODEL_PATH
-        )
-    if options.output.suffix != ".h5":
-        parser.error(f"--output must end in .h5, and {options.output} does not")
-    if options.output.is_dir():
-        parser.error(f"--output must be a file, and {options.output} is a folder")
-    return options
 
 
-def check_export(parser, options):
-    """See that --export names a .tflite, and that no option is there that it would pass over."""
-    if options.export is None:
-        return
-    if not is_litert(options.export):
-        parser.error(f"--export must end in .tflite, and {options.export} does not")
-    others = set(vars(options)) - {"export", "output"}
-    if any(getattr(options, name) != parser.get_default(name) for name in others):
-        parser.error("--export does not train, so it goes with --output alone")
-
-
-def recipe_of(options):
+def recipe_of(options: argparse.Namespace) -> Recipe:
     """The recipe that the command line asks for."""
     recipe = QUICK if options.quick else Recipe()
     named = {"epochs": options.epochs, "teachers": options.teachers}
     return replace(recipe, **{name: value for name, value in named.items() if value is not None})
-
-
-def read_data(options):
-    """Read the data set that the command line names.
-
-    Raises:
-        DataError, TrainingError: it is not there, or not in order.
-    """
-    if options.images:
-        print(f"Reading the images in {options.images} …", flush=True)
-        return read_images(options.images, options.labels)
-    if options.download:
-        download()
-    csv_path, metadata_path = find_data(options.csv, options.metadata)
-    print(f"Reading {csv_path} and {metadata_path or 'no metadata'} …", flush=True)
-    return read_dataset(csv_path, metadata_path)
-
-
-def describe(data, parts):
-    """Print the sizes of the parts; returns a warning if images of one lesion may be in two."""
-    for part in PARTS:
-        rows = parts == part
-        lesions = ""
-        if data.lesion_ids is not None:
-            lesions = f" of {len(set(data.lesion_ids[rows])):,} lesions"
-        print(f"  {part:12} {rows.sum():6,} images{lesions}", flush=True)
-    shared = shared_lesions(data.lesion_ids, parts)
-    if shared is None:
-        return (
-            "it is not known which images show the same lesion: images of one lesion may stand on "
-            "both sides of the split"
-        )
-    if shared:
-        return f"{shared:,} of the test images show a lesion that stands in another part too"
-    return None
-
-
-def run(options):
-    """Carry out the command.
-
-    Raises:
-        LesionLensError: whatever the user can mend.
-    """
-    if options.export:
-        deviation = export_model(options.output, options.export)
-        print(f"Wrote {options.export}, whose probabilities differ by {deviation:.0e} at most.")
-        return
-    begin = time.monotonic()
-    data = read_data(options)
-    if options.split:
-        parts = read_split(options.split, data.image_ids, data.labels)
-    else:
-        parts = split_by_lesion(data.lesion_ids, data.labels)
-    warning = describe(data, parts)
-    if warning:
-        print(f"WARNING: {warning}, so the scores below are inflated.", flush=True)
-    if options.evaluate:
-        metrics = evaluate_again(options.output, data, parts)
-    else:
-        recipe = recipe_of(options)
-        print(f"Will write {options.output}.", flush=True)
-        metrics = train_model(data, parts, options.output, recipe, options.seed, options.resume)
-    print(f"\nOn the test part, {(parts == 'test').sum():,} images; in brackets the 95 % interval:")
-    print(score_table(metrics))
-    if warning:
-        print(f"These scores are inflated: {warning}.")
-    written = "metrics.json and figures/ beside"
-    if not options.evaluate:
-        written = "it, and metrics.json and figures/ beside"
-    minutes = (time.monotonic() - begin) / 60
-    print(f"Wrote {written} {options.output}, in {minutes:.1f} min.")
-    exported = options.output.with_suffix(".tflite")
-    if exported.exists() and not options.evaluate:
-        command = f"python train.py --output {options.output} --export {exported}"
-        print(f"{exported} is of the model before: make it again by `{command}`.")
-
-
-def main(arguments=None):
-    """Run the command; returns its exit code."""
-    options = parse_arguments(arguments)
-    try:
-        run(options)
-    except (LesionLensError, OSError) as error:
-        print(error, file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        written = options.export or options.output
-        print(f"\nInterrupted: {written} is as it was.", file=sys.stderr)
-        if is_unfinished(options.output) and not (options.evaluate or options.export):
-            print("Go on with the same command and --resume.", file=sys.stderr)
-        return 130
-    return 0
 
 
 if __name__ == "__main__":

@@ -6,16 +6,19 @@
 Every way is fitted on the training part and flags 5 % of the calibration lesions. What it flags of
 half of the photographs that scikit-image and scikit-learn ship, and of made pictures, chooses
 between them. The other half of the photographs, and the test part, are only looked at for the one
-that is chosen: outliers.py.
+that is chosen: lesion_lens/model/outliers.py.
 """
 
 import argparse
 import io
 import os
 import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont
 
 from lesion_lens import ROOT
@@ -30,6 +33,12 @@ from lesion_lens.training.download import find_data
 from lesion_lens.training.split import PARTS, split_by_lesion
 from skin_cancer_detection import CODES, preprocess
 
+Pixels: TypeAlias = NDArray[np.uint8]  # (N, 28, 28, 3), RGB, 0–255
+Function: TypeAlias = Callable[[Pixels], NDArray[Any]]  # of many images, a row for each
+Colour: TypeAlias = tuple[int, int, int]
+Paint: TypeAlias = Colour | str
+Picture: TypeAlias = Image.Image | NDArray[Any]  # an array (450, 600, 1 or 3), 0–255
+
 SIZE = (600, 450)  # pixels, as the originals
 SKIN_TONES = (
     (255, 224, 196), (240, 200, 175), (226, 178, 158), (224, 172, 105),
@@ -39,11 +48,11 @@ SKIN_TONES = (
 # --- Pictures --------------------------------------------------------------------------------
 
 
-def photographs():
+def photographs() -> tuple[list[str], Pixels]:
     """Read the pictures that scikit-image and scikit-learn ship inside their packages.
 
     Returns:
-        The names, in alphabetical order, and uint8 (N, 28, 28, 3). The even ones (the first, the
+        The names, in alphabetical order, and the pixels. The even ones (the first, the
         third, …) choose the method, the odd ones report on it.
 
     Raises:
@@ -60,14 +69,18 @@ def photographs():
     return [file.name for file in files], np.stack(pixels)
 
 
-def made_pictures(seed=0):
-    """Make pictures that show no lesion: kind → uint8 (N, 28, 28, 3)."""
+def made_pictures(seed: int = 0) -> dict[str, Pixels]:
+    """Make pictures that show no lesion, by kind."""
     rng = np.random.default_rng(seed)
-    colours = [tuple(map(int, rng.integers(0, 256, 3))) for _ in range(24)]
+    colours: list[Colour] = [tuple(rng.integers(0, 256, 3).tolist()) for _ in range(24)]
     shape = SIZE[::-1]
-    papers = (("white", "black"), ("black", "white"), ((250, 245, 230), (30, 30, 90)))
-    papers += ((SKIN_TONES[2], SKIN_TONES[6]),)
-    kinds = {
+    papers: tuple[tuple[Paint, Paint], ...] = (
+        ("white", "black"),
+        ("black", "white"),
+        ((250, 245, 230), (30, 30, 90)),
+        (SKIN_TONES[2], SKIN_TONES[6]),
+    )
+    kinds: dict[str, Sequence[Picture]] = {
         "noise, uniform": [rng.integers(0, 256, (*shape, depth)) for depth in [3, 1] * 8],
         "noise about a colour": [
             colour + rng.normal(0, strength, (*shape, 3))
@@ -104,97 +117,101 @@ def made_pictures(seed=0):
     return {kind: np.stack(list(map(_pixels, pictures))) for kind, pictures in kinds.items()}
 
 
-def _pixels(picture):
-    """What the network sees of an image, or of an array (450, 600, 1 or 3) that one is made of."""
+def _pixels(picture: Picture) -> Pixels:
+    """What the network sees of one picture: (28, 28, 3)."""
     if isinstance(picture, Image.Image):
         return preprocess(picture)
     levels = np.clip(np.rint(picture), 0, 255).astype(np.uint8)
     return preprocess(Image.fromarray(np.broadcast_to(levels, (*levels.shape[:2], 3))))
 
 
-def _flat(colour):
+def _flat(colour: ArrayLike) -> NDArray[np.float64]:
     return np.broadcast_to(np.asarray(colour, float), (*SIZE[::-1], 3))
 
 
-def _smooth_noise(grain, depth, rng):
+def _smooth_noise(grain: int, depth: int, rng: np.random.Generator) -> NDArray[np.float32]:
     """Noise of standard deviation 1 whose grains are about this many pixels wide."""
     coarse = rng.normal(size=(depth, SIZE[1] // grain, SIZE[0] // grain)).astype(np.float32)
     resized = [
-        Image.fromarray(channel).resize(SIZE, Image.Resampling.BICUBIC) for channel in coarse
+        np.asarray(Image.fromarray(channel).resize(SIZE, Image.Resampling.BICUBIC))
+        for channel in coarse
     ]
     noise = np.stack(resized, axis=-1)
     return noise / noise.std()
 
 
-def _page(paper, ink, size, rng):
+def _page(paper: Paint, ink: Paint, size: int, rng: np.random.Generator) -> Image.Image:
     image = Image.new("RGB", SIZE, paper)
     _write(image, (20, 20), ink, size, rng)
     return image
 
 
-def _write(image, corner, ink, size, rng):
+def _write(
+    image: Image.Image, corner: tuple[int, int], ink: Paint, size: int, rng: np.random.Generator
+) -> None:
     """Fill an image from a corner on with words of random letters."""
     letters = np.array(list("eeetaoinshrdlu      "))
     lines = ["".join(rng.choice(letters, 1200 // size)) for _ in range(SIZE[1] // size)]
     ImageDraw.Draw(image).text(corner, "\n".join(lines), ink, ImageFont.load_default(size))
 
 
-def _screenshot(colours, rng):
+def _screenshot(colours: Sequence[Colour], rng: np.random.Generator) -> Image.Image:
     """A window: a title bar, a side bar, a few boxes, and text."""
     dark = rng.random() < 0.3
     image = Image.new("RGB", SIZE, (30, 30, 34) if dark else (245, 246, 248))
     draw = ImageDraw.Draw(image)
     bar, side = map(int, rng.integers(25, 180, 2))
-    draw.rectangle((0, 0, side, SIZE[1]), colours[rng.integers(24)])
-    draw.rectangle((0, 0, SIZE[0], bar // 3), colours[rng.integers(24)])
+    draw.rectangle((0, 0, side, SIZE[1]), colours[int(rng.integers(24))])
+    draw.rectangle((0, 0, SIZE[0], bar // 3), colours[int(rng.integers(24))])
     for _ in range(rng.integers(2, 7)):
         left, top, width, height = rng.integers((100, 60, 60, 30), (450, 350, 250, 150)).tolist()
-        fill = colours[rng.integers(24)] if rng.random() < 0.5 else "white"
+        fill = colours[int(rng.integers(24))] if rng.random() < 0.5 else "white"
         draw.rectangle((left, top, left + width, top + height), fill, outline="grey")
     _write(image, (side + 20, 200), "white" if dark else "black", int(rng.integers(10, 18)), rng)
     return image
 
 
-def _gradient(pair, slope):
+def _gradient(pair: Sequence[Colour], slope: int) -> NDArray[np.float64]:
     """From one colour to the other: across, along the diagonal, or out from the middle."""
     x, y = np.meshgrid(*(np.linspace(-1, 1, side) for side in SIZE))
     share = ((x + 1) / 2, (x + y + 2) / 4, np.hypot(x, y) / np.sqrt(2))[slope][..., None]
     return (1 - share) * pair[0] + share * pair[1]
 
 
-def _chequerboard(squares, pair):
+def _chequerboard(squares: int, pair: Sequence[Colour]) -> NDArray[np.int64]:
     x, y = np.meshgrid(*(np.arange(side) * squares // side for side in SIZE))
     return np.where(((x + y) % 2)[..., None], *pair)
 
 
-def drawn_lesions():
-    """Draw brown ellipses on skin: uint8 (8, 28, 28, 3)."""
+def drawn_lesions() -> Pixels:
+    """Draw eight brown ellipses on skin."""
     pictures = []
     for tone, mole in ((2, 6), (2, 5), (1, 5), (3, 7)):
         for share in (8, 4):
             image = Image.new("RGB", SIZE, SKIN_TONES[tone])
-            box = [*(side // share for side in SIZE), *(side - side // share for side in SIZE)]
+            left, top = (side // share for side in SIZE)
+            box = (left, top, SIZE[0] - left, SIZE[1] - top)
             ImageDraw.Draw(image).ellipse(box, SKIN_TONES[mole])
             pictures.append(image)
     return np.stack(list(map(_pixels, pictures)))
 
 
-def degraded(files):
-    """Spoil dermatoscopic originals as a careless user might: kind → uint8 (N, 28, 28, 3).
+def degraded(files: Iterable[Path]) -> dict[str, Pixels]:
+    """Spoil dermatoscopic originals as a careless user might, by kind.
 
     Without files there are no kinds either.
     """
     rng = np.random.default_rng(0)
 
-    def noisy(image):
+    def noisy(image: Image.Image) -> NDArray[np.float64]:
         return np.asarray(image) + rng.normal(0, 20, (image.height, image.width, 3))
 
-    def recompressed(image):
+    def recompressed(image: Image.Image) -> Image.Image:
         file = io.BytesIO()
         image.save(file, "JPEG", quality=20)
         return Image.open(file).convert("RGB")
 
-    kinds = {
+    kinds: dict[str, Callable[[Image.Image], Picture]] = {
         "as they are": lambda image: image,
         "blurred, radius 5 of 600 pixels": lambda image: image.filter(ImageFilter.GaussianBlur(5)),
         "blurred, radius 15": lambda image: image.filter(ImageFilter.GaussianBlur(15)),
@@ -215,14 +232,16 @@ def degraded(files):
 # --- Methods ---------------------------------------------------------------------------------
 
 
-def gaussian(describe, pixels, labels=None):
+def gaussian(
+    describe: Function, pixels: Pixels, labels: NDArray[np.int64] | None = None
+) -> Function:
     """Fit a Gaussian to what `describe` says of images; with labels, one mean for each class.
 
     With labels it is the distance of Lee et al., NeurIPS 2018: the least over the classes, whose
     covariance they share.
 
     Returns:
-        A function of pixels (N, 28, 28, 3): the squared Mahalanobis distance, float64 (N,).
+        The squared Mahalanobis distance, float64 (N,), of images.
     """
     labels = np.zeros(len(pixels), int) if labels is None else labels
     described = describe(pixels)
@@ -230,39 +249,39 @@ def gaussian(describe, pixels, labels=None):
     covariance = np.cov(described - means[labels], rowvar=False)
     inverse = np.linalg.inv(covariance + 1e-3 * np.eye(len(covariance)))
 
-    def distance(pictures):
+    def distance(pictures: Pixels) -> NDArray[np.float64]:
         away = describe(pictures)[:, None] - means
         return np.einsum("nci,ij,ncj->nc", away, inverse, away, optimize=True).min(axis=1)
 
     return distance
 
 
-def blocks(pixels):
-    """The means of 4×4 pixels: float64 (N, 147)."""
+def blocks(pixels: Pixels) -> NDArray[np.float64]:
+    """The means of 4×4 pixels: (N, 147)."""
     return pixels.reshape(-1, 7, 4, 7, 4, 3).mean((2, 4)).reshape(-1, 147)
 
 
-def colours(pixels):
-    """The means and standard deviations of the three channels: float64 (N, 6)."""
+def colours(pixels: Pixels) -> NDArray[np.float64]:
+    """The means and standard deviations of the three channels: (N, 6)."""
     return np.concatenate([pixels.mean((1, 2)), pixels.std((1, 2))], axis=1)
 
 
-def reconstruction_error(pixels, components):
+def reconstruction_error(pixels: Pixels, components: int) -> Function:
     """What that many principal components of the training images' 2,352 values leave over."""
     rows = pixels.reshape(len(pixels), -1).astype(np.float32)
     mean = rows.mean(axis=0)
     _, vectors = np.linalg.eigh(np.cov(rows - mean, rowvar=False))
     kept = vectors[:, -components:]
 
-    def error(pictures):
+    def error(pictures: Pixels) -> NDArray[np.float32]:
         away = pictures.reshape(len(pictures), -1) - mean
         return np.square(away).sum(axis=1) - np.square(away @ kept).sum(axis=1)
 
     return error
 
 
-def network_parts():
-    """The committed network's insides: functions of pixels.
+def network_parts() -> tuple[Function, Function, Function]:
+    """The committed network's insides.
 
     Returns:
         The 256 numbers after the convolutions, the 32 before the last layer, and the 7 logits.
@@ -278,7 +297,7 @@ def network_parts():
     flatten = next(i for i, x in enumerate(model.layers) if isinstance(x, keras.layers.Flatten))
     kernel, bias = model.layers[-1].get_weights()
 
-    def of(output):
+    def of(output: keras.KerasTensor) -> Function:
         part = keras.Model(inputs, output)
         return lambda pixels: part.predict(pixels.astype(np.float32), batch_size=512, verbose=0)
 
@@ -286,15 +305,15 @@ def network_parts():
     return of(outputs[flatten]), last, lambda pixels: last(pixels) @ kernel + bias
 
 
-def methods(pixels, labels):
-    """Fit every method to training images: name → a function of pixels, larger for stranger."""
+def methods(pixels: Pixels, labels: NDArray[np.int64]) -> dict[str, Function]:
+    """Fit every method to training images, by name; its value is larger for stranger images."""
     flatten, last, logits = network_parts()
     views = eight_views(pixels).reshape(-1, *pixels.shape[1:])
     chosen = gaussian(outliers.features, pixels, labels)
     flattened = gaussian(flatten, pixels)
     ranked = np.sort(chosen(pixels)), np.sort(flattened(pixels))
 
-    def larger_rank(pictures):
+    def larger_rank(pictures: Pixels) -> NDArray[np.float64]:
         pairs = zip(ranked, (chosen(pictures), flattened(pictures)), strict=True)
         # A share of the training images; beyond all of them the distance itself still ranks.
         ranks = [np.searchsorted(r, d) / len(r) + d / r[-1] / len(r) for r, d in pairs]
@@ -327,18 +346,24 @@ def methods(pixels, labels):
 # --- The tables ------------------------------------------------------------------------------
 
 
-def percent(flags):
+def percent(flags: NDArray[np.bool_]) -> str:
     return f"{100 * np.mean(flags):.1f}"
 
 
-def print_comparison(candidates, lesions, photos, made, others):
+def print_comparison(
+    candidates: Mapping[str, Function],
+    lesions: Pixels,
+    photos: Pixels,
+    made: Pixels,
+    others: Mapping[str, Pixels],
+) -> None:
     """Print what chooses the method: what each flags where 5 % of the calibration lesions are.
 
     Args:
-        candidates: name → function of pixels.
-        lesions: uint8 (L, 28, 28, 3), one image of each calibration lesion.
-        photos, made: uint8 (N, 28, 28, 3), what should be flagged.
-        others: name → uint8 (N, 28, 28, 3), of which nothing is demanded.
+        candidates: the methods, by name.
+        lesions: one image of each calibration lesion.
+        photos, made: what should be flagged.
+        others: pictures by name, of which nothing is demanded.
     """
     print(
         "AUC: photographs and made pictures against the calibration lesions. The rest: % flagged."
@@ -357,14 +382,14 @@ def print_comparison(candidates, lesions, photos, made, others):
         print(f"| {' | '.join(cells)} |")
 
 
-def print_report(fitted, sets):
-    """Print what the chosen method flags of each set: name → uint8 (N, 28, 28, 3)."""
+def print_report(fitted: outliers.OutlierDetector, sets: Mapping[str, Pixels]) -> None:
+    """Print what the chosen method flags of each set of pictures."""
     print("\n| outliers.py on | pictures | % flagged |\n|---|---|---|")
     for name, pictures in sets.items():
         print(f"| {name} | {len(pictures):,} | {percent(fitted.is_outlier(pictures))} |")
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -387,7 +412,7 @@ def main():
     lesions = data.pixels[calibration & chosen]
     made = made_pictures()
     # Those of the training part alone: they help to choose.
-    known = set(data.image_ids[training])
+    known = set() if data.image_ids is None else set(data.image_ids[training])
     originals = sorted(csv.parent.glob("*/ISIC_*.jpg"))
     spoilt = degraded([path for path in originals if path.stem in known])
 

@@ -11,22 +11,27 @@ runs/cross_validation/, for the next student and for going on after an interrupt
 Unlike those of train.py, the teachers here learn from every lesion that is not held out.
 """
 
+from __future__ import annotations
+
 import argparse
 import hashlib
 import json
 import os
 import sys
 import time
-from dataclasses import asdict, fields, replace
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lesion_lens import ROOT
 from lesion_lens.model.decisions import divide_by_prior
 from lesion_lens.model.errors import LesionLensError
 from lesion_lens.training.checkpoint import Checkpoint
-from lesion_lens.training.data import read_dataset
+from lesion_lens.training.data import Dataset, read_dataset
 from lesion_lens.training.download import find_data
 from lesion_lens.training.evaluation import probabilities_of, view_probabilities
 from lesion_lens.training.fitting import fit
@@ -42,25 +47,27 @@ from lesion_lens.training.recipe import Recipe
 from lesion_lens.training.split import lesion_folds, split_by_lesion
 from skin_cancer_detection import CODES
 
+if TYPE_CHECKING:
+    import keras
+
 FOLDS = 5
 RUNS = ROOT / "runs" / "cross_validation"
 
 
-def held_out_scores(labels, probabilities, prior):
-    """The figures that issue from a recipe, without intervals.
+def held_out_scores(
+    labels: NDArray[np.int64], probabilities: NDArray[np.floating], prior: NDArray[np.float64]
+) -> dict[str, float]:
+    """The scores by which recipes are compared, by name and without intervals.
 
     Args:
-        labels: int (N,), 0–6.
-        probabilities: float (N, 7), not calibrated.
-        prior: float (7,), the class shares of the training folds.
-
-    Returns:
-        dict of name -> float.
+        labels: (N,), 0–6.
+        probabilities: (N, 7), not calibrated.
+        prior: (7,), the class shares of the training folds.
     """
     classes = range(len(CODES))
     balanced = divide_by_prior(probabilities, prior).argmax(axis=1)
     is_malignant, risk = malignancy(labels, probabilities)
-    return {
+    scores = {
         "macro AUC": np.mean([binary_auc(labels == c, probabilities[:, c]) for c in classes]),
         "accuracy": np.mean(probabilities.argmax(axis=1) == labels),
         "balanced": np.mean([np.mean(balanced[labels == c] == c) for c in classes]),
@@ -70,16 +77,23 @@ def held_out_scores(labels, probabilities, prior):
         "malignant AUC": binary_auc(is_malignant, risk),
         "log loss": log_loss(labels, probabilities),
     }
+    return {name: float(score) for name, score in scores.items()}
 
 
-def fit_once(kept, recipe, seed, folder, taught_by=()):
+def fit_once(
+    kept: Dataset,
+    recipe: Recipe,
+    seed: int,
+    folder: Path,
+    taught_by: Sequence[tuple[Recipe, int]] = (),
+) -> keras.Model:
     """Fit a network; or take up the checkpoint that an earlier run of the very same kind left.
 
     Args:
-        kept: `dataset.Dataset` to learn from.
-        recipe, seed: as for `fitting.fit`.
+        kept: the images to learn from.
+        recipe, seed: as for `fit`.
         folder: of the checkpoints.
-        taught_by: (recipe, seed) of each teacher, which is fitted in the same way.
+        taught_by: recipe and seed of each teacher, which is fitted in the same way.
 
     Returns:
         A model that takes raw pixels.
@@ -106,7 +120,7 @@ def fit_once(kept, recipe, seed, folder, taught_by=()):
     return model
 
 
-def parse_arguments():
+def parse_arguments() -> argparse.Namespace:
     """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--csv", type=Path, help="as for train.py; also HAM10000_DIR")
@@ -116,11 +130,11 @@ def parse_arguments():
     parser.add_argument("--teacher-seeds", type=int, nargs="*", default=[])
     parser.add_argument("--teacher-epochs", type=int, default=Recipe.epochs)
     parser.add_argument(
-        "--set", nargs="*", default=[], metavar="NAME=VALUE", help="of fitting.Recipe"
+        "--set", nargs="*", default=[], metavar="NAME=VALUE", help="of the Recipe in recipe.py"
     )
     parser.add_argument("--runs", type=Path, default=RUNS, help="what is trained is kept there")
     options = parser.parse_args()
-    kinds = {field.name: type(field.default) for field in fields(Recipe)}
+    kinds = {name: type(value) for name, value in asdict(Recipe()).items()}
     options.recipe = replace(Recipe(), teachers=0)
     for setting in options.set:
         name, _, value = setting.partition("=")
@@ -133,7 +147,7 @@ def parse_arguments():
     return options
 
 
-def main():
+def main() -> None:
     """Fit on four folds of the training part and print the scores on the fifth."""
     import tensorflow as tf
 

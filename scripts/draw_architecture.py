@@ -4,12 +4,20 @@ Each block is a layer. Up to the last convolution its height is the side of its 
 width their number; after that its height is the number of units. All on a logarithmic scale.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from lesion_lens import ROOT
 from skin_cancer_detection import build_model
+
+if TYPE_CHECKING:
+    import keras
 
 COLOURS = {
     "Input": "#e8eef0",
@@ -24,22 +32,15 @@ THIN = {"BatchNormalization", "Dropout", "Flatten"}
 GAP = 0.28
 
 
-def blocks(model):
+def blocks(model: keras.Sequential) -> Iterator[tuple[str, tuple[int, ...], int]]:
     """Yield kind, output shape and parameters of the input and of every layer."""
     yield "Input", model.input_shape[1:], 0
     for layer in model.layers:
         yield type(layer).__name__, tuple(layer.output.shape[1:]), layer.count_params()
 
 
-def draw(model):
-    """Draw the network from left to right.
-
-    Args:
-        model: `build_model()`.
-
-    Returns:
-        matplotlib.figure.Figure
-    """
+def draw(model: keras.Sequential) -> Figure:
+    """Draw the network from left to right."""
     figure = Figure(figsize=(16, 6.2), layout="constrained")
     axes = figure.subplots()
     x = 0.0

@@ -7,7 +7,7 @@ as its ground, so that there is nothing to see of the cut.
 import io
 
 from PIL import Image
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser, sync_playwright
 
 from lesion_lens import ROOT
 from scripts.chromium import launch
@@ -22,16 +22,16 @@ ICONS = {  # the file's name: side in pixels, ground
 }
 
 
-def draw(browser, side, ground):
+def draw(browser: Browser, side: int, ground: str) -> Image.Image:
     """Draw icon.svg, in 64 colours so that the file is small.
 
     Args:
-        browser: playwright.sync_api.Browser.
+        browser: what draws it.
         side: pixels.
         ground: a CSS colour, for what the ring leaves free.
 
     Returns:
-        PIL.Image.Image (side, side) of mode "P", opaque on a ground.
+        An image (side, side) of mode "P", opaque on a ground.
     """
     page = browser.new_page(viewport={"width": side, "height": side})
     drawing = (STATIC / "icon.svg").read_text(encoding="utf-8")
@@ -41,7 +41,7 @@ def draw(browser, side, ground):
     return (image if ground == "transparent" else image.convert("RGB")).quantize(64)
 
 
-def main():
+def main() -> None:
     with sync_playwright() as tools:
         browser = launch(tools)
         for name, (side, ground) in ICONS.items():

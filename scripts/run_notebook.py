@@ -13,7 +13,7 @@ from lesion_lens import ROOT
 NOTEBOOK = ROOT / "Skin_Cancer_Detection.ipynb"
 
 
-def main():
+def main() -> None:
     output = sys.argv[1] if len(sys.argv) > 1 else NOTEBOOK
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     nbclient.NotebookClient(

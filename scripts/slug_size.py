@@ -9,6 +9,8 @@ import importlib.metadata
 import io
 import sys
 import tarfile
+from collections.abc import Iterator
+from pathlib import Path
 
 from packaging.requirements import Requirement
 
@@ -17,7 +19,7 @@ from lesion_lens import ROOT
 LIMIT = 420  # MB of 1,000,000 bytes
 
 
-def requirements(path):
+def requirements(path: Path) -> Iterator[str]:
     """Yield the names that requirements.txt installs on this platform."""
     for line in path.read_text(encoding="utf-8").splitlines():
         text = line.split("#")[0].strip()
@@ -27,24 +29,21 @@ def requirements(path):
                 yield requirement.name
 
 
-def packed_size(package):
-    """The size in bytes of an installed package's files as a gzipped tar archive.
-
-    Args:
-        package: importlib.metadata.Distribution.
-    """
+def packed_size(package: importlib.metadata.Distribution) -> int:
+    """The size in bytes of an installed package's files as a gzipped tar archive."""
     archive = io.BytesIO()
     with (
         gzip.open(archive, "wb", compresslevel=6) as packed,
         tarfile.open(fileobj=packed, mode="w") as tar,
     ):
-        for file in package.files:
-            if file.locate().is_file():
-                tar.add(file.locate(), str(file))
+        for file in package.files or ():
+            path = Path(str(file.locate()))
+            if path.is_file():
+                tar.add(path, str(file))
     return archive.tell()
 
 
-def main():
+def main() -> int:
     path = ROOT / "requirements.txt"
     sizes = {
         name: packed_size(importlib.metadata.distribution(name)) / 1e6

@@ -5,20 +5,23 @@ python -m scripts.take_screenshots
 
 import io
 import threading
+from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Browser, FilePayload, sync_playwright
 from werkzeug.serving import make_server
 
 from app import create_app
 from lesion_lens import ROOT
+from lesion_lens.web.current import get_classifier
 from scripts.chromium import launch
 
 TARGET = ROOT / "docs" / "screenshots"
 
 
-def draw_lesion(seed, radius, colour):
+def draw_lesion(seed: int, radius: int, colour: tuple[int, int, int]) -> bytes:
     """Draw an irregular spot on uneven skin; returns its bytes as a JPEG of 600 × 450."""
     rng = np.random.default_rng(seed)
     skin = np.array([222, 172, 158]) + rng.normal(0, 14, (450, 600, 1))
@@ -48,7 +51,14 @@ LESIONS = {
 }
 
 
-def take(browser, address, width, scheme, names, target):
+def take(
+    browser: Browser,
+    address: str,
+    width: int,
+    scheme: Literal["light", "dark"],
+    names: Sequence[str],
+    target: str,
+) -> None:
     """Upload some of the lesions and take what is seen on a phone or at a desk."""
     height = width * 2 if width < 500 else width * 3 // 4
     page = browser.new_page(
@@ -57,7 +67,7 @@ def take(browser, address, width, scheme, names, target):
     page.goto(address)
     page.set_input_files(
         "#pic",
-        [{"name": name, "mimeType": "image/jpeg", "buffer": LESIONS[name]} for name in names],
+        [FilePayload(name=name, mimeType="image/jpeg", buffer=LESIONS[name]) for name in names],
     )
     if target != "upload":
         page.get_by_role("button", name="Classify").click()
@@ -69,10 +79,10 @@ def take(browser, address, width, scheme, names, target):
     page.close()
 
 
-def main():
+def main() -> None:
     TARGET.mkdir(exist_ok=True)
     app = create_app()
-    app.extensions["classifier"].load()
+    get_classifier(app).load()
     server = make_server("127.0.0.1", 0, app, threaded=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     address = f"http://127.0.0.1:{server.server_port}"

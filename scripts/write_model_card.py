@@ -2,10 +2,11 @@
 
     python -m scripts.write_model_card
 
-model_card.py says how, and templates/model_card.md.jinja has the text.
+lesion_lens/web/model_card.py says how, and templates/model_card.md.jinja has the text.
 """
 
 import sys
+from pathlib import Path
 
 from lesion_lens import ROOT
 from lesion_lens.web.model_card import CardError, model_card, read_metrics
@@ -14,7 +15,7 @@ METRICS = ROOT / "metrics.json"
 CARD = ROOT / "docs" / "model_card.md"
 
 
-def main(source=METRICS, target=CARD):
+def main(source: Path = METRICS, target: Path = CARD) -> int:
     """Write the card; returns the exit code."""
     try:
         card = model_card(read_metrics(source), source)

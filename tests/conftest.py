@@ -5,9 +5,10 @@ import os
 import pytest
 
 from lesion_lens import ROOT
-from lesion_lens.model import classifier
+from lesion_lens.model import classifier, turns
 from lesion_lens.model.images import read_image
 from lesion_lens.training.data import CSV_NAMES, METADATA_NAME
+from lesion_lens.web.current import get_classifier
 from tests.support.browser import chromium, desk_of
 from tests.support.servers import serving
 from tests.support.skipping import real_data_folder, require, skip_without
@@ -53,8 +54,8 @@ def client(app):
 @pytest.fixture
 def decodes(monkeypatch):
     """How many images are decoded at once when many want to."""
-    watched = WatchedDecodes(classifier._decodes, read_image)
-    monkeypatch.setattr(classifier, "_decodes", watched)
+    watched = WatchedDecodes(turns._decodes, read_image)
+    monkeypatch.setattr(turns, "_decodes", watched)
     monkeypatch.setattr(classifier, "read_image", watched.decode)
     return watched
 
@@ -77,6 +78,6 @@ def desk(browser):
 @pytest.fixture(scope="module")
 def address(app):
     """The app on a port of this machine, for a browser."""
-    app.extensions["classifier"].load()
+    get_classifier(app).load()
     with serving(app) as port:
         yield f"http://127.0.0.1:{port}"

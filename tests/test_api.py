@@ -18,10 +18,10 @@ from PIL import Image
 
 import skin_cancer_detection as scd
 from app import create_app
-from lesion_lens.model import classifier
+from lesion_lens.model import turns
 from lesion_lens.model.files import check_model_file
-from lesion_lens.model.images import MIME_TYPES
-from lesion_lens.web.problems import PROBLEM_TYPES
+from lesion_lens.model.limits import MIME_TYPES
+from lesion_lens.web.problems import PROBLEMS
 from tests.support.drawings import draw_lesion, encode
 from tests.support.models import MODEL, copy_model
 from tests.support.pages import client_of, page_of, probabilities_of, text_of, upload
@@ -174,15 +174,15 @@ def test_a_problem_is_the_one_that_the_document_shows(name, client, document):
 
 def test_no_problem_type_is_left_untested(document):
     elsewhere = {"busy", "model-unusable", "server-failed"}
-    assert {kind.name for kind in PROBLEM_TYPES.values()} == set(REQUESTS) | elsewhere
+    assert {kind.name for kind in PROBLEMS} == set(REQUESTS) | elsewhere
     assert set(examples_of(document)) == set(REQUESTS) | elsewhere
 
 
 @contextlib.contextmanager
 def all_places_taken():
     with contextlib.ExitStack() as stack:
-        for _ in range(classifier.MAX_DECODES + classifier.MAX_WAITING):
-            stack.enter_context(classifier.admission())
+        for _ in range(turns.MAX_DECODES + turns.MAX_WAITING):
+            stack.enter_context(turns.admission())
         yield
 
 
@@ -294,7 +294,7 @@ def test_at_most_two_images_are_decoded_at_once(app, decodes):
     with ThreadPoolExecutor(10) as threads:
         answers = list(threads.map(lambda _: predict(app.test_client(), PNG, PNG), range(10)))
     assert {answer.status_code for answer in answers} == {200}
-    assert decodes.most == classifier.MAX_DECODES
+    assert decodes.most == turns.MAX_DECODES
 
 
 def test_no_file_name_is_logged(client, caplog, capfd):

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from lesion_lens.model.decisions import DecisionFacts
-from lesion_lens.web.uploads import MAX_IMAGES
+from lesion_lens.web.limits import MAX_IMAGES
 from tests.support.browser import SPOILED, classify, drawn, pause_of, resize, shoot, window
 from tests.support.drawings import VERDICTS_OF, draw_grainy_lesion, draw_lesion
 from tests.support.models import UNLIKE, attributes_of, made_scores, shares_of, write_model

@@ -19,8 +19,8 @@ from PIL import Image
 import skin_cancer_detection as scd
 from app import create_app
 from lesion_lens import ROOT
-from lesion_lens.model.classifier import MAX_DECODES
 from lesion_lens.model.images import read_image
+from lesion_lens.model.turns import MAX_DECODES
 from lesion_lens.web import cli
 from lesion_lens.web.cli import AHEAD, MAX_BYTES, answers, files_in, read, whole_file
 from lesion_lens.web.results import describe_classes
@@ -350,19 +350,20 @@ def test_a_table_takes_the_place_of_the_older_one_when_it_is_finished(tmp_path):
     assert (tmp_path / "out.csv").read_text() == "half"
 
 
-def test_the_readme_shows_what_is_printed(run, tmp_path, monkeypatch):
+def test_the_documents_show_what_is_printed(run, tmp_path, monkeypatch):
     require("playwright.sync_api")
     from scripts.take_screenshots import LESIONS
 
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    cli, api = ((ROOT / "docs" / page).read_text("utf-8") for page in ("cli.md", "api.md"))
     monkeypatch.chdir(tmp_path)
     Path("photographs").mkdir()
     for name, data in LESIONS.items():
         Path("photographs", name).write_bytes(data)
     for line in run("photographs").stdout.splitlines():
-        assert f"    {line}\n" in readme
+        assert f"    {line}\n" in cli
+    assert f"    {run('photographs', '--csv', '-').stdout.splitlines()[0]}\n" in cli
     said = json.loads(run("photographs", "--json", "-").stdout)["results"][-1]["prediction"]
-    shown = json.loads(readme.split("```json\n")[1].split("```")[0])
+    shown = json.loads(api.split("```json\n")[1].split("```")[0])
     assert list(shown) == list(said)
     assert shown["probabilities"] == pytest.approx(said["probabilities"], abs=1e-5)
     rest = set(said) - {"probabilities", "malignant_probability"}

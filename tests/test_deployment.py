@@ -28,7 +28,7 @@ import requests
 from benchmarks.pictures import photograph
 from lesion_lens import ROOT
 from lesion_lens.model.files import DEFAULT_MODEL_PATH
-from lesion_lens.web.uploads import MEGABYTE
+from lesion_lens.web.limits import MEGABYTE
 from scripts.slug_size import packed_size
 from tests.support.servers import BOOT, COMMAND, gunicorn
 from train import parse_arguments

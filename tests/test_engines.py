@@ -2,7 +2,6 @@
 
 import gc
 import os
-import runpy
 import shutil
 import subprocess
 import sys
@@ -30,6 +29,7 @@ from lesion_lens.model.files import (
 )
 from lesion_lens.model.outliers import OutlierDetector
 from lesion_lens.model.views import predict
+from lesion_lens.web.process import load_weights
 from lesion_lens.web.results import to_dict
 from skin_cancer_detection import CODES, preprocess
 from tests.support.drawings import draw_grainy_lesion, draw_lesion, encode
@@ -169,7 +169,7 @@ def test_a_litert_file_is_served_without_keras_tensorflow_and_h5py(tmp_path):
 
 def test_the_server_looks_for_garbage_again_once_the_model_is_loaded(app):
     try:
-        runpy.run_path(str(ROOT / "gunicorn.conf.py"))["load"](app)
+        load_weights(app)
         assert gc.isenabled()
         assert gc.get_freeze_count() > 10_000  # what was loaded is left out
     finally:

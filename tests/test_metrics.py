@@ -44,8 +44,8 @@ def mean_of(values):
     return lambda weights: {"mean": weights @ values / weights.sum(axis=1)}
 
 
-def width(figure):
-    return figure["high"] - figure["low"]
+def width(estimate):
+    return estimate["high"] - estimate["low"]
 
 
 # --- Metrics ---------------------------------------------------------------------------------
@@ -207,9 +207,9 @@ def test_simulation_of_certainty_has_no_error():
 
 def test_interval_has_the_width_of_theory():
     values = np.repeat([0.0, 1.0], [80, 320])
-    figure = bootstrap(mean_of(values), 400, None)["mean"]
-    assert figure["value"] == 0.8
-    assert width(figure) == pytest.approx(2 * 1.96 * np.sqrt(0.8 * 0.2 / 400), rel=0.1)
+    estimate = bootstrap(mean_of(values), 400, None)["mean"]
+    assert estimate["value"] == 0.8
+    assert width(estimate) == pytest.approx(2 * 1.96 * np.sqrt(0.8 * 0.2 / 400), rel=0.1)
 
 
 def test_interval_covers_the_truth_95_times_in_100():
@@ -217,8 +217,8 @@ def test_interval_covers_the_truth_95_times_in_100():
     covered = 0
     for seed in range(200):
         values = rng.random(100) < 0.7
-        figure = bootstrap(mean_of(values), 100, None, replicates=200, seed=seed)["mean"]
-        covered += figure["low"] <= 0.7 <= figure["high"]
+        estimate = bootstrap(mean_of(values), 100, None, replicates=200, seed=seed)["mean"]
+        covered += estimate["low"] <= 0.7 <= estimate["high"]
     assert 180 <= covered <= 198
 
 
@@ -238,18 +238,18 @@ def test_a_lesion_is_drawn_with_all_its_images():
         assert (weights[:, [0]] == weights[:, [4, 5]]).all()
         return {"lesions": weights[:, [0, 1, 2]].sum(axis=1)}
 
-    figure = bootstrap(metrics, 6, lesion_ids)["lesions"]
-    assert figure == {"value": 3, "low": 3, "high": 3}
+    estimate = bootstrap(metrics, 6, lesion_ids)["lesions"]
+    assert estimate == {"value": 3, "low": 3, "high": 3}
 
 
-def test_replicates_without_the_figure_are_left_out():
+def test_replicates_without_the_score_are_left_out():
     values = np.array([np.nan, 0.5, 0.5])
 
     def metrics(weights):
         return {"metric": np.where(weights[:, 0] > 0, 0.5, np.nan)}
 
-    figure = bootstrap(metrics, len(values), None)["metric"]
-    assert figure == {"value": 0.5, "low": 0.5, "high": 0.5}
+    estimate = bootstrap(metrics, len(values), None)["metric"]
+    assert estimate == {"value": 0.5, "low": 0.5, "high": 0.5}
 
 
 def test_the_number_of_replicates_need_not_be_round():

@@ -62,7 +62,7 @@ def test_the_committed_weights_give_the_committed_metrics(data):
     metrics, *_ = score_file(ROOT / "best_model.h5", data, parts)
     if data.sha256 == written["data_sha256"]:
         assert_close(metrics, written)
-    else:  # Kaggle's own rows differ by 0.81 grey levels: see the README
+    else:  # Kaggle's own rows differ by 0.81 grey levels: see docs/training.md
         for view in ("one_view", "eight_views"):
             for name in ("accuracy", "balanced_accuracy", "macro_auc"):
                 value, expected = (m["test"][view][name]["value"] for m in (metrics, written))

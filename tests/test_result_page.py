@@ -19,7 +19,7 @@ from lesion_lens.model.outliers import FLAGGED_SHARE
 from lesion_lens.model.views import Prediction, predict
 from lesion_lens.model.wording import percent
 from lesion_lens.training.calibration import conformal_thresholds
-from lesion_lens.web.pages import strongest_region
+from lesion_lens.web.occlusion_map import strongest_region
 from tests.support.drawings import draw_lesion, encode
 from tests.support.models import (
     FACTS,

@@ -1,24 +1,81 @@
-"""What one epoch shows the network: every image once, changed at random."""
+"""Augmentation: what one epoch shows the network, every image once and changed at random."""
+
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
+from lesion_lens.training.recipe import Recipe
 from skin_cancer_detection import SIDE
 
 
-def augment(pixels, recipe, rng):
+class Epoch(NamedTuple):
+    """One epoch, cut into batches: every array begins with (steps, batch).
+
+    Attributes:
+        pixels: (…, 28, 28, 3), RGB, 0–255.
+        targets: (…, 7), each row summing to 1.
+        gains: (…, 3), by which each channel is multiplied, for pixels of 0–1.
+        offsets: (…, 3), which are then added.
+        shares: (…,), 0–1, of an image in its mixture with the one before it in the batch.
+    """
+
+    pixels: NDArray[np.uint8]
+    targets: NDArray[np.float32]
+    gains: NDArray[np.float32]
+    offsets: NDArray[np.float32]
+    shares: NDArray[np.float32]
+
+
+def draw_epoch(
+    pixels: NDArray[np.uint8],
+    targets: NDArray[np.float32],
+    recipe: Recipe,
+    rng: np.random.Generator,
+) -> Epoch:
+    """Draw one epoch: every image once, augmented, in a random order, cut into batches.
+
+    Args:
+        pixels: (N, 28, 28, 3), RGB, 0–255.
+        targets: (N, 7), each row summing to 1.
+    """
+    size = min(recipe.batch_size, len(pixels))
+    steps = len(pixels) // size  # the few images that are left over stand elsewhere next time
+    order = rng.permutation(len(pixels))[: steps * size]
+    count = len(order)
+    gains = 1 + rng.uniform(-recipe.max_colour, recipe.max_colour, (count, 3))
+    contrast = 1 + rng.uniform(-recipe.max_brightness, recipe.max_brightness, (count, 1))
+    brightness = rng.uniform(-recipe.max_brightness, recipe.max_brightness, (count, 1)) / 2
+    mean = pixels.mean((0, 1, 2)) / 255
+    offsets = brightness + mean * (1 - contrast) * gains
+    shares = rng.beta(recipe.mixup, recipe.mixup, count) if recipe.mixup else np.ones(count)
+
+    def batches(array: NDArray[Any]) -> NDArray[Any]:
+        return array.reshape(steps, size, *array.shape[1:])
+
+    return Epoch(
+        batches(augment(pixels[order], recipe, rng)),
+        batches(targets[order]),
+        batches((gains * contrast).astype(np.float32)),
+        batches(offsets.astype(np.float32)),
+        batches(shares.astype(np.float32)),
+    )
+
+
+def augment(
+    pixels: NDArray[np.uint8], recipe: Recipe, rng: np.random.Generator
+) -> NDArray[np.uint8]:
     """Mirror, turn, scale and shift each image at random, as if the lesion had been taken again.
 
     A lesion has no right way up, so half are mirrored and all are turned by any angle. What comes
     in from outside the image is its own mirror image.
 
     Args:
-        pixels: uint8 (N, 28, 28, 3), RGB, 0–255.
-        recipe: `Recipe`.
-        rng: numpy.random.Generator.
+        pixels: (N, 28, 28, 3), RGB, 0–255.
 
     Returns:
-        A new array of the same shape and dtype.
+        A new array of the same shape and range.
     """
     count = len(pixels)
     margin = SIDE // 2
@@ -38,43 +95,11 @@ def augment(pixels, recipe, rng):
     coefficients = np.stack([a, b, c, d, e, f], axis=1)
     return np.stack(
         [
-            Image.fromarray(image).transform(
-                (SIDE, SIDE), Image.Transform.AFFINE, matrix.tolist(), Image.Resampling.BICUBIC
+            np.asarray(
+                Image.fromarray(image).transform(
+                    (SIDE, SIDE), Image.Transform.AFFINE, matrix.tolist(), Image.Resampling.BICUBIC
+                )
             )
             for image, matrix in zip(padded, coefficients, strict=True)
         ]
     )
-
-
-def draw_epoch(pixels, targets, recipe, rng):
-    """Draw one epoch: every image once, augmented, in a random order, cut into batches.
-
-    Args:
-        pixels: uint8 (N, 28, 28, 3), 0–255.
-        targets: float32 (N, 7), each row summing to 1.
-        recipe: `Recipe`.
-        rng: numpy.random.Generator.
-
-    Returns:
-        Five arrays that begin with (steps, batch): uint8 pixels (…, 28, 28, 3); float32 targets
-        (…, 7); float32 gains and offsets of the channels (…, 3), for pixels of 0–1; float32 shares
-        (…,) of an image in its mixture with the one before.
-    """
-    size = min(recipe.batch_size, len(pixels))
-    steps = len(pixels) // size  # the few images that are left over stand elsewhere next time
-    order = rng.permutation(len(pixels))[: steps * size]
-    count = len(order)
-    gains = 1 + rng.uniform(-recipe.max_colour, recipe.max_colour, (count, 3))
-    contrast = 1 + rng.uniform(-recipe.max_brightness, recipe.max_brightness, (count, 1))
-    brightness = rng.uniform(-recipe.max_brightness, recipe.max_brightness, (count, 1)) / 2
-    mean = pixels.mean((0, 1, 2)) / 255
-    offsets = brightness + mean * (1 - contrast) * gains
-    shares = rng.beta(recipe.mixup, recipe.mixup, count) if recipe.mixup else np.ones(count)
-    arrays = (
-        augment(pixels[order], recipe, rng),
-        targets[order],
-        (gains * contrast).astype(np.float32),
-        offsets.astype(np.float32),
-        shares.astype(np.float32),
-    )
-    return tuple(array.reshape(steps, size, *array.shape[1:]) for array in arrays)

@@ -1,16 +1,21 @@
-"""Fitting, on the calibration part alone, what turns a network's outputs into honest statements.
+"""Calibration: fitting, on the calibration part alone, what makes a network's outputs honest.
 
 First the probabilities of single views are calibrated and the calibration is folded into the
 network (`fit_bias_and_temperature`, `fold_calibration`). Then the decision facts are fitted to the
-means of eight views (`fit_decision_facts`), and later scored on other lesions (`decision_scores`).
-`decisions.py` applies the facts. NumPy does the statistics for which one would take SciPy, which
-does not fit the deployment; the tests hold them against it.
+means of eight views (`fit_decision_facts`). lesion_lens/model/decisions.py applies them, and
+`decision_scores` in evaluation.py scores them on other lesions. Uses NumPy for the statistics
+because SciPy would exceed the deployment's size limit; the tests hold them against SciPy.
 """
+
+from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lesion_lens.model.decisions import (
     MALIGNANT,
@@ -22,6 +27,9 @@ from lesion_lens.model.statistics import clopper_pearson_lower
 from lesion_lens.training.errors import CalibrationError
 from skin_cancer_detection import CODES
 
+if TYPE_CHECKING:
+    import keras
+
 # --- Temperature and bias --------------------------------------------------------------------
 
 _TOLERANCE = 1e-10  # of the gradient; for a bias that is the mean probability less the share
@@ -30,7 +38,9 @@ _MAX_STEPS = 200
 _LEAST_CURVATURE = 1e-9
 
 
-def fit_bias_and_temperature(probabilities, labels):
+def fit_bias_and_temperature(
+    probabilities: NDArray[np.floating], labels: NDArray[np.int64]
+) -> tuple[float, NDArray[np.float64]]:
     """Fit softmax(log p / T + b) to labels by regularised log loss.
 
     This is temperature scaling with a bias for each class (Guo et al., ICML 2017; vector scaling
@@ -42,12 +52,12 @@ def fit_bias_and_temperature(probabilities, labels):
     quarter.
 
     Args:
-        probabilities: float (N, 7), of single views.
-        labels: int (N,), 0–6; every class must be there.
+        probabilities: (N, 7), of single views.
+        labels: (N,), 0–6; every class must be there.
 
     Returns:
-        T as a float above 0, and b as float64 (7,), summing to 0 (a constant added to all changes
-        nothing). The calibrated mean of each class equals its share to 1e-8.
+        T, above 0, and b (7,), summing to 0 (a constant added to all changes nothing). The
+        calibrated mean of each class equals its share to 1e-8.
 
     Raises:
         CalibrationError: a class is missing, or probabilities are not finite.
@@ -62,15 +72,17 @@ def fit_bias_and_temperature(probabilities, labels):
     return _fit(log_probabilities, labels, bias - bias.mean(), fit_bias=True)
 
 
-def fit_eight_view_temperature(mean_probabilities, labels):
+def fit_eight_view_temperature(
+    mean_probabilities: NDArray[np.floating], labels: NDArray[np.int64]
+) -> float:
     """Fit the temperature that corrects the mean of eight calibrated views, by the same loss.
 
     Args:
-        mean_probabilities: float (N, 7).
-        labels: int (N,), 0–6.
+        mean_probabilities: (N, 7).
+        labels: (N,), 0–6.
 
     Returns:
-        float above 0; below 1 where the mean is under-confident.
+        A temperature above 0; below 1 where the mean is under-confident.
 
     Raises:
         CalibrationError: probabilities are not finite.
@@ -78,7 +90,7 @@ def fit_eight_view_temperature(mean_probabilities, labels):
     return _fit(_log(mean_probabilities), labels, np.zeros(len(CODES)), fit_bias=False)[0]
 
 
-def _log(probabilities):
+def _log(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
     probabilities = np.asarray(probabilities, np.float64)
     if not np.isfinite(probabilities).all():
         raise CalibrationError("Some probabilities are not finite: the training has diverged.")
@@ -86,7 +98,12 @@ def _log(probabilities):
     return np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
 
 
-def _fit(log_probabilities, labels, bias, fit_bias):
+def _fit(
+    log_probabilities: NDArray[np.float64],
+    labels: NDArray[np.int64],
+    bias: NDArray[np.float64],
+    fit_bias: bool,
+) -> tuple[float, NDArray[np.float64]]:
     """Minimise `_loss` by Newton's method with a line search, from T = 1 and the given bias."""
     free = 1 + len(bias) if fit_bias else 1
     parameters = np.concatenate([[1.0], bias])  # 1/T, b
@@ -113,7 +130,11 @@ def _fit(log_probabilities, labels, bias, fit_bias):
     raise CalibrationError("The calibration did not converge: train the network again.")
 
 
-def _loss(parameters, log_probabilities, labels):
+def _loss(
+    parameters: NDArray[np.float64],
+    log_probabilities: NDArray[np.float64],
+    labels: NDArray[np.int64],
+) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
     """The mean log loss with its penalty, and its first two derivatives in (1/T, b).
 
     The penalty on a = 1/T is (a − 1 − log a) / N, the weight of about one image: 0 at a = 1,
@@ -151,7 +172,7 @@ def _loss(parameters, log_probabilities, labels):
     return log_loss + (a - 1 - math.log(a)) / count, gradient, hessian
 
 
-def fold_calibration(model, temperature, bias):
+def fold_calibration(model: keras.Model, temperature: float, bias: NDArray[np.float64]) -> None:
     """Put a calibration into the last dense layer, so that the plain model is calibrated.
 
     Exact but for rounding: log p is the logits less a constant, and softmax takes no notice of
@@ -168,7 +189,9 @@ def fold_calibration(model, temperature, bias):
 # --- One score for each lesion ---------------------------------------------------------------
 
 
-def one_image_per_lesion(lesion_ids, pixels):
+def one_image_per_lesion(
+    lesion_ids: Sequence[str] | NDArray[np.str_] | None, pixels: NDArray[np.uint8]
+) -> NDArray[np.bool_]:
     """Choose one image of each lesion.
 
     The guarantees of the low-risk threshold and of the conformal sets hold for exchangeable
@@ -177,15 +200,15 @@ def one_image_per_lesion(lesion_ids, pixels):
     rows nor what the model makes of them has a say. Images of the same pixels are the same image.
 
     Args:
-        lesion_ids: str (N,), or None where the lesions are not known: then every row is chosen.
-        pixels: uint8 (N, 28, 28, 3).
+        lesion_ids: (N,), or None where the lesions are not known: then every row is chosen.
+        pixels: (N, 28, 28, 3), RGB, 0–255.
 
     Returns:
-        bool (N,).
+        (N,), True where the image is chosen.
     """
     if lesion_ids is None:
         return np.ones(len(pixels), bool)
-    smallest = {}
+    smallest: dict[str, tuple[bytes, int]] = {}  # lesion -> its smallest hash, and the row of it
     for row, lesion_id in enumerate(lesion_ids):
         key = hashlib.sha256(np.ascontiguousarray(pixels[row]).tobytes()).digest()
         if lesion_id not in smallest or key < smallest[lesion_id][0]:
@@ -198,7 +221,12 @@ def one_image_per_lesion(lesion_ids, pixels):
 # --- The decision facts ----------------------------------------------------------------------
 
 
-def low_risk_threshold(probability, is_malignant, least=0.95, confidence=0.90):
+def low_risk_threshold(
+    probability: NDArray[np.floating],
+    is_malignant: NDArray[np.bool_],
+    least: float = 0.95,
+    confidence: float = 0.90,
+) -> float | None:
     """Find the highest threshold below which 'low risk' misses few enough malignant lesions.
 
     A malignant lesion is found where its probability is at least the threshold. The threshold is
@@ -206,14 +234,14 @@ def low_risk_threshold(probability, is_malignant, least=0.95, confidence=0.90):
     same, and the higher end calls more of the benign ones low risk.
 
     Args:
-        probability: float (N,), `malignant_probability` of one image of each lesion.
-        is_malignant: bool (N,), malignant or pre-malignant in truth.
+        probability: (N,), `malignant_probability` of one image of each lesion.
+        is_malignant: (N,), malignant or pre-malignant in truth.
         least: of the lower bound of the sensitivity.
         confidence: of that bound, one-sided and by Clopper & Pearson.
 
     Returns:
-        float, or None where not even finding all of them would show it (fewer than 45 malignant
-        lesions, with these defaults).
+        The threshold, 0–1; None where not even finding all of them would show it (fewer than 45
+        malignant lesions, with these defaults).
     """
     malignant = np.sort(np.asarray(probability)[np.asarray(is_malignant)])
     count = len(malignant)
@@ -225,7 +253,12 @@ def low_risk_threshold(probability, is_malignant, least=0.95, confidence=0.90):
     return threshold
 
 
-def conformal_thresholds(probabilities, labels, level=0.90, least=19):
+def conformal_thresholds(
+    probabilities: NDArray[np.floating],
+    labels: NDArray[np.int64],
+    level: float = 0.90,
+    least: int = 19,
+) -> tuple[NDArray[np.float64], tuple[str, ...]]:
     """Fit class-conditional (Mondrian) split-conformal sets.
 
     The threshold of a class is the k-th smallest probability that its own n lesions have of it,
@@ -235,14 +268,14 @@ def conformal_thresholds(probabilities, labels, level=0.90, least=19):
     JASA 114:223–234 (2019).
 
     Args:
-        probabilities: float (N, 7), of one image of each lesion.
-        labels: int (N,), 0–6.
+        probabilities: (N, 7), of one image of each lesion.
+        labels: (N,), 0–6.
         level: the coverage, above 0, below 1.
         least: a class with fewer lesions takes the threshold of all lesions' probabilities of
             their own class; its coverage then holds for all classes together, not for itself.
 
     Returns:
-        float64 (7,), and the codes of the classes that took the threshold of all.
+        The thresholds (7,), and the codes of the classes that took the threshold of all.
     """
     probabilities, labels = np.asarray(probabilities, np.float64), np.asarray(labels)
     own = probabilities[np.arange(len(labels)), labels]
@@ -256,26 +289,28 @@ def conformal_thresholds(probabilities, labels, level=0.90, least=19):
     return thresholds, tuple(np.array(CODES)[pooled].tolist())
 
 
-def _conformal_quantile(values, level):
+def _conformal_quantile(values: NDArray[np.floating], level: float) -> float:
     # 1e-9: in floating point 20 × (1 − 0.90) is just below 2.
     k = math.floor((len(values) + 1) * (1 - level) + 1e-9)
     return np.sort(values)[k - 1] if k else 0.0
 
 
-def fit_decision_facts(mean_probabilities, labels, chosen, class_shares):
+def fit_decision_facts(
+    mean_probabilities: NDArray[np.floating],
+    labels: NDArray[np.int64],
+    chosen: NDArray[np.bool_],
+    class_shares: NDArray[np.float64],
+) -> DecisionFacts:
     """Fit everything that `decide` needs, on the calibration part.
 
     All of them on one image of each lesion: first the temperature, and the rest to the
     probabilities that it gives.
 
     Args:
-        mean_probabilities: float (N, 7), means of eight calibrated views.
-        labels: int (N,), 0–6.
-        chosen: bool (N,), from `one_image_per_lesion`.
-        class_shares: float (7,), each above 0, summing to 1: the prior that the flag divides out.
-
-    Returns:
-        DecisionFacts.
+        mean_probabilities: (N, 7), means of eight calibrated views.
+        labels: (N,), 0–6.
+        chosen: (N,), from `one_image_per_lesion`.
+        class_shares: (7,), each above 0, summing to 1: the prior that the flag divides out.
 
     Raises:
         CalibrationError: probabilities are not finite.

@@ -1,13 +1,21 @@
-"""Going on after an interruption."""
+"""Checkpoints: the state of a fit on disk, from which an interrupted training is resumed."""
+
+from __future__ import annotations
 
 import json
 import os
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lesion_lens.training.errors import TrainingError
+from lesion_lens.training.progress import History
+
+if TYPE_CHECKING:
+    import keras
 
 SAVE_EVERY = 5  # epochs, so that an interruption costs no more than half a minute
 
@@ -17,14 +25,14 @@ class Checkpoint:
 
     Args:
         path: the .npz file.
-        identity: dict of whatever makes the fit what it is: data, split, seed, recipe.
+        identity: whatever makes the fit what it is, as JSON can hold it: data, split, seed, recipe.
     """
 
-    def __init__(self, path, identity):
+    def __init__(self, path: str | Path, identity: dict[str, Any]) -> None:
         self.path = Path(path)
-        self.identity = json.loads(json.dumps(identity))
+        self.identity: dict[str, Any] = json.loads(json.dumps(identity))
 
-    def save(self, variables, history):
+    def save(self, variables: Sequence[keras.Variable], history: History) -> None:
         """Write every variable's value, the history and the identity."""
         unfinished = self.path.with_suffix(".unfinished")  # which no search for *.npz finds
         values = {str(place): variable.numpy() for place, variable in enumerate(variables)}
@@ -33,7 +41,7 @@ class Checkpoint:
             np.savez(file, about=text, **values)
         os.replace(unfinished, self.path)
 
-    def load(self, variables):
+    def load(self, variables: Sequence[keras.Variable]) -> History:
         """Put the values back into the variables, if the file is there.
 
         Returns:
@@ -49,7 +57,7 @@ class Checkpoint:
                 about = json.loads(str(file["about"]))
                 self._compare(about["identity"])
                 values = [file[str(place)] for place in range(len(variables))]
-                history = about["history"]
+                history: History = about["history"]
         except (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile) as error:
             raise TrainingError(
                 f"{self.path} is damaged. Remove {self.path.parent} to begin anew."
@@ -58,11 +66,11 @@ class Checkpoint:
             variable.assign(value)
         return history
 
-    def check(self):
+    def check(self) -> None:
         """Raise what `load` raises, without loading anything."""
         self.load([])
 
-    def _compare(self, identity):
+    def _compare(self, identity: dict[str, Any]) -> None:
         for name, value in self.identity.items():
             if identity.get(name) != value:
                 raise TrainingError(
@@ -71,7 +79,7 @@ class Checkpoint:
                 )
 
 
-def _difference(name, identity, value):
+def _difference(name: str, identity: dict[str, Any], value: object) -> str:
     """Name what differs; of a recipe, the settings that do."""
     other = identity.get(name)
     if not (isinstance(value, dict) and isinstance(other, dict)):

@@ -1,7 +1,6 @@
-"""The data set: reading it, checking it, and splitting it by lesion.
+"""The data set: images, labels and lesions, read from Kaggle's CSV or from a folder of images.
 
-Whatever is wrong with a file is a `DataError` that names the file and, where there is one, the
-row and the column. Rows are counted from 1 without the header, as a spreadsheet's filter does.
+What is wrong with a file is a `DataError`, as in tables.py.
 """
 
 import csv
@@ -11,29 +10,23 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from lesion_lens.model.errors import ImageError
 from lesion_lens.model.images import read_image
 from lesion_lens.training.errors import DataError
 from lesion_lens.training.tables import (
+    as_data_error,
     check_lesions,
     check_unique,
     labels_of,
     open_csv,
     read_table,
-    readable,
 )
 from skin_cancer_detection import CODES, SIDE, preprocess
 
 CSV_NAMES = ("hmnist_28_28_RGB.csv", "hmnist_28_28_RGB.csv.zip")
 METADATA_NAME = "HAM10000_metadata.csv"
-KAGGLE_HANDLE = "kmader/skin-cancer-mnist-ham10000"
-
-_PIXEL_COLUMNS = [f"pixel{i:04d}" for i in range(SIDE * SIDE * 3)]
-_LABEL = "label"
-_SURPLUS = "surplus"
-# Rows read at once: 1,000 rows are 19 MB before they are checked and become uint8.
-_CHUNK_ROWS = 1000
 
 
 @dataclass(frozen=True)
@@ -41,24 +34,24 @@ class Dataset:
     """Images with their classes and lesions, row by row.
 
     Attributes:
-        pixels: uint8 (N, 28, 28, 3), RGB, 0–255.
-        labels: int64 (N,), 0–6, in the order of `CLASSES`.
-        lesion_ids: str (N,); images of one lesion share it. None where it is not known.
+        pixels: (N, 28, 28, 3), RGB, 0–255.
+        labels: (N,), 0–6, in the order of `CLASSES`.
+        lesion_ids: (N,); images of one lesion share it. None where it is not known.
         source: whose images these are; the pages claim what they say of HAM10000 only for it.
-        image_ids: str (N,), or None where they are not known.
-        groups: dict of "sex", "age" and "site" -> str (N,), as far as they are known: how the
-            scores are broken down.
+        image_ids: (N,), or None where they are not known.
+        groups: "sex", "age" and "site" -> (N,), as far as they are known: how the scores are
+            broken down.
     """
 
-    pixels: np.ndarray
-    labels: np.ndarray
-    lesion_ids: np.ndarray | None
+    pixels: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    lesion_ids: NDArray[np.str_] | None
     source: str = "HAM10000"
-    image_ids: np.ndarray | None = None
-    groups: dict = field(default_factory=dict)
+    image_ids: NDArray[np.str_] | None = None
+    groups: dict[str, NDArray[np.str_]] = field(default_factory=dict)
 
-    def only(self, rows):
-        """The data set of some rows alone; `rows` is bool (N,) or int (M,)."""
+    def only(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> "Dataset":
+        """The data set of some rows alone, bool (N,) or int (M,)."""
         return replace(
             self,
             pixels=self.pixels[rows],
@@ -69,7 +62,7 @@ class Dataset:
         )
 
     @property
-    def sha256(self):
+    def sha256(self) -> str:
         """Hex checksum of pixels, labels and lesions; the same for a CSV and its zip."""
         checksum = hashlib.sha256(self.pixels.tobytes())
         checksum.update(self.labels.astype("<i8").tobytes())
@@ -80,8 +73,14 @@ class Dataset:
 
 # --- Kaggle's CSV ----------------------------------------------------------------------------
 
+_PIXEL_COLUMNS = [f"pixel{i:04d}" for i in range(SIDE * SIDE * 3)]
+_LABEL = "label"
+_SURPLUS = "surplus"
+# Rows read at once: 1,000 rows are 19 MB before they are checked and become uint8.
+_CHUNK_ROWS = 1000
 
-def read_dataset(csv_path, metadata_path=None):
+
+def read_dataset(csv_path: str | Path, metadata_path: str | Path | None = None) -> Dataset:
     """Read Kaggle's hmnist_28_28_RGB.csv and, with it, the lesion of every row.
 
     Args:
@@ -89,7 +88,7 @@ def read_dataset(csv_path, metadata_path=None):
         metadata_path: HAM10000_metadata.csv in the same row order, or None.
 
     Returns:
-        Dataset; its lesion_ids, image_ids and groups are None or empty without metadata.
+        The data set; its lesion_ids, image_ids and groups are None or empty without metadata.
 
     Raises:
         DataError: see `read_pixels` and `read_metadata`.
@@ -107,11 +106,11 @@ def read_dataset(csv_path, metadata_path=None):
     )
 
 
-def read_pixels(path):
+def read_pixels(path: str | Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Read pixels and labels, checking every value. Peaks at about 200 MB for HAM10000.
 
     Returns:
-        uint8 (N, 28, 28, 3), RGB, 0–255, and int64 (N,), 0–6.
+        The pixels (N, 28, 28, 3), RGB, 0–255, and the labels (N,), 0–6.
 
     Raises:
         DataError: no such file, a truncated zip, a wrong header, a row too long or too short, a
@@ -119,7 +118,7 @@ def read_pixels(path):
     """
     path = Path(path)
     pixels, labels = [], []
-    with readable(path), open_csv(path) as file:
+    with as_data_error(path), open_csv(path) as file:
         columns = _check_header(path, file.readline().decode("utf-8-sig"))
         # One column more than there should be catches the row that has a value too many.
         chunks = pd.read_csv(
@@ -142,15 +141,66 @@ def read_pixels(path):
     return np.concatenate(pixels), np.concatenate(labels)
 
 
-def read_metadata(path, labels):
+def _check_header(path: Path, line: str) -> list[str]:
+    """The columns of the header, which must be Kaggle's in Kaggle's order."""
+    columns = next(csv.reader([line]), [])
+    expected = [*_PIXEL_COLUMNS, _LABEL]
+    if not columns:
+        raise DataError(f"{path} is empty: it needs a header and rows.")
+    if columns == expected:
+        return columns
+    for column in expected:
+        if column not in columns:
+            raise DataError(f"{path}: the header has no column {column}; is it the right file?")
+    for column in columns:
+        if column not in expected or columns.count(column) > 1:
+            raise DataError(f"{path}: the header has a column {column!r} too many.")
+    raise DataError(f"{path}: the header’s columns are not in the order pixel0000 … label.")
+
+
+def _check_surplus(path: Path, column: pd.Series) -> None:
+    """Raise a DataError for the first row that has a value in a column beyond the last."""
+    surplus = column.dropna()
+    if len(surplus):
+        raise DataError(
+            f"{path}, row {surplus.index[0] + 1}: there are more values than the "
+            f"{len(_PIXEL_COLUMNS) + 1} columns."
+        )
+
+
+def _check_values(path: Path, chunk: pd.DataFrame, highest: int) -> None:
+    """Raise a DataError for the first value that is no whole number of 0 to `highest`."""
+    numbers = chunk.apply(pd.to_numeric, errors="coerce") if _has_text(chunk) else chunk
+    values = numbers.to_numpy()
+    wrong = ~((values >= 0) & (values <= highest) & (np.floor(values) == values))  # and NaN
+    if wrong.any():
+        row, column = np.argwhere(wrong)[0]
+        value = chunk.iloc[row, column]
+        found = (
+            "nothing" if pd.isna(value) else repr(value.item() if hasattr(value, "item") else value)
+        )
+        raise DataError(
+            f"{path}, row {chunk.index[row] + 1}, column {chunk.columns[column]}: found {found} "
+            f"instead of a whole number of 0 to {highest}."
+        )
+
+
+def _has_text(chunk: pd.DataFrame) -> bool:
+    return not all(pd.api.types.is_numeric_dtype(dtype) for dtype in chunk.dtypes)
+
+
+# --- Kaggle's metadata -----------------------------------------------------------------------
+
+
+def read_metadata(path: str | Path, labels: NDArray[np.int64]) -> pd.DataFrame:
     """Read what is known of each of the CSV's rows, and check that both files are of the same rows.
 
     Args:
         path: HAM10000_metadata.csv, with at least the columns `lesion_id` and `dx`.
-        labels: int64 (N,), from `read_pixels`.
+        labels: (N,), from `read_pixels`.
 
     Returns:
-        pandas.DataFrame of N rows, all columns as text.
+        N rows, all columns as text.
 
     Raises:
         DataError: another number of rows, or a `dx` that is not the row's label, and what
@@ -175,7 +225,7 @@ def read_metadata(path, labels):
     return table
 
 
-def _groups(table):
+def _groups(table: pd.DataFrame) -> dict[str, NDArray[np.str_]]:
     """The groups of the rows by sex, age band and body site, where the table has the column."""
     groups = {}
     if "sex" in table:
@@ -192,22 +242,12 @@ def _groups(table):
 
 # --- Images of one's own ---------------------------------------------------------------------
 
-_SUFFIXES = [
-    "",
-    ".jpg",
-    ".jpeg",
-    ".png",
-    ".webp",
-    ".bmp",
-    ".tif",
-    ".tiff",
-    ".gif",
-    ".heic",
-    ".heif",
-]
+_SUFFIXES = (
+    "", ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic", ".heif",
+)  # fmt: skip
 
 
-def read_images(directory, labels_path):
+def read_images(directory: str | Path, labels_path: str | Path) -> Dataset:
     """Make a data set from image files by the app's own reading and preprocessing.
 
     Args:
@@ -215,7 +255,7 @@ def read_images(directory, labels_path):
         labels_path: CSV with the columns `image_id,dx[,lesion_id]`.
 
     Returns:
-        Dataset; its lesion_ids are None if the CSV has no such column.
+        The data set; its lesion_ids are None if the CSV has no such column.
 
     Raises:
         DataError: no such folder, spoiled or missing images (all are named), an image named
@@ -256,50 +296,3 @@ def read_images(directory, labels_path):
         image_ids=table["image_id"].to_numpy(str),
         groups=_groups(table),
     )
-
-
-def _check_header(path, line):
-    """The columns of the header, which must be Kaggle's in Kaggle's order."""
-    columns = next(csv.reader([line]), [])
-    expected = [*_PIXEL_COLUMNS, _LABEL]
-    if not columns:
-        raise DataError(f"{path} is empty: it needs a header and rows.")
-    if columns == expected:
-        return columns
-    for column in expected:
-        if column not in columns:
-            raise DataError(f"{path}: the header has no column {column}; is it the right file?")
-    for column in columns:
-        if column not in expected or columns.count(column) > 1:
-            raise DataError(f"{path}: the header has a column {column!r} too many.")
-    raise DataError(f"{path}: the header’s columns are not in the order pixel0000 … label.")
-
-
-def _check_surplus(path, column):
-    surplus = column.dropna()
-    if len(surplus):
-        raise DataError(
-            f"{path}, row {surplus.index[0] + 1}: there are more values than the "
-            f"{len(_PIXEL_COLUMNS) + 1} columns."
-        )
-
-
-def _check_values(path, chunk, highest):
-    """Raise a DataError for the first value that is no whole number of 0 to `highest`."""
-    numbers = chunk.apply(pd.to_numeric, errors="coerce") if _has_text(chunk) else chunk
-    values = numbers.to_numpy()
-    wrong = ~((values >= 0) & (values <= highest) & (np.floor(values) == values))  # and NaN
-    if wrong.any():
-        row, column = np.argwhere(wrong)[0]
-        value = chunk.iloc[row, column]
-        found = (
-            "nothing" if pd.isna(value) else repr(value.item() if hasattr(value, "item") else value)
-        )
-        raise DataError(
-            f"{path}, row {chunk.index[row] + 1}, column {chunk.columns[column]}: found {found} "
-            f"instead of a whole number of 0 to {highest}."
-        )
-
-
-def _has_text(chunk):
-    return not all(pd.api.types.is_numeric_dtype(dtype) for dtype in chunk.dtypes)

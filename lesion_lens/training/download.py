@@ -1,20 +1,25 @@
-"""Finding the data set, or fetching it from Kaggle."""
+"""The two files of HAM10000: finding them on the disk, or fetching them from Kaggle."""
 
 import shutil
+from pathlib import Path
 
 from lesion_lens import ROOT
-from lesion_lens.training.data import CSV_NAMES, KAGGLE_HANDLE, METADATA_NAME
+from lesion_lens.training.data import CSV_NAMES, METADATA_NAME
 from lesion_lens.training.errors import TrainingError
 
 DATA_DIRECTORY = ROOT / "data"
+KAGGLE_HANDLE = "kmader/skin-cancer-mnist-ham10000"
 
 
-def find_data(csv_path, metadata_path, directory=DATA_DIRECTORY):
+def find_data(
+    csv_path: Path | None, metadata_path: Path | None, directory: Path = DATA_DIRECTORY
+) -> tuple[Path, Path | None]:
     """Find the two files of the data set.
 
     Args:
         csv_path, metadata_path: where the user says they are, or None to look in `directory`; the
             metadata of a CSV elsewhere is looked for beside it.
+        directory: where to look.
 
     Returns:
         The two paths; the second is None where there is no metadata.
@@ -38,7 +43,7 @@ def find_data(csv_path, metadata_path, directory=DATA_DIRECTORY):
     return csv_path, metadata_path
 
 
-def download(directory=DATA_DIRECTORY):
+def download(directory: Path = DATA_DIRECTORY) -> None:
     """Fetch the CSV and the metadata, and nothing else of the data set, by Kaggle's own client.
 
     Raises:

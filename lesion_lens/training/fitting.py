@@ -1,41 +1,60 @@
-"""Fitting the network: the recipe, its augmentation, and distillation from teachers.
+"""Fitting one network: AdamW, mixup, a moving average of the weights, and distillation.
 
 A network is fitted to labels alone (a teacher) or to labels and the teachers' opinions (the
 student, which is what is kept). Knows no files of data and no command line.
 """
 
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from lesion_lens.training.augmentation import draw_epoch
-from lesion_lens.training.checkpoint import SAVE_EVERY
+from lesion_lens.training.augmentation import Epoch, draw_epoch
+from lesion_lens.training.checkpoint import SAVE_EVERY, Checkpoint
 from lesion_lens.training.errors import TrainingError
 from lesion_lens.training.metrics import binary_auc, log_loss
-from lesion_lens.training.progress import WATCH_EVERY
+from lesion_lens.training.progress import WATCH_EVERY, History
+from lesion_lens.training.recipe import Recipe
 from skin_cancer_detection import CODES, build_model
 
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
 
-def fit(pixels, labels, recipe, seed, *, teachers=(), watch=None, checkpoint=None, report=None):
+
+def fit(
+    pixels: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    recipe: Recipe,
+    seed: int,
+    *,
+    teachers: Sequence[keras.Model] = (),
+    watch: tuple[NDArray[np.uint8], NDArray[np.int64]] | None = None,
+    checkpoint: Checkpoint | None = None,
+    report: Callable[[History], None] | None = None,
+) -> tuple[keras.Model, History]:
     """Fit a fresh network to labels, and to the teachers' opinions where there are any.
 
     What comes out is the moving average of the weights with its BatchNormalization measured anew;
     no epoch is picked.
 
     Args:
-        pixels: uint8 (N, 28, 28, 3), RGB, 0–255.
-        labels: int (N,), 0–6.
-        recipe: `Recipe`.
+        pixels: (N, 28, 28, 3), RGB, 0–255.
+        labels: (N,), 0–6.
+        recipe: how to fit it.
         seed: fixes weights, order, augmentation and dropout; the same seed on the same machine
             gives the same model, in one go or resumed.
         teachers: models that take raw pixels and whose mean opinion is learnt; none for a teacher.
-        watch: (pixels, labels) of held-out images, scored now and then; None for no such score.
-        checkpoint: `Checkpoint` to go on from and to keep up to date; None for none.
+        watch: pixels and labels of held-out images, scored now and then; None for no such score.
+        checkpoint: what to resume from and to keep up to date; None for none.
         report: called after each epoch with the history so far; None for silence.
 
     Returns:
-        The model, taking raw pixels, and its history: a list of dicts, one an epoch, with `loss`
-        and now and then `held_out_log_loss` and `held_out_macro_auc`.
+        The model, which takes raw pixels, and its history, a row for each epoch.
 
     Raises:
         TrainingError: the loss is no longer a number.
@@ -55,7 +74,7 @@ def fit(pixels, labels, recipe, seed, *, teachers=(), watch=None, checkpoint=Non
     history = checkpoint.load(variables) if checkpoint else []
     run_epoch = _compile_epoch(model, average, teachers, optimizer, recipe)
 
-    def draw(epoch):
+    def draw(epoch: int) -> Epoch:
         return draw_epoch(pixels, targets, recipe, np.random.default_rng([seed, epoch]))
 
     with ThreadPoolExecutor(1) as pool:  # draws the next epoch while this one is run
@@ -67,7 +86,8 @@ def fit(pixels, labels, recipe, seed, *, teachers=(), watch=None, checkpoint=Non
             loss = float(run_epoch(*map(tf.constant, arrays)))
             if not np.isfinite(loss):
                 raise TrainingError(
-                    f"The training diverged in epoch {epoch}: lower learning_rate in fitting.py."
+                    f"The training diverged in epoch {epoch}: lower learning_rate in "
+                    "lesion_lens/training/recipe.py."
                 )
             history.append({"loss": loss})
             if watch and (epoch % WATCH_EVERY == 0 or epoch == recipe.epochs):
@@ -82,8 +102,12 @@ def fit(pixels, labels, recipe, seed, *, teachers=(), watch=None, checkpoint=Non
     return average, history
 
 
-def _optimizer(recipe, steps):
-    """AdamW, its rate warmed up over the first epochs and then falling by a cosine to nothing."""
+def _optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
+    """AdamW, its rate warmed up over the first epochs and then falling by a cosine to nothing.
+
+    Args:
+        steps: of an epoch.
+    """
     import keras
 
     warm_up = min(recipe.warm_up_epochs, recipe.epochs // 2) * steps
@@ -96,15 +120,27 @@ def _optimizer(recipe, steps):
     return keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay)
 
 
-def _compile_epoch(model, average, teachers, optimizer, recipe):
-    """Compile one pass over the arrays of `draw_epoch`; it returns the mean loss.
+def _compile_epoch(
+    model: keras.Model,
+    average: keras.Model,
+    teachers: Sequence[keras.Model],
+    optimizer: keras.optimizers.Optimizer,
+    recipe: Recipe,
+) -> Callable[..., tf.Tensor]:
+    """Compile one pass over the arrays of an `Epoch`; it returns the mean loss.
 
     One call an epoch: calling for each batch costs as much again as the computing.
     """
     import tensorflow as tf
 
     @tf.function(reduce_retracing=True)
-    def run_epoch(pixels, targets, gains, offsets, shares):
+    def run_epoch(
+        pixels: tf.Tensor,
+        targets: tf.Tensor,
+        gains: tf.Tensor,
+        offsets: tf.Tensor,
+        shares: tf.Tensor,
+    ) -> tf.Tensor:
         total = tf.constant(0.0)
         for step in tf.range(len(pixels)):
             images = tf.cast(pixels[step], tf.float32) / 255
@@ -132,14 +168,16 @@ def _compile_epoch(model, average, teachers, optimizer, recipe):
     return run_epoch
 
 
-def _mix(array, shares):
+def _mix(array: tf.Tensor, shares: tf.Tensor) -> tf.Tensor:
     """Mix each image, or its target, with the one before it in the batch."""
     import tensorflow as tf
 
     return shares * array + (1 - shares) * tf.roll(array, 1, axis=0)
 
 
-def distillation_loss(targets, opinions, probabilities, recipe):
+def distillation_loss(
+    targets: tf.Tensor, opinions: Sequence[tf.Tensor], probabilities: tf.Tensor, recipe: Recipe
+) -> tf.Tensor:
     """Cross-entropy with the labels, and with the teachers' mean opinion where there are teachers.
 
     The opinion, and what is compared to it, are softened by the temperature, and their share is
@@ -148,16 +186,16 @@ def distillation_loss(targets, opinions, probabilities, recipe):
 
     Args:
         targets: float32 (B, 7), each row summing to 1.
-        opinions: list of float32 (B, 7), one a teacher; may be empty.
+        opinions: float32 (B, 7), one a teacher; may be empty.
         probabilities: float32 (B, 7), the network's.
-        recipe: `Recipe`.
+        recipe: has the temperature and the teachers' share.
 
     Returns:
         float32 (), the mean over the batch.
     """
     import tensorflow as tf
 
-    def log(values):
+    def log(values: tf.Tensor) -> tf.Tensor:
         return tf.math.log(tf.maximum(values, 1e-7))
 
     loss = -tf.reduce_sum(targets * log(probabilities), axis=1)
@@ -169,7 +207,7 @@ def distillation_loss(targets, opinions, probabilities, recipe):
     return tf.reduce_mean(loss)
 
 
-def measure_batch_normalization(model, pixels):
+def measure_batch_normalization(model: keras.Model, pixels: NDArray[np.uint8]) -> None:
     """Measure again, layer after layer, the mean and variance that BatchNormalization goes by.
 
     Those that training keeps belong to other weights than the moving average's, and to dropout and
@@ -177,7 +215,7 @@ def measure_batch_normalization(model, pixels):
 
     Args:
         model: a `build_model()` that takes pixels of 0–1; changed in place.
-        pixels: uint8 (N, 28, 28, 3), the training images.
+        pixels: (N, 28, 28, 3), RGB, 0–255, the training images.
     """
     import keras
 
@@ -193,18 +231,32 @@ def measure_batch_normalization(model, pixels):
             layer.moving_variance.assign(values.var(axes, dtype=np.float64))
 
 
-def _through(layers, values):
+def _through(
+    layers: Sequence[keras.layers.Layer], values: NDArray[np.float32]
+) -> NDArray[np.float32]:
     for layer in layers:
         values = layer(values, training=False)
     return np.asarray(values)
 
 
-def scaled(pixels):
-    """Bring pixels from 0–255 to the float32 0–1 that training uses; `fold_scale` undoes it."""
-    return pixels.astype(np.float32) / 255
+def _held_out_scores(
+    model: keras.Model, pixels: NDArray[np.uint8], labels: NDArray[np.int64]
+) -> dict[str, float | None]:
+    probabilities = model.predict(scaled(pixels), batch_size=512, verbose=0)
+    present = np.unique(labels)  # a tenth of a small data set may lack a class
+    aucs = [binary_auc(labels == c, probabilities[:, c]) for c in present if len(present) > 1]
+    return {
+        "held_out_log_loss": float(log_loss(labels, probabilities)),
+        "held_out_macro_auc": float(np.mean(aucs)) if aucs else None,
+    }
 
 
-def fold_scale(model):
+def scaled(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Bring pixels from 0–255 to the 0–1 that training uses; `fold_scale` undoes it."""
+    return pixels.astype(np.float32) / np.float32(255)
+
+
+def fold_scale(model: keras.Model) -> None:
     """Put the division by 255 into the first convolution, so that the model takes raw pixels.
 
     Exact but for rounding: the convolution is linear before its bias, and its padding is zero on
@@ -216,13 +268,3 @@ def fold_scale(model):
     first = next(layer for layer in model.layers if layer.weights)
     kernel, bias = first.get_weights()
     first.set_weights([kernel / 255, bias])
-
-
-def _held_out_scores(model, pixels, labels):
-    probabilities = model.predict(scaled(pixels), batch_size=512, verbose=0)
-    present = np.unique(labels)  # a tenth of a small data set may lack a class
-    aucs = [binary_auc(labels == c, probabilities[:, c]) for c in present if len(present) > 1]
-    return {
-        "held_out_log_loss": log_loss(labels, probabilities),
-        "held_out_macro_auc": float(np.mean(aucs)) if aucs else None,
-    }

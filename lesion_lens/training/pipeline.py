@@ -1,4 +1,6 @@
-"""From the data to a finished model, and the scores of a finished one again."""
+"""The pipeline: from the data to a finished model file, and the scores of a finished one again."""
+
+from __future__ import annotations
 
 import contextlib
 import importlib.metadata
@@ -7,16 +9,15 @@ import os
 import platform
 import shutil
 import tempfile
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from lesion_lens.model.files import (
-    check_model_file,
-    save_model,
-    write_training_facts,
-)
+from lesion_lens.model.files import check_model_file, save_model, write_training_facts
 from lesion_lens.model.outliers import fit_outlier_detector
 from lesion_lens.training.calibration import (
     fit_bias_and_temperature,
@@ -25,14 +26,9 @@ from lesion_lens.training.calibration import (
     one_image_per_lesion,
 )
 from lesion_lens.training.checkpoint import Checkpoint
+from lesion_lens.training.data import Dataset
 from lesion_lens.training.errors import TrainingError
-from lesion_lens.training.evaluation import (
-    checksum_of,
-    probabilities_of,
-    score_file,
-    shared_lesions,
-    view_probabilities,
-)
+from lesion_lens.training.evaluation import probabilities_of, score_file, view_probabilities
 from lesion_lens.training.fitting import fit
 from lesion_lens.training.plots import (
     draw_confusion_matrix,
@@ -40,31 +36,41 @@ from lesion_lens.training.plots import (
     draw_reliability,
     draw_roc_curves,
 )
-from lesion_lens.training.progress import Progress
-from lesion_lens.training.recipe import SEED
-from lesion_lens.training.split import PARTS
+from lesion_lens.training.progress import History, Progress
+from lesion_lens.training.recipe import SEED, Recipe
+from lesion_lens.training.split import PARTS, shared_lesions, split_checksum
 from lesion_lens.training.teachers import fit_teachers
 from skin_cancer_detection import CODES
 
+if TYPE_CHECKING:
+    import keras
 
-def train_model(data, parts, output, recipe, seed=SEED, resume=False):
+
+def train_model(
+    data: Dataset,
+    parts: NDArray[np.str_],
+    output: Path,
+    recipe: Recipe,
+    seed: int = SEED,
+    resume: bool = False,
+) -> dict[str, Any]:
     """Fit, calibrate, score on the test part and write everything down.
 
     Args:
-        data: `Dataset`.
-        parts: str (N,), from `split_by_lesion` or `read_split`.
+        data: all three parts of it.
+        parts: (N,), from `split_by_lesion` or `read_split`.
         output: path of the model file; metrics.json and figures/ go beside it.
-        recipe: `fitting.Recipe`.
+        recipe: how to fit the networks.
         seed: of the student; its teachers have the numbers after it.
-        resume: go on from the checkpoints of an interrupted training of the same kind.
+        resume: continue from the checkpoints of an interrupted training of the same kind.
 
     Returns:
-        dict, what metrics.json holds.
+        What metrics.json holds.
 
     Raises:
         ModelFileError: the model cannot be written.
-        TrainingError: the output cannot be written, the training diverged, there is nothing to go
-            on from, or something to go on from and no `resume`.
+        TrainingError: the output cannot be written, the training diverged, there is nothing to
+            resume, or something to resume and no `resume`.
     """
     checkpoints = checkpoints_of(output)
     if resume and not is_unfinished(output):
@@ -79,7 +85,7 @@ def train_model(data, parts, output, recipe, seed=SEED, resume=False):
         )
     identity = identity_of(data, parts, recipe, seed)
     for path in checkpoints.glob("*.npz"):
-        Checkpoint(path, identity).check()  # all of them before any is gone on with
+        Checkpoint(path, identity).check()  # all of them before any is resumed
     try:
         checkpoints.mkdir(parents=True, exist_ok=True)
     except OSError as error:  # better now than after the training
@@ -91,23 +97,23 @@ def train_model(data, parts, output, recipe, seed=SEED, resume=False):
         save_model(model, path, training_facts(data, parts, recipe, seed), attributes)
         curves = draw_learning_curves(histories)
         curves.savefig(folder / "figures" / "learning_curves.png", dpi=120)
-        metrics = write_scores(folder, path, data, parts)
+        metrics = _write_scores(folder, path, data, parts)
         write_training_facts(path, metrics)  # now with the scores, which the pages tell
     shutil.rmtree(checkpoints)
     return metrics
 
 
-def evaluate_again(path, data, parts):
-    """Score a model file on the test part again and write metrics.json and the pictures anew.
+def evaluate_again(path: Path, data: Dataset, parts: NDArray[np.str_]) -> dict[str, Any]:
+    """Score a model file on the test part again and write metrics.json and the plots anew.
 
     Args and raises: see `score_file`.
 
     Returns:
-        dict, what metrics.json holds.
+        What metrics.json holds.
     """
     check_model_file(path)  # before a folder is made beside it
     with _staging(path) as folder:
-        metrics = write_scores(folder, path, data, parts)
+        metrics = _write_scores(folder, path, data, parts)
     if metrics["data_sha256"] != data.sha256:
         print(
             f"WARNING: {path} was trained on rows that differ from these, as rows made of smaller "
@@ -116,25 +122,15 @@ def evaluate_again(path, data, parts):
     return metrics
 
 
-@contextlib.contextmanager
-def _staging(output):
-    """Give a folder; what is in it at the end takes the place of what is beside `output`.
-
-    So every file is replaced by something whole, and none is if anything fails before the end.
-    """
-    with tempfile.TemporaryDirectory(prefix=".training-", dir=output.parent) as name:
-        folder = Path(name)
-        (folder / "figures").mkdir()
-        yield folder
-        (output.parent / "figures").mkdir(exist_ok=True)
-        files = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
-        for file in sorted(files, key=lambda file: file.suffix == ".h5"):  # the model last
-            os.replace(folder / file, output.parent / file)
+# --- The steps -------------------------------------------------------------------------------
 
 
-def _fit(training, recipe, seed, checkpoints, identity):
+def _fit(
+    training: Dataset, recipe: Recipe, seed: int, checkpoints: Path, identity: dict[str, Any]
+) -> tuple[keras.Model, dict[str, History]]:
     """Fit the teachers, if there are any, and the network; returns it and all their histories."""
-    teachers, histories = (), {}
+    teachers: list[keras.Model] = []
+    histories: dict[str, History] = {}
     if recipe.teachers:
         print(f"\n1 of 2: {recipe.teachers} teachers, each without a tenth of the lesions")
         teachers, histories = fit_teachers(training, recipe, seed, checkpoints, identity)
@@ -152,27 +148,9 @@ def _fit(training, recipe, seed, checkpoints, identity):
     return model, histories
 
 
-def checkpoints_of(output):
-    """The folder of the checkpoints of a training that is not finished."""
-    return output.parent / f".{output.stem}-checkpoints"
-
-
-def is_unfinished(output):
-    """Whether there is a checkpoint to go on from."""
-    return any(checkpoints_of(output).glob("*.npz"))
-
-
-def identity_of(data, parts, recipe, seed):
-    """What a checkpoint must share with the training that goes on from it; a dict for JSON."""
-    return {
-        "data checksum": data.sha256,
-        "split": checksum_of(parts),
-        "seed": seed,
-        "recipe": asdict(recipe),
-    }
-
-
-def calibrate(model, calibration_part, training_part):
+def calibrate(
+    model: keras.Model, calibration_part: Dataset, training_part: Dataset
+) -> dict[str, Any]:
     """Make the probabilities honest, and fit the facts that decisions go by.
 
     The order is that of their use: the file's own probabilities, the mean of eight views, its
@@ -180,11 +158,11 @@ def calibrate(model, calibration_part, training_part):
 
     Args:
         model: takes raw pixels; its last layer is changed in place.
-        calibration_part: `Dataset` that no choice about the model has touched.
-        training_part: `Dataset`, whose images tell what a dermatoscopic image looks like.
+        calibration_part: no choice about the model has touched it.
+        training_part: its images tell what a dermatoscopic image looks like.
 
     Returns:
-        dict of HDF5 attributes, for `save_model`.
+        HDF5 attributes by name, for `save_model`.
     """
     pixels, labels = calibration_part.pixels, calibration_part.labels
     fold_calibration(model, *fit_bias_and_temperature(probabilities_of(model, pixels), labels))
@@ -201,15 +179,14 @@ def calibrate(model, calibration_part, training_part):
     return facts.to_attributes() | outlier_detector.to_attributes()
 
 
-# --- What is written down --------------------------------------------------------------------
-
-
-def training_facts(data, parts, recipe, seed):
-    """Gather what a reader of the model file needs to know of its making.
+def training_facts(
+    data: Dataset, parts: NDArray[np.str_], recipe: Recipe, seed: int
+) -> dict[str, Any]:
+    """Gather what a reader of the model file needs to know of its making, as JSON can hold it.
 
     Returns:
-        dict that JSON can hold; `rows_may_share_lesions` is True where images of one lesion may
-        stand on both sides of the split and the scores are therefore inflated.
+        `rows_may_share_lesions` is True where images of one lesion may stand on both sides of the
+        split and the scores are therefore inflated. The other facts go by their names.
     """
     lesions = {}
     if data.lesion_ids is not None:
@@ -217,7 +194,7 @@ def training_facts(data, parts, recipe, seed):
     return {
         "data": data.source,
         "data_sha256": data.sha256,
-        "split_sha256": checksum_of(parts),
+        "split_sha256": split_checksum(parts),
         "rows_may_share_lesions": shared_lesions(data.lesion_ids, parts) != 0,
         "images": {part: int((parts == part).sum()) for part in PARTS},
         "lesions": lesions,
@@ -231,24 +208,67 @@ def training_facts(data, parts, recipe, seed):
     }
 
 
-def _tensorflow_version():
-    import tensorflow as tf
+def _tensorflow_version() -> str:
+    import tensorflow as tf  # whose package has another name on some platforms
 
     return tf.__version__
 
 
-def write_scores(folder, path, data, parts):
-    """Score the model file, write metrics.json and the pictures; returns what the former holds."""
+def _write_scores(
+    folder: Path, path: Path, data: Dataset, parts: NDArray[np.str_]
+) -> dict[str, Any]:
+    """Score the model file, write metrics.json and the plots; returns what the former holds."""
     metrics, labels, eight = score_file(path, data, parts)
     text = json.dumps(metrics, indent=1, ensure_ascii=False) + "\n"
     (folder / "metrics.json").write_text(text, encoding="utf-8")
-    pictures = {
+    plots = {
         "confusion_matrix": draw_confusion_matrix(
             metrics["test"]["eight_views"]["confusion_matrix"]
         ),
         "roc_curves": draw_roc_curves(labels, eight),
         "reliability": draw_reliability(labels, eight, "eight views"),
     }
-    for name, picture in pictures.items():
-        picture.savefig(folder / "figures" / f"{name}.png", dpi=120)
+    for name, plot in plots.items():
+        plot.savefig(folder / "figures" / f"{name}.png", dpi=120)
     return metrics
+
+
+@contextlib.contextmanager
+def _staging(output: Path) -> Iterator[Path]:
+    """Give a folder; what is in it at the end takes the place of what is beside `output`.
+
+    So every file is replaced by something whole, and none is if anything fails before the end.
+    """
+    with tempfile.TemporaryDirectory(prefix=".training-", dir=output.parent) as name:
+        folder = Path(name)
+        (folder / "figures").mkdir()
+        yield folder
+        (output.parent / "figures").mkdir(exist_ok=True)
+        files = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
+        for file in sorted(files, key=lambda file: file.suffix == ".h5"):  # the model last
+            os.replace(folder / file, output.parent / file)
+
+
+# --- What an interrupted training leaves -----------------------------------------------------
+
+
+def is_unfinished(output: Path) -> bool:
+    """Whether there is a checkpoint to resume from."""
+    return any(checkpoints_of(output).glob("*.npz"))
+
+
+def checkpoints_of(output: Path) -> Path:
+    """The folder of the checkpoints of a training that is not finished."""
+    return output.parent / f".{output.stem}-checkpoints"
+
+
+def identity_of(
+    data: Dataset, parts: NDArray[np.str_], recipe: Recipe, seed: int
+) -> dict[str, Any]:
+    """What a checkpoint must share with the training that resumes from it, as JSON can hold it."""
+    return {
+        "data checksum": data.sha256,
+        "split": split_checksum(parts),
+        "seed": seed,
+        "recipe": asdict(recipe),
+    }

@@ -1,14 +1,16 @@
-"""The drawings of training: confusion matrix, ROC curves, reliability and learning curves.
+"""The plots of training: confusion matrix, ROC curves, reliability and learning curves.
 
 Each function returns a `matplotlib.figure.Figure`; none knows files. Colours are those of Okabe &
 Ito, which the colour-blind can tell apart; line styles and markers say the same in grey.
 """
 
+from typing import Any, TypeAlias
+
 import numpy as np
-import seaborn
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike, NDArray
 
 from lesion_lens.training.metrics import (
     BINS,
@@ -18,68 +20,66 @@ from lesion_lens.training.metrics import (
     reliability,
     roc_counts,
 )
+from lesion_lens.training.progress import History
 from skin_cancer_detection import CODES
+
+Style: TypeAlias = dict[str, Any]  # keyword arguments of matplotlib
 
 # Grey takes the place of Okabe & Ito's yellow, which is too pale for a line on white. Of the seven
 # classes it has nv, and mel has the strongest colour and the unbroken line.
 COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#0072B2", "#7F7F7F", "#CC79A7", "#D55E00")
 LINE_STYLES = ("--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (2, 1)), (0, (8, 2)), "-")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-DIAGONAL = {"color": "black", "linewidth": 0.8, "linestyle": (0, (2, 4)), "zorder": 1}
+DIAGONAL: Style = {"color": "black", "linewidth": 0.8, "linestyle": (0, (2, 4)), "zorder": 1}
 
 
-def draw_confusion_matrix(matrix):
+def draw_confusion_matrix(matrix: ArrayLike) -> Figure:
     """Draw a confusion matrix: colour is the share of the true class, the number a count of images.
 
     Args:
         matrix: int (7, 7), rows true, columns predicted; a row may be all 0.
-
-    Returns:
-        matplotlib.figure.Figure
     """
     matrix = np.asarray(matrix)
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     figure = Figure(figsize=(6, 5), layout="constrained")
     axes = figure.subplots()
-    seaborn.heatmap(
-        matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1),
-        annot=matrix,
-        fmt="d",
-        cmap="Blues",
-        vmin=0,
-        vmax=1,
-        xticklabels=CODES,
-        yticklabels=CODES,
-        cbar_kws={"label": "share of the true class"},
-        ax=axes,
-    )
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for (row, column), count in np.ndenumerate(matrix):
+        colour = "white" if shares[row, column] > 0.5 else "black"
+        axes.text(column, row, str(count), ha="center", va="center", color=colour)
+    axes.set_xticks(range(len(CODES)), CODES)
+    axes.set_yticks(range(len(CODES)), CODES)
     axes.set(xlabel="most likely class", ylabel="true class")
-    axes.tick_params(axis="y", rotation=0)
+    axes.spines[:].set_visible(False)
+    colours = figure.colorbar(image, label="share of the true class")
+    colours.outline.set_visible(False)
     return figure
 
 
-def draw_roc_curves(labels, probabilities):
+def draw_roc_curves(labels: NDArray[np.int64], probabilities: NDArray[np.floating]) -> Figure:
     """Draw the ROC curve of each class against the rest, and of malignant against benign.
 
     Args:
-        labels: int (N,), 0–6; a class that is missing, or alone, has no curve.
-        probabilities: float (N, 7).
-
-    Returns:
-        matplotlib.figure.Figure
+        labels: (N,), 0–6; a class that is missing, or alone, has no curve.
+        probabilities: (N, 7).
     """
     figure = Figure(figsize=(6.4, 6.4), layout="constrained")
     axes = figure.subplots()
-    emphasis = {"color": "black", "linewidth": 3.5}
-    curves = [("akiec, bcc and mel together", *malignancy(labels, probabilities), emphasis)]
-    for i, (code, colour, style) in enumerate(zip(CODES, COLOURS, LINE_STYLES, strict=True)):
-        curves.append(
-            (code, labels == i, probabilities[:, i], {"color": colour, "linestyle": style})
-        )
-    for name, is_positive, score, style in curves:
+
+    def draw_curve(
+        name: str, is_positive: NDArray[np.bool_], score: NDArray[np.floating], style: Style
+    ) -> None:
         false, true = roc_counts(is_positive, score)
         if false[-1] and true[-1]:
             auc = binary_auc(is_positive, score)
             axes.plot(false / false[-1], true / true[-1], label=f"{name}: {auc:.3f}", **style)
+
+    is_malignant, risk = malignancy(labels, probabilities)
+    emphasis = {"color": "black", "linewidth": 3.5}
+    draw_curve("akiec, bcc and mel together", is_malignant, risk, emphasis)
+    for i, (code, colour, line) in enumerate(zip(CODES, COLOURS, LINE_STYLES, strict=True)):
+        style = {"color": colour, "linestyle": line}
+        draw_curve(code, labels == i, probabilities[:, i], style)
     axes.plot([0, 1], [0, 1], **DIAGONAL)
     axes.set(
         xlabel="1 − specificity",
@@ -94,19 +94,18 @@ def draw_roc_curves(labels, probabilities):
     return figure
 
 
-def draw_reliability(labels, probabilities, title):
+def draw_reliability(
+    labels: NDArray[np.int64], probabilities: NDArray[np.floating], title: str
+) -> Figure:
     """Draw the accuracy against the confidence, bin by bin, and the number of images in each.
 
     Perfect calibration lies on the diagonal. The bars are the 95 % intervals of
-    `scores.reliability`.
+    `metrics.reliability`.
 
     Args:
-        labels: int (N,), 0–6.
-        probabilities: float (N, 7).
+        labels: (N,), 0–6.
+        probabilities: (N, 7).
         title: what the probabilities come from; the expected calibration error is added.
-
-    Returns:
-        matplotlib.figure.Figure
     """
     points = reliability(labels, probabilities)
     accuracy = np.array(
@@ -148,26 +147,23 @@ def draw_reliability(labels, probabilities, title):
     return figure
 
 
-def draw_learning_curves(histories):
+def draw_learning_curves(histories: dict[str, History]) -> Figure:
     """Draw the loss of each network by epoch, and its scores on held-out images where it has any.
 
     Args:
-        histories: dict from a network's name to its history, a list of dicts, one an epoch, with
-            `loss` and now and then `held_out_log_loss` and `held_out_macro_auc`; None is no score.
-            The last network, the one that all lead up to, is drawn in black.
-
-    Returns:
-        matplotlib.figure.Figure
+        histories: name -> history of each network; a score of None is not drawn. The last network,
+            the one that all lead up to, is drawn in black.
     """
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     networks = []
     for i, (name, history) in enumerate(histories.items()):
         # The marker moves on by one each time that the colours are used up.
-        style = {"color": COLOURS[i % 7], "marker": MARKERS[(i + i // 7) % 7], "linewidth": 1}
+        marker = MARKERS[(i + i // 7) % 7]
+        style: Style = {"color": COLOURS[i % 7], "marker": marker, "linewidth": 1}
         if i == len(histories) - 1:
             style = {"color": "black", "marker": "o", "linewidth": 2}
-        held_out = {**style, "linestyle": "--", "markersize": 4}
+        held_out: Style = {**style, "linestyle": "--", "markersize": 4}
         losses = _points(history, "loss")
         left.plot(*losses, **{**style, "marker": "." if len(history) == 1 else None})
         left.plot(*_points(history, "held_out_log_loss"), **held_out)
@@ -175,7 +171,10 @@ def draw_learning_curves(histories):
         networks.append(Line2D([], [], label=name, **style))
     left.set(xlabel="epoch", ylabel="loss", title="Training loss and held-out log loss")
     right.set(xlabel="epoch", ylabel="macro AUC", title="Held-out macro AUC")
-    kinds = {"training": {"linestyle": "-"}, "held out": {"linestyle": "--", "marker": "o"}}
+    kinds: dict[str, Style] = {
+        "training": {"linestyle": "-"},
+        "held out": {"linestyle": "--", "marker": "o"},
+    }
     left.legend(handles=[Line2D([], [], color="black", label=k, **v) for k, v in kinds.items()])
     for axes in (left, right):
         axes.grid(alpha=0.3)
@@ -188,7 +187,8 @@ def draw_learning_curves(histories):
     return figure
 
 
-def _points(history, name):
+def _points(history: History, name: str) -> tuple[list[int], list[float]]:
     """Return the epochs, from 1, that have a value of this name, and the values."""
-    points = [(i, row[name]) for i, row in enumerate(history, 1) if row.get(name) is not None]
-    return [epoch for epoch, _ in points], [value for _, value in points]
+    values = {epoch: row.get(name) for epoch, row in enumerate(history, 1)}
+    points = {epoch: value for epoch, value in values.items() if value is not None}
+    return list(points), list(points.values())

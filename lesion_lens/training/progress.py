@@ -1,6 +1,10 @@
-"""What the console says while a network is fitted."""
+"""Progress: the history of a fit, and what the console says of it."""
 
 import time
+from typing import TypeAlias
+
+# Of each epoch its `loss`, and now and then `held_out_log_loss` and `held_out_macro_auc`.
+History: TypeAlias = list[dict[str, float | None]]
 
 WATCH_EVERY = 10  # epochs, as BatchNormalization has to be measured anew for it
 
@@ -8,18 +12,19 @@ WATCH_EVERY = 10  # epochs, as BatchNormalization has to be measured anew for it
 class Progress:
     """Prints a line now and then: the epoch, the loss, the held-out scores and the time left."""
 
-    def __init__(self, name, epochs):
+    def __init__(self, name: str, epochs: int) -> None:
         self.name, self.epochs = name, epochs
-        self.begin, self.first = time.monotonic(), None
+        self.begin = time.monotonic()
+        self.resumed_from: int | None = None  # epochs, which took no time here
 
-    def __call__(self, history):
+    def __call__(self, history: History) -> None:
         done = len(history)
-        if self.first is None:
-            self.first = done - 1  # what was done before a resumption took no time
+        if self.resumed_from is None:
+            self.resumed_from = done - 1
         if done % WATCH_EVERY and done != self.epochs:
             return
-        pace = (time.monotonic() - self.begin) / (done - self.first)
-        scores = [row["held_out_macro_auc"] for row in history if row.get("held_out_macro_auc")]
+        pace = (time.monotonic() - self.begin) / (done - self.resumed_from)
+        scores = [auc for row in history if (auc := row.get("held_out_macro_auc"))]
         watched = f"  held-out AUC {scores[-1]:.3f}, best {max(scores):.3f}" if scores else ""
         print(
             f"{self.name:9}  epoch {done:3}/{self.epochs}  loss {history[-1]['loss']:.3f}"

@@ -1,11 +1,11 @@
-"""Everything that is chosen about training."""
+"""The recipe: every number that is chosen about training, each with its reason."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that is chosen about training; docs/experiments.md says how it was chosen."""
+    """What a training is made of; docs/experiments.md says how each number was chosen."""
 
     teachers: int = 2  # networks of the same shape whose mean opinion the student learns
     epochs: int = 200  # of each network
@@ -27,5 +27,4 @@ class Recipe:
 
 
 SEED = 1
-MOST_TEACHERS = 100
 QUICK = Recipe(teachers=0, epochs=20)  # ends long before the scores' best, in under two minutes

@@ -1,4 +1,6 @@
-"""The scores as lines of text, for the console."""
+"""The table of scores: what metrics.json holds, as lines of text for the console."""
+
+from typing import Any
 
 from lesion_lens.model.wording import interval, number
 from skin_cancer_detection import CODES
@@ -15,56 +17,81 @@ METRIC_NAMES = {
 }
 
 
-def score_table(metrics):
-    """Lay out what metrics.json holds as lines of text, for the console."""
+def score_table(metrics: dict[str, Any]) -> str:
+    """Lay out what metrics.json holds: all scores, those of each class, and the decisions'."""
     test = metrics["test"]
-    both = test["one_view"], test["eight_views"]
+    views = {"one view": test["one_view"], "eight views": test["eight_views"]}
+    lines = _overall(list(views), list(views.values()))
+    for name, scores in views.items():
+        lines += ["", *_per_class(name, scores)]
+        lines += ["", *_confusion_matrix(name, scores["confusion_matrix"])]
+    lines += ["", *_decisions(test["decisions"])]
+    return "\n".join(lines)
 
-    def row(name, cells):
+
+def _overall(names: list[str], both: list[dict[str, Any]]) -> list[str]:
+    """The scores of all classes together, a column for one view and one for eight."""
+
+    def row(name: str, cells: list[str]) -> str:
         return f"{name:44}" + "".join(f"{cell:22}" for cell in cells).rstrip()
 
-    lines = [row("", ("one view", "eight views"))]
-    lines += [
-        row(name, [interval(scores[key]) for scores in both]) for key, name in METRIC_NAMES.items()
-    ]
-    lines.append(
+    simulated = [scores["simulated_calibration_error"] for scores in both]
+    return [
+        row("", names),
+        *(
+            row(name, [interval(scores[key]) for scores in both])
+            for key, name in METRIC_NAMES.items()
+        ),
         row(
             "  if perfectly calibrated: mean, 95 %",
-            [
-                f"{simulated['mean']:.3f}, {simulated['percentile_95']:.3f}"
-                for simulated in (scores["simulated_calibration_error"] for scores in both)
-            ],
-        )
-    )
-    lines += [
-        row(
-            f"{METRIC_NAMES[key]}, prior divided out",
-            [interval(s["prior_divided"][key]) for s in both],
-        )
-        for key in ("accuracy", "balanced_accuracy")
+            [f"{errors['mean']:.3f}, {errors['percentile_95']:.3f}" for errors in simulated],
+        ),
+        *(
+            row(
+                f"{METRIC_NAMES[key]}, prior divided out",
+                [interval(scores["prior_divided"][key]) for scores in both],
+            )
+            for key in ("accuracy", "balanced_accuracy")
+        ),
     ]
-    for name, scores in zip(("one view", "eight views"), both, strict=True):
-        keys = ("sensitivity", "specificity", "precision", "auc")
-        lines += ["", f"{name:11}  images  " + "".join(f"{key:22}" for key in keys).rstrip()]
-        for code, figures_of in scores["per_class"].items():
-            cells = "".join(f"{interval(figures_of[key]):22}" for key in keys)
-            lines.append(f"{code:11}  {figures_of['images']:6}  {cells.rstrip()}")
-        lines += ["", f"{name}: rows are the true classes, columns the most likely ones"]
-        lines.append("       " + "".join(f"{code:>7}" for code in CODES))
-        for code, counts in zip(CODES, scores["confusion_matrix"], strict=True):
-            lines.append(f"{code:7}" + "".join(f"{count:7}" for count in counts))
-    decisions = test["decisions"]
-    said, conformal = decisions["low_risk"]["statement"], decisions["conformal"]
-    low, high = (100 * (1 - said["sensitivity"][end]) for end in ("high", "low"))
-    low_risk = (
-        f"‘low risk’ is said of {number(said['specificity'])} of the benign lesions, and misses "
-        f"about {number(said['missed_per_100'], 1)} ({low:.1f}–{high:.1f}) in 100 of the others"
-    )
-    lines += [
-        "",
-        low_risk if said["share"] else "‘low risk’ is said of no test lesion",
+
+
+def _per_class(name: str, scores: dict[str, Any]) -> list[str]:
+    """The scores of each class against the rest."""
+    keys = ("sensitivity", "specificity", "precision", "auc")
+    lines = [f"{name:11}  images  " + "".join(f"{key:22}" for key in keys).rstrip()]
+    for code, of_class in scores["per_class"].items():
+        cells = "".join(f"{interval(of_class[key]):22}" for key in keys)
+        lines.append(f"{code:11}  {of_class['images']:6}  {cells.rstrip()}")
+    return lines
+
+
+def _confusion_matrix(name: str, matrix: list[list[int]]) -> list[str]:
+    return [
+        f"{name}: rows are the true classes, columns the most likely ones",
+        "       " + "".join(f"{code:>7}" for code in CODES),
+        *(
+            f"{code:7}" + "".join(f"{count:7}" for count in counts)
+            for code, counts in zip(CODES, matrix, strict=True)
+        ),
+    ]
+
+
+def _decisions(decisions: dict[str, Any]) -> list[str]:
+    """What the statements of the page are worth, a line for each."""
+    low_risk, conformal = decisions["low_risk"]["statement"], decisions["conformal"]
+    if low_risk["share"]:
+        low, high = (100 * (1 - low_risk["sensitivity"][end]) for end in ("high", "low"))
+        said = (
+            f"‘low risk’ is said of {number(low_risk['specificity'])} of the benign lesions, and "
+            f"misses about {number(low_risk['missed_per_100'], 1)} ({low:.1f}–{high:.1f}) in 100 "
+            "of the others"
+        )
+    else:
+        said = "‘low risk’ is said of no test lesion"
+    return [
+        said,
         f"sets of classes that cannot be excluded: {number(conformal['coverage'])} hold the "
         f"true one, {number(conformal['mean_set_size'], 2)} classes on average",
         f"unlike the training images: {number(decisions['unlike'])} of the test lesions",
     ]
-    return "\n".join(lines)

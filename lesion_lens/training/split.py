@@ -1,9 +1,13 @@
-"""Which lesions are for training, for calibration and for the test: none in two parts."""
+"""The split by lesion: which part a lesion belongs to, so that no lesion stands in two parts.
+
+The parts are training, calibration and test; folds divide one part further, for cross-validation.
+"""
 
 import hashlib
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lesion_lens.training.errors import DataError
 from lesion_lens.training.tables import check_unique, read_table
@@ -15,28 +19,30 @@ CALIBRATION_SHARE = 15
 PARTS = ("training", "calibration", "test")
 
 
-def split_by_lesion(lesion_ids, labels):
+def split_by_lesion(
+    lesion_ids: NDArray[np.str_] | None, labels: NDArray[np.int64]
+) -> NDArray[np.str_]:
     """Assign every row to a part so that no lesion stands in two, the same on every machine.
 
     Within each class the lesions are ranked by the SHA-256 of their id, read as a number; the
     first 20 % are the test part, the next 15 % the calibration part, the rest the training part.
 
     Args:
-        lesion_ids: str (N,), or None: then every row counts as a lesion of its own.
-        labels: int64 (N,), 0–6.
+        lesion_ids: (N,), or None: then every row counts as a lesion of its own.
+        labels: (N,), 0–6.
 
     Returns:
-        str (N,), each one of `PARTS`.
+        (N,), each one of `PARTS`.
 
     Raises:
         DataError: a class with fewer lesions than the three parts need.
     """
     unit = "images" if lesion_ids is None else "lesions"
-    lesion_ids = _known_or_rows(lesion_ids, labels)
+    lesion_ids = _lesions_or_rows(lesion_ids, labels)
     parts = np.empty(len(labels), dtype="<U11")
     for label, code in enumerate(CODES):
         rows = np.flatnonzero(labels == label)
-        ranked = sorted(set(lesion_ids[rows]), key=_hash)
+        ranked = _ranked_by_hash(lesion_ids[rows])
         part_of = {lesion_id: _part(rank, len(ranked)) for rank, lesion_id in enumerate(ranked)}
         missing = [part for part in PARTS if part not in part_of.values()]
         if missing:
@@ -48,16 +54,18 @@ def split_by_lesion(lesion_ids, labels):
     return parts
 
 
-def read_split(path, image_ids, labels):
+def read_split(
+    path: str | Path, image_ids: NDArray[np.str_] | None, labels: NDArray[np.int64]
+) -> NDArray[np.str_]:
     """Read a split that somebody else has made, such as DermaMNIST's official one.
 
     Args:
         path: CSV with the columns `image_id` and `split`, which is train, val or test.
-        image_ids: str (N,), each to be found in it; None where they are not known.
-        labels: int (N,), 0–6.
+        image_ids: (N,), each to be found in it; None where they are not known.
+        labels: (N,), 0–6.
 
     Returns:
-        str (N,), each one of `PARTS`: train is the training part, val the calibration part.
+        (N,), each one of `PARTS`: train is the training part, val the calibration part.
 
     Raises:
         DataError: an image without a part, an image twice, another word, a class that is not in
@@ -94,39 +102,64 @@ def read_split(path, image_ids, labels):
     return parts
 
 
-def lesion_folds(lesion_ids, labels, count):
+def shared_lesions(lesion_ids: NDArray[np.str_] | None, parts: NDArray[np.str_]) -> int | None:
+    """Count the test images whose lesion has an image in another part too.
+
+    Args:
+        lesion_ids: (N,), or None where they are not known; the count is then None as well.
+        parts: (N,), each one of `PARTS`.
+    """
+    if lesion_ids is None:
+        return None
+    test = parts == "test"
+    return int(np.isin(lesion_ids[test], lesion_ids[~test]).sum())
+
+
+def split_checksum(parts: NDArray[np.str_]) -> str:
+    """Hex SHA-256 of a split, by which a model file tells whether it is its own."""
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def lesion_folds(
+    lesion_ids: NDArray[np.str_] | None, labels: NDArray[np.int64], count: int
+) -> NDArray[np.int64]:
     """Deal the lesions of each class, in the order of their hashes, to folds for cross-validation.
 
     Args:
-        lesion_ids: str (N,), or None: then every row counts as a lesion of its own.
-        labels: int64 (N,), 0–6.
+        lesion_ids: (N,), or None: then every row counts as a lesion of its own.
+        labels: (N,), 0–6.
         count: of folds.
 
     Returns:
-        int64 (N,), 0 to count - 1; no lesion stands in two.
+        (N,), 0 to count - 1; no lesion stands in two.
     """
-    lesion_ids = _known_or_rows(lesion_ids, labels)
-    numbers = np.empty(len(labels), np.int64)
+    lesion_ids = _lesions_or_rows(lesion_ids, labels)
+    folds = np.empty(len(labels), np.int64)
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
-        ranked = sorted(set(lesion_ids[rows]), key=_hash)
+        ranked = _ranked_by_hash(lesion_ids[rows])
         fold_of = {lesion_id: rank % count for rank, lesion_id in enumerate(ranked)}
-        numbers[rows] = [fold_of[lesion_id] for lesion_id in lesion_ids[rows]]
-    return numbers
+        folds[rows] = [fold_of[lesion_id] for lesion_id in lesion_ids[rows]]
+    return folds
 
 
-def _known_or_rows(lesion_ids, labels):
+def _lesions_or_rows(
+    lesion_ids: NDArray[np.str_] | None, labels: NDArray[np.int64]
+) -> NDArray[np.str_]:
     """The lesions, or, where they are not known, a name for each row."""
     if lesion_ids is None:
         return np.array([f"row {row}" for row in range(len(labels))])
     return lesion_ids
 
 
-def _hash(lesion_id):
-    return int(hashlib.sha256(lesion_id.encode()).hexdigest(), 16)
+def _ranked_by_hash(lesion_ids: NDArray[np.str_]) -> list[str]:
+    """The different lesions, in the order of the SHA-256 of their ids."""
+    return sorted(
+        set(lesion_ids), key=lambda lesion_id: hashlib.sha256(lesion_id.encode()).digest()
+    )
 
 
-def _part(rank, count):
+def _part(rank: int, count: int) -> str:
     if 100 * rank < TEST_SHARE * count:
         return "test"
     if 100 * rank < (TEST_SHARE + CALIBRATION_SHARE) * count:

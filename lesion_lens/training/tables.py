@@ -1,24 +1,115 @@
-"""Reading a CSV and checking it: what is wrong with one becomes a sentence that names the file."""
+"""CSV files: reading one, and checking its columns, labels and lesions.
+
+Whatever is wrong with a file becomes a `DataError` that names the file and, where there is one, the
+row and the column. Rows are counted from 1 without the header, as a spreadsheet's filter does.
+"""
 
 import re
 import warnings
 import zipfile
 import zlib
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from lesion_lens.training.errors import DataError
 from skin_cancer_detection import CODES
 
 
-@contextmanager
-def readable(path, header_lines=0):
-    """Turn what reading can raise into one sentence that names the file.
+def read_table(path: Path, required: Sequence[str], optional: Sequence[str] = ()) -> pd.DataFrame:
+    """Read a small CSV, every cell as text.
 
     Args:
         path: the file.
+        required: columns that must be there.
+        optional: columns that may be there; in both kinds no cell may be empty.
+
+    Raises:
+        DataError: no such file, no text, a missing column, an empty cell, no rows.
+    """
+    with as_data_error(path, header_lines=1):
+        table = pd.read_csv(
+            path, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig"
+        )
+    for column in required:
+        if column not in table:
+            raise DataError(
+                f"{path} has no column {column}: its header must name {', '.join(required)}."
+            )
+    if table.empty:
+        raise DataError(f"{path} has a header but no rows.")
+    for column in {*required, *optional} & set(table):
+        # A short row lacks its last cells, which pandas gives as NaN whatever it is told.
+        empty = np.flatnonzero(table[column].isna() | (table[column] == ""))
+        if len(empty):
+            raise DataError(f"{path}, row {empty[0] + 1}, column {column}: found nothing.")
+    return table
+
+
+def labels_of(path: Path, dx: pd.Series) -> NDArray[np.int64]:
+    """Turn a column of `dx` codes into labels (N,), 0–6.
+
+    Raises:
+        DataError: a cell that is no code of one of the seven classes.
+    """
+    unknown = np.flatnonzero(~dx.isin(CODES))
+    if len(unknown):
+        row = unknown[0]
+        raise DataError(
+            f"{path}, row {row + 1}, column dx: found {dx[row]!r} instead of one of "
+            f"{', '.join(CODES)}."
+        )
+    return dx.map(CODES.index).to_numpy(np.int64)
+
+
+def check_unique(path: Path, column: pd.Series) -> None:
+    """Raise a `DataError` for the first cell that stands in the column a second time."""
+    repeated = np.flatnonzero(column.duplicated())
+    if len(repeated):
+        raise DataError(
+            f"{path}, row {repeated[0] + 1}, column {column.name}: {column[repeated[0]]} stands "
+            "there twice; remove one of the two rows."
+        )
+
+
+def check_lesions(path: Path, lesion_ids: Iterable[str], labels: NDArray[np.int64]) -> None:
+    """Raise a `DataError` for a lesion of two classes, which two parts would share."""
+    first_rows: dict[str, int] = {}
+    for row, lesion_id in enumerate(lesion_ids):
+        first = first_rows.setdefault(lesion_id, row)
+        if labels[first] != labels[row]:
+            raise DataError(
+                f"{path}, row {row + 1}, column dx: lesion {lesion_id} is {CODES[labels[row]]} "
+                f"here but {CODES[labels[first]]} in row {first + 1}; a lesion has one class."
+            )
+
+
+def open_csv(path: Path) -> IO[bytes]:
+    """Open a CSV, plain or as the one member of a zip."""
+    if path.suffix.lower() != ".zip":
+        return open(path, "rb")
+    with zipfile.ZipFile(path) as archive:
+        members = [
+            name
+            for name in archive.namelist()
+            if name.lower().endswith(".csv") and not name.startswith("__MACOSX/")
+        ]
+        if len(members) != 1:
+            raise DataError(f"{path} holds {len(members)} CSV files instead of one.")
+        return archive.open(members[0])
+
+
+@contextmanager
+def as_data_error(path: Path, header_lines: int = 0) -> Iterator[None]:
+    """Turn whatever reading can raise into a `DataError` that names the file.
+
+    Args:
+        path: the file that is read inside the context.
         header_lines: how many lines pandas counts before the first row.
     """
     try:
@@ -43,79 +134,3 @@ def readable(path, header_lines=0):
         raise DataError(f"{path}, row {row}: there are more values than columns.") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror or error}).") from error
-
-
-def open_csv(path):
-    if path.suffix.lower() != ".zip":
-        return open(path, "rb")
-    with zipfile.ZipFile(path) as archive:
-        members = [
-            name
-            for name in archive.namelist()
-            if name.lower().endswith(".csv") and not name.startswith("__MACOSX/")
-        ]
-        if len(members) != 1:
-            raise DataError(f"{path} holds {len(members)} CSV files instead of one.")
-        return archive.open(members[0])
-
-
-def read_table(path, required, optional=()):
-    """Read a small CSV as text.
-
-    Args:
-        path: the file.
-        required: columns that must be there.
-        optional: columns that may be there; in both kinds no cell may be empty.
-
-    Raises:
-        DataError: no such file, no text, a missing column, an empty cell, no rows.
-    """
-    with readable(path, header_lines=1):
-        table = pd.read_csv(
-            path, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig"
-        )
-    for column in required:
-        if column not in table:
-            raise DataError(
-                f"{path} has no column {column}: its header must name {', '.join(required)}."
-            )
-    if table.empty:
-        raise DataError(f"{path} has a header but no rows.")
-    for column in {*required, *optional} & set(table):
-        # A short row lacks its last cells, which pandas gives as NaN whatever it is told.
-        empty = np.flatnonzero(table[column].isna() | (table[column] == ""))
-        if len(empty):
-            raise DataError(f"{path}, row {empty[0] + 1}, column {column}: found nothing.")
-    return table
-
-
-def labels_of(path, dx):
-    unknown = np.flatnonzero(~dx.isin(CODES))
-    if len(unknown):
-        row = unknown[0]
-        raise DataError(
-            f"{path}, row {row + 1}, column dx: found {dx[row]!r} instead of one of "
-            f"{', '.join(CODES)}."
-        )
-    return dx.map(CODES.index).to_numpy(np.int64)
-
-
-def check_unique(path, column):
-    repeated = np.flatnonzero(column.duplicated())
-    if len(repeated):
-        raise DataError(
-            f"{path}, row {repeated[0] + 1}, column {column.name}: {column[repeated[0]]} stands "
-            "there twice; remove one of the two rows."
-        )
-
-
-def check_lesions(path, lesion_ids, labels):
-    """A lesion must have one class: else two parts would share it."""
-    first_rows = {}
-    for row, lesion_id in enumerate(lesion_ids):
-        first = first_rows.setdefault(lesion_id, row)
-        if labels[first] != labels[row]:
-            raise DataError(
-                f"{path}, row {row + 1}, column dx: lesion {lesion_id} is {CODES[labels[row]]} "
-                f"here but {CODES[labels[first]]} in row {first + 1}; a lesion has one class."
-            )
