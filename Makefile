@@ -11,8 +11,13 @@ BIN := .venv/bin
 run: .venv/run
 	$(BIN)/python app.py
 
+# A file of tests is one worker's, so that what its tests share is made once; the order of the files
+# is that of tests/conftest.py. No test uses the plugins, which take seconds to import.
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder \
+	-p no:schemathesis -p no:hypothesispytest
+
 test: .venv/test
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(PYTEST)
 
 # What an engine can change, once more with the other one: numbers, the command line, the start.
 # Words, pages, browsers and the privacy of an upload are the same to both.
@@ -22,7 +27,7 @@ APP_TESTS := $(patsubst %,tests/test_%.py,api cli server start uploads) \
 	tests/test_real_data.py::test_uploads_get_the_probabilities_of_their_rows
 
 test-litert: .venv/test
-	MODEL_PATH=best_model.tflite $(BIN)/python -m pytest --numprocesses 2 --dist loadfile $(APP_TESTS)
+	MODEL_PATH=best_model.tflite $(PYTEST) $(APP_TESTS)
 
 # What a push deploys, installed afresh and used for a minute: some minutes for both engines.
 test-deploy: .venv/test

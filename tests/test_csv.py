@@ -20,8 +20,8 @@ def test_the_server_writes_the_line(case):
     assert csv_line(case["file"], error=case["error"]) == line_of(case)
 
 
-def test_the_browser_writes_the_same_lines(browser, address):
-    page = browser.new_page()
+def test_the_browser_writes_the_same_lines(desk, address):
+    page = desk.new_page()
     page.goto(address)
     lines = page.evaluate(
         """async ([columns, cases]) => {

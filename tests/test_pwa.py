@@ -46,13 +46,11 @@ def kept_by(page):
 # --- The manifest and the icons --------------------------------------------------------------
 
 
-def test_the_manifest(client):
+def test_the_manifest_and_its_icons_are_served_as_what_they_are(client):
     response = client.get("/manifest.webmanifest")
     assert response.content_type == "application/manifest+json"
     manifest = json.loads(response.data)
-    assert manifest["name"] == manifest["short_name"] == "Lesion Lens"
-    assert manifest["id"] == manifest["start_url"] == manifest["scope"] == "/"
-    assert (manifest["display"], manifest["lang"]) == ("standalone", "en")
+    assert manifest["id"] == manifest["start_url"] == manifest["scope"]
     assert {icon["purpose"] for icon in manifest["icons"]} == {"any", "maskable"}
     for icon in manifest["icons"]:
         assert client.get(icon["src"]).content_type.split(";")[0] == icon["type"]

@@ -29,8 +29,10 @@ def window(browser, width=1280, scheme="light", **options):
         color_scheme=scheme,
         **{"service_workers": "block"} | options,
     )
-    yield context.new_page()
-    context.close()
+    try:
+        yield context.new_page()
+    finally:
+        context.close()
 
 
 @contextlib.contextmanager
@@ -39,8 +41,10 @@ def desk_of(browser, **options):
     size = {"width": 1280, "height": 800}
     context = browser.new_context(viewport=size, service_workers="block", **options)
     context.new_page()
-    yield context
-    context.close()
+    try:
+        yield context
+    finally:
+        context.close()
 
 
 def resize(page, width, scheme="light"):
