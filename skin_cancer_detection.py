@@ -6,9 +6,14 @@ imported only where a network is built, so importing this module is cheap.
 
 import os
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
+
+if TYPE_CHECKING:
+    import keras
 
 # Both are read when Keras is first imported. The first silences TensorFlow's remarks on its own
 # graphs (not those on the processor, which it prints before it reads anything); the second keeps
@@ -123,17 +128,17 @@ EXACT_PIXELS = 2_000_000
 REDUCING_GAP = 16
 
 
-def preprocess(image):
+def preprocess(image: Image.Image) -> NDArray[np.uint8]:
     """Reduce an image to what the network sees, as Kaggle's hmnist_28_28_RGB.csv was made.
 
     The whole image, its aspect ratio not kept, by Pillow's LANCZOS filter. Checked against the
     CSV: tests/test_real_data.py. Of more than `EXACT_PIXELS` the filter sees means of blocks.
 
     Args:
-        image: PIL.Image.Image of mode "RGB", any size.
+        image: of mode "RGB", any size.
 
     Returns:
-        uint8 (28, 28, 3), RGB, 0–255.
+        (28, 28, 3), RGB, 0–255.
     """
     gap = REDUCING_GAP if image.width * image.height > EXACT_PIXELS else None
     return np.asarray(image.resize((SIDE, SIDE), Image.Resampling.LANCZOS, reducing_gap=gap))
@@ -157,14 +162,14 @@ KERNEL_SHAPES = (
 )
 
 
-def build_model(dropout=0.3):
+def build_model(dropout: float = 0.3) -> "keras.Sequential":
     """Build the network with fresh weights: 504,103 parameters, 502,983 of them trainable.
 
     Args:
         dropout: share of the units dropped in training, 0 to below 1, in all three places.
 
     Returns:
-        keras.Sequential, not compiled: float32 (N, 28, 28, 3) in, float32 (N, 7) out, each row
+        The network, not compiled: float32 (N, 28, 28, 3) in, float32 (N, 7) out, each row
         summing to 1.
     """
     import keras

@@ -3,10 +3,10 @@
     python -m benchmarks.bulk                       about twenty minutes on two cores
     python -m benchmarks.bulk --largest 1000        in a minute or two
 
-A hundred drawn pictures of 600×450 stand in each folder under as many names as it has images, so
-that they take the room of a hundred and are read from memory.
+Each folder holds the same hundred drawn pictures of 600×450 under many names (hard links), so that
+even the largest takes the space of a hundred and is read from memory.
 
-Writes benchmarks/bulk.md.
+Writes its table into docs/benchmarks.md.
 """
 
 import argparse
@@ -29,20 +29,19 @@ from benchmarks.servers import (
     litert_is_missing,
     ticks_of,
 )
-from benchmarks.table import measured_on
+from benchmarks.table import PAGE, measured_on, publish
 from lesion_lens import ROOT
 from lesion_lens.model.files import DEFAULT_MODEL_PATH
 
-TABLE = ROOT / "benchmarks" / "bulk.md"
 PICTURES = 100
 IN_ONE_FOLDER = 1000
 COUNTS = (100, 1_000, 10_000, 100_000)
 TIMES = 3  # the command is run on each folder of up to `IN_ONE_FOLDER` images
 BETWEEN = 0.02  # seconds between two looks at the memory
 LEGEND = """\
-`flask --app app classify FOLDER --csv -`, JPEGs of 600×450: seconds to the first answer and to the
-end; images a second and busy cores from the first answer to the last; the most resident and
-anonymous memory, in MB of 1,000,000 bytes."""
+`flask --app app classify FOLDER --csv -` on JPEGs of 600×450. *First* is the time to the first
+answer and *all* the time to the end, in seconds. Images a second and busy cores are measured from
+the first answer to the last. Memory is the most that the process had, in MB of 1,000,000 bytes."""
 
 
 @dataclass(frozen=True)
@@ -176,9 +175,9 @@ def run(largest):
                 print(lines[-1], flush=True)
     if remark:
         lines += ["", remark]
-        print("\n".join(lines[-2:]))
-    TABLE.write_text("\n".join(lines) + "\n", "utf-8")
-    print(f"\nWrote it to {TABLE}.")
+        print(f"\n{remark}")
+    publish("bulk", "\n".join(lines))
+    print(f"\nWrote it into {PAGE}.")
 
 
 def main():

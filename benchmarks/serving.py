@@ -5,11 +5,10 @@
 
 The servers run on this machine in turn: `baseline.py`, then the app as the Procfile starts it, with
 each model file. wrk posts the same drawn pictures to all of them, first from one client and then
-from lesion_lens import ROOT
 from eight. The floor is the same work in a loop without any server.
 
-Writes benchmarks/serving.md, and the same into the README. Ends with 0 whatever the times are, and
-with 1 where something needed is missing.
+Writes its tables into docs/benchmarks.md. The exit code is 0 whatever the times are, and 1 where
+something needed is missing.
 """
 
 import argparse
@@ -40,18 +39,8 @@ from benchmarks.servers import (
     servers,
     wait_until_idle,
 )
-from benchmarks.table import (
-    FLOOR,
-    MARKS,
-    Load,
-    Row,
-    Start,
-    document,
-    write_between_marks,
-)
-from lesion_lens import ROOT
+from benchmarks.table import FLOOR, PAGE, Load, Row, Start, document, publish
 
-TABLE = ROOT / "benchmarks" / "serving.md"
 CLIENTS = {1: 1, 8: 2}  # -> processes of the floor: no more than two cores are kept busy
 WARM_UP = 2  # seconds of load before each measurement
 STEP = 1000  # requests between two readings of the memory
@@ -216,7 +205,7 @@ def parse_arguments(arguments=None):
 
 
 def run(options):
-    """Measure everything and write the table.
+    """Measure everything and write the tables.
 
     Raises:
         CannotMeasure
@@ -234,12 +223,9 @@ def run(options):
     if remark is None:
         rows += floor_rows(pictures, options.seconds)
     table = document(rows, starts, decode, remark)
-    TABLE.write_text(table, encoding="utf-8")
     say(f"\n{table}")
-    if write_between_marks(ROOT / "README.md", table):
-        say(f"Wrote it to {TABLE} and into README.md.")
-    else:
-        say(f"README.md has not the marks {' … '.join(MARKS)}, so the table is in {TABLE} alone.")
+    publish("serving", table)
+    say(f"Wrote it into {PAGE}.")
 
 
 def main():

@@ -1,27 +1,29 @@
-"""What was measured, as Markdown."""
+"""What was measured, as the Markdown tables of docs/benchmarks.md."""
 
 import contextlib
 import os
 import platform
-import re
 from dataclasses import dataclass
 from importlib import metadata
 
-from benchmarks.servers import BASELINE
+from benchmarks.servers import BASELINE, CannotMeasure
+from lesion_lens import ROOT
 
 FLOOR = "floor"
-MARKS = ("<!-- serving benchmark -->", "<!-- end -->")  # in the README
+PAGE = ROOT / "docs" / "benchmarks.md"
 LEGEND = """\
-In brackets: the ratio to the baseline, and the ratio to the floor with as many views. The floor is
-a loop without a server: decode, LANCZOS, LiteRT on one thread, in one process for one client and in
-two for eight. The page classifies 49 covered copies besides its eight views. An error is an answer
-other than 200 or a failed connection. *wrk* is its own share of one core; its p50 and p99 count an
-answer that took more than twice the usual as if others had been due meanwhile, which those of the
-floor do not. Of fewer than a hundred answers p99 is the slowest."""
+In brackets: the ratio to the baseline, then the ratio to the floor with the same number of views.
+The floor runs in one process for one client and in two for eight. The page classifies 49 covered
+copies of the image besides its eight views. An error is an answer other than 200, or a failed
+connection. The column *wrk* is the share of one core that wrk itself used.
+
+wrk corrects its p50 and p99: an answer that took more than twice the usual time counts as if more
+requests had been due meanwhile. The floor's figures have no such correction. With fewer than a
+hundred answers, p99 is the slowest."""
 START_LEGEND = """\
-From the start of the command, its files being in memory, and after the load (MB of 1,000,000 bytes;
-*resident* is the anonymous memory and the mapped files, each page once), with the ratio to the
-baseline:"""
+Times run from the start of the command, with its files already in memory. Memory is read after the
+load, in MB of 1,000,000 bytes; *resident* is the anonymous memory plus the mapped files, each page
+counted once. In brackets: the ratio to the baseline."""
 
 
 @dataclass(frozen=True)
@@ -182,24 +184,29 @@ def curve_line(start):
     most = max(megabytes for _, megabytes, _ in start.curve)
     errors = sum(errors for *_, errors in start.curve)
     return (
-        f"Anonymous memory of the {start.server} under predictions by the API: {before:.0f} MB "
-        f"after {first:,}, {after:.0f} MB after {last:,}, {most:.0f} MB at most; {errors:,} errors."
+        f"Anonymous memory of the {start.server} while the API answers: {before:.0f} MB after "
+        f"{first:,} predictions, {after:.0f} MB after {last:,}, {most:.0f} MB at most; "
+        f"{errors:,} errors."
     )
 
 
-def write_between_marks(path, text):
-    """Put a text between the two `MARKS` of a document.
+def publish(name, table, page=PAGE):
+    """Put a table in the place of the older one, between its two marks in docs/benchmarks.md.
 
-    Returns:
-        bool, whether they are there.
+    Args:
+        name: of the marks, `<!-- name -->` and `<!-- end of name -->`.
+        table: str, Markdown.
+        page: pathlib.Path.
+
+    Raises:
+        CannotMeasure: the marks are missing; the page stays as it is.
     """
-    begin, end = map(re.escape, MARKS)
-    whole, found = re.subn(
-        f"(?s)({begin}).*?({end})",
-        lambda marks: f"{marks[1]}\n\n{text}\n{marks[2]}",
-        path.read_text(encoding="utf-8"),
-        count=1,
-    )
-    if found:
-        path.write_text(whole, encoding="utf-8")
-    return bool(found)
+    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
+    text = page.read_text(encoding="utf-8")
+    before, found, rest = text.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not (found and closed):
+        raise CannotMeasure(
+            f"{page} lacks the marks {begin} and {end}, so the table was only printed. Add them."
+        )
+    page.write_text(f"{before}{begin}\n\n{table.strip()}\n\n{end}{after}", encoding="utf-8")

@@ -4,7 +4,7 @@
 
 The rows are random, in Kaggle's format, as many as HAM10000 has, and repeated up to ten times.
 
-Writes benchmarks/training.md.
+Writes its table into docs/benchmarks.md.
 """
 
 import argparse
@@ -18,21 +18,19 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.servers import MEGABYTE, kilobytes
-from benchmarks.table import measured_on, with_ratios
-from lesion_lens import ROOT
+from benchmarks.servers import MEGABYTE, CannotMeasure, kilobytes
+from benchmarks.table import PAGE, measured_on, publish, with_ratios
 from lesion_lens.training.data import CSV_NAMES, METADATA_NAME, read_dataset
 from skin_cancer_detection import CODES, SIDE
 
-TABLE = ROOT / "benchmarks" / "training.md"
 ROWS = 10_015  # of HAM10000
 TIMES = (1, 2, 5, 10)
 EPOCHS = 3  # the second one is timed: nothing is compiled any more, and the third is being drawn
 LEGEND = """\
-Seconds, and the most memory of a process of its own for each figure, in MB of 1,000,000 bytes above
-what it had with the packages loaded; in brackets the ratio to the first line. *Reading* ends with
-the checked `Dataset`; an *epoch* is one pass of a network without teachers over all rows, and its
-memory that of the whole fit."""
+Each figure comes from a process of its own. Times are in seconds. *MB* is the most memory that the
+process had above what it took with the packages loaded, in units of 1,000,000 bytes. In brackets:
+the ratio to the first line. *Reading* ends with the checked `Dataset`. An *epoch* is one pass over
+all rows without teachers; its memory is that of the whole fit."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +131,9 @@ def run(times):
 
     Args:
         times: how often the rows are repeated, for each line.
+
+    Raises:
+        CannotMeasure
     """
     lines = [
         *(measured_on(), "", LEGEND, ""),
@@ -152,8 +153,8 @@ def run(times):
             first = first or works
             lines.append(line(repeats * ROWS, works, first))
             print(lines[-1], flush=True)
-    TABLE.write_text("\n".join(lines) + "\n", "utf-8")
-    print(f"\nWrote it to {TABLE}.")
+    publish("training", "\n".join(lines))
+    print(f"\nWrote it into {PAGE}.")
 
 
 def main():
@@ -164,6 +165,8 @@ def main():
     most = parser.parse_args().most
     try:
         run([times for times in TIMES if times <= most])
+    except CannotMeasure as error:
+        sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit(130)
 

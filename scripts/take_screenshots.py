@@ -15,6 +15,7 @@ from werkzeug.serving import make_server
 
 from app import create_app
 from lesion_lens import ROOT
+from lesion_lens.web.current import get_classifier
 from scripts.chromium import launch
 
 TARGET = ROOT / "docs" / "screenshots"
@@ -81,7 +82,7 @@ def take(
 def main() -> None:
     TARGET.mkdir(exist_ok=True)
     app = create_app()
-    app.extensions["classifier"].load()
+    get_classifier(app).load()
     server = make_server("127.0.0.1", 0, app, threaded=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     address = f"http://127.0.0.1:{server.server_port}"

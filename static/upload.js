@@ -1,4 +1,6 @@
 // Comfort only: without this file the form works as any other.
+import { csvLine } from "./csv.js";
+
 const main = document.querySelector("main");
 const form = document.getElementById("upload");
 const input = document.getElementById("pic");
@@ -160,7 +162,7 @@ form.addEventListener("submit", (event) => {
   event.preventDefault();
   const files = [...input.files];
   if (isRunning()) return;
-  if (!files.length) fail("No image was chosen. Choose one and send it again.");
+  if (!files.length) fail(form.dataset.noImage);
   else if (files.length > maxImages) fail(tooMany(files));
   else if (files.length > 1) classifyAll(files);
   else classifyOne(files[0]);
@@ -312,11 +314,8 @@ function failedRow(file, fault, table) {
   const name = row.querySelector("th");
   name.dataset.value = name.querySelector(".file").textContent = file.name;
   row.querySelector("td").textContent = fault.message;
-  // The file is the first column and the error the last. A spreadsheet takes a name that begins
-  // with one of these signs for a formula (OWASP, CSV injection).
-  const quote = (text) => `"${text.replace(/^[=+\-@\t\r]/, "'$&").replaceAll('"', '""')}"`;
-  const between = table.dataset.csv.replaceAll(/[^,]/g, "");
-  row.dataset.csv = quote(file.name) + between + quote(fault.message);
+  const columns = table.dataset.csv.split(",");
+  row.dataset.csv = csvLine(columns, { file: file.name, error: fault.message });
   return row;
 }
 

@@ -5,7 +5,9 @@ random, and holds every answer against it: status, content type, headers and sch
 """
 
 import pytest
-from conftest import draw_lesion, encode, require
+
+from tests.support.drawings import draw_lesion, encode
+from tests.support.skipping import require
 
 SOUND = [encode(draw_lesion((60, 45)), name) for name in ("PNG", "JPEG", "WEBP", "BMP", "GIF")]
 SPOILED = [data[: len(data) // 2] for data in SOUND]

@@ -4,26 +4,25 @@ import csv
 import re
 import time
 
-import numpy as np
 import pytest
-from conftest import draw_lesion, encode, made_scores, serving, shoot, write_model
 
-from app import create_app
 from lesion_lens.model.decisions import DecisionFacts
-from lesion_lens.model.outliers import OutlierDetector
-from lesion_lens.web.pages import URGENCY
-from lesion_lens.web.uploads import MAX_IMAGES
+from lesion_lens.web.limits import MAX_IMAGES
+from tests.support.browser import SPOILED, classify, drawn, pause_of, resize, shoot, window
+from tests.support.drawings import VERDICTS_OF, draw_grainy_lesion, draw_lesion
+from tests.support.models import UNLIKE, attributes_of, made_scores, shares_of, write_model
+from tests.support.pages import app_of
+from tests.support.servers import serving
+from tests.support.waiting import wait_for
 
-SIZES = [(375, "light"), (375, "dark"), (1280, "light"), (1280, "dark")]
+SIZES = [(375, "light"), (1280, "dark")]
 
 
 @pytest.fixture(params=SIZES, ids=str)
-def page(request, browser, address):
-    width, scheme = request.param
-    context = browser.new_context(
-        viewport={"width": width, "height": 800}, color_scheme=scheme, service_workers="block"
-    )
-    page = context.new_page()
+def page(request, desk, address):
+    """The upload page on a telephone or at a desk, with a record of what goes wrong."""
+    page = desk.new_page()
+    resize(page, *request.param)
     page.faults = []
     page.on("pageerror", lambda error: page.faults.append(str(error)))
     page.on("console", lambda line: line.type == "error" and page.faults.append(line.text))
@@ -33,26 +32,23 @@ def page(request, browser, address):
     )
     page.goto(address)
     yield page
-    context.close()
+    page.close()
 
 
 @pytest.fixture
-def one_page(browser, address):
-    context = browser.new_context(viewport={"width": 1280, "height": 800}, service_workers="block")
-    page = context.new_page()
+def one_page(desk, address):
+    page = desk.new_page()
     page.goto(address)
     yield page
-    context.close()
+    page.close()
 
 
 @pytest.fixture
 def plain_page(browser, address):
     """A browser without JavaScript."""
-    context = browser.new_context(java_script_enabled=False)
-    page = context.new_page()
-    page.goto(address)
-    yield page
-    context.close()
+    with window(browser, java_script_enabled=False) as page:
+        page.goto(address)
+        yield page
 
 
 @pytest.fixture
@@ -68,24 +64,12 @@ def large_file(tmp_path):
     return made
 
 
-def drawn(name="drawn.png", size=(600, 450)):
-    return {"name": name, "mimeType": "image/png", "buffer": encode(draw_lesion(size))}
-
-
 def image_file(request):
     """One of the originals where they are, a drawn lesion where they are not."""
     try:
         return request.getfixturevalue("original_files")[4]
     except pytest.skip.Exception:
         return drawn()
-
-
-SPOILED = {"name": "spoiled.png", "mimeType": "image/png", "buffer": b"hello"}
-
-
-def classify(page, *files):
-    page.set_input_files("#pic", list(files))
-    page.get_by_role("button", name="Classify").click()
 
 
 def chosen(page):
@@ -124,7 +108,7 @@ def test_the_headline_is_read_out(one_page):
 @pytest.mark.parametrize("size", [(600, 450), (300, 900), (900, 100)], ids=str)
 @pytest.mark.parametrize("media", ["screen", "print"])
 def test_the_map_lies_on_the_image(one_page, media, size):
-    classify(one_page, drawn(size=size))
+    classify(one_page, drawn(image=draw_lesion(size)))
     one_page.locator("#likely").wait_for()
     one_page.emulate_media(media=media)
     image = one_page.locator(".map use").bounding_box()
@@ -143,10 +127,10 @@ def test_the_map_can_be_switched_off(one_page, request):
     assert not patch.is_visible()
 
 
-def test_a_map_without_a_peak_has_no_switch(browser, tmp_path):
-    path = write_model(tmp_path, [1 / 7] * 7)  # the same answer, whatever is covered
-    with serving(create_app({"MODEL_PATH": path})) as port:
-        page = browser.new_page(service_workers="block")
+def test_a_map_without_a_peak_has_no_switch(desk, tmp_path):
+    path = write_model(tmp_path, shares_of())  # the same answer, whatever is covered
+    with serving(app_of(path)) as port:
+        page = desk.new_page()
         page.goto(f"http://127.0.0.1:{port}")
         classify(page, drawn())
         page.get_by_text("No part stands out").wait_for()
@@ -168,16 +152,14 @@ def test_a_file_that_is_no_image_gets_its_sentence(page):
     shoot(page, "error")
 
 
-def test_an_error_is_in_sight_of_whoever_pressed_the_button(browser, address):
-    page = browser.new_page(viewport={"width": 375, "height": 667}, service_workers="block")
-    page.goto(address)
-    classify(page, SPOILED)
-    page.get_by_role("alert").wait_for()
-    box = page.get_by_role("alert").bounding_box()
+def test_an_error_is_in_sight_of_whoever_pressed_the_button(one_page):
+    one_page.set_viewport_size({"width": 375, "height": 667})
+    classify(one_page, SPOILED)
+    one_page.get_by_role("alert").wait_for()
+    box = one_page.get_by_role("alert").bounding_box()
     assert 0 <= box["y"] <= 667 - box["height"]
-    assert page.evaluate("document.activeElement.id") == "error"
-    assert page.locator("#pic").get_attribute("aria-invalid") == "true"
-    page.close()
+    assert one_page.evaluate("document.activeElement.id") == "error"
+    assert one_page.locator("#pic").get_attribute("aria-invalid") == "true"
 
 
 def test_a_server_that_fails_is_not_taken_for_an_image_that_does(one_page):
@@ -206,10 +188,12 @@ def test_nothing_chosen_is_said(one_page):
 def test_without_a_connection_the_sentence_says_so_and_the_image_stays(one_page):
     one_page.set_input_files("#pic", drawn())
     one_page.context.set_offline(True)
-    one_page.get_by_role("button", name="Classify").click()
-    one_page.get_by_role("alert").wait_for()
-    assert "server cannot be reached" in one_page.get_by_role("alert").inner_text()
-    one_page.context.set_offline(False)
+    try:
+        one_page.get_by_role("button", name="Classify").click()
+        one_page.get_by_role("alert").wait_for()
+        assert "server cannot be reached" in one_page.get_by_role("alert").inner_text()
+    finally:
+        one_page.context.set_offline(False)
     one_page.get_by_role("button", name="Classify").click()
     one_page.locator("#likely").wait_for()
 
@@ -241,7 +225,7 @@ def test_going_back_finds_the_form_and_forward_the_result(one_page):
     classify(one_page, drawn())
     one_page.locator("#likely").wait_for()
     one_page.go_back()
-    assert chosen(one_page) == ["drawn.png"]
+    assert chosen(one_page) == ["lesion.png"]
     assert one_page.get_by_role("button", name="Classify").is_enabled()
     one_page.go_forward()
     assert one_page.locator("#likely").is_visible()
@@ -281,7 +265,7 @@ def test_a_reload_of_a_result_leads_to_the_form(one_page):
     assert one_page.locator("#likely").count() == 0
 
 
-def pages_of(page, name):
+def sheets_of(page, name):
     page.locator("#likely").wait_for()
     pdf = page.pdf(format="A4", path=f"screenshots/{name}.pdf")
     return len(re.findall(rb"/Type /Page\b", pdf))
@@ -289,26 +273,25 @@ def pages_of(page, name):
 
 def test_the_result_prints_on_one_page(one_page, request):
     classify(one_page, image_file(request))
-    assert pages_of(one_page, "result") == 1
+    assert sheets_of(one_page, "result") == 1
 
 
-def test_the_longest_result_prints_on_one_page(browser, tmp_path):
+def test_the_longest_result_prints_on_one_page(desk, tmp_path):
     """Unlike, inconclusive and flagged at once, six classes in the set, two pooled, upright."""
     facts = DecisionFacts(
         1.0, (0.1, 0.1, 0.5, 0.05, 0.1, 0.1, 0.05), 0.1, (0.01,) * 7, ("df", "vasc")
     )
-    unlike = OutlierDetector(np.zeros((7, 7)), np.eye(7), 0)
     path = write_model(
         tmp_path,
         [0.12, 0.12, 0.4, 0.02, 0.04, 0.15, 0.15],
         {"test": made_scores(), "data": "HAM10000", "data_sha256": "0123456789abcdef" * 4},
-        facts.to_attributes() | unlike.to_attributes(),
+        attributes_of(facts, UNLIKE),
     )
-    with serving(create_app({"MODEL_PATH": path})) as port:
-        page = browser.new_page(service_workers="block")
+    with serving(app_of(path)) as port:
+        page = desk.new_page()
         page.goto(f"http://127.0.0.1:{port}")
-        classify(page, drawn("a-long-name-of-a-file" * 5 + ".png", (300, 600)))
-        assert pages_of(page, "longest-result") == 1
+        classify(page, drawn("a-long-name-of-a-file" * 5 + ".png", draw_lesion((300, 600))))
+        assert sheets_of(page, "longest-result") == 1
         assert all(
             page.locator(f"#{name}").count() for name in ("unlike", "inconclusive", "flagged")
         )
@@ -339,7 +322,7 @@ def transfer_of(page, *files):
 
 def test_images_are_dropped_anywhere_and_added(one_page):
     for name in ("first.png", "second.png"):
-        transfer = transfer_of(one_page, drawn(name, (40, 30)))
+        transfer = transfer_of(one_page, drawn(name, draw_lesion((40, 30))))
         one_page.dispatch_event("h1", "drop", {"dataTransfer": transfer})
     assert chosen(one_page) == ["first.png", "second.png"]
     one_page.get_by_role("button", name="Remove first.png").click()
@@ -354,7 +337,7 @@ def test_a_file_on_the_page_never_makes_the_browser_leave_it(one_page, kind, vie
     if view == "result":
         classify(one_page, drawn())
         one_page.locator("#likely").wait_for()
-    transfer = transfer_of(one_page, drawn("dropped.png", (40, 30)))
+    transfer = transfer_of(one_page, drawn("dropped.png", draw_lesion((40, 30))))
     goes_on = one_page.evaluate(
         "([kind, dataTransfer]) => document.querySelector('h1').dispatchEvent("
         "new DragEvent(kind, {dataTransfer, bubbles: true, cancelable: true}))",
@@ -364,7 +347,7 @@ def test_a_file_on_the_page_never_makes_the_browser_leave_it(one_page, kind, vie
 
 
 def test_an_image_is_pasted(one_page):
-    transfer = transfer_of(one_page, drawn("pasted.png", (40, 30)))
+    transfer = transfer_of(one_page, drawn("pasted.png", draw_lesion((40, 30))))
     one_page.evaluate(
         "t => document.dispatchEvent(new ClipboardEvent('paste', {clipboardData: t}))", transfer
     )
@@ -375,22 +358,15 @@ def test_an_image_is_pasted(one_page):
 
 @pytest.mark.parametrize("java_script", [True, False])
 def test_a_phone_takes_a_photograph(browser, address, java_script):
-    context = browser.new_context(
-        viewport={"width": 375, "height": 800},
-        has_touch=True,
-        is_mobile=True,
-        java_script_enabled=java_script,
-        service_workers="block",
-    )
-    page = context.new_page()
-    page.goto(address)
-    assert page.get_by_text("Take a photograph through a dermatoscope").is_visible()
-    camera = page.locator("#camera")
-    assert camera.get_attribute("capture") == "environment"
-    camera.set_input_files(drawn("photograph.png"))
-    page.get_by_role("button", name="Classify").click()
-    page.locator("#likely").wait_for()
-    context.close()
+    options = {"has_touch": True, "is_mobile": True, "java_script_enabled": java_script}
+    with window(browser, 375, **options) as page:
+        page.goto(address)
+        assert page.get_by_text("Take a photograph through a dermatoscope").is_visible()
+        camera = page.locator("#camera")
+        assert camera.get_attribute("capture") == "environment"
+        camera.set_input_files(drawn("photograph.png"))
+        page.get_by_role("button", name="Classify").click()
+        page.locator("#likely").wait_for()
 
 
 def test_a_desk_has_no_camera_button(one_page):
@@ -409,7 +385,7 @@ def test_a_file_too_large_is_marked_when_it_is_chosen(one_page, large_file):
 
 
 def test_more_than_fifty_are_not_sent(one_page):
-    classify(one_page, *[drawn(f"{i}.png", (28, 28)) for i in range(MAX_IMAGES + 1)])
+    classify(one_page, *[drawn(f"{i}.png", draw_lesion((28, 28))) for i in range(MAX_IMAGES + 1)])
     said = one_page.get_by_role("alert").inner_text()
     assert said == f"These are {MAX_IMAGES + 1} images. Send at most {MAX_IMAGES} at once."
 
@@ -433,7 +409,7 @@ def csv_of(page):
 
 
 def test_several_images_fill_one_table(page, request):
-    files = [drawn('a, "b".png'), SPOILED, drawn("c.png", (300, 300))]
+    files = [drawn('a, "b".png'), SPOILED, drawn("c.png", draw_lesion((300, 300)))]
     classify(page, *files)
     wait_for_table(page)
     assert page.locator("#batch-summary").inner_text() == "2 of 3 images could be classified."
@@ -447,7 +423,7 @@ def test_several_images_fill_one_table(page, request):
 
 
 def test_each_row_opens_its_result_in_the_same_page(one_page):
-    classify(one_page, drawn("a.png"), drawn("b.png", (300, 300)))
+    classify(one_page, drawn("a.png"), drawn("b.png", draw_lesion((300, 300))))
     wait_for_table(one_page)
     probability = one_page.locator("tbody tr").nth(1).locator("td").nth(2).inner_text()
     one_page.get_by_role("button", name="b.png").click()
@@ -459,7 +435,13 @@ def test_each_row_opens_its_result_in_the_same_page(one_page):
 
 
 def test_the_table_is_sorted_by_each_column(one_page):
-    classify(one_page, drawn("2.png"), SPOILED, drawn("10.png", (28, 28)), drawn("1.png", (90, 9)))
+    classify(
+        one_page,
+        drawn("2.png"),
+        SPOILED,
+        drawn("10.png", draw_lesion((28, 28))),
+        drawn("1.png", draw_lesion((90, 9))),
+    )
     wait_for_table(one_page)
     one_page.get_by_role("button", name="Image", exact=True).click()
     assert names_in(one_page) == ["1.png", "2.png", "10.png", "spoiled.png"]
@@ -475,14 +457,12 @@ def test_the_table_is_sorted_by_each_column(one_page):
 
 
 def test_the_most_urgent_come_first(one_page):
-    classify(one_page, drawn("a.png"), drawn("b.png"))
+    images = {verdict: draw_grainy_lesion(seed) for seed, verdict in VERDICTS_OF.items()}
+    classify(one_page, *[drawn(verdict, image) for verdict, image in images.items()])
     wait_for_table(one_page)
-    ranks = [str(URGENCY.index("low risk")), str(URGENCY.index("see a doctor"))]
-    one_page.locator("td[data-label=Result]").evaluate_all(
-        "(cells, ranks) => cells.forEach((cell, i) => { cell.dataset.value = ranks[i]; })", ranks
-    )
+    assert names_in(one_page) == ["low risk", "unlike", "inconclusive"]
     one_page.get_by_role("button", name="Result", exact=True).click()
-    assert names_in(one_page) == ["b.png", "a.png"]
+    assert names_in(one_page) == ["inconclusive", "unlike", "low risk"]
 
 
 def test_rows_that_come_leave_the_focus_where_it_is(one_page):
@@ -493,8 +473,7 @@ def test_rows_that_come_leave_the_focus_where_it_is(one_page):
 
     one_page.route("**/showresult", hold)
     classify(one_page, drawn("a.png"), drawn("b.png"))
-    while len(held) < 2:
-        one_page.wait_for_timeout(20)
+    wait_for(lambda: len(held) == 2, pause=pause_of(one_page))
     held[1].continue_()
     one_page.get_by_role("button", name="b.png").wait_for()
     one_page.get_by_role("button", name="Image", exact=True).click()  # from now on rows are moved
@@ -529,7 +508,7 @@ def test_while_a_batch_runs_the_form_says_so(one_page):
     one_page.get_by_role("link", name="Classify other images").click()
     assert one_page.get_by_text("Classifying 2 images …").first.is_visible()
     one_page.dispatch_event(
-        "h1", "drop", {"dataTransfer": transfer_of(one_page, drawn("c.png", (40, 30)))}
+        "h1", "drop", {"dataTransfer": transfer_of(one_page, drawn("c.png", draw_lesion((40, 30))))}
     )
     assert "Wait until the images before are done" in one_page.get_by_role("alert").inner_text()
 
@@ -548,17 +527,15 @@ def test_an_unsaved_table_is_not_left_without_a_question(one_page):
     assert asked == ["beforeunload"]
 
 
-def test_on_a_phone_a_row_is_a_card_and_still_a_row(browser, address):
-    page = browser.new_page(viewport={"width": 375, "height": 667}, service_workers="block")
-    page.goto(address)
-    classify(page, drawn("a.png"), drawn("b.png"))
-    wait_for_table(page)
-    cells = page.get_by_role("row", name="a.png").get_by_role("cell")
+def test_on_a_phone_a_row_is_a_card_and_still_a_row(one_page):
+    resize(one_page, 375)
+    classify(one_page, drawn("a.png"), drawn("b.png"))
+    wait_for_table(one_page)
+    cells = one_page.get_by_role("row", name="a.png").get_by_role("cell")
     assert cells.count() == 4
-    assert page.get_by_role("columnheader", name="Probability").count() == 1
+    assert one_page.get_by_role("columnheader", name="Probability").count() == 1
     label = cells.nth(2).evaluate("cell => getComputedStyle(cell, '::before').content")
     assert "Probability" in label
-    page.close()
 
 
 def test_at_most_two_images_are_in_flight(one_page):
@@ -681,7 +658,7 @@ def test_without_javascript_several_images_get_the_same_table(plain_page):
 
 
 def test_both_tables_are_the_same(one_page, plain_page):
-    files = [drawn("a.png"), SPOILED, drawn("c.png", (300, 300))]
+    files = [drawn("a.png"), SPOILED, drawn("c.png", draw_lesion((300, 300)))]
     for page in (one_page, plain_page):
         classify(page, *files)
         wait_for_table(page)

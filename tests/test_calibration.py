@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-from conftest import require
 
 from lesion_lens.model.decisions import (
     MALIGNANT,
@@ -27,6 +26,7 @@ from lesion_lens.training.calibration import (
 from lesion_lens.training.errors import CalibrationError
 from lesion_lens.training.evaluation import decision_scores
 from skin_cancer_detection import CODES, build_model
+from tests.support.skipping import require
 
 SHARES = np.array([0.03, 0.05, 0.11, 0.012, 0.67, 0.014, 0.114])  # about HAM10000's
 

@@ -3,25 +3,31 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
-import time
+import threading
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, draw_lesion, encode, require
 from PIL import Image
 
 import skin_cancer_detection as scd
 from app import create_app
-from lesion_lens.model.classifier import MAX_DECODES
-from lesion_lens.model.files import DEFAULT_MODEL_PATH
+from lesion_lens import ROOT
 from lesion_lens.model.images import read_image
+from lesion_lens.model.turns import MAX_DECODES
+from lesion_lens.web import cli
 from lesion_lens.web.cli import AHEAD, MAX_BYTES, answers, files_in, read, whole_file
 from lesion_lens.web.results import describe_classes
+from tests.support.drawings import draw_lesion, encode
+from tests.support.models import KERAS, change_layer
+from tests.support.skipping import require
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture
@@ -199,10 +205,7 @@ def test_an_older_file_is_replaced_and_nothing_else_is_left(run, folder, tmp_pat
 
 
 def test_a_model_that_cannot_be_loaded_gives_its_sentence(folder, tmp_path):
-    from test_model import change_layer
-
-    path = tmp_path / "m.h5"
-    path.write_bytes(DEFAULT_MODEL_PATH.read_bytes())
+    path = shutil.copy(KERAS, tmp_path / "m.h5")
     change_layer(path, -1, activation="linear")
     runner = create_app({"MODEL_PATH": path}).test_cli_runner()
     result = runner.invoke(args=["classify", str(folder), "--csv", str(tmp_path / "out.csv")])
@@ -219,33 +222,47 @@ def coloured_images(folder, count):
 
 def test_images_are_decoded_side_by_side_and_come_in_the_order_of_the_files(run, tmp_path, decodes):
     coloured_images(tmp_path, 3 * AHEAD)
+    decodes.crowd = MAX_DECODES
     names = [line.split(": ")[0] for line in run(tmp_path).stdout.splitlines()]
     assert names == [str(tmp_path / f"{i:03}.png") for i in range(3 * AHEAD)]
     assert decodes.most == MAX_DECODES
 
 
-@pytest.fixture
-def begun(monkeypatch, decodes):
-    """The paths of the images that were begun, in the order in which they were."""
-    begun = []
-    monkeypatch.setattr("lesion_lens.web.cli.read", lambda path: begun.append(path) or read(path))
-    return begun
-
-
-def test_images_wait_for_the_answers_before_them_to_be_written(app, tmp_path, begun):
+def test_images_wait_for_the_answers_before_them_to_be_written(app, tmp_path, monkeypatch):
     coloured_images(tmp_path, 2 * AHEAD)
+    taken = []
+    monkeypatch.setattr(
+        cli, "files_in", lambda paths: (taken.append(file) or file for file in files_in(paths))
+    )
     given = answers([tmp_path], app.extensions["classifier"])
     next(given)
-    time.sleep(1)  # in which 100 might be decoded
-    assert len(begun) == AHEAD
+    assert len(taken) == AHEAD
+    next(given)
+    assert len(taken) == AHEAD + 1
+    given.close()
 
 
-def test_after_an_interruption_only_what_is_begun_is_waited_for(app, tmp_path, begun):
+def test_after_an_interruption_only_what_is_begun_is_waited_for(app, tmp_path, monkeypatch):
     coloured_images(tmp_path, AHEAD)
+    begun, interrupted = [], threading.Event()
+
+    def held(path):
+        begun.append(path)
+        assert len(begun) == 1 or interrupted.wait(20)
+        return read(path)
+
+    class Pool(ThreadPoolExecutor):
+        def shutdown(self, wait=True, **options):
+            super().shutdown(wait=False, **options)
+            interrupted.set()
+            super().shutdown(wait=wait)
+
+    monkeypatch.setattr(cli, "read", held)
+    monkeypatch.setattr(cli, "ThreadPoolExecutor", Pool)
     given = answers([tmp_path], app.extensions["classifier"])
     next(given)
     given.close()
-    assert len(begun) < AHEAD // 2
+    assert len(begun) <= 1 + MAX_DECODES
 
 
 def test_the_memory_does_not_grow_with_the_folder(run, tmp_path, monkeypatch):
@@ -300,10 +317,7 @@ def test_an_interruption_keeps_what_is_done(tmp_path):
     process = subprocess.Popen(
         [*command, "--csv", str(tmp_path / "out.csv")], cwd=ROOT, stderr=subprocess.PIPE, text=True
     )
-    end = time.monotonic() + 60
-    while not any(p.stat().st_size > 30_000 for p in tmp_path.glob(".out.csv.*")):
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    wait_for(lambda: any(p.stat().st_size > 30_000 for p in tmp_path.glob(".out.csv.*")), 60)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -336,19 +350,20 @@ def test_a_table_takes_the_place_of_the_older_one_when_it_is_finished(tmp_path):
     assert (tmp_path / "out.csv").read_text() == "half"
 
 
-def test_the_readme_shows_what_is_printed(run, tmp_path, monkeypatch):
+def test_the_documents_show_what_is_printed(run, tmp_path, monkeypatch):
     require("playwright.sync_api")
     from scripts.take_screenshots import LESIONS
 
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    cli, api = ((ROOT / "docs" / page).read_text("utf-8") for page in ("cli.md", "api.md"))
     monkeypatch.chdir(tmp_path)
     Path("photographs").mkdir()
     for name, data in LESIONS.items():
         Path("photographs", name).write_bytes(data)
     for line in run("photographs").stdout.splitlines():
-        assert f"    {line}\n" in readme
+        assert f"    {line}\n" in cli
+    assert f"    {run('photographs', '--csv', '-').stdout.splitlines()[0]}\n" in cli
     said = json.loads(run("photographs", "--json", "-").stdout)["results"][-1]["prediction"]
-    shown = json.loads(readme.split("```json\n")[1].split("```")[0])
+    shown = json.loads(api.split("```json\n")[1].split("```")[0])
     assert list(shown) == list(said)
     assert shown["probabilities"] == pytest.approx(said["probabilities"], abs=1e-5)
     rest = set(said) - {"probabilities", "malignant_probability"}

@@ -5,13 +5,14 @@ import zipfile
 
 import numpy as np
 import pytest
-from conftest import encode, made_images, write_csv
 from PIL import Image
 
 from lesion_lens.training.data import Dataset, read_dataset, read_images, read_pixels
 from lesion_lens.training.errors import DataError
 from lesion_lens.training.split import PARTS, lesion_folds, read_split, split_by_lesion
 from skin_cancer_detection import CODES, preprocess
+from tests.support.data import made_images, write_csv
+from tests.support.drawings import encode
 
 DATA = made_images()
 

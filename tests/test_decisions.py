@@ -10,12 +10,12 @@ from lesion_lens.model.decisions import (
     MALIGNANT_CODES,
     VERDICTS,
     DecisionFacts,
+    choose_verdict,
     combine_views,
     decide,
     divide_by_prior,
     malignant_probability,
     soften,
-    verdict,
 )
 from skin_cancer_detection import CODES
 
@@ -261,7 +261,7 @@ def test_low_risk_is_the_verdict_of_no_other_statements():
         if flagged == named:
             continue
         statements = decide(*case(named, flagged, threshold, in_set), unlike)
-        said = verdict(statements, unlike)
+        said = choose_verdict(statements, unlike)
         assert (said == "low risk") is statements.low_risk
         assert (said == "unlike") is bool(unlike)
         assert (said == "inconclusive") is (statements.inconclusive and not unlike)
@@ -271,7 +271,7 @@ def test_low_risk_is_the_verdict_of_no_other_statements():
     ("unlike", "said"), [(None, "unknown"), (False, "unknown"), (True, "unlike")]
 )
 def test_without_facts_the_verdict_is_that_nothing_is_known(unlike, said):
-    assert verdict(decide(np.full(7, 1 / 7), None, unlike), unlike) == said
+    assert choose_verdict(decide(np.full(7, 1 / 7), None, unlike), unlike) == said
 
 
 def test_every_verdict_is_one_sentence():

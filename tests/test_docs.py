@@ -1,29 +1,45 @@
 """What the documents say is what the code does."""
 
+import inspect
 import json
 import re
 import runpy
+import tomllib
 
 import pytest
-from conftest import ROOT
 from packaging.requirements import Requirement
-from test_model import TABLE
 
-from app import create_app
-from lesion_lens.model.classifier import MAX_DECODES, MAX_WAITING
-from lesion_lens.model.images import MAX_PIXELS
+from benchmarks import bulk, table, training
+from lesion_lens import ROOT
+from lesion_lens.model.decisions import VERDICTS
+from lesion_lens.model.files import MOST_DEVIATION
+from lesion_lens.model.limits import MAX_PIXELS, MAX_SIDE
+from lesion_lens.model.outliers import FLAGGED_SHARE
+from lesion_lens.model.turns import MAX_DECODES, MAX_WAITING
+from lesion_lens.model.views import PATCHES
+from lesion_lens.training.calibration import conformal_thresholds, low_risk_threshold
 from lesion_lens.training.recipe import QUICK, SEED, Recipe
 from lesion_lens.training.score_table import METRIC_NAMES, score_table
-from lesion_lens.web.cli import MAX_BYTES
-from lesion_lens.web.uploads import MAX_IMAGES, MEGABYTE
+from lesion_lens.training.split import CALIBRATION_SHARE, TEST_SHARE
+from lesion_lens.web.cli import INTERRUPTED, MAX_BYTES, NO_IMAGE, NO_MODEL
+from lesion_lens.web.limits import MAX_IMAGES, MAX_MEGABYTES, MEGABYTE
+from lesion_lens.web.openapi import openapi_document
+from skin_cancer_detection import CODES, EXACT_PIXELS, PARAMETERS, build_model
+from tests.support.drawings import draw_lesion
 from train import parse_arguments
 
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {
+    str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
+    for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"))
+}
+README = PAGES["README.md"]
+METRICS = json.loads((ROOT / "metrics.json").read_text(encoding="utf-8"))
+WORDS = {1: "one", 2: "two", 8: "eight", 12: "twelve"}
 
 
-def rows_after(header):
-    """The cells of the README's table under a header line."""
-    lines = README.split(header, 1)[1].splitlines()[2:]
+def rows_under(page, header):
+    """The cells of the table under a header line."""
+    lines = PAGES[page].split(f"{header}\n", 1)[1].splitlines()[1:]
     rows = []
     for line in lines:
         if not line.startswith("|"):
@@ -32,69 +48,238 @@ def rows_after(header):
     return rows
 
 
-def test_the_readme_has_the_network():
+def text_of(page):
+    """A page with every run of white space as one space."""
+    return " ".join(PAGES[page].split())
+
+
+# --- The pages -------------------------------------------------------------------------------
+
+
+def test_the_readme_is_read_in_a_sitting():
+    assert len(README.splitlines()) <= 150
+
+
+def test_the_index_has_every_page():
+    linked = set(re.findall(r"^- \[.*?\]\((.*?)\)", PAGES["docs/README.md"], re.M))
+    assert linked == {path.name for path in ROOT.glob("docs/*.md")} - {"README.md"}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_leads_somewhere(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", PAGES[page]):
+        if target.startswith("https://"):
+            continue
+        file, _, anchor = target.partition("#")
+        path = (ROOT / page).parent / file if file else ROOT / page
+        assert path.exists(), target
+        if anchor:
+            assert anchor in anchors_of(path.read_text(encoding="utf-8")), target
+
+
+def anchors_of(text):
+    """The anchors that GitHub makes of the headings of a page."""
+    headings = re.findall(r"^#+ (.*)", text, re.M)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_changelog_begins_with_the_version_of_the_project():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    first = re.search(r"^## (\S+) \(\d{4}-\d\d-\d\d\)$", PAGES["CHANGELOG.md"], re.M)
+    assert first[1] == project["version"]
+
+
+# --- The network and its scores --------------------------------------------------------------
+
+
+def test_the_layers_are_those_of_the_network():
+    model = build_model()
     rows = [
-        (kind.split()[0].rstrip(","), output, parameters)
-        for kind, output, parameters in rows_after("| layer | output | parameters |")
+        [kind.split()[0].rstrip(","), output, parameters]
+        for kind, output, parameters in rows_under(
+            "docs/network.md", "| layer | output | parameters |"
+        )
     ]
     assert rows == [
-        (kind, ", ".join(map(str, output)), f"{parameters:,}") for kind, output, parameters in TABLE
+        [
+            type(layer).__name__,
+            ", ".join(map(str, layer.output.shape[1:])),
+            f"{layer.count_params():,}",
+        ]
+        for layer in model.layers
     ]
+    trainable = sum(weight.numpy().size for weight in model.trainable_weights)
+    assert f"{PARAMETERS:,} parameters, {trainable:,} of them trainable" in PAGES["docs/network.md"]
+    assert f"in the order {', '.join(CODES)}." in text_of("docs/network.md")
+    assert f"to within {MOST_DEVIATION:.0e}".replace("e-0", "e-") in PAGES["docs/network.md"]
 
 
-METRICS = json.loads((ROOT / "metrics.json").read_text(encoding="utf-8"))
+def test_the_readmes_snippet_runs_as_it_is(tmp_path, monkeypatch, capsys):
+    (tmp_path / "best_model.h5").symlink_to(ROOT / "best_model.h5")
+    draw_lesion().save(tmp_path / "lesion.jpg")
+    monkeypatch.chdir(tmp_path)
+    snippet = re.search(r"```python\n(.*?)```", README, re.S)[1]
+    assert snippet.rstrip().endswith(f"# {', '.join(CODES)}")
+    exec(snippet, {})
+    assert len(re.findall(r"\d\.\d+", capsys.readouterr().out)) == len(CODES)
 
 
-def test_the_readme_has_the_scores_of_the_committed_model():
-    table = score_table(METRICS)
-    rows = rows_after("| score | one view | eight views |")
+def test_the_scores_are_those_of_the_committed_model():
+    rows = rows_under("docs/results.md", "| score | one view | eight views |")
     assert [name for name, *_ in rows] == list(METRIC_NAMES.values())
-    for name, one, eight in rows:
-        assert re.search(rf"^{re.escape(name)} +{re.escape(one)} +{re.escape(eight)}$", table, re.M)
-    assert f"On the {METRICS['test']['one_view']['images']:,} test images" in README
-    assert f"{METRICS['lesions']['test']:,} lesions" in README
+    for cells in rows:
+        line = " +".join(map(re.escape, cells))
+        assert re.search(f"^{line}$", score_table(METRICS), re.M), cells
+    assert rows_under("README.md", "| score | one view | eight views |") == rows[:5]
+    images, lesions = METRICS["images"]["test"], METRICS["lesions"]["test"]
+    assert f"On the {images:,} test images of {lesions:,} lesions" in PAGES["docs/results.md"]
 
 
-def test_the_readme_has_the_scores_of_each_class():
-    rows = rows_after("| class | images | sensitivity | specificity | precision | AUC |")
+def test_the_scores_of_each_class_are_those_of_the_committed_model():
     per_class = METRICS["test"]["eight_views"]["per_class"]
-    assert rows == [
+    header = "| class | images | sensitivity | specificity | precision | AUC |"
+    assert rows_under("docs/results.md", header) == [
         [f"`{code}`", f"{row['images']:,}"]
         + [f"{row[key]['value']:.3f}" for key in ("sensitivity", "specificity", "precision", "auc")]
         for code, row in per_class.items()
     ]
     found = 100 * per_class["mel"]["sensitivity"]["value"]
-    assert f"the most likely class is melanoma for {found:.0f} in 100" in " ".join(README.split())
     missed = METRICS["test"]["decisions"]["low_risk"]["statement"]["missed_per_100"]
-    assert f"misses about {missed:.1f} in 100 lesions" in " ".join(README.split())
+    said = text_of("docs/results.md")
+    assert f"For {found:.0f} in 100 images of melanomas, the most likely class is melanoma" in said
+    assert f"misses about {missed:.1f} in 100" in said
 
 
-def test_no_option_is_missing_from_the_readme(capsys):
+def test_the_readme_says_on_its_first_screen_how_good_the_model_is():
+    scores = METRICS["test"]["eight_views"]
+    accuracy, balanced, auc = (
+        f"{scores[name]['value']:.3f}" for name in ("accuracy", "balanced_accuracy", "macro_auc")
+    )
+    found = 100 * scores["per_class"]["mel"]["sensitivity"]["value"]
+    assert (
+        f"On {scores['images']:,} test images of lesions that it never saw, the app reaches an "
+        f"accuracy of {accuracy}, a balanced accuracy of {balanced} and a macro AUC of {auc}. It "
+        f"recognises {found:.0f} of 100 melanoma images as melanoma."
+    ) in text_of("README.md")
+
+
+# --- Statements, limits and defaults ---------------------------------------------------------
+
+
+def default(function, name):
+    return inspect.signature(function).parameters[name].default
+
+
+def test_the_rules_of_the_statements_are_those_of_the_code():
+    said = text_of("docs/statements.md")
+    for sentence in (
+        f"the true class for {100 * default(conformal_thresholds, 'level'):.0f} in 100 lesions",
+        f"fewer than {default(conformal_thresholds, 'least')} calibration lesions",
+        f"at least {100 * default(low_risk_threshold, 'least'):.0f} in 100 such lesions",
+        f"with {100 * default(low_risk_threshold, 'confidence'):.0f} % confidence",
+        f"those of {100 - FLAGGED_SHARE} in 100 calibration lesions",
+        f"each of {PATCHES**2} patches covered",
+    ):
+        assert sentence in said
+    rows = rows_under("docs/statements.md", "| if | the page leads with |")
+    assert {sentence for _, sentence in rows} == set(VERDICTS.values())
+
+
+def test_the_limits_are_those_of_the_code():
+    threads = runpy.run_path(str(ROOT / "gunicorn.conf.py"))["threads"]
+    assert threads > MAX_DECODES + MAX_WAITING
+    for page, sentence in (
+        ("README.md", f"up to {MAX_IMAGES} images"),
+        (
+            "docs/uploads.md",
+            f"At most {MAX_IMAGES} images at once, each of at most {MAX_MEGABYTES} MB",
+        ),
+        ("docs/uploads.md", f"{MAX_PIXELS // 1_000_000} million pixels"),
+        ("docs/uploads.md", f"at most {MAX_SIDE:,} pixels on one side"),
+        ("docs/uploads.md", f"a single request of at most {MAX_MEGABYTES} MB"),
+        ("docs/uploads.md", f"up to {WORDS[EXACT_PIXELS // 1_000_000]} megapixels"),
+        ("docs/uploads.md", f"decodes at most {WORDS[MAX_DECODES]} images at once"),
+        ("docs/uploads.md", f"Up to {WORDS[MAX_WAITING]} more requests wait"),
+        ("docs/api.md", f"1 to {MAX_IMAGES} images, at most {MAX_MEGABYTES} MB together"),
+        ("docs/cli.md", f"up to {MAX_BYTES // MEGABYTE} MB"),
+        ("docs/cli.md", f"{WORDS[MAX_DECODES].capitalize()} images are classified at a time"),
+        ("docs/deploy.md", f"each process has {WORDS[threads]} threads"),
+        ("docs/development.md", f"serves with {WORDS[threads]} threads"),
+    ):
+        assert sentence in text_of(page), sentence
+
+
+def test_the_problems_of_the_api_are_those_of_its_document():
+    document = openapi_document(root="/api/v1", docs="/api/v1/docs", max_megabytes=MAX_MEGABYTES)
+    responses = document["paths"]["/predictions"]["post"]["responses"]
+    rows = rows_under("docs/api.md", "| status | type | what is wrong |")
+    assert [row[:2] for row in rows] == [
+        [status, f"`{name}`"]
+        for status, response in responses.items()
+        if status != "200"
+        for name in response["content"]["application/problem+json"]["examples"]
+    ]
+
+
+def test_the_exit_codes_are_those_of_the_command():
+    codes = [int(code) for code, _ in rows_under("docs/cli.md", "| code | meaning |")]
+    assert codes == [0, NO_IMAGE, 2, NO_MODEL, INTERRUPTED]
+
+
+def test_the_options_are_those_of_the_training(capsys):
     with pytest.raises(SystemExit):
         parse_arguments(["--help"])
-    for option in set(re.findall(r"--[a-z]+", capsys.readouterr().out)) - {"--help"}:
-        assert f"`{option}`" in README
+    options = set(re.findall(r"--[a-z]+", capsys.readouterr().out)) - {"--help"}
+    rows = rows_under("docs/training.md", "| option | what it does |")
+    assert {option for cell, _ in rows for option in re.findall(r"`(--[a-z]+)`", cell)} == options
+    for default_value in (
+        f"number of teachers ({Recipe.teachers})",
+        f"for each network ({Recipe.epochs})",
+        f"no teachers and {QUICK.epochs} epochs",
+        f"fixes everything random ({SEED})",
+        f"first {TEST_SHARE} % are the test part, the next {CALIBRATION_SHARE} %",
+    ):
+        assert default_value in text_of("docs/training.md")
 
 
-def test_every_make_target_and_setting_is_in_the_readme():
-    for target in re.search(r"\.PHONY: (.*)", (ROOT / "Makefile").read_text(encoding="utf-8"))[
-        1
-    ].split():
-        assert f"make {target}" in README
-    for setting in ("MODEL_PATH", "PORT", "HAM10000_DIR"):
-        assert setting in README
+# --- Development -----------------------------------------------------------------------------
 
 
-def test_defaults_in_the_readme():
-    assert f"passes over the training part, of each network ({Recipe.epochs})" in README
-    assert f"networks to learn from ({Recipe.teachers})" in README
-    assert f"no teachers and {QUICK.epochs} epochs" in README
-    assert f"everything that is random ({SEED})" in README
+def test_every_make_target_is_listed():
+    targets = re.search(r"^\.PHONY: (.*)", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
+    rows = rows_under("docs/development.md", "| target | what it does |")
+    assert sorted(cell for cell, _ in rows) == sorted(
+        f"`make {name}`" for name in targets[1].split()
+    )
 
 
-def test_links_in_the_readme_lead_somewhere():
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
-        assert target.startswith("https://") or (ROOT / target).exists(), target
+def test_every_environment_variable_is_listed():
+    sources = [ROOT / name for name in ("app.py", "train.py", "gunicorn.conf.py")]
+    sources += [*ROOT.glob("lesion_lens/**/*.py"), *ROOT.glob("scripts/*.py")]
+    code = "".join(path.read_text(encoding="utf-8") for path in sources)
+    read = set(re.findall(r"""environ(?:\.get\(|\[)["'](\w+)["']""", code))
+    rows = rows_under("docs/development.md", "| variable | what it sets |")
+    assert {cell.strip("`") for cell, _ in rows} == read | {"WEB_CONCURRENCY"}  # gunicorn reads it
+
+
+@pytest.mark.parametrize("wing", ["model", "web", "training"])
+def test_every_module_is_listed(wing):
+    modules = {path.stem for path in ROOT.glob(f"lesion_lens/{wing}/[a-z]*.py")}
+    section = PAGES["docs/development.md"].split(f"### lesion_lens/{wing}:")[1].split("\n#")[0]
+    assert set(re.findall(r"^\| `(\w+)`", section, re.M)) == modules
+    tree = README.split(f"\n      {wing}/ ")[1].split("/ ")[0]
+    assert modules <= set(re.findall(r"\w+", tree))
+
+
+def test_the_benchmarks_explain_their_tables_as_the_code_does():
+    page = PAGES["docs/benchmarks.md"]
+    for name, legends in {
+        "serving": (table.LEGEND, table.START_LEGEND),
+        "bulk": (bulk.LEGEND,),
+        "training": (training.LEGEND,),
+    }.items():
+        section = page.split(f"<!-- {name} -->")[1].split(f"<!-- end of {name} -->")[0]
+        assert all(legend in section for legend in legends)
 
 
 @pytest.mark.parametrize("name", ["requirements", "requirements-slim", "requirements-dev"])
@@ -117,17 +302,3 @@ def test_the_platforms_get_python_3_12_and_developers_the_same_packages():
         .read_text(encoding="utf-8")
         .startswith("-r requirements.txt\n")
     )
-
-
-def test_the_limits_in_the_readme_are_those_of_the_code():
-    said = " ".join(README.split())
-    words = {2: "two", 8: "eight", 12: "twelve"}
-    megabytes = create_app().config["MAX_CONTENT_LENGTH"] // MEGABYTE
-    assert f"At most {MAX_IMAGES} images, each of at most {megabytes} MB" in said
-    assert f"{MAX_PIXELS // 1_000_000} million pixels" in said
-    assert f"decodes at most {words[MAX_DECODES]} images at once" in said
-    assert f"lets {words[MAX_WAITING]} more requests wait" in said
-    assert f"up to {MAX_BYTES // MEGABYTE} MB" in said
-    threads = runpy.run_path(str(ROOT / "gunicorn.conf.py"))["threads"]
-    assert f"one process with {words[threads]} threads" in said
-    assert threads > MAX_DECODES + MAX_WAITING

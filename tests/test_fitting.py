@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, made_images, write_csv
 
+from lesion_lens import ROOT
 from lesion_lens.training import fitting
 from lesion_lens.training.augmentation import augment, draw_epoch
 from lesion_lens.training.checkpoint import Checkpoint
@@ -22,6 +22,7 @@ from lesion_lens.training.recipe import Recipe
 from lesion_lens.training.teachers import _fit_teacher, _held_out_folds, fit_teachers
 from scripts import cross_validate
 from skin_cancer_detection import CODES, build_model
+from tests.support.data import made_images, write_csv
 
 DATA = made_images(lesions_per_class=10, images_per_lesion=2)
 FEW = made_images(lesions_per_class=2, images_per_lesion=2)
@@ -311,9 +312,9 @@ def test_a_teachers_error_is_raised_here(tmp_path):
 def test_no_teacher_outlives_a_killed_training(tmp_path):
     script = (
         "import pathlib, sys\n"
-        "from conftest import made_images\n"
         "from lesion_lens.training.recipe import Recipe\n"
         "from lesion_lens.training.teachers import fit_teachers\n"
+        "from tests.support.data import made_images\n"
         "if __name__ == '__main__':\n"
         "    recipe = Recipe(teachers=1, epochs=100_000)\n"
         "    fit_teachers(made_images(), recipe, 1, pathlib.Path(sys.argv[1]), {})\n"
@@ -322,7 +323,7 @@ def test_no_teacher_outlives_a_killed_training(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "training.py", str(tmp_path)],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"},
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         text=True,
     )

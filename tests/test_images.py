@@ -11,10 +11,10 @@ import time
 import numpy as np
 import pillow_heif
 import pytest
-from conftest import ROOT, draw_lesion, encode
 from PIL import ExifTags, Image, ImageOps, TiffImagePlugin
 
 import skin_cancer_detection as scd
+from lesion_lens import ROOT
 from lesion_lens.model.errors import (
     DamagedImage,
     EmptyImage,
@@ -23,6 +23,7 @@ from lesion_lens.model.errors import (
     UnsupportedImage,
 )
 from lesion_lens.model.images import _UPRIGHT, FORMATS, read_image
+from tests.support.drawings import draw_lesion, encode
 
 LESION = draw_lesion((60, 40))
 
@@ -314,8 +315,11 @@ def repeated_strip(times):
     return bytes(data)
 
 
-@pytest.mark.parametrize("data", [repeated_scan(200), repeated_strip(1000)], ids=["JPEG", "TIFF"])
-def test_a_file_that_is_decoded_over_and_over_is_refused_at_once(data):
+@pytest.mark.parametrize(
+    ("repeated", "times"), [(repeated_scan, 200), (repeated_strip, 1000)], ids=["JPEG", "TIFF"]
+)
+def test_a_file_that_is_decoded_over_and_over_is_refused_at_once(repeated, times):
+    data = repeated(times)
     begin = time.process_time()
     with pytest.raises(DamagedImage):
         read_image(data)

@@ -4,13 +4,14 @@ import io
 
 import numpy as np
 import pytest
-from conftest import MODEL, draw_grainy_lesion, encode
 from PIL import ExifTags, Image
 
 from lesion_lens.model.classifier import Classifier
 from lesion_lens.model.errors import DamagedImage
 from lesion_lens.model.images import MAX_PIXELS, read_image
 from skin_cancer_detection import EXACT_PIXELS, SIDE, preprocess
+from tests.support.drawings import draw_grainy_lesion, encode
+from tests.support.models import MODEL
 
 TWELVE_MEGAPIXELS = (4000, 3000)
 JPEG = {"image_format": "JPEG", "quality": 92}
@@ -121,7 +122,7 @@ def largest_move(classifier, images, options, size=TWELVE_MEGAPIXELS):
     return max(moves)
 
 
-@pytest.mark.parametrize(("options", "count"), [(JPEG, 8), (PNG, 2)], ids=["JPEG", "PNG"])
+@pytest.mark.parametrize(("options", "count"), [(JPEG, 4), (PNG, 1)], ids=["JPEG", "PNG"])
 def test_no_probability_of_a_drawn_lesion_moves_by_more_than_a_hundredth(
     classifier, options, count
 ):
@@ -135,7 +136,7 @@ def test_nor_of_the_largest_photographs_whose_sides_no_factor_divides(classifier
     assert 0 < largest_move(classifier, [draw_grainy_lesion(4)], JPEG, size) <= 0.01
 
 
-@pytest.mark.parametrize(("options", "count"), [(JPEG, 12), (PNG, 3)], ids=["JPEG", "PNG"])
+@pytest.mark.parametrize(("options", "count"), [(JPEG, 8), (PNG, 2)], ids=["JPEG", "PNG"])
 def test_no_probability_of_an_original_moves_by_more_than_a_hundredth(
     classifier, original_files, options, count
 ):

@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-from conftest import require
 
 from lesion_lens.training.bootstrap import bootstrap
 from lesion_lens.training.evaluation import evaluate, subgroups
@@ -21,12 +20,13 @@ from lesion_lens.training.metrics import (
     simulated_calibration_error,
 )
 from skin_cancer_detection import CODES
+from tests.support.skipping import require
 
 AKIEC, BCC, BKL, DF, NV, VASC, MEL = range(7)
 PRIOR = np.array([0.03, 0.05, 0.11, 0.012, 0.67, 0.018, 0.11])
 
 
-def made_scores(images=500, seed=0):
+def made_predictions(images=500, seed=0):
     """Draw labels, every class among them, and probabilities that know something, with ties."""
     rng = np.random.default_rng(seed)
     labels = np.concatenate([np.arange(7), rng.integers(7, size=images - 7)])
@@ -93,7 +93,7 @@ def test_sensitivity_where_every_threshold_finds_too_many_is_0():
 
 def test_sensitivity_at_specificity_is_on_scikit_learns_roc_curve():
     metrics = require("sklearn.metrics")
-    labels, probabilities = made_scores()
+    labels, probabilities = made_predictions()
     false, true, _ = metrics.roc_curve(labels == MEL, probabilities[:, MEL])
     found = sensitivity_at_specificity(labels == MEL, probabilities[:, MEL], 0.8)
     assert found == pytest.approx(true[1 - false >= 0.8].max())
@@ -124,7 +124,7 @@ def test_reliability_by_hand():
 
 
 def test_the_calibration_error_is_that_of_the_reliability():
-    labels, probabilities = made_scores()
+    labels, probabilities = made_predictions()
     points = reliability(labels, probabilities)
     gaps = [p["images"] * abs(p["accuracy"]["value"] - p["confidence"]) for p in points]
     expected = calibration_error(labels, probabilities)
@@ -145,7 +145,7 @@ def test_log_loss_of_an_impossible_truth_is_finite():
 
 def test_scikit_learn_agrees_on_the_probabilities():
     metrics = require("sklearn.metrics")
-    labels, probabilities = made_scores()
+    labels, probabilities = made_predictions()
     assert log_loss(labels, probabilities) == pytest.approx(metrics.log_loss(labels, probabilities))
     assert brier_score(labels, probabilities) == pytest.approx(
         metrics.brier_score_loss(labels, probabilities)
@@ -165,7 +165,7 @@ def test_scikit_learn_agrees_on_the_probabilities():
     ],
 )
 def test_a_weight_is_a_number_of_copies(metric):
-    labels, probabilities = made_scores(100)
+    labels, probabilities = made_predictions(100)
     weights = np.random.default_rng(1).integers(4, size=(3, 100))
     copied = [
         metric(labels.repeat(row), probabilities.repeat(row, axis=0), None) for row in weights
@@ -270,7 +270,7 @@ def test_the_number_of_replicates_need_not_be_round():
 
 def test_scikit_learn_agrees():
     metrics = require("sklearn.metrics")
-    labels, probabilities = made_scores()
+    labels, probabilities = made_predictions()
     predicted = probabilities.argmax(axis=1)
     result = evaluate(labels, probabilities, None, PRIOR, replicates=2)
     assert result["confusion_matrix"] == metrics.confusion_matrix(labels, predicted).tolist()
@@ -293,7 +293,7 @@ def test_scikit_learn_agrees():
 
 def test_scikit_learn_agrees_on_each_class():
     metrics = require("sklearn.metrics")
-    labels, probabilities = made_scores()
+    labels, probabilities = made_predictions()
     predicted = probabilities.argmax(axis=1)
     result = evaluate(labels, probabilities, None, PRIOR, replicates=2)
     precision, sensitivity, _, images = metrics.precision_recall_fscore_support(labels, predicted)
@@ -311,7 +311,7 @@ def test_scikit_learn_agrees_on_each_class():
 
 
 def test_evaluate_holds_what_scikit_learn_has_not():
-    labels, probabilities = made_scores()
+    labels, probabilities = made_predictions()
     result = evaluate(labels, probabilities, None, PRIOR, replicates=2, seed=3)
     found = sensitivity_at_specificity(labels == MEL, probabilities[:, MEL], 0.8)
     assert result["melanoma_sensitivity_at_specificity_0.80"]["value"] == found
@@ -337,7 +337,7 @@ def test_prior_divided_asks_for_the_class_that_the_image_speaks_for():
 
 
 def test_evaluate_draws_lesions_and_counts_them():
-    labels, probabilities = made_scores()
+    labels, probabilities = made_predictions()
     labels, probabilities = labels.repeat(4), probabilities.repeat(4, axis=0)
     lesion_ids = np.repeat([f"HAM_{lesion:07}" for lesion in range(500)], 4)
     by_lesion = evaluate(labels, probabilities, lesion_ids, PRIOR, replicates=300)
@@ -349,7 +349,7 @@ def test_evaluate_draws_lesions_and_counts_them():
 
 
 def test_a_seed_fixes_what_json_holds():
-    labels, probabilities = made_scores(200)
+    labels, probabilities = made_predictions(200)
     first, again, other = (
         json.dumps(
             evaluate(labels, probabilities, None, PRIOR, replicates=60, seed=seed),
@@ -392,7 +392,7 @@ def test_subgroups_of_one_kind_have_no_auc():
 
 
 def test_a_subgroup_has_the_scores_of_its_own_images():
-    labels, probabilities = made_scores()
+    labels, probabilities = made_predictions()
     groups = np.where(np.arange(500) // 2 % 3 == 0, "female", "male")  # whole lesions
     lesion_ids = np.repeat([f"HAM_{lesion:07}" for lesion in range(250)], 2)
     result = subgroups(labels, probabilities, lesion_ids, groups)["female"]

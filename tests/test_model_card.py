@@ -4,7 +4,6 @@ import re
 from inspect import signature
 
 import pytest
-from test_model import TABLE
 
 from lesion_lens.model import outliers
 from lesion_lens.model.files import DEFAULT_MODEL_PATH, check_model_file
@@ -17,17 +16,13 @@ from lesion_lens.web.model_card import CardError, misses, model_card, read_metri
 from scripts import write_model_card
 from scripts.write_model_card import CARD, METRICS
 from skin_cancer_detection import CODES
+from tests.support.cards import estimates_in, shown
+from tests.support.models import LAYERS
 
 
 @pytest.fixture
 def metrics():
     return read_metrics(METRICS)  # read for each test, so that it may change what it likes
-
-
-def shown(figure):
-    if figure is None or figure["value"] is None:
-        return "–"
-    return "{value:.3f} ({low:.3f}–{high:.3f})".format(**figure)
 
 
 def share(value, trials):
@@ -48,16 +43,6 @@ def tables(text):
     """The rows of each table, as lists of cells, without the header."""
     found = re.findall(r"^\|.*\n\|[-| ]+\|\n((?:\|.*\n)+)", text, flags=re.MULTILINE)
     return [[row.strip("| ").split(" | ") for row in table.splitlines()] for table in found]
-
-
-def estimates_in(values):
-    """Every {"value", "low", "high"} in dicts within dicts."""
-    if isinstance(values, dict):
-        if "value" in values:
-            yield values
-        else:
-            for value in values.values():
-                yield from estimates_in(value)
 
 
 def without_floats(values):
@@ -305,7 +290,7 @@ def test_the_sections_of_a_model_card_are_there(metrics):
 def test_the_numbers_in_the_text_are_those_of_the_code(metrics, threshold):
     metrics["test"]["decisions"]["low_risk"]["threshold"] = threshold
     text = in_words(model_card(metrics))
-    assert f"{sum(parameters for *_, parameters in TABLE):,} parameters" in text
+    assert f"{sum(parameters for *_, parameters in LAYERS):,} parameters" in text
     assert f"in {BINS} bins" in text
     assert f"fewer than {SMALLEST_GROUP} images" in text
     assert f"fewer than {FEWEST_MELANOMAS} images of melanomas" in text

@@ -1,19 +1,21 @@
 """The page /model: the card of the model that is served, whatever its file holds."""
 
-import html
 import json
 import re
 import subprocess
 import sys
+from itertools import product
 
 import pytest
-from conftest import ROOT, copy_model, made_scores, shoot
-from test_app import Page, client_of
-from test_model_card import estimates_in, shown
 
+from lesion_lens import ROOT
 from lesion_lens.model.classifier import Classifier
 from lesion_lens.web.card_page import card_page
 from skin_cancer_detection import CODES
+from tests.support.browser import resize, shoot
+from tests.support.cards import estimates_in, shown
+from tests.support.models import made_scores, shares_of, write_model
+from tests.support.pages import client_of, page_of, text_of
 
 KNOWN = json.loads((ROOT / "metrics.json").read_text(encoding="utf-8"))
 OWN = KNOWN | {"data": "images of one's own"}
@@ -21,10 +23,10 @@ OWN = KNOWN | {"data": "images of one's own"}
 
 @pytest.fixture
 def path_with(tmp_path):
-    """Give the path of the committed model, with other facts of its training."""
+    """Give the path of a model file with these facts of its training."""
 
     def path_with(facts):
-        return copy_model(tmp_path, {"training_facts": json.dumps(facts)})
+        return write_model(tmp_path, shares_of(), facts)
 
     return path_with
 
@@ -36,7 +38,7 @@ def page_with(path_with):
     def page_with(facts):
         response = client_of(path_with(facts)).get("/model")
         assert response.status_code == 200
-        return Page(response)
+        return page_of(response)
 
     return page_with
 
@@ -54,22 +56,16 @@ def changed(*keys, value, facts=KNOWN):
     return facts
 
 
-def rows_of(text):
-    """The cells of every row of HTML's tables, without their tags."""
-    return [
-        [
-            html.unescape(re.sub("<[^>]+>", "", cell))
-            for cell in re.findall(r"<t[hd].*?</t[hd]>", row)
-        ]
-        for row in re.findall(r"<tr.*?</tr>", text, flags=re.DOTALL)
-    ]
+def rows_of(page):
+    """The cells of every row of the tables in a page, or in an element of it."""
+    return [[cell.get_text() for cell in row.select("td, th")] for row in page.select("tr")]
 
 
 # --- The card --------------------------------------------------------------------------------
 
 
 def test_every_interval_of_the_model_file_is_on_the_page(client):
-    text = Page(client.get("/model")).text_of()
+    text = text_of(page_of(client.get("/model")))
     found = list(estimates_in(KNOWN["test"]))
     assert len(found) > 100
     assert not [figure for figure in found if shown(figure) not in text]
@@ -77,27 +73,27 @@ def test_every_interval_of_the_model_file_is_on_the_page(client):
 
 def test_the_card_is_that_of_the_model_that_is_served(page_with):
     page = page_with(changed("test", "eight_views", "accuracy", "value", value=0.5))
-    assert "0.500 (0.780–0.820)" in page.text_of()
+    assert "0.500 (0.780–0.820)" in text_of(page)
 
 
 def test_the_page_begins_for_a_lay_reader(client):
-    page = Page(client.get("/model"))
-    lead = page.text_of("main").split("How far to trust it")[0]
+    page = page_of(client.get("/model"))
+    lead = text_of(page, "main").split("How far to trust it")[0]
     assert "It is a study tool: it does not diagnose" in lead
     assert not re.search("AUC|calibrat|SHA|sensitivity", lead)
 
 
 def test_the_checksums_of_the_model_and_of_its_data(client, app):
-    text = Page(client.get("/model")).text_of("main")
+    text = text_of(page_of(client.get("/model")), "main")
     assert app.extensions["classifier"].sha256 in text
     assert KNOWN["data_sha256"] in text
 
 
 def test_links_on_the_page_lead_somewhere(client):
-    page = Page(client.get("/model"))
-    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    page = page_of(client.get("/model"))
+    ids = [element["id"] for element in page.select("[id]")]
     assert len(ids) == len(set(ids))
-    for target in (link["href"] for link in page.all("a")):
+    for target in (link["href"] for link in page.select("a")):
         if target.startswith("#"):
             assert target[1:] in ids
         elif not target.startswith("https://"):
@@ -105,22 +101,22 @@ def test_links_on_the_page_lead_somewhere(client):
 
 
 def test_the_tables_are_named_and_can_be_scrolled_by_keyboard(client):
-    page = Page(client.get("/model"))
-    regions = [div for div in page.all("div") if div.get("role") == "region"]
-    assert len(regions) == len(page.all("table"))
+    page = page_of(client.get("/model"))
+    regions = page.select("[role=region]")
+    assert len(regions) == len(page.select("[role=region] table")) == len(page.select("table"))
     assert {region["tabindex"] for region in regions} == {"0"}
     assert len({region["aria-label"] for region in regions}) == len(regions)
-    assert {head["scope"] for head in page.all("th")} == {"col", "colgroup", "row"}
+    assert {head["scope"] for head in page.select("th")} == {"col", "colgroup", "row"}
 
 
 def test_the_page_is_light_and_asks_for_no_picture_of_the_repository(client):
     response = client.get("/model")
-    page = Page(response)
-    sources = [link["href"] for link in page.all("link")] + [i["src"] for i in page.all("img")]
-    sources += [script["src"] for script in page.all("script")]
+    page = page_of(response)
+    sources = [link["href"] for link in page.select("link")]
+    sources += [element["src"] for element in page.select("[src]")]
     assert not [source for source in sources if "figures" in source]
     assert len(response.data) + sum(len(client.get(s).data) for s in set(sources)) < 100_000
-    assert not [attributes for _, attributes in page.tags if "style" in attributes]
+    assert not page.select("[style]")
 
 
 def test_the_page_needs_nothing_that_is_slow_to_import():
@@ -138,8 +134,7 @@ def test_the_card_is_made_once(app):
 
 
 def test_the_confusion_matrix_is_that_of_the_facts(client):
-    text = client.get("/model").get_data(as_text=True)
-    rows = rows_of(re.search(r'<table class="matrix">.*?</table>', text, re.DOTALL)[0])
+    rows = rows_of(page_of(client.get("/model")).select_one("table.matrix"))
     matrix = KNOWN["test"]["eight_views"]["confusion_matrix"]
     assert rows[2:] == [
         [code, *(f"{images:,}" for images in counts)]
@@ -147,42 +142,42 @@ def test_the_confusion_matrix_is_that_of_the_facts(client):
     ]
 
 
-def test_the_colour_of_a_cell_is_its_share_of_the_row(path_with):
+def test_the_colour_of_a_cell_is_its_share_of_the_row(page_with):
     matrix = [[0] * 7 for _ in CODES]
     matrix[0] = [3, 10, 0, 0, 0, 0, 7]
     facts = changed("test", "eight_views", "confusion_matrix", value=matrix, facts=OWN)
-    page = card_page(Classifier(path_with(facts))).html
-    classes = re.findall(r'<td class="(shade-[^"]+)">', page)
+    page = page_with(facts)
+    classes = [" ".join(cell["class"]) for cell in page.select("td[class^=shade-]")]
     assert classes[:3] == ["shade-2 right", "shade-5", "shade-0"]
     assert classes[6:9] == ["shade-4", "shade-0", "shade-0 right"]
 
 
 def test_the_reliability_diagram_has_a_point_for_each_bin_and_a_text(client):
-    page = Page(client.get("/model"))
+    page = page_of(client.get("/model"))
     points = KNOWN["test"]["eight_views"]["reliability"]
-    assert len(page.all("circle")) == len(points)
-    (drawing,) = (svg for svg in page.all("svg") if svg.get("role") == "img")
-    alternative = page.text_of(drawing["aria-labelledby"])
+    assert len(page.select("circle")) == len(points)
+    alternative = text_of(page, f"#{page.select_one('svg[role=img]')['aria-labelledby']}")
     inside = [p["accuracy"]["low"] <= p["confidence"] <= p["accuracy"]["high"] for p in points]
     assert f"the accuracy of the images of {len(points)} bins" in alternative
     assert f"In {sum(inside)} of the bins" in alternative
 
 
-def test_a_point_stands_where_its_numbers_say(path_with):
+def test_a_point_stands_where_its_numbers_say(page_with):
     point = {"above": 0.4, "up_to": 0.5, "images": 8, "confidence": 0.45}
     point["accuracy"] = {"value": 0.5, "low": 0.25, "high": 0.75}
     facts = changed("test", "eight_views", "reliability", value=[point])
-    drawing = card_page(Classifier(path_with(facts))).html
-    assert '<circle cx="181.0" cy="162.0"' in drawing  # the square has its corner at 46, 312
-    assert 'd="M181.0 237.0V87.0"' in drawing
-    assert ["0.40–0.50", "8", "0.450", "0.500 (0.250–0.750)"] in rows_of(drawing)
+    page = page_with(facts)
+    (circle,) = page.select("circle")
+    assert (circle["cx"], circle["cy"]) == ("181.0", "162.0")  # the square begins at 46, 312
+    assert page.select('path[d="M181.0 237.0V87.0"]')
+    assert ["0.40–0.50", "8", "0.450", "0.500 (0.250–0.750)"] in rows_of(page)
 
 
 # --- Other models ----------------------------------------------------------------------------
 
 
 def test_a_file_without_facts(page_with):
-    text = page_with({}).text_of("main")
+    text = text_of(page_with({}), "main")
     assert "does not say what images the model learned from" in text
     assert "It holds no scores" in text
     assert "HAM10000, dermatoscopic" not in text
@@ -191,12 +186,12 @@ def test_a_file_without_facts(page_with):
 
 def test_a_model_of_ones_own_data_is_not_said_to_be_of_ham10000(page_with):
     page = page_with(OWN)
-    text = page.text_of("main")
+    text = text_of(page, "main")
     assert "The file calls them “images of one's own”" in text
     assert "Vienna" not in text
     assert "light skin" not in text
     assert shown(KNOWN["test"]["eight_views"]["macro_auc"]) in text
-    assert len(page.all("circle")) == len(KNOWN["test"]["eight_views"]["reliability"])
+    assert len(page.select("circle")) == len(KNOWN["test"]["eight_views"]["reliability"])
 
 
 @pytest.mark.parametrize(
@@ -207,23 +202,23 @@ def test_a_model_of_ones_own_data_is_not_said_to_be_of_ham10000(page_with):
     ],
 )
 def test_lesions_on_both_sides_of_the_split(page_with, value, sentence):
-    text = page_with(changed("rows_may_share_lesions", value=value)).text_of("main")
+    text = text_of(page_with(changed("rows_may_share_lesions", value=value)), "main")
     assert sentence in text
     assert "so no lesion stands in two parts" not in text
 
 
 def test_facts_of_an_older_form(page_with):
     page = page_with({"data": "HAM10000", "test": made_scores()})
-    text = page.text_of("main")
+    text = text_of(page, "main")
     assert "does not hold all that a full model card tells" in text
     assert "does not hold the numbers for these tables of a model card: Scores; By class" in text
     assert "does not hold the numbers that the reliability diagram is drawn from" in text
-    assert len(page.all("table")) == 2  # the names of the classes, the confusion matrix
+    assert len(page.select("table")) == 2  # the names of the classes, the confusion matrix
 
 
 def test_a_card_whose_file_lacks_the_reliability_is_whole_but_for_it(page_with):
     page = page_with(changed("test", "eight_views", "reliability", value=KeyError))
-    text = page.text_of("main")
+    text = text_of(page, "main")
     assert "The lesions are assigned by a hash of their id" in text
     assert "does not hold the numbers that the reliability diagram is drawn from" in text
 
@@ -231,7 +226,19 @@ def test_a_card_whose_file_lacks_the_reliability_is_whole_but_for_it(page_with):
 HOSTILE = '<script>x</script> [y](https://example.org) ![z](https://example.org/z) | " `'
 
 
-@pytest.mark.parametrize("facts", [KNOWN, OWN], ids=["HAM10000", "own"])
+# What stands in the place of a fact, and the cards on which it is tried.
+FAULTS = {
+    "missing": KeyError,
+    "none": None,
+    "text": HOSTILE,
+    "negative": -1,
+    "nan": float("nan"),
+    "list": [HOSTILE],
+    "dict": {HOSTILE: HOSTILE},
+}
+CARDS = {"HAM10000": KNOWN, "own": OWN}
+
+
 @pytest.mark.parametrize(
     "keys",
     [
@@ -249,11 +256,11 @@ HOSTILE = '<script>x</script> [y](https://example.org) ![z](https://example.org/
     ids=".".join,
 )
 @pytest.mark.parametrize(
-    "value",
-    [KeyError, None, HOSTILE, -1, float("nan"), [HOSTILE], {HOSTILE: HOSTILE}],
-    ids=["missing", "none", "text", "negative", "nan", "list", "dict"],
+    ("card", "fault"),
+    [*product(["HAM10000"], FAULTS), *product(["own"], ["missing", "text", "dict"])],
 )
-def test_spoiled_facts_leave_a_page(path_with, facts, keys, value):
+def test_spoiled_facts_leave_a_page(path_with, card, keys, fault):
+    value, facts = FAULTS[fault], CARDS[card]
     classifier = Classifier(path_with(changed(*keys, value=value, facts=facts)))
     page = card_page(classifier).html
     assert "Seven classes exist" in page
@@ -262,10 +269,9 @@ def test_spoiled_facts_leave_a_page(path_with, facts, keys, value):
 
 def test_a_hostile_name_of_the_data_stands_as_it_is(page_with):
     page = page_with(OWN | {"data": HOSTILE, "data_sha256": HOSTILE})
-    text = page.text_of("main")
+    text = text_of(page, "main")
     assert text.count(HOSTILE) == 2
-    assert not [link for link in page.all("a") if "example.org" in link.get("href", "")]
-    assert not [image for image in page.all("img") if "example.org" in image["src"]]
+    assert not page.select("[href*='example.org'], [src*='example.org']")
 
 
 def test_a_number_of_lesions_beyond_reason_takes_no_time(path_with):
@@ -276,24 +282,22 @@ def test_a_number_of_lesions_beyond_reason_takes_no_time(path_with):
 # --- In a browser ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [320, 375, 1280])
-def test_nothing_but_tables_scrolls_sideways(browser, address, width, scheme):
-    context = browser.new_context(
-        viewport={"width": width, "height": 900}, color_scheme=scheme, service_workers="block"
-    )
-    page = context.new_page()
+@pytest.mark.parametrize(("width", "scheme"), [(320, "light"), (1280, "dark")])
+def test_nothing_but_tables_scrolls_sideways(desk, address, width, scheme):
+    page = desk.new_page()
+    resize(page, width, scheme)
     complaints = []
     page.on("console", lambda message: complaints.append(message.text))
     page.goto(f"{address}/model")
     page.locator("details").evaluate_all("all => all.forEach(each => (each.open = true))")
     shoot(page, "model")
     assert not [complaint for complaint in complaints if "Content Security" in complaint]
-    context.close()
+    page.close()
 
 
-def test_a_wide_table_scrolls_by_keyboard(browser, address):
-    page = browser.new_page(viewport={"width": 320, "height": 700})
+def test_a_wide_table_scrolls_by_keyboard(desk, address):
+    page = desk.new_page()
+    resize(page, 320)
     page.goto(f"{address}/model")
     table = page.get_by_role("region", name="By class, eight views: class")
     table.focus()
@@ -302,8 +306,9 @@ def test_a_wide_table_scrolls_by_keyboard(browser, address):
     page.close()
 
 
-def test_the_card_s_own_links_lead_to_its_sections(browser, address):
-    page = browser.new_page(viewport={"width": 375, "height": 700})
+def test_the_card_s_own_links_lead_to_its_sections(desk, address):
+    page = desk.new_page()
+    resize(page, 375)
     page.goto(f"{address}/model")
     page.get_by_text("scores are broken down by them").click()
     heading = page.get_by_role("heading", name="By sex, age and part of the body")

@@ -5,9 +5,10 @@ import os
 import subprocess
 import sys
 
-from conftest import ROOT, made_images, require, write_csv
-
+from lesion_lens import ROOT
 from lesion_lens.training.score_table import score_table
+from tests.support.data import made_images, write_csv
+from tests.support.skipping import require
 
 
 def code_cells(path):

@@ -3,7 +3,6 @@
 import h5py
 import numpy as np
 import pytest
-from conftest import require
 
 from lesion_lens.model import outliers
 from lesion_lens.model.views import eight_views
@@ -12,6 +11,7 @@ from lesion_lens.training.data import read_dataset
 from lesion_lens.training.split import PARTS, split_by_lesion
 from scripts import compare_outliers
 from skin_cancer_detection import CODES
+from tests.support.skipping import require
 
 LABELS = np.arange(700) % len(CODES)  # of made lesions, which are alike in all classes
 

@@ -5,11 +5,11 @@ import io
 import matplotlib.colors
 import numpy as np
 import pytest
-from conftest import require
 
 from lesion_lens.training import plots
 from lesion_lens.training.metrics import binary_auc, calibration_error, malignancy
 from skin_cancer_detection import CODES
+from tests.support.skipping import require
 
 
 @pytest.fixture(scope="module")

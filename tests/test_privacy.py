@@ -2,29 +2,30 @@
 
 import base64
 import io
+import os
 import re
 import runpy
+import sys
+import tempfile
+from urllib.parse import urlsplit
 
 import pytest
-from conftest import ROOT, draw_lesion, encode, pages_of, upload
+from bs4 import BeautifulSoup
 from PIL import ExifTags, Image, PngImagePlugin
-from test_app import Page
+from werkzeug.test import EnvironBuilder
 
 from app import create_app
+from lesion_lens import ROOT
 from lesion_lens.model.images import FORMATS
+from tests.support.browser import SPOILED, classify, drawn
+from tests.support.drawings import draw_lesion, encode
+from tests.support.pages import page_of, pages_of, text_of, upload
 
-HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
-        "connect-src 'self'; manifest-src 'self'; worker-src 'self'; form-action 'self'; "
-        "base-uri 'none'; frame-ancestors 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-}
-LESION = {"name": "lesion.png", "mimeType": "image/png", "buffer": encode(draw_lesion())}
-SPOILED = {"name": "spoiled.png", "mimeType": "image/png", "buffer": b"hello"}
+# The directives for which `default-src` does not stand in.
+ALONE = {"base-uri": "'none'", "form-action": "'self'", "frame-ancestors": "'none'"}
+# The attributes whose address a browser asks for by itself; `href` too, but of a link to follow.
+LOADED = ("action", "background", "data", "formaction", "href", "poster", "src", "xlink:href")
+LESION = drawn()
 
 
 # --- Every answer ----------------------------------------------------------------------------
@@ -56,16 +57,28 @@ def test_no_answer_sets_a_cookie(answers):
     assert [one.request.path for one in answers if "Set-Cookie" in one.headers] == []
 
 
-@pytest.mark.parametrize("header", HEADERS)
-def test_every_answer_has_the_header_once(answers, header):
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [
+        ("X-Content-Type-Options", "nosniff"),
+        ("X-Frame-Options", "DENY"),
+        ("Referrer-Policy", "no-referrer"),
+    ],
+)
+def test_every_answer_has_the_header_once(answers, header, value):
     for one in answers:
-        assert one.headers.getlist(header) == [HEADERS[header]], one.request.path
+        assert one.headers.getlist(header) == [value], one.request.path
 
 
-def test_the_policy_names_this_host_alone_and_nothing_unsafe():
-    sources = HEADERS["Content-Security-Policy"].replace(";", "").split()
-    directives = {source for source in sources if re.fullmatch("[a-z]+-[a-z]+", source)}
-    assert set(sources) - directives == {"'none'", "'self'", "data:", "blob:"}
+def test_the_policy_of_every_answer_names_this_host_alone_and_nothing_unsafe(answers):
+    for one in answers:
+        (text,) = one.headers.getlist("Content-Security-Policy")
+        policy = {name: sources for name, *sources in map(str.split, text.split(";"))}
+        assert policy["default-src"] == ["'none'"], one.request.path
+        assert set(policy.pop("img-src")) <= {"'self'", "data:", "blob:"}, one.request.path
+        for sources in policy.values():
+            assert sources in (["'none'"], ["'self'"]), one.request.path
+        assert {name: policy[name][0] for name in ALONE} == ALONE, one.request.path
 
 
 def test_no_answer_to_an_upload_may_be_kept(answers):
@@ -73,15 +86,74 @@ def test_no_answer_to_an_upload_may_be_kept(answers):
     assert {one.headers["Cache-Control"] for one in posted} == {"no-store"}
 
 
+def pages_in(answers):
+    """Pages and drawings, parsed with their templates."""
+    kinds = ("text/html", "image/svg+xml")
+    found = [one for one in answers if one.mimetype in kinds and one.data]
+    assert len(found) > 30
+    return [(one.request.path, BeautifulSoup(one.data, "html.parser")) for one in found]
+
+
 def test_no_page_has_a_script_or_a_style_of_its_own(answers):
-    pages = [one for one in answers if one.mimetype == "text/html" and one.data]
-    assert len(pages) > 30
-    for page in pages:
-        for tag, attributes in Page(page).tags:
-            assert tag != "style", page.request.path
-            assert tag != "script" or "src" in attributes, page.request.path
-            assert not [name for name in attributes if re.match("on|style$|srcdoc$", name)]
-            assert not (attributes.get("href") or "").startswith("javascript:")
+    own = "style, script:not([src]), [style], [srcdoc], [href^='javascript:']"
+    for path, page in pages_in(answers):
+        assert page.select(own) == [], path
+        names = {name for element in page.find_all(True) for name in element.attrs}
+        assert not [name for name in names if name.startswith("on")], path
+
+
+def is_of_this_host(address):
+    parts = urlsplit(address)
+    return not parts.netloc and parts.scheme in ("", "data")
+
+
+def test_no_page_and_no_drawing_loads_anything_from_another_host(answers):
+    for path, page in pages_in(answers):
+        for element in page.find_all(True):
+            addresses = [
+                address
+                for name, address in element.attrs.items()
+                if name in LOADED and (element.name, name) != ("a", "href")
+            ]
+            addresses += [each.split()[0] for each in element.get("srcset", "").split(",") if each]
+            assert all(map(is_of_this_host, addresses)), (path, addresses)
+
+
+def test_no_style_sheet_loads_anything_from_another_host(answers):
+    sheets = [one for one in answers if one.mimetype == "text/css" and one.data]
+    assert sheets
+    for sheet in sheets:
+        loaded = re.findall(r"""(?:url\(|@import)\s*["']?([^"')]*)""", sheet.text)
+        assert all(map(is_of_this_host, loaded)), loaded
+
+
+# --- Nothing is kept -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("address", "field"), [("/showresult", "pic"), ("/api/v1/predictions", "image")]
+)
+def test_five_megabytes_touch_no_disk(client, address, field):
+    large = LESION["buffer"] + b"\x00" * 5_000_000  # what follows a PNG's end is ignored
+    form = {field: [(io.BytesIO(large), "a.png"), (io.BytesIO(b"no image"), "b.jpg")]}
+    environ = EnvironBuilder(method="POST", data=form).get_environ()
+    body, content_type = environ["wsgi.input"].read(), environ["CONTENT_TYPE"]
+    client.post(address, data=body, content_type=content_type)  # code and templates are read by now
+    written, watching = [], True
+
+    def watch(event, arguments):
+        if watching and event == "open" and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+            written.append(arguments)
+
+    sys.addaudithook(watch)
+    try:
+        response = client.post(address, data=body, content_type=content_type)
+        assert response.status_code == 200
+        assert written == []
+        tempfile.TemporaryFile().close()
+        assert written, "the watch sees nothing"
+    finally:
+        watching = False
 
 
 # --- In a real browser -----------------------------------------------------------------------
@@ -100,18 +172,18 @@ def visitor(browser, address):
     context.close()
 
 
-def classify(page, address, *images):
+def visit(page, address, *images):
+    """Classify images and wait for the results of two at least."""
     page.goto(address)
-    page.set_input_files("#pic", list(images))
-    page.get_by_role("button", name="Classify").click()
+    classify(page, *images)
     page.locator("#likely, #batch tbody tr:nth-child(2)").first.wait_for()
 
 
 def test_a_whole_visit_leaves_no_trace_and_reaches_no_other_host(visitor, app, address):
     for path in sorted(pages_of(app)):
         visitor.goto(address + path)
-    classify(visitor, address, LESION)
-    classify(visitor, address, LESION, SPOILED)
+    visit(visitor, address, LESION)
+    visit(visitor, address, LESION, SPOILED)
     visitor.evaluate("() => navigator.serviceWorker.ready.then(() => null)")
     assert f"{address}/static/icon-maskable-512.png" in visitor.asked  # by the worker alone
     other = [url for url in visitor.asked if not url.startswith((address + "/", "data:", "blob:"))]
@@ -125,7 +197,7 @@ def test_no_page_does_what_the_policy_forbids(visitor, app, address):
     for path in sorted(pages_of(app)):
         visitor.goto(address + path)
         assert visitor.complaints == [], path
-    classify(visitor, address, LESION)
+    visit(visitor, address, LESION)
     assert visitor.complaints == []
 
 
@@ -222,11 +294,11 @@ def test_the_log_has_what_the_page_says_and_nothing_more(client):
     log_format = runpy.run_path(ROOT / "gunicorn.conf.py")["access_log_format"]
     method, path, status, size, seconds = "m", "U", "s", "B", "L"  # gunicorn's names for them
     assert re.findall(r"%\((.)\)s", log_format) == [method, path, status, size, seconds]
-    said = Page(client.get("/privacy")).text_of()
+    said = text_of(page_of(client.get("/privacy")))
     for words in ("POST", "/showresult", "whether it worked", "how large", "how long it took"):
         assert words in said
 
 
 def test_every_page_links_to_the_privacy_page(app, client):
     for path in pages_of(app):
-        assert "/privacy" in [link.get("href") for link in Page(client.get(path)).all("a")]
+        assert page_of(client.get(path)).select("a[href='/privacy']"), path

@@ -1,30 +1,29 @@
 """The app on a home screen and without a connection, in a real Chromium."""
 
 import json
-import time
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import ROOT, chromium, draw_lesion, encode, serving, shoot
 from flask import Flask
 from PIL import Image
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.wrappers import Response
 
+from lesion_lens import ROOT
 from lesion_lens.web.pwa import pwa, static_files
+from tests.support.browser import chromium, classify, drawn, pause_of, shoot, window
+from tests.support.servers import serving
+from tests.support.waiting import wait_for
 
-LESION = {"name": "lesion.png", "mimeType": "image/png", "buffer": encode(draw_lesion())}
+LESION = drawn()
 
 
 @pytest.fixture
-def phone(browser, tmp_path):
-    """A page of a browser that keeps what it is given; a fresh context is a private window."""
-    context = browser.browser_type.launch_persistent_context(
-        tmp_path / "profile", viewport={"width": 375, "height": 800}, **chromium()
-    )
-    yield context.pages[0]
-    context.close()
+def phone(browser):
+    """A page of a browser with service workers, which keeps nothing of another test."""
+    with window(browser, 375, service_workers="allow") as page:
+        yield page
 
 
 def open_app(page, address):
@@ -88,13 +87,17 @@ def test_a_cut_icon_keeps_all_that_is_drawn():
         assert np.asarray(image.convert("RGBA"))[..., 3].min() == 255
 
 
-def test_chromium_would_install_it(phone, address):
-    open_app(phone, address)
-    tools = phone.context.new_cdp_session(phone)
+def test_chromium_would_install_it(browser, address, tmp_path):
+    # In a window of its own, as nothing is installed from a private one, which the others are.
+    context = browser.browser_type.launch_persistent_context(tmp_path / "profile", **chromium())
+    (page,) = context.pages
+    open_app(page, address)
+    tools = context.new_cdp_session(page)
     found = tools.send("Page.getAppManifest")
     assert found["url"] == f"{address}/manifest.webmanifest"
     assert found["errors"] == []
     assert tools.send("Page.getInstallabilityErrors")["installabilityErrors"] == []
+    context.close()
 
 
 # --- The service worker ----------------------------------------------------------------------
@@ -122,8 +125,7 @@ def test_after_a_result_the_phone_keeps_the_shell_and_nothing_else(phone, app, a
     open_app(phone, address)
     for path in ("/privacy", "/healthz", "/none", "/"):
         phone.goto(address + path)
-    phone.set_input_files("#pic", LESION)
-    phone.get_by_role("button", name="Classify").click()
+    classify(phone, LESION)
     phone.locator("#likely").wait_for()
     (kept,) = kept_by(phone).values()
     shell_files = {f"{address}/static/{file.name}" for file in static_files(app)}
@@ -137,10 +139,10 @@ def test_an_upload_does_not_pass_through_the_worker(phone, address, sent):
     answers = set()
     phone.on("response", lambda r: answers.add((r.request.method, r.from_service_worker)))
     phone.goto(address)
-    phone.set_input_files("#pic", LESION)
     if sent == "by a script":
-        phone.get_by_role("button", name="Classify").click()
+        classify(phone, LESION)
     else:
+        phone.set_input_files("#pic", LESION)
         phone.evaluate("document.getElementById('upload').submit()")
     phone.locator("#likely").wait_for()
     assert {answer for answer in answers if answer[0] == "POST"} == {("POST", False)}
@@ -154,11 +156,10 @@ def test_a_new_version_replaces_the_old_one_and_no_other_apps_cache(
     phone.evaluate("() => caches.open('of another app').then(() => null)")
     old = set(kept_by(phone))
     monkeypatch.setitem(app.extensions, "shell_version", "new")
+    assert old > {"of another app"}
     phone.goto(address)
-    end = time.monotonic() + 20
-    while set(kept_by(phone)) & old != {"of another app"} and time.monotonic() < end:
-        phone.wait_for_timeout(50)
-    assert set(kept_by(phone)) == {"of another app", f"shell of {address}/ new"}
+    new = {"of another app", f"shell of {address}/ new"}
+    wait_for(lambda: set(kept_by(phone)) == new, pause=pause_of(phone))
 
 
 def test_the_version_is_that_of_the_files(tmp_path):

@@ -7,11 +7,10 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT, upload
 from PIL import Image
-from test_app import probabilities_of as probabilities_on_page
 
 import skin_cancer_detection as scd
+from lesion_lens import ROOT
 from lesion_lens.model.decisions import DecisionFacts, combine_views
 from lesion_lens.model.files import load_model, read_attributes
 from lesion_lens.model.images import read_image
@@ -20,6 +19,8 @@ from lesion_lens.training import calibration
 from lesion_lens.training.data import read_dataset
 from lesion_lens.training.evaluation import probabilities_of, score_file, view_probabilities
 from lesion_lens.training.split import split_by_lesion
+from tests.support.pages import probabilities_of as probabilities_on_page
+from tests.support.pages import upload
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +63,7 @@ def test_the_committed_weights_give_the_committed_metrics(data):
     metrics, *_ = score_file(ROOT / "best_model.h5", data, parts)
     if data.sha256 == written["data_sha256"]:
         assert_close(metrics, written)
-    else:  # Kaggle's own rows differ by 0.81 grey levels from those of smaller copies
+    else:  # Kaggle's own rows differ by 0.81 grey levels: see docs/training.md
         for view in ("one_view", "eight_views"):
             for name in ("accuracy", "balanced_accuracy", "macro_auc"):
                 value, expected = (m["test"][view][name]["value"] for m in (metrics, written))

@@ -14,9 +14,9 @@ import threading
 import numpy as np
 import PIL.Image
 import pytest
-from conftest import ROOT, made_images, require, write_csv
 
 import skin_cancer_detection as scd
+from lesion_lens import ROOT
 from lesion_lens.model.errors import ModelFileError
 from lesion_lens.model.files import check_model_file, load_model, save_model
 from lesion_lens.training import pipeline
@@ -30,6 +30,8 @@ from lesion_lens.training.metrics import confusion_matrix
 from lesion_lens.training.pipeline import evaluate_again, identity_of, train_model
 from lesion_lens.training.recipe import QUICK, SEED, Recipe
 from lesion_lens.training.split import PARTS, split_by_lesion
+from tests.support.data import made_images, write_csv
+from tests.support.skipping import require
 from train import main, parse_arguments, recipe_of
 
 DATA = made_images(lesions_per_class=10, images_per_lesion=2)

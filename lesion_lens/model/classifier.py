@@ -1,52 +1,37 @@
 """A file in, everything that may be said of it out: what pages, programs and command line share.
 
-Holds the model of this process and bounds its work: `MAX_DECODES` images are decoded at once,
-however many requests there are, or one where several processes serve. Knows no Flask.
+Holds the model of this process. How much is worked on at once: turns.py. Knows no Flask.
 """
 
 import contextlib
+import functools
 import io
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from lesion_lens.model.decisions import DecisionFacts, Statements, combine_views, decide
+from lesion_lens.model.decisions import (
+    DecisionFacts,
+    Statements,
+    choose_verdict,
+    combine_views,
+    decide,
+)
 from lesion_lens.model.engines import load_engine
-from lesion_lens.model.errors import Busy, ModelFileError
+from lesion_lens.model.errors import ModelFileError
 from lesion_lens.model.files import check_model_file, read_attributes, remedy_of, sha256_of
 from lesion_lens.model.images import read_image
 from lesion_lens.model.outliers import OutlierDetector
-from lesion_lens.model.views import predict
+from lesion_lens.model.turns import turn_to_decode
+from lesion_lens.model.views import Engine, predict
 from skin_cancer_detection import preprocess
 
-MAX_DECODES = 2  # a decoded image may take 100 MB, so no more stand in memory at once
-MAX_WAITING = 8  # further requests with images that wait for their turn
 PREVIEW_SIDE = 600  # pixels, as wide as the originals of HAM10000
-
-
-_decodes = threading.BoundedSemaphore(MAX_DECODES)
-_admissions = threading.BoundedSemaphore(MAX_DECODES + MAX_WAITING)
-
-
-def decode_one_at_a_time():
-    """Take one of the two turns for good, where another process on the machine decodes as well."""
-    _decodes.acquire()
-
-
-@contextlib.contextmanager
-def admission():
-    """Let a request with images in, or turn it away: hold this around all its work.
-
-    Raises:
-        Busy: at once, if `MAX_DECODES` + `MAX_WAITING` requests are in.
-    """
-    if not _admissions.acquire(blocking=False):
-        raise Busy("Too many images are waiting for their turn. Try again in a few seconds.")
-    try:
-        yield
-    finally:
-        _admissions.release()
 
 
 @dataclass(frozen=True)
@@ -54,31 +39,24 @@ class DecodedImage:
     """What is kept of an uploaded file.
 
     Attributes:
-        pixels: uint8 (28, 28, 3), RGB, 0–255, as the network takes them.
-        preview: bytes of a JPEG of at most `PREVIEW_SIDE` pixels a side, upright, with no metadata
-            of the upload; None where none was asked for.
+        pixels: (28, 28, 3), RGB, 0–255, as the network takes them.
+        preview: a JPEG of at most `PREVIEW_SIDE` pixels a side, upright, with no metadata of the
+            upload; None where none was asked for.
         size: (width, height) of the preview in pixels; None without one.
     """
 
-    pixels: np.ndarray
+    pixels: NDArray[np.uint8]
     preview: bytes | None = None
     size: tuple[int, int] | None = None
 
 
-def decode(data, with_preview=False):
-    """Decode an untrusted file when it is its turn: `MAX_DECODES` at once, or one.
-
-    Args:
-        data: the file's bytes.
-        with_preview: whether to make the preview as well.
-
-    Returns:
-        DecodedImage.
+def decode(data: bytes, with_preview: bool = False) -> DecodedImage:
+    """Decode an untrusted file when it is its turn.
 
     Raises:
         ImageError: the file cannot be used; see `read_image`.
     """
-    with _decodes:
+    with turn_to_decode():
         image = read_image(data)
         pixels = preprocess(image)
         if not with_preview:
@@ -95,83 +73,89 @@ class Answer:
     """Everything that is said of one image.
 
     Attributes:
-        probabilities: float64 (7,), summing to 1, in the order of `CLASSES`.
-        statements: `decisions.Statements` of these probabilities.
+        probabilities: (7,), summing to 1, in the order of `CLASSES`.
+        statements: of these probabilities.
         unlike: whether the image is unlike every training image; None where the model file does
             not say how to tell.
-        occlusion: float32 (7, 7), from `Prediction`; None where no map was asked for.
+        occlusion: (7, 7), from `Prediction`; None where no map was asked for.
     """
 
-    probabilities: np.ndarray
+    probabilities: NDArray[np.float64]
     statements: Statements
     unlike: bool | None
-    occlusion: np.ndarray | None = None
+    occlusion: NDArray[np.float32] | None = None
+
+    @functools.cached_property
+    def verdict(self) -> str:
+        """What all of it comes to, a key of `decisions.VERDICTS`."""
+        return choose_verdict(self.statements, self.unlike)
 
 
 class Classifier:
     """The model of this process. Checked when made, loaded once, used by all threads.
 
     Attributes:
-        facts: dict, what the model file says of its training; empty where it says nothing.
-        sha256: str, the model file's SHA-256 in hexadecimal digits.
-        decision_facts: `decisions.DecisionFacts`; None where the file has none.
-        outlier_detector: `outliers.OutlierDetector`; None where the file has none.
+        facts: what the model file says of its training; empty where it says nothing.
+        sha256: the model file's SHA-256 in hexadecimal digits.
+        decision_facts: None where the file has none.
+        outlier_detector: None where the file has none.
 
     Raises:
         ModelFileError: at once if the file breaks the contract.
     """
 
-    def __init__(self, path):
-        self.facts = check_model_file(path)
+    def __init__(self, path: str | Path) -> None:
+        self.facts: dict[str, Any] = check_model_file(path)
         self.sha256 = sha256_of(path)
         attributes = read_attributes(path)
-        self.decision_facts = facts_of(DecisionFacts, "decision_facts", attributes, path)
-        self.outlier_detector = facts_of(OutlierDetector, "likeness", attributes, path)
+        self.decision_facts = _read(DecisionFacts, "decision_facts", attributes, path)
+        self.outlier_detector = _read(OutlierDetector, "likeness", attributes, path)
         self._path = path
-        self._engine = None
+        self._engine: Engine | None = None
         self._lock = threading.Lock()
-        self._loader = None
+        self._loader: threading.Thread | None = None
 
     @property
-    def pooled_classes(self):
+    def pooled_classes(self) -> tuple[str, ...]:
         """Codes of the classes that were too rare to have a threshold of their own."""
         return () if self.decision_facts is None else self.decision_facts.pooled_classes
 
     @property
-    def is_loaded(self):
+    def is_loaded(self) -> bool:
         return self._engine is not None
 
-    def load(self):
-        """Load the weights unless they are; a second caller waits for the first."""
+    def load(self) -> Engine:
+        """Load the weights unless they are; a second caller waits for the first.
+
+        Raises:
+            ModelFileError: the weights cannot be loaded.
+        """
         with self._lock:
             if self._engine is None:
                 self._engine = load_engine(self._path)
+            return self._engine
 
-    def start_loading(self):
+    def start_loading(self) -> None:
         """Begin to load in the background, so that the upload page need not wait for it."""
         if self._engine is None and self._loader is None:
             self._loader = threading.Thread(target=self._load_quietly, daemon=True)
             self._loader.start()
 
-    def _load_quietly(self):
+    def _load_quietly(self) -> None:
         with contextlib.suppress(ModelFileError):  # raised again for whoever asks for a result
             self.load()
 
-    def __call__(self, pixels, with_map=False):
+    def __call__(self, pixels: NDArray[np.uint8], with_map: bool = False) -> Answer:
         """Classify one image.
 
         Args:
-            pixels: uint8 (28, 28, 3), RGB, 0–255, as `preprocess` returns them.
+            pixels: (28, 28, 3), RGB, 0–255, as `preprocess` returns them.
             with_map: whether to make the occlusion map, from 49 images more.
-
-        Returns:
-            Answer.
 
         Raises:
             ModelFileError: the weights cannot be loaded.
         """
-        self.load()
-        prediction = predict(self._engine, pixels, with_map)
+        prediction = predict(self.load(), pixels, with_map)
         facts = self.decision_facts
         temperature = 1 if facts is None else facts.eight_view_temperature
         probabilities = combine_views(prediction.views, temperature)
@@ -182,17 +166,18 @@ class Classifier:
         return Answer(probabilities, statements, unlike, prediction.occlusion)
 
 
-def facts_of(kind, name, attributes, path):
-    """Read the facts of one kind from a model file's attributes.
+class _FromAttributes(Protocol):
+    @classmethod
+    def from_attributes(cls, attributes: Mapping[str, Any]) -> Self: ...
 
-    Args:
-        kind: a class with `from_attributes`.
-        name: what the names of its attributes begin with.
-        attributes: dict, from `read_attributes`.
-        path: the file's, for the error's sentence.
 
-    Returns:
-        A `kind`, or None where the file has none of its attributes.
+Kind = TypeVar("Kind", bound=_FromAttributes)
+
+
+def _read(
+    kind: type[Kind], name: str, attributes: Mapping[str, Any], path: str | Path
+) -> Kind | None:
+    """Make a `kind` of a model file's attributes; None where the file has none that begin so.
 
     Raises:
         ModelFileError: the attributes are there, but not all of them or spoiled.

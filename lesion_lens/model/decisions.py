@@ -2,13 +2,16 @@
 
 The order is: the file's calibrated probabilities, their mean over eight views, the temperature of
 that mean (`combine_views`), and from it every statement (`decide`). The numbers that this takes are
-fitted by `calibration.py` and are read from the model file; none stands here.
+fitted by `training/calibration.py` and are read from the model file; none stands here.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from skin_cancer_detection import CLASSES, CODES
 
@@ -42,7 +45,7 @@ class DecisionFacts:
     conformal_thresholds: tuple[float, ...]
     pooled_classes: tuple[str, ...]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         _check(
             "eight_view_temperature",
             _is_number(self.eight_view_temperature) and 0 < self.eight_view_temperature < 1e6,
@@ -65,16 +68,16 @@ class DecisionFacts:
             and len(set(self.pooled_classes)) == len(self.pooled_classes),
         )
 
-    def to_attributes(self):
+    def to_attributes(self) -> dict[str, str]:
         """Give what a model file must keep: an HDF5 attribute of JSON."""
         return {_ATTRIBUTE: json.dumps(self.to_dict())}
 
     @classmethod
-    def from_attributes(cls, attributes):
+    def from_attributes(cls, attributes: Mapping[str, Any]) -> "DecisionFacts":
         """Make again what `to_attributes` gave.
 
         Args:
-            attributes: a mapping of names to values, such as a model file's HDF5 attributes.
+            attributes: such as a model file's HDF5 attributes.
 
         Raises:
             ValueError: the attribute is missing or spoiled.
@@ -87,23 +90,23 @@ class DecisionFacts:
             raise ValueError("the decision facts are not a text") from error
         return cls.from_dict(values)
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Give a dict that JSON can hold and `from_dict` reads."""
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values):
+    def from_dict(cls, values: Any) -> "DecisionFacts":
         """Read what `to_dict` gave, also after JSON has made lists of its tuples.
 
         Args:
-            values: dict; keys that are not known are passed over.
+            values: a dict; keys that are not known are passed over.
 
         Raises:
             ValueError: not a dict, a missing key, or what the class itself raises.
         """
         if not isinstance(values, dict):
             raise ValueError("the decision facts are not a dict")
-        arguments = {}
+        arguments: dict[str, Any] = {}
         for field in fields(cls):
             if field.name not in values:
                 raise ValueError(f"the decision facts lack {field.name}")
@@ -112,37 +115,37 @@ class DecisionFacts:
         return cls(**arguments)
 
 
-def _check(name, holds):
+def _check(name: str, holds: bool) -> None:
     if not holds:
         raise ValueError(f"the decision fact {name} is spoiled")
 
 
-def _is_number(value):
+def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _is_share(value):
+def _is_share(value: Any) -> bool:
     return _is_number(value) and 0 <= value <= 1  # NaN is not
 
 
-def _are_seven_shares(values):
+def _are_seven_shares(values: Any) -> bool:
     return isinstance(values, tuple) and len(values) == len(CODES) and all(map(_is_share, values))
 
 
 # --- Probabilities ---------------------------------------------------------------------------
 
 
-def soften(probabilities, temperature):
+def soften(probabilities: ArrayLike, temperature: float) -> NDArray[np.float64]:
     """Divide the logits of probabilities by a temperature: above 1 flattens, below 1 sharpens.
 
     Guo et al., On calibration of modern neural networks, ICML 2017.
 
     Args:
-        probabilities: float (..., 7).
+        probabilities: (..., 7), each row summing to 1.
         temperature: above 0.
 
     Returns:
-        float64 (..., 7), summing to 1; the order of the classes stays.
+        (..., 7), summing to 1; the order of the classes stays.
     """
     probabilities = np.asarray(probabilities, np.float64)
     # Relative to the largest, which stays 1, so that no temperature makes all of them vanish.
@@ -150,47 +153,49 @@ def soften(probabilities, temperature):
     return powers / powers.sum(axis=-1, keepdims=True)
 
 
-def combine_views(view_probabilities, temperature):
+def combine_views(
+    view_probabilities: NDArray[np.floating], temperature: float
+) -> NDArray[np.float64]:
     """Average calibrated probabilities over the views of an image, then correct the mean.
 
     The mean of calibrated probabilities is under-confident (Ranjan & Gneiting, J R Stat Soc B
     72:71–91, 2010), hence a temperature of its own.
 
     Args:
-        view_probabilities: float (8, ..., 7), as `eight_views` orders the views; their number and
+        view_probabilities: (8, ..., 7), as `eight_views` orders the views; their number and
             order do not matter here.
         temperature: `DecisionFacts.eight_view_temperature`.
 
     Returns:
-        float64 (..., 7), summing to 1.
+        (..., 7), summing to 1.
     """
     return soften(np.mean(view_probabilities, axis=0, dtype=np.float64), temperature)
 
 
-def malignant_probability(probabilities):
+def malignant_probability(probabilities: ArrayLike) -> NDArray[np.float64]:
     """Add up the probabilities of the malignant and pre-malignant classes.
 
     Args:
-        probabilities: float (..., 7).
+        probabilities: (..., 7).
 
     Returns:
-        float64 (...), 0–1.
+        (...), 0–1.
     """
     malignant = np.asarray(probabilities, np.float64)[..., MALIGNANT]
     return np.minimum(malignant.sum(axis=-1), 1)  # rounding can exceed 1
 
 
-def divide_by_prior(probabilities, class_shares):
+def divide_by_prior(probabilities: ArrayLike, class_shares: ArrayLike) -> NDArray[np.float64]:
     """Give the probabilities that would hold if every class were equally frequent.
 
     Saerens, Latinne & Decaestecker, Neural Computation 14:21–41 (2002).
 
     Args:
-        probabilities: float (..., 7).
-        class_shares: float (7,), each above 0: how frequent the classes are.
+        probabilities: (..., 7).
+        class_shares: (7,), each above 0: how frequent the classes are.
 
     Returns:
-        float64 (..., 7), summing to 1.
+        (..., 7), summing to 1.
     """
     divided = np.asarray(probabilities, np.float64) / np.asarray(class_shares)
     return divided / divided.sum(axis=-1, keepdims=True)
@@ -222,7 +227,9 @@ class Statements:
     low_risk: bool | None = None
 
 
-def decide(probabilities, facts, unlike):
+def decide(
+    probabilities: ArrayLike, facts: DecisionFacts | None, unlike: bool | None
+) -> Statements:
     """Turn the probabilities of one image into everything that may be said of it.
 
     'Low risk' is said only if the malignant probability is below its threshold, no malignant or
@@ -231,13 +238,10 @@ def decide(probabilities, facts, unlike):
     images.
 
     Args:
-        probabilities: float (7,), from `combine_views`.
-        facts: `DecisionFacts`, or None where the model file has none.
+        probabilities: (7,), from `combine_views`.
+        facts: None where the model file has none.
         unlike: whether the picture is unlike every training image; None where it is not known,
             which rules out 'low risk' as well.
-
-    Returns:
-        Statements.
     """
     probabilities = np.asarray(probabilities, np.float64)
     most_likely = CODES[probabilities.argmax()]
@@ -283,7 +287,7 @@ VERDICTS = {
 }
 
 
-def verdict(statements, unlike):
+def choose_verdict(statements: Statements, unlike: bool | None) -> str:
     """Choose the one sentence that stands for all statements and contradicts none of them.
 
     Args:
@@ -291,7 +295,7 @@ def verdict(statements, unlike):
         unlike: as in `decide`.
 
     Returns:
-        str, a key of `VERDICTS`.
+        A key of `VERDICTS`.
     """
     if unlike:
         return "unlike"

@@ -4,34 +4,34 @@ An engine is called with uint8 (N, 28, 28, 3), RGB, 0–255, and returns float32
 summing to 1. Several threads may call it at once.
 """
 
-import contextlib
 import os
 import queue
-import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lesion_lens.model.errors import ModelFileError
 from lesion_lens.model.files import check_model_file, is_litert, load_model, read_network, remedy_of
-from lesion_lens.model.views import predict
+from lesion_lens.model.hidden_modules import UNUSED_BY_SERVING, hidden
+from lesion_lens.model.views import Engine, predict
 from skin_cancer_detection import CLASSES, SIDE
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
 
 # Each interpreter works on one thread and has memory of its own, so there are as many as images are
 # decoded at once, for each size of batch.
 INTERPRETERS = 2
-# Keras imports them where they are installed, for features that serving has no use for: without
-# them it starts in about three quarters of the time, with 60 MB less.
-_UNUSED_BY_KERAS = ("IPython", "matplotlib", "pandas", "scipy", "sklearn")
 
 
-def load_engine(path):
+def load_engine(path: str | Path) -> Engine:
     """Load a model file, ready to answer: by LiteRT if it is a `.tflite`, else by Keras.
 
-    Args:
-        path: the file.
-
     Returns:
-        LiteRTEngine or KerasEngine, which has answered once with a map and once without.
+        An engine that has answered once with a map and once without.
 
     Raises:
         ModelFileError: the file breaks the contract or cannot be loaded, or its engine is not
@@ -39,13 +39,13 @@ def load_engine(path):
     """
     check_model_file(path)
     if is_litert(path):
-        engine = LiteRTEngine(path)
+        engine: Engine = LiteRTEngine(path)
     else:
         # Requests work side by side already; threads within one would only wait for each other.
         # TensorFlow reads both when it is first imported.
         os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
         os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
-        with hidden(_UNUSED_BY_KERAS):
+        with hidden(UNUSED_BY_SERVING):
             engine = KerasEngine(load_model(path))
     try:
         for with_map in (True, False):
@@ -66,19 +66,20 @@ class KerasEngine:
     layer.
     """
 
-    def __init__(self, model):
+    def __init__(self, model: "keras.Model") -> None:
         import tensorflow as tf
 
         @tf.function(input_signature=[tf.TensorSpec((None, SIDE, SIDE, 3), tf.uint8)])
-        def run(images):
+        def run(images: "tf.Tensor") -> "tf.Tensor":
             return model(tf.cast(images, tf.float32), training=False)
 
-        # Called itself, it need not be looked for among the functions of other signatures.
+        # Calling the concrete function skips the signature lookup.
         self._run = run.get_concrete_function()
         self._to_tensor = tf.constant
 
-    def __call__(self, images):
-        return self._run(self._to_tensor(images)).numpy()
+    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        probabilities: NDArray[np.float32] = self._run(self._to_tensor(images)).numpy()
+        return probabilities
 
 
 class LiteRTEngine:
@@ -88,7 +89,7 @@ class LiteRTEngine:
         ModelFileError: LiteRT is not installed, or cannot load the file.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: str | Path) -> None:
         try:
             from ai_edge_litert.interpreter import Interpreter
         except ImportError as error:
@@ -98,11 +99,12 @@ class LiteRTEngine:
             ) from error
         network = read_network(path)
         self._make = lambda: Interpreter(model_content=network, num_threads=1)
-        self._idle = queue.LifoQueue()  # the one that was used last has its memory at hand
+        # The interpreters that were used last come first: their memory is at hand.
+        self._idle: queue.LifoQueue[dict[int, Any]] = queue.LifoQueue()
         for _ in range(INTERPRETERS):
             self._idle.put({})
 
-    def __call__(self, images):
+    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         interpreters = self._idle.get()
         try:
             interpreter = interpreters.get(len(images))
@@ -115,18 +117,7 @@ class LiteRTEngine:
             (given,), (wanted,) = interpreter.get_input_details(), interpreter.get_output_details()
             interpreter.set_tensor(given["index"], images.astype(np.float32))
             interpreter.invoke()
-            return interpreter.get_tensor(wanted["index"])
+            probabilities: NDArray[np.float32] = interpreter.get_tensor(wanted["index"])
+            return probabilities
         finally:
             self._idle.put(interpreters)
-
-
-@contextlib.contextmanager
-def hidden(names):
-    """Make optional packages look as if they were not installed, unless they are in use already."""
-    unused = [name for name in names if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(unused))
-    try:
-        yield
-    finally:
-        for name in unused:
-            del sys.modules[name]

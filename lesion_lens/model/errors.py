@@ -1,33 +1,104 @@
-"""The errors of the package, one family: the text of each is a sentence for whoever can mend it."""
+"""The errors, one family: the text of each is a sentence that names the thing and the remedy.
+
+Only the edge turns one into a page, a JSON answer or an exit code: a route, or `main`.
+"""
+
+from typing import Any, ClassVar
+
+from lesion_lens.model.limits import MAX_PIXELS, MAX_SIDE, READABLE
 
 
 class LesionLensError(Exception):
-    """Whatever a user can mend; its text is one sentence that names the thing and the remedy."""
-
-
-class ImageError(LesionLensError):
-    """An uploaded file that cannot be used as an image."""
-
-
-class EmptyImage(ImageError):
-    """A file of no bytes."""
-
-
-class UnsupportedImage(ImageError):
-    """Not an image, or not in one of the formats of `FORMATS`."""
-
-
-class DamagedImage(ImageError):
-    """The right format, but truncated or spoiled."""
-
-
-class ImageTooLarge(ImageError):
-    """More than `MAX_PIXELS` pixels, or `MAX_SIDE` on one side."""
+    """Whatever a user can mend."""
 
 
 class ModelFileError(LesionLensError):
     """A model file that is missing, truncated, foreign or reordered."""
 
 
-class Busy(LesionLensError):
+class Problem(LesionLensError):
+    """What can be wrong with a request. All that is ever said of it stands on its class.
+
+    Attributes:
+        name: the end of its `type` in RFC 9457, and its anchor on the API's page.
+        status: of the HTTP answer.
+        title: the same for every problem of the class.
+        meaning: when it comes and what to do, for the API's document and page; CommonMark.
+        sentence: the error's text; the constructor's keywords fill the fields in braces.
+        example: such keywords, for the API's document.
+    """
+
+    name: ClassVar[str]
+    status: ClassVar[int]
+    title: ClassVar[str]
+    meaning: ClassVar[str]
+    sentence: ClassVar[str]
+    example: ClassVar[dict[str, Any]] = {}
+
+    def __init__(self, **values: Any) -> None:
+        super().__init__(self.sentence.format(**values))
+
+
+class Busy(Problem):
     """More requests with images than may wait."""
+
+    name = "busy"
+    status = 503
+    title = "Busy"
+    meaning = (
+        "Other requests are being worked on. Send the same again after as many seconds as "
+        "`Retry-After` says."
+    )
+    sentence = "Too many images are waiting for their turn. Try again in a few seconds."
+
+
+# --- An image that cannot be used ------------------------------------------------------------
+
+
+class ImageError(Problem):
+    """An uploaded file that cannot be used as an image."""
+
+
+class EmptyImage(ImageError):
+    """A file of no bytes."""
+
+    name = "empty-image"
+    status = 400
+    title = "Empty file"
+    meaning = "A file of no bytes."
+    sentence = "The file is empty. Choose another image."
+
+
+class UnsupportedImage(ImageError):
+    """Not an image, or not in one of the formats of `limits.FORMATS`."""
+
+    name = "unsupported-image"
+    status = 415
+    title = "Not an image that can be read"
+    meaning = "No image at all, or one of another format."
+    sentence = (
+        f"The file is not an image that can be read here. Save it as {READABLE} and send it again."
+    )
+
+
+class DamagedImage(ImageError):
+    """The right format, but truncated or spoiled."""
+
+    name = "damaged-image"
+    status = 422
+    title = "Damaged image"
+    meaning = "The right format, but broken off or spoiled."
+    sentence = "The image is damaged or incomplete. Save or copy it again and retry."
+
+
+class ImageTooLarge(ImageError):
+    """More than `limits.MAX_PIXELS` pixels, or `limits.MAX_SIDE` on one side."""
+
+    name = "image-too-large"
+    status = 413
+    title = "Too many pixels"
+    meaning = "The model looks at 28 × 28 pixels, so a smaller copy loses hardly anything."
+    sentence = (
+        f"The image has more than {MAX_PIXELS // 1_000_000} million pixels, or more than "
+        f"{MAX_SIDE:,} on one side. Make it smaller and send it again."
+    )

@@ -15,13 +15,21 @@ import struct
 import warnings
 import zipfile
 import zlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lesion_lens import ROOT
 from lesion_lens.model.errors import ModelFileError
+from lesion_lens.model.facts import can_serve_pages
 from skin_cancer_detection import CODES, KERNEL_SHAPES, PARAMETERS, SIDE
+
+if TYPE_CHECKING:
+    import h5py
+    import keras
 
 DEFAULT_MODEL_PATH = ROOT / "best_model.h5"
 _CLASS_ORDER = "class_order"  # attributes of the file, beside Keras's own
@@ -41,12 +49,17 @@ _EXPORT_REMEDY = (
 MOST_DEVIATION = 1e-4  # of a probability, between the two kinds of file
 
 
-def is_litert(path):
+def is_litert(path: str | Path) -> bool:
     """Whether a model file is for LiteRT, by its suffix."""
     return Path(path).suffix.lower() == ".tflite"
 
 
-def save_model(model, path, facts, attributes=None):
+def save_model(
+    model: "keras.Model",
+    path: str | Path,
+    facts: Mapping[str, Any],
+    attributes: Mapping[str, Any] | None = None,
+) -> None:
     """Write the complete model and the facts of its training to an HDF5 file, whole or not at all.
 
     The file takes the place of an older one only when it is finished and has passed
@@ -55,8 +68,8 @@ def save_model(model, path, facts, attributes=None):
     Args:
         model: a `build_model()` that takes raw pixels, 0–255.
         path: where to; by Keras's rule it ends in .h5.
-        facts: dict that JSON can hold; see `train.py`.
-        attributes: dict of further HDF5 attributes, texts or small arrays: what decisions go by.
+        facts: what JSON can hold; see `training.pipeline.training_facts`.
+        attributes: further HDF5 attributes, texts or small arrays: what decisions go by.
 
     Raises:
         ModelFileError: the file cannot be written or would break the contract.
@@ -81,7 +94,7 @@ def save_model(model, path, facts, attributes=None):
 
 
 @contextlib.contextmanager
-def _quiet():
+def _quiet() -> Iterator[None]:
     """Keep Keras's warnings off the console."""
     from absl import logging
 
@@ -93,7 +106,7 @@ def _quiet():
         logging.set_verbosity(verbosity)
 
 
-def export_model(source, path):
+def export_model(source: str | Path, path: str | Path) -> float:
     """Write a Keras model file for LiteRT: the network, and beside it all that the file says.
 
     The file takes the place of an older one only when it is finished, has passed
@@ -104,7 +117,7 @@ def export_model(source, path):
         path: where to; it ends in .tflite.
 
     Returns:
-        float: the largest difference between the probabilities of both, on 64 images of noise.
+        The largest difference between the probabilities of both, on 64 images of noise.
 
     Raises:
         ModelFileError: the source breaks the contract, the file cannot be written, or a probability
@@ -136,15 +149,15 @@ def export_model(source, path):
     return deviation
 
 
-def append_attributes(path, attributes):
+def append_attributes(path: str | Path, attributes: Mapping[str, Any]) -> None:
     """Append to a network for LiteRT, alone in its file, what a model file says beside it.
 
     Args:
         path: the file.
-        attributes: dict of name -> text, number or array, as `read_attributes` returns them.
+        attributes: texts, numbers or arrays by name, as `read_attributes` returns them.
     """
     network = Path(path).read_bytes()
-    attributes = attributes | {
+    attributes = dict(attributes) | {
         _NETWORK_BYTES: len(network),
         _NETWORK_SHA256: hashlib.sha256(network).hexdigest(),
     }
@@ -156,7 +169,7 @@ def append_attributes(path, attributes):
         archive.writestr(entry, text, zipfile.ZIP_DEFLATED)
 
 
-def _deviation(model, network):
+def _deviation(model: "keras.Model", network: bytes) -> float:
     """The largest difference between a Keras model's probabilities and those of its `.tflite`."""
     import tensorflow as tf
 
@@ -173,14 +186,14 @@ def _deviation(model, network):
     return float(np.abs(probabilities - model.predict(images, verbose=0)).max())
 
 
-def check_model_file(path):
+def check_model_file(path: str | Path) -> dict[str, Any]:
     """Hold a model file against the contract without loading its network.
 
     Args:
         path: the file, of either kind.
 
     Returns:
-        dict: the facts of its training; empty if the file carries none.
+        The facts of its training, of which every page can speak; empty if the file carries none.
 
     Raises:
         ModelFileError: the file is missing, truncated, of another kind, of another network (of a
@@ -190,17 +203,17 @@ def check_model_file(path):
     if not path.is_file():
         raise ModelFileError(f"{path} is missing: {remedy_of(path)}")
     facts = _check_litert(path) if is_litert(path) else _check_hdf5(path)
-    if not _facts_are_whole(facts):
+    if not can_serve_pages(facts):
         raise ModelFileError(f"{path} holds spoiled facts of its training: {remedy_of(path)}")
     return facts
 
 
-def remedy_of(path):
+def remedy_of(path: str | Path) -> str:
     """How to come by a sound model file: the end of an error's sentence."""
     return _EXPORT_REMEDY.format(path) if is_litert(path) else _REMEDY
 
 
-def _check_hdf5(path):
+def _check_hdf5(path: Path) -> Any:
     h5py = _hdf5(path)
     try:
         with h5py.File(path, "r") as file:
@@ -213,7 +226,7 @@ def _check_hdf5(path):
         raise ModelFileError(f"{path} is truncated or is not an HDF5 file: {_REMEDY}") from error
 
 
-def _hdf5(path):
+def _hdf5(path: str | Path) -> ModuleType:
     try:
         import h5py
     except ImportError as error:
@@ -221,14 +234,14 @@ def _hdf5(path):
     return h5py
 
 
-def _without_keras(path):
+def _without_keras(path: str | Path) -> ModelFileError:
     return ModelFileError(
         f"{path} needs Keras, which is not installed: pip install -r requirements.txt, or set "
         "MODEL_PATH to a .tflite file."
     )
 
 
-def _check_litert(path):
+def _check_litert(path: Path) -> Any:
     read_network(path)
     attributes = read_attributes(path)
     _check_class_order(path, attributes.get(_CLASS_ORDER))
@@ -238,7 +251,7 @@ def _check_litert(path):
         raise ModelFileError(f"{path} is truncated or spoiled: {remedy_of(path)}") from error
 
 
-def read_network(path):
+def read_network(path: str | Path) -> bytes:
     """Read the network of a `.tflite`, and see that it is whole.
 
     The interpreter believes what it reads, so no byte of a spoiled network may reach it, and none
@@ -258,14 +271,14 @@ def read_network(path):
     return network
 
 
-def read_attributes(path):
+def read_attributes(path: str | Path) -> dict[str, Any]:
     """Read all that a model file says beside its network.
 
     Args:
         path: a file that `check_model_file` has passed.
 
     Returns:
-        dict of name -> text, number or array; from a .tflite lists in the place of arrays.
+        Texts, numbers or arrays by name; from a .tflite lists in the place of arrays.
 
     Raises:
         ModelFileError: an attribute cannot be read.
@@ -282,51 +295,19 @@ def read_attributes(path):
         raise ModelFileError(f"{path} holds spoiled attributes: {remedy_of(path)}") from error
 
 
-def sha256_of(path):
+def sha256_of(path: str | Path) -> str:
     """The SHA-256 of a file in hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def write_training_facts(path, facts):
+def write_training_facts(path: str | Path, facts: Mapping[str, Any]) -> None:
     """Write the facts of its training into an HDF5 file that nobody uses yet."""
     with _hdf5(path).File(path, "r+") as file:
         file.attrs[_FACTS] = json.dumps(facts)
 
 
-def _facts_are_whole(facts):
-    """Whether the scores, if there are any, are all that the pages speak of.
-
-    A figure of a class of which the test part had no image is None.
-    """
-    try:
-        test = facts.get("test")
-        if test is None:
-            return True
-        scores, low_risk = test["eight_views"], test["decisions"]["low_risk"]["statement"]
-        matrix = np.asarray(scores["confusion_matrix"])
-        shares = [
-            scores["accuracy"]["value"],
-            low_risk["sensitivity"]["low"],
-            low_risk["sensitivity"]["high"],
-        ]
-        for code in CODES:
-            figures = (scores["per_class"][code][name] for name in ("sensitivity", "precision"))
-            shares += [figure["value"] for figure in figures if figure["value"] is not None]
-        if (missed := low_risk["missed_per_100"]) is not None:
-            shares.append(missed / 100)
-        return (
-            isinstance(scores["images"], int)
-            and matrix.shape == (len(CODES), len(CODES))
-            and matrix.dtype.kind == "i"  # neither a text nor a None is among them
-            and bool((matrix >= 0).all())
-            and all(0 <= share <= 1 for share in shares)
-        )
-    except (AttributeError, LookupError, TypeError, ValueError):
-        return False
-
-
-def _check_class_order(path, class_order):
+def _check_class_order(path: Path, class_order: str | None) -> None:
     if class_order is None:
         raise ModelFileError(f"{path} does not say the order of its classes: {remedy_of(path)}")
     if class_order != ",".join(CODES):
@@ -336,7 +317,7 @@ def _check_class_order(path, class_order):
         )
 
 
-def _check_shapes(path, file):
+def _check_shapes(path: Path, file: "h5py.File") -> None:
     layers = json.loads(file.attrs["model_config"])["config"]["layers"]
     if tuple(layers[0]["config"]["batch_shape"]) != (None, SIDE, SIDE, 3):
         raise ModelFileError(f"{path} does not take images of {SIDE}×{SIDE}×3: {_REMEDY}")
@@ -353,14 +334,14 @@ def _check_shapes(path, file):
         )
 
 
-def load_model(path=DEFAULT_MODEL_PATH):
+def load_model(path: str | Path = DEFAULT_MODEL_PATH) -> "keras.Model":
     """Load a Keras model file, for whoever works with the network itself.
 
     Args:
         path: the HDF5 file.
 
     Returns:
-        keras.Model: raw RGB pixels (N, 28, 28, 3), 0–255, in; probabilities (N, 7) out.
+        The model: raw RGB pixels (N, 28, 28, 3), 0–255, in; probabilities (N, 7) out.
 
     Raises:
         ModelFileError: the file breaks the contract, or Keras cannot load it.

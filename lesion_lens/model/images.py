@@ -1,63 +1,29 @@
 """From the untrusted bytes of a file to an upright RGB image."""
 
-import ctypes
 import io
 import re
+from collections.abc import Callable, Iterator
+from typing import Any, cast
 
-import _pillow_heif
 import numpy as np
 import pillow_heif
-from PIL import ExifTags, Image, ImageCms
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageCms, ImageFile
 
 from lesion_lens.model.errors import DamagedImage, EmptyImage, ImageTooLarge, UnsupportedImage
+from lesion_lens.model.libheif import lower_the_limit
+from lesion_lens.model.limits import FORMATS, MAX_PIXELS, MAX_SIDE
 from skin_cancer_detection import EXACT_PIXELS
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "HEIF")  # the last is HEIC's container
-# The same as upload forms name them.
-MIME_TYPES = (
-    "image/jpeg",
-    "image/png",
-    "image/webp",
-    "image/bmp",
-    "image/tiff",
-    "image/gif",
-    "image/heic",
-    "image/heif",
-)
-# A phone's 24-megapixel photograph passes. Pillow holds 4 bytes a pixel, so the largest image takes
-# about 100 MB while it is decoded, and twice that where it must be converted or turned, as does
-# a HEIC.
-MAX_PIXELS = 25_000_000
-MAX_SIDE = 20_000  # pixels; LANCZOS keeps a table of 48 bytes for each pixel of a side
+Rows = NDArray[Any]  # some rows of a grey image, (height, width), of whatever dtype it has
+
 DRAFT_SIDE = 600  # pixels; what is left at least of each side of a JPEG, enough for a preview
 
-READABLE = "JPEG, PNG, WebP, BMP, TIFF, GIF or HEIC"
-
 pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
+lower_the_limit()
 
 
-def _lower_the_limit_of_libheif():
-    """Have libheif refuse a HEIC any part of which is larger than an image may be.
-
-    The parts that a picture is put together from, such as the canvas of an overlay, may be larger
-    than the size that the file claims, and libheif's own limit is a thousand million pixels.
-    pillow_heif can only switch that off, but libheif gives the address of all its limits: the
-    first is their version, the second the pixels of an image (heif_security.h).
-    """
-    library = ctypes.CDLL(_pillow_heif.__file__)
-    try:
-        limits_of = library.heif_get_global_security_limits
-    except AttributeError:  # Windows looks a name up in that one file, not in what it is linked to
-        return
-    limits_of.restype = ctypes.POINTER(ctypes.c_uint64)
-    if limits_of()[1] == 32768**2:  # its default; with any other value the layout may be another
-        limits_of()[1] = MAX_PIXELS * 11 // 10  # HEVC codes whole blocks, of up to 64 pixels a side
-
-
-_lower_the_limit_of_libheif()
-
-
-def read_image(data):
+def read_image(data: bytes) -> Image.Image:
     """Decode an untrusted file into an upright RGB image.
 
     Only the decoders of `FORMATS` are tried, and of several frames the first is taken, or the
@@ -65,44 +31,41 @@ def read_image(data):
     orientation is applied. A JPEG of more than `EXACT_PIXELS` is decoded at a half, a quarter or
     an eighth of its size, which its format allows and which takes a fraction of the time.
 
-    Args:
-        data: the file's bytes.
-
     Returns:
-        PIL.Image.Image of mode "RGB", at the file's own size but for large JPEGs.
+        An image of mode "RGB", at the file's own size but for large JPEGs.
 
     Raises:
         EmptyImage, UnsupportedImage, DamagedImage, ImageTooLarge: each with a sentence for the
             person who sent the file.
     """
     if not data:
-        raise EmptyImage("The file is empty. Choose another image.")
+        raise EmptyImage
     # Pillow's decoders raise nearly anything on spoiled bytes (OSError, ValueError, SyntaxError,
     # struct.error, …), so here every exception means the same: not readable.
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except Image.DecompressionBombError as error:
-        raise _too_large() from error
+        raise ImageTooLarge from error
     except Exception as error:
         if _claims_known_format(data):
-            raise _damaged() from error
-        raise _unsupported() from error
+            raise DamagedImage from error
+        raise UnsupportedImage from error
     if image.format == "HEIF" and b"avif" in data[:64]:  # AVIF in the container that HEIC is in
-        raise _unsupported()
+        raise UnsupportedImage
     if image.width * image.height > MAX_PIXELS or max(image.size) > MAX_SIDE:
-        raise _too_large()
+        raise ImageTooLarge
     if _takes_too_long(image, data):
-        raise _damaged()
+        raise DamagedImage
     try:
         if image.format in _JPEGS and image.width * image.height > EXACT_PIXELS:
             image.draft(None, (DRAFT_SIDE, DRAFT_SIDE))
         image.load()
         return _upright(_to_rgb(image), _orientation(image))
     except Exception as error:
-        raise _damaged() from error
+        raise DamagedImage from error
 
 
-def _to_rgb(image):
+def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
         return _sixteen_bits_to_rgb(image)
     if image.mode in ("I", "F"):
@@ -117,7 +80,8 @@ def _to_rgb(image):
         )
     if image.mode == "LAB":
         lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-        return ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
+        converted = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
+        return cast(Image.Image, converted)  # None only if it were done in place
     if image.has_transparency_data:
         rgba = _as_mode(image, "RGBA")
         white = Image.new("RGB", image.size, "white")
@@ -126,18 +90,18 @@ def _to_rgb(image):
     return _as_mode(image, "RGB")
 
 
-def _as_mode(image, mode):
+def _as_mode(image: Image.Image, mode: str) -> Image.Image:
     # `convert` copies even where there is nothing to convert, and a copy may be 100 MB.
     return image if image.mode == mode else image.convert(mode)
 
 
-def _sixteen_bits_to_rgb(image):
+def _sixteen_bits_to_rgb(image: Image.Image) -> Image.Image:
     tags = getattr(image, "tag_v2", {})  # a TIFF's
     bits = tags.get(ExifTags.Base.BitsPerSample, (16,))[0]
     white_is_zero = tags.get(ExifTags.Base.PhotometricInterpretation) == 0
     transparent = image.info.get("transparency")  # a PNG's grey value that stands for nothing
 
-    def to_levels(rows):
+    def to_levels(rows: Rows) -> Rows:
         levels = np.minimum(rows.astype(np.float32) * (255 / (2**bits - 1)), 255)
         if white_is_zero:
             levels = 255 - levels
@@ -146,7 +110,7 @@ def _sixteen_bits_to_rgb(image):
     return _grey_to_rgb(image, to_levels)
 
 
-def _strips(image):
+def _strips(image: Image.Image) -> Iterator[tuple[int, Rows]]:
     """Yield (top, rows) of a grey image, about a million pixels at a time, to save memory."""
     height = max(1, 1_000_000 // image.width)
     for top in range(0, image.height, height):
@@ -154,7 +118,7 @@ def _strips(image):
         yield top, np.asarray(image.crop(box))
 
 
-def _grey_to_rgb(image, to_levels):
+def _grey_to_rgb(image: Image.Image, to_levels: Callable[[Rows], Rows]) -> Image.Image:
     """Make an RGB image of a grey one; `to_levels` turns its values into 0–255."""
     grey = Image.new("L", image.size)
     for top, rows in _strips(image):
@@ -178,18 +142,17 @@ _JPEGS = ("JPEG", "MPO")  # the second holds several
 MAX_SCANS = 100  # of a progressive JPEG; encoders write about ten
 
 
-def _takes_too_long(image, data):
+def _takes_too_long(image: ImageFile.ImageFile, data: bytes) -> bool:
     """Whether a file has its pixels decoded over and over: seconds for each kilobyte of it."""
     if image.format in _JPEGS:
         # Every scan begins with these two bytes, and to count them takes next to no time.
         return data.count(b"\xff\xda") > MAX_SCANS and _scans(data) > MAX_SCANS
-    area = sum(
-        (right - left) * (lower - upper) for _, (left, upper, right, lower), *_ in image.tile
-    )
+    boxes = filter(None, (extents for _, extents, *_ in image.tile))
+    area = sum((right - left) * (lower - upper) for left, upper, right, lower in boxes)
     return area > 2 * image.width * image.height * len(image.getbands())
 
 
-def _scans(data):
+def _scans(data: bytes) -> int:
     """Count the scans of a JPEG up to its end, by its markers (ITU-T T.81, annex B)."""
     scans, place = 0, 2
     while (marker := _MARKER.search(data, place)) and marker[0] != b"\xff\xd9":
@@ -201,7 +164,7 @@ def _scans(data):
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")  # those that have a length, and the end
 
 
-def _orientation(image):
+def _orientation(image: Image.Image) -> int | None:
     if image.format == "HEIF":  # whose decoder has turned it, by what the container says
         return None
     # Not ImageOps.exif_transpose: it writes all the EXIF anew, and so refuses a sound photograph
@@ -212,28 +175,12 @@ def _orientation(image):
         return None
 
 
-def _upright(image, orientation):
+def _upright(image: Image.Image, orientation: int | None) -> Image.Image:
     return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
 
 
-def _claims_known_format(data):
+def _claims_known_format(data: bytes) -> bool:
     """Whether the first bytes are the signature of one of `FORMATS`."""
     Image.init()
-    return any(Image.OPEN[name][1](data[:16]) for name in FORMATS)
-
-
-def _unsupported():
-    return UnsupportedImage(
-        f"The file is not an image that can be read here. Save it as {READABLE} and send it again."
-    )
-
-
-def _damaged():
-    return DamagedImage("The image is damaged or incomplete. Save or copy it again and retry.")
-
-
-def _too_large():
-    return ImageTooLarge(
-        f"The image has more than {MAX_PIXELS // 1_000_000} million pixels, or more than "
-        f"{MAX_SIDE:,} on one side. Make it smaller and send it again."
-    )
+    tests = (Image.OPEN[name][1] for name in FORMATS)
+    return any(accepts(data[:16]) for accepts in tests if accepts)

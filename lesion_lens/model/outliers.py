@@ -7,9 +7,12 @@ that the calibration lesions set. The network takes no part: `python -m scripts.
 compares this with its features and scores.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from skin_cancer_detection import CODES
 
@@ -31,14 +34,14 @@ _LEAST_VARIANCE = 1e-3
 _PREFIX = "likeness_"  # of the attributes' names in a model file
 
 
-def features(pixels):
+def features(pixels: NDArray[Any]) -> NDArray[np.float64]:
     """Describe each image by its colours and texture, the same for all its turns and mirror images.
 
     Args:
         pixels: uint8 or float (N, 28, 28, 3), RGB, 0–255.
 
     Returns:
-        float64 (N, 7): the means along the three colour axes, in grey levels; the logarithms of
+        (N, 7): the means along the three colour axes, in grey levels; the logarithms of
         the standard deviations along them; the logarithm of the steps in brightness from a pixel
         to its neighbours (root mean square). Logarithms, because contrast varies by factors.
     """
@@ -58,19 +61,19 @@ class OutlierDetector:
     """The Gaussians of the training images' features and the distance that is too far from them.
 
     Attributes:
-        means: float64 (7, 7), a row for each class, its columns in the order of `features`.
-        covariance: float64 (7, 7), of the features within a class; symmetric, positive definite.
-        threshold: float64 (), 0 or more; a picture at a greater distance is unlike the images.
+        means: (7, 7), a row for each class, its columns in the order of `features`.
+        covariance: (7, 7), of the features within a class; symmetric, positive definite.
+        threshold: (), 0 or more; a picture at a greater distance is unlike the images.
 
     Raises:
         ValueError: they are not that.
     """
 
-    means: np.ndarray
-    covariance: np.ndarray
-    threshold: np.ndarray
+    means: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+    threshold: NDArray[np.float64]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         shapes = {
             "means": (len(CODES), FEATURES),
             "covariance": (FEATURES, FEATURES),
@@ -93,39 +96,39 @@ class OutlierDetector:
         if self.threshold < 0:
             raise ValueError("threshold: it is below 0.")
 
-    def distance(self, pixels):
+    def distance(self, pixels: NDArray[Any]) -> NDArray[np.float64]:
         """Give each image's Mahalanobis distance from the class whose mean is the nearest.
 
         Args:
             pixels: uint8 or float (N, 28, 28, 3), RGB, 0–255.
 
         Returns:
-            float64 (N,), 0 or more; about 2 for an ordinary training image.
+            (N,), 0 or more; about 2 for an ordinary training image.
         """
         return _mahalanobis(features(pixels), self.means, self.covariance)
 
-    def is_outlier(self, pixels):
+    def is_outlier(self, pixels: NDArray[Any]) -> NDArray[np.bool_]:
         """Say of each image whether it is unlike the training images.
 
         Args:
             pixels: uint8 or float (N, 28, 28, 3), RGB, 0–255.
 
         Returns:
-            bool (N,).
+            (N,).
         """
         return self.distance(pixels) > self.threshold
 
-    def to_attributes(self):
-        """Give what a model file must keep: name → float64 array, 99 numbers in all."""
+    def to_attributes(self) -> dict[str, NDArray[np.float64]]:
+        """Give what a model file must keep, 99 numbers in all."""
         return {f"{_PREFIX}{name}": values for name, values in asdict(self).items()}
 
     @classmethod
-    def from_attributes(cls, attributes):
+    def from_attributes(cls, attributes: Mapping[str, Any]) -> "OutlierDetector":
         """Make again what `to_attributes` gave.
 
         Args:
-            attributes: a mapping of names to arrays, such as a model file's HDF5 attributes; what
-                else it holds is passed over.
+            attributes: names to arrays, such as a model file's HDF5 attributes; what else it holds
+                is passed over.
 
         Raises:
             ValueError: a name is missing, or its array is spoiled.
@@ -136,16 +139,20 @@ class OutlierDetector:
             raise ValueError("An attribute of the likeness is missing.") from error
 
 
-def fit_outlier_detector(training_pixels, training_labels, calibration_pixels):
+def fit_outlier_detector(
+    training_pixels: NDArray[np.uint8],
+    training_labels: NDArray[np.int64],
+    calibration_pixels: NDArray[np.uint8],
+) -> OutlierDetector:
     """Fit the Gaussians to the training images and the threshold to the calibration lesions.
 
     Args:
-        training_pixels: uint8 (N, 28, 28, 3), RGB, 0–255; at least two images.
-        training_labels: int (N,), 0–6, in the order of `CODES`; every class must be there.
-        calibration_pixels: uint8 (M, 28, 28, 3), likewise; one image of each lesion.
+        training_pixels: (N, 28, 28, 3), RGB, 0–255; at least two images.
+        training_labels: (N,), 0–6, in the order of `CODES`; every class must be there.
+        calibration_pixels: (M, 28, 28, 3), likewise; one image of each lesion.
 
     Returns:
-        OutlierDetector; 5 % of the calibration lesions, rounded down, are beyond its threshold.
+        A detector; 5 % of the calibration lesions, rounded down, are beyond its threshold.
     """
     described = features(training_pixels)
     means = np.stack([described[training_labels == k].mean(axis=0) for k in range(len(CODES))])
@@ -155,21 +162,25 @@ def fit_outlier_detector(training_pixels, training_labels, calibration_pixels):
     return OutlierDetector(means, covariance, threshold_of(distances))
 
 
-def threshold_of(distances):
+def threshold_of(distances: NDArray[np.float64]) -> NDArray[np.float64]:
     """Give the distance that exactly 5 % (rounded down) of these exceed, or fewer if some tie.
 
     Args:
-        distances: float (N,), one for each calibration lesion.
+        distances: (N,), one for each calibration lesion.
 
     Returns:
-        float
+        (), one of them.
     """
     flagged = FLAGGED_SHARE * len(distances) // 100
     return np.sort(distances)[len(distances) - 1 - flagged]
 
 
-def _mahalanobis(described, means, covariance):
-    """The distance from the nearest mean: float64 (N,), for float64 (N, 7)."""
+def _mahalanobis(
+    described: NDArray[np.float64],
+    means: NDArray[np.float64],
+    covariance: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """The distance of each of (N, 7) features from the nearest mean, (N,)."""
     away = (described[:, np.newaxis] - means).reshape(-1, FEATURES)
     squares = (away * np.linalg.solve(covariance, away.T).T).sum(axis=1)
     nearest = squares.reshape(-1, len(means)).min(axis=1)

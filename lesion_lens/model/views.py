@@ -1,10 +1,16 @@
-"""The eight views of an image, its occlusion map, and one image in."""
+"""One image through the network: its eight views, and its occlusion map."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from skin_cancer_detection import SIDE
+
+# uint8 (N, 28, 28, 3), RGB, 0–255, in; float32 (N, 7) out, each row summing to 1.
+Engine = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 PATCHES = 7  # a side of the occlusion map: each of its 49 patches is 4 × 4 pixels
 
@@ -19,11 +25,11 @@ class Prediction:
             falls when that patch of the upright image is covered. None without a map.
     """
 
-    views: np.ndarray
-    occlusion: np.ndarray | None
+    views: NDArray[np.float32]
+    occlusion: NDArray[np.float32] | None
 
 
-def predict(engine, pixels, with_map=True):
+def predict(engine: Engine, pixels: NDArray[np.uint8], with_map: bool = True) -> Prediction:
     """Classify one image, and ask again with each patch of it covered, all in one batch.
 
     Covering is the explanation of Zeiler & Fergus, ECCV 2014; the last convolution of this network
@@ -31,12 +37,9 @@ def predict(engine, pixels, with_map=True):
     to call from several threads.
 
     Args:
-        engine: from `engines.load_engine`: uint8 (N, 28, 28, 3) in, float32 (N, 7) out.
-        pixels: uint8 (28, 28, 3), RGB, 0–255, as `preprocess` returns them.
+        engine: from `engines.load_engine`.
+        pixels: (28, 28, 3), RGB, 0–255, as `preprocess` returns them.
         with_map: whether to cover the patches, 49 images more.
-
-    Returns:
-        Prediction.
     """
     images = eight_views(pixels[np.newaxis])[:, 0]
     if with_map:
@@ -49,14 +52,14 @@ def predict(engine, pixels, with_map=True):
     return Prediction(views, (views[0, likely] - covered[:, likely]).reshape(PATCHES, PATCHES))
 
 
-def eight_views(pixels):
+def eight_views(pixels: NDArray[Any]) -> NDArray[Any]:
     """Turn images by quarters and mirror them: the eight ways in which a square can lie.
 
     Args:
-        pixels: any dtype (N, 28, 28, 3).
+        pixels: (N, 28, 28, 3), of any dtype.
 
     Returns:
-        The same dtype (8, N, 28, 28, 3); the first is the image as it came.
+        (8, N, 28, 28, 3), of the same dtype; the first is the image as it came.
     """
     flat = pixels.reshape(len(pixels), SIDE * SIDE, 3)
     return flat.take(_PLACES, axis=1).swapaxes(0, 1)
@@ -68,14 +71,14 @@ _PLACES = np.arange(SIDE * SIDE).reshape(SIDE, SIDE)
 _PLACES = np.stack([np.rot90(x, k) for x in (_PLACES, _PLACES[:, ::-1]) for k in range(4)])
 
 
-def occluded(pixels):
+def occluded(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Cover each patch of an image in turn, with the colour of the skin around the lesion.
 
     Args:
-        pixels: uint8 (28, 28, 3), RGB, 0–255.
+        pixels: (28, 28, 3), RGB, 0–255.
 
     Returns:
-        uint8 (49, 28, 28, 3), row by row; each has one patch in the median colour of the image's
+        (49, 28, 28, 3), row by row; each has one patch in the median colour of the image's
         rim, which is skin in most images.
     """
     rim = np.concatenate([pixels[0], pixels[-1], pixels[1:-1, 0], pixels[1:-1, -1]])

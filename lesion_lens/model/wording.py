@@ -1,7 +1,17 @@
 """Numbers in words: the same on every page, card and console."""
 
+from typing import TypedDict
 
-def percent(share, decimals=0):
+
+class Estimate(TypedDict):
+    """A number and the two ends of its 95 % interval; None where it is not defined."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+def percent(share: float, decimals: int = 0) -> str:
     """Write a probability, 0–1, as a percentage that never claims certainty."""
     step = 10**-decimals
     if 100 * share >= 100 - step / 2:
@@ -11,24 +21,24 @@ def percent(share, decimals=0):
     return f"{100 * share:.{decimals}f} %"
 
 
-def number(value, decimals=3):
-    """Lay out a float, or None as '–'."""
+def number(value: float | None, decimals: int = 3) -> str:
+    """Write a number, and None as '–'."""
     return "–" if value is None else f"{value:.{decimals}f}"
 
 
-def interval(figure):
-    """Lay out a figure, a dict of `value`, `low` and `high` or None, as '0.764 (0.742–0.786)'."""
-    if figure is None or figure["value"] is None:
+def interval(estimate: Estimate | None) -> str:
+    """Write an estimate as '0.764 (0.742–0.786)', and one that is not known as '–'."""
+    if estimate is None or estimate["value"] is None:
         return "–"
-    return f"{number(figure['value'])} ({number(figure['low'])}–{number(figure['high'])})"
+    return f"{number(estimate['value'])} ({number(estimate['low'])}–{number(estimate['high'])})"
 
 
-def about_in_100(share):
-    """Write a share, 0–1, as a whole number of a hundred, and one that rounds to none as such."""
+def about_in_100(share: float) -> str:
+    """Write a share, 0–1, as 'about 3 in 100'; one that rounds to none as 'fewer than 1 in 100'."""
     return f"about {100 * share:.0f} in 100" if share > 0.005 else "fewer than 1 in 100"
 
 
-def of_100(share):
+def of_100(share: float) -> str:
     """Write a share, 0–1, as how many of a hundred, without claiming all or none."""
     if share >= 0.995:
         return "over 99"

@@ -339,10 +339,9 @@ def decision_scores(
         decide(row, facts, is_unlike) for row, is_unlike in zip(probabilities, known, strict=True)
     ]
     codes = [CODES[label] for label in labels]
-    covered = np.array(
-        [code in said.cannot_be_excluded for code, said in zip(codes, statements, strict=True)]
-    )
-    sizes = np.array([len(said.cannot_be_excluded) for said in statements])
+    sets = [said.cannot_be_excluded or () for said in statements]  # None only without facts
+    covered = np.array([code in possible for code, possible in zip(codes, sets, strict=True)])
+    sizes = np.array(list(map(len, sets)))
     right = [
         said.flagged == code
         for code, said in zip(codes, statements, strict=True)
@@ -367,7 +366,7 @@ def decision_scores(
                 for label, code in enumerate(CODES)
             },
         },
-        "inconclusive": _mean_or_none([said.inconclusive for said in statements]),
+        "inconclusive": _mean_or_none([bool(said.inconclusive) for said in statements]),
         "flagged": {
             "share": _mean_or_none([said.flagged is not None for said in statements]),
             "right": _mean_or_none(right),

@@ -1,30 +1,36 @@
-"""The interface for programs: images in, JSON out, as its OpenAPI document says."""
+"""The API: images in, JSON out, as its OpenAPI document says."""
 
 import json
+from typing import Any
 
 from flask import Blueprint, Response, current_app, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
 from markdown_it import MarkdownIt
 from markupsafe import Markup
+from werkzeug.datastructures import FileStorage
+from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Response as AnyResponse
 
-from lesion_lens.model.classifier import admission, decode
-from lesion_lens.model.errors import ImageError, LesionLensError, ModelFileError
+from lesion_lens.model.classifier import decode
+from lesion_lens.model.errors import ImageError, ModelFileError, Problem
+from lesion_lens.model.turns import admission
+from lesion_lens.web.current import get_classifier
+from lesion_lens.web.limits import RETRY_AFTER
 from lesion_lens.web.openapi import PROBLEM_JSON, openapi_document
 from lesion_lens.web.problems import (
-    PROBLEM_TYPES,
+    ModelUnusable,
     NoImageUsable,
     NotAFile,
-    RequestTooLarge,
     ServerFailed,
     UnknownField,
     WrongContentType,
 )
 from lesion_lens.web.results import describe_classes, describe_model, to_dict
 from lesion_lens.web.uploads import (
-    MODEL_UNUSABLE,
-    RETRY_AFTER,
+    bytes_of,
     drain,
     max_megabytes,
-    refuse_too_much,
+    refuse_oversized_body,
     uploaded_images,
 )
 
@@ -33,70 +39,59 @@ api = Blueprint("api", __name__, url_prefix="/api/v1")
 
 
 @api.post("/predictions")
-def predict():
+def predict() -> Response:
     """Classify the images in the form's field `image`."""
-    files = images_of_form()  # read before, so that a slow line keeps nobody waiting
+    # Read the body before taking a turn, so that slow clients do not block others.
+    files = images_of_form()
     with admission():
         results = [classify_file(file) for file in files]
     problems = [result["problem"] for result in results if "problem" in result]
     if len(problems) < len(results):
-        made_by = describe_model(current_app.extensions["classifier"]) | {
-            "card": url_for("model_page")
-        }
-        return as_json({"model": made_by, "classes": describe_classes(), "results": results})
+        model = describe_model(get_classifier()) | {"card": url_for("pages.model_page")}
+        return as_json({"model": model, "classes": describe_classes(), "results": results})
     if len(problems) == 1:
         return as_problem(problems[0])
-    error = NoImageUsable(
-        f"None of the {len(results)} images can be used. Each of the results says why."
-    )
-    return as_problem(problem_of(error) | {"results": results})
+    problem = to_problem(NoImageUsable(count=len(results)))
+    return as_problem(problem | {"results": results})
 
 
-def images_of_form():
+def images_of_form() -> list[FileStorage]:
     """Give the files of a form that holds nothing else.
 
     Returns:
-        list of werkzeug.datastructures.FileStorage, 1 to `MAX_IMAGES`.
+        1 to `MAX_IMAGES` files.
 
     Raises:
         WrongContentType, UnknownField, NotAFile, NoImage, TooManyImages
         werkzeug.exceptions.HTTPException: the form cannot be read, or is too large.
     """
     if request.mimetype != "multipart/form-data":
-        raise WrongContentType(
-            "The request is not multipart/form-data. Send the images as files of a form."
-        )
+        raise WrongContentType
     for name in (*request.form, *request.files):
         if name != FIELD:
-            raise UnknownField(
-                f"The form has a field {name!r}. Send images in the field {FIELD}, and nothing "
-                "else."
-            )
+            raise UnknownField(field=name)
     if FIELD in request.form or not all(file.filename for file in request.files.getlist(FIELD)):
-        raise NotAFile(f"A part named {FIELD} has no file name. Send each image as a file.")
+        raise NotAFile
     return uploaded_images(FIELD)
 
 
-def classify_file(file):
-    """Classify a file and let go of its bytes; returns a `Result` of the OpenAPI document."""
-    data = file.read()
-    file.close()  # and with it a second copy of the bytes
+def classify_file(file: FileStorage) -> dict[str, Any]:
+    """Classify a file; returns a `Result` of the OpenAPI document."""
     try:
-        pixels = decode(data).pixels
+        pixels = decode(bytes_of(file)).pixels
     except ImageError as error:
-        return {"file": file.filename, "problem": problem_of(error)}
-    answer = current_app.extensions["classifier"](pixels)
-    return {"file": file.filename, "prediction": to_dict(answer)}
+        return {"file": file.filename, "problem": to_problem(error)}
+    return {"file": file.filename, "prediction": to_dict(get_classifier()(pixels))}
 
 
 @api.get("/openapi.json")
-def document():
+def document() -> Response:
     """Give the OpenAPI document."""
     return as_json(openapi_document(*places(), max_megabytes()))
 
 
 @api.get("/docs")
-def docs():
+def docs() -> str:
     """Show the OpenAPI document as a page."""
     described = openapi_document(*places(), max_megabytes())
     operation = described["paths"]["/predictions"]["post"]
@@ -113,27 +108,27 @@ def docs():
 
 
 @api.get("/")
-def index():
-    """Lead to the page that explains the interface."""
+def index() -> ResponseReturnValue:
+    """Lead to the page that explains the API."""
     return redirect(url_for("api.docs"))
 
 
-def places():
-    """The paths of the interface and of its page, with the prefix that the app stands under."""
+def places() -> tuple[str, str]:
+    """The paths of the API and of its page, with the prefix that the app stands under."""
     return url_for("api.index").rstrip("/"), url_for("api.docs")
 
 
-def markdown(text):
+def markdown(text: str) -> Markup:
     """Make HTML of a description of the OpenAPI document."""
     return Markup(MarkdownIt().render(text))
 
 
-def as_text(value):
+def as_text(value: Any) -> str:
     """Write JSON for readers."""
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
-def as_json(value, status=200, kind="application/json"):
+def as_json(value: Any, status: int = 200, kind: str = "application/json") -> Response:
     """Answer with JSON in the order in which it was laid out, which Flask's own would not keep."""
     text = json.dumps(value, ensure_ascii=False)  # on one line, which is six times as fast
     return Response(text + "\n", status, content_type=kind)
@@ -142,55 +137,49 @@ def as_json(value, status=200, kind="application/json"):
 # --- Problems --------------------------------------------------------------------------------
 
 
-def problem_of(error):
-    """Lay out an error as a `Problem` of the OpenAPI document.
-
-    Args:
-        error: of one of the classes of `PROBLEM_TYPES`.
-
-    Returns:
-        dict that JSON can hold.
-    """
-    kind = PROBLEM_TYPES[type(error)]
+def to_problem(problem: Problem) -> dict[str, Any]:
+    """Lay out a problem as a `Problem` of the OpenAPI document, a dict that JSON can hold."""
     return {
-        "type": url_for("api.docs", _anchor=kind.name),
-        "title": kind.title,
-        "status": kind.status,
-        "detail": str(error),
+        "type": url_for("api.docs", _anchor=problem.name),
+        "title": problem.title,
+        "status": problem.status,
+        "detail": str(problem),
     }
 
 
-def as_problem(problem):
-    """Answer with a problem."""
+def as_problem(problem: dict[str, Any]) -> Response:
+    """Answer with what `to_problem` laid out."""
     response = as_json(problem, problem["status"], PROBLEM_JSON)
     if response.status_code == 503:
         response.headers["Retry-After"] = str(RETRY_AFTER)
     return response
 
 
-@api.errorhandler(LesionLensError)
-def show_problem(error):
-    """Answer with the problem that an error of ours is."""
-    if isinstance(error, WrongContentType) and request.content_length:
+@api.errorhandler(Problem)
+def show_problem(problem: Problem) -> Response:
+    """Answer with a problem."""
+    if isinstance(problem, WrongContentType) and request.content_length:
         drain()  # nothing of the body was read yet
-    if isinstance(error, ModelFileError):
-        current_app.logger.error("%s", error)  # its sentence is for whoever runs the server
-        error = ModelFileError(MODEL_UNUSABLE)
-    return as_problem(problem_of(error))
+    return as_problem(to_problem(problem))
 
 
-def show_http_problem(error):
+@api.errorhandler(ModelFileError)
+def show_model_error(error: ModelFileError) -> Response:
+    """Tell the log what is wrong with the model file, and the client that something is."""
+    current_app.logger.error("%s", error)
+    return show_problem(ModelUnusable())
+
+
+def show_http_problem(error: HTTPException) -> AnyResponse:
     """Answer with the problem that an error of Flask's own is.
 
     Args:
-        error: werkzeug.exceptions.HTTPException, also of addresses below /api/ that lead nowhere.
+        error: also of addresses below /api/ that lead nowhere.
     """
     if error.code == 413:
-        return as_problem(problem_of(RequestTooLarge(refuse_too_much())))
+        return show_problem(refuse_oversized_body())
     if error.code == 500:
-        return as_problem(
-            problem_of(ServerFailed("The server failed. Nothing was wrong with the request."))
-        )
+        return show_problem(ServerFailed())
     # What the status says all of; RFC 9457, section 4.2.1.
     problem = {
         "type": "about:blank",

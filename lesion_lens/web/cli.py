@@ -11,20 +11,24 @@ import os
 import stat
 import sys
 from collections import Counter, deque
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from typing import NoReturn, TextIO
 
 import click
-from flask import current_app
 from flask.cli import with_appcontext
 from PIL import Image
 from tqdm import tqdm
 
-from lesion_lens.model.classifier import MAX_DECODES, decode
+from lesion_lens.model.classifier import Answer, Classifier, decode
 from lesion_lens.model.errors import ImageError, LesionLensError, ModelFileError
-from lesion_lens.model.images import FORMATS, MAX_PIXELS
+from lesion_lens.model.limits import FORMATS, MAX_PIXELS
+from lesion_lens.model.turns import MAX_DECODES
 from lesion_lens.model.wording import percent
+from lesion_lens.web.current import get_classifier
 from lesion_lens.web.results import csv_header, csv_line, describe_classes, describe_model, to_dict
 from skin_cancer_detection import CLASSES, CODES
 
@@ -49,7 +53,7 @@ class UnwritableFile(click.ClickException):
 @click.option("--csv", "csv_path", type=OUT, help="Write a table to this file; - for the output.")
 @click.option("--json", "json_path", type=OUT, help="Write all that is said to this file, or -.")
 @with_appcontext
-def classify(paths, csv_path, json_path):
+def classify(paths: tuple[Path, ...], csv_path: Path | None, json_path: Path | None) -> None:
     """Classify images: files, and whatever images are in folders and in their folders.
 
     Without --csv and --json, a line for each image is printed. A file that cannot be used is named
@@ -57,52 +61,86 @@ def classify(paths, csv_path, json_path):
     """
     if csv_path and json_path and csv_path.resolve() == json_path.resolve():
         raise click.UsageError("--csv and --json name the same file. Give each one of its own.")
-    classifier = current_app.extensions["classifier"]
+    classifier = get_classifier()
     try:
         found = Counter(is_image for _, is_image in files_in(paths))
     except KeyboardInterrupt:
-        stop_before_the_first()
+        exit_before_the_first()
     total, passed_over = found[True], found[False]
-    if total == 0:
-        report(0, 0, passed_over)
-    done, faults, interrupted = 0, [], False
-    with contextlib.ExitStack() as outputs:
-        writers = [
-            kind(outputs.enter_context(whole_file(path)), classifier)
-            for kind, path in ((CsvWriter, csv_path), (JsonWriter, json_path))
-            if path
-        ]
-        bar = outputs.enter_context(tqdm(total=total, unit=" images", disable=None))
-        try:
-            classifier.load()
-            for name, answer, fault in answers(paths, classifier):
-                if answer is None:
-                    faults.append(f"{printable(name)}: {fault}")
-                else:
-                    done += 1
-                for writer in writers:
-                    writer.write(name, answer, fault)
-                if answer and not writers:
-                    tqdm.write(line_of(name, answer))
-                bar.update()
-        except ModelFileError as error:
-            say(error)
-            sys.exit(NO_MODEL)
-        except KeyboardInterrupt:
-            if not done and not faults:
-                stop_before_the_first()
-            interrupted = True
-        for writer in writers:
-            writer.end()
-    report(done, total, passed_over, faults, interrupted)
+    outcome = Outcome()
+    if total:
+        with contextlib.ExitStack() as outputs:
+            writers: list[CsvWriter | JsonWriter] = [
+                kind(outputs.enter_context(whole_file(path)), classifier)
+                for kind, path in ((CsvWriter, csv_path), (JsonWriter, json_path))
+                if path
+            ]
+            bar = outputs.enter_context(tqdm(total=total, unit=" images", disable=None))
+            outcome = classify_all(paths, classifier, writers, bar)
+    say_outcome(outcome, total, passed_over)
+    if outcome.exit_code:
+        sys.exit(outcome.exit_code)
 
 
-def answers(paths, classifier):
-    """Classify images, `MAX_DECODES` at a time, and give the answers in the order of the files.
+@dataclass
+class Outcome:
+    """How it went.
 
-    Yields:
-        (name, answer, fault), from `answer_of`.
+    Attributes:
+        done: images that have an answer.
+        faults: a line for each image that could not be used.
+        interrupted: whether there would have been more.
     """
+
+    done: int = 0
+    faults: list[str] = field(default_factory=list)
+    interrupted: bool = False
+
+    @property
+    def exit_code(self) -> int:
+        if self.interrupted:
+            return INTERRUPTED
+        return 0 if self.done else NO_IMAGE
+
+
+def classify_all(
+    paths: Iterable[Path],
+    classifier: Classifier,
+    writers: "list[CsvWriter | JsonWriter]",
+    bar: "tqdm[NoReturn]",
+) -> Outcome:
+    """Classify images and write each answer, or print it where there is no writer."""
+    outcome = Outcome()
+    try:
+        classifier.load()
+        for name, answer, fault in answers(paths, classifier):
+            if answer is None:
+                outcome.faults.append(f"{printable(name)}: {fault}")
+            else:
+                outcome.done += 1
+            for writer in writers:
+                writer.write(name, answer, fault)
+            if answer and not writers:
+                tqdm.write(line_of(name, answer))
+            bar.update()
+    except ModelFileError as error:
+        say(str(error))
+        sys.exit(NO_MODEL)
+    except KeyboardInterrupt:
+        if not outcome.done and not outcome.faults:
+            exit_before_the_first()
+        outcome.interrupted = True
+    for writer in writers:
+        writer.end()
+    return outcome
+
+
+# The name of a file, the answer or None, and what is wrong with the file where there is none.
+Result = tuple[str, Answer | None, str | None]
+
+
+def answers(paths: Iterable[Path], classifier: Classifier) -> Iterator[Result]:
+    """Classify images, `MAX_DECODES` at a time, and give the results in the order of the files."""
     images = (path for path, is_image in files_in(paths) if is_image)
     with ThreadPoolExecutor(MAX_DECODES) as pool:
         begun = (pool.submit(answer_of, path, classifier) for path in images)
@@ -115,12 +153,8 @@ def answers(paths, classifier):
             pool.shutdown(cancel_futures=True)
 
 
-def answer_of(path, classifier):
+def answer_of(path: str, classifier: Classifier) -> Result:
     """Classify one image.
-
-    Returns:
-        (name, answer, fault): a str, a `classifier.Answer` or None, and what is wrong with the file
-        where there is no answer.
 
     Raises:
         ModelFileError
@@ -131,31 +165,29 @@ def answer_of(path, classifier):
         return shown(path), None, str(error)
 
 
-def report(done, total, passed_over, faults=(), interrupted=False):
-    """Say on standard error how it went, and end with the exit code that says the same."""
-    if interrupted:
-        say("Interrupted; what was done until then is kept.")
-    if total == 0:
-        say("No image was found. Name a folder with images, or the images themselves.")
-    else:
-        say(f"{done:,} of {total:,} images classified.")
-    if passed_over:
-        say(f"{passed_over:,} of other kinds passed over.")
-    if faults:
-        say(f"{len(faults):,} could not be used:")
-        for fault in faults:
-            say(f"  {fault}")
-    if interrupted or not done:
-        sys.exit(INTERRUPTED if interrupted else NO_IMAGE)
-
-
-def stop_before_the_first():
+def exit_before_the_first() -> NoReturn:
     """End after an interruption that left nothing to keep."""
     say("Interrupted before the first image; nothing was written.")
     sys.exit(INTERRUPTED)
 
 
-def say(text):
+def say_outcome(outcome: Outcome, total: int, passed_over: int) -> None:
+    """Say on standard error how it went."""
+    if outcome.interrupted:
+        say("Interrupted; what was done until then is kept.")
+    if total:
+        say(f"{outcome.done:,} of {total:,} images classified.")
+    else:
+        say("No image was found. Name a folder with images, or the images themselves.")
+    if passed_over:
+        say(f"{passed_over:,} of other kinds passed over.")
+    if outcome.faults:
+        say(f"{len(outcome.faults):,} could not be used:")
+    for fault in outcome.faults:
+        say(f"  {fault}")
+
+
+def say(text: str) -> None:
     """Print a line where it does not mix with the answers."""
     print(text, file=sys.stderr)
 
@@ -163,16 +195,16 @@ def say(text):
 # --- Reading ---------------------------------------------------------------------------------
 
 
-def files_in(paths):
+def files_in(paths: Iterable[Path]) -> Iterator[tuple[str, bool]]:
     """Walk through folders in the order of the alphabet, following no links to folders.
 
     Args:
-        paths: iterable of pathlib.Path, files and folders that exist.
+        paths: files and folders that exist.
 
     Yields:
-        (path, is_image): a str, and whether to classify it: a file that is named itself, or one in
-        a folder whose suffix is that of a format of `FORMATS`. A folder that may not be looked
-        into counts as an image, so that reading it says why.
+        (path, is_image): the second says whether to classify it: a file that is named itself, or
+        one in a folder whose suffix is that of a format of `FORMATS`. A folder that may not be
+        looked into counts as an image, so that reading it says why.
     """
     Image.init()
     suffixes = {suffix for suffix, name in Image.EXTENSION.items() if name in FORMATS}
@@ -180,7 +212,7 @@ def files_in(paths):
         if not path.is_dir():
             yield str(path), True
             continue
-        closed = []
+        closed: list[OSError] = []
         for folder, folders, names in os.walk(path, onerror=closed.append):
             folders.sort()
             for name in sorted(names):
@@ -189,7 +221,7 @@ def files_in(paths):
         yield from ((error.filename, True) for error in closed)
 
 
-def read(path):
+def read(path: str) -> bytes:
     """Read a file's bytes.
 
     Raises:
@@ -210,12 +242,12 @@ def read(path):
         raise UnreadableFile(f"The file cannot be read ({error.strerror}).") from error
 
 
-def shown(path):
+def shown(path: str) -> str:
     """Write a path so that every output can hold it, whatever its bytes are."""
     return os.fsencode(path).decode("utf-8", "replace")
 
 
-def printable(name):
+def printable(name: str) -> str:
     """Write a name so that it stays on its line and gives a terminal no orders."""
     return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in name)
 
@@ -224,7 +256,7 @@ def printable(name):
 
 
 @contextlib.contextmanager
-def whole_file(path):
+def whole_file(path: Path) -> Iterator[TextIO]:
     """Open a text file that takes the place of an older one only when it is finished.
 
     What is no file, such as a pipe or `-`, the standard output, is written to as it is.
@@ -255,36 +287,36 @@ def whole_file(path):
 class CsvWriter:
     """Writes answers as lines of CSV (RFC 4180)."""
 
-    def __init__(self, file, classifier):
+    def __init__(self, file: TextIO, classifier: Classifier) -> None:
         self._file, self._sha256 = file, classifier.sha256
         self._file.write(csv_header() + "\r\n")
 
-    def write(self, name, answer, fault):
+    def write(self, name: str, answer: Answer | None, fault: str | None) -> None:
         self._file.write(csv_line(name, answer, self._sha256, fault) + "\r\n")
 
-    def end(self):
+    def end(self) -> None:
         """A table has no end of its own."""
 
 
 class JsonWriter:
     """Writes answers as one document of JSON, an answer a line."""
 
-    def __init__(self, file, classifier):
+    def __init__(self, file: TextIO, classifier: Classifier) -> None:
         self._file, self._between = file, "\n"
         head = {"model": describe_model(classifier), "classes": describe_classes()}
         self._file.write(json.dumps(head, ensure_ascii=False)[:-1] + ', "results": [')
 
-    def write(self, name, answer, fault):
+    def write(self, name: str, answer: Answer | None, fault: str | None) -> None:
         what = {"error": fault} if answer is None else {"prediction": to_dict(answer)}
         line = json.dumps({"file": name} | what, ensure_ascii=False)
         self._file.write(self._between + line)
         self._between = ",\n"
 
-    def end(self):
+    def end(self) -> None:
         self._file.write("\n]}\n")
 
 
-def line_of(name, answer):
+def line_of(name: str, answer: Answer) -> str:
     """Say of one image what a reader of a terminal looks for."""
     record = to_dict(answer)
     likely = CLASSES[CODES.index(record["most_likely"])].name

@@ -1,6 +1,6 @@
 """What every answer tells a browser of what a page may do."""
 
-from flask import request
+from flask import Response, request
 
 # Nothing is fetched from elsewhere, no script or style stands in a page, and no page in a frame.
 # data: are the images of a result, blob: the preview of an upload.
@@ -11,7 +11,7 @@ CONTENT_SECURITY_POLICY = (
 )
 
 
-def add_headers(response):
+def add_headers(response: Response) -> Response:
     """Tell browsers what a page may do, and that no answer to an upload is to be kept."""
     response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
     response.headers["X-Content-Type-Options"] = "nosniff"

@@ -1,21 +1,36 @@
-"""The model card: from the facts of a model's training to Markdown, and to a page.
+"""The model card: from the facts of a model's training to Markdown.
 
 `model_card` fills templates/model_card.md.jinja with the facts of metrics.json, which a model file
-holds as well. That template has the text and no figure that training could change. A figure that is
+holds as well. That template has the text and no number that training could change. A number that is
 not known, None, is printed as '–'. The text speaks of HAM10000; what can be said of a model of
 other data, or of an older one, is in templates/other_model_card.md.jinja. Knows no Flask.
 """
 
 import json
 import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, UndefinedError
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from lesion_lens import ROOT
 from lesion_lens.model.errors import LesionLensError
+from lesion_lens.model.facts import (
+    Form,
+    can_fill_card,
+    has_calibration,
+    has_class_scores,
+    has_coverage,
+    has_images,
+    has_low_risk,
+    has_overall_scores,
+)
 from lesion_lens.model.statistics import clopper_pearson
-from lesion_lens.model.wording import interval, number
+from lesion_lens.model.wording import Estimate, interval, number
 from skin_cancer_detection import CLASSES, CODES
+
+Facts = dict[str, Any]  # of a form that lesion_lens.model.facts has seen
 
 CARD_METRICS = {
     "accuracy": "accuracy",
@@ -25,17 +40,6 @@ CARD_METRICS = {
     "melanoma_sensitivity_at_specificity_0.80": "melanoma: sensitivity at a specificity of 0.80",
 }
 GROUPS = {"sex": "sex", "age": "age in years", "site": "part of the body"}
-MOST_TRIALS = 1_000_000  # of an interval; more is a spoiled figure and would take minutes
-# What facts of another form make the tables and the template raise.
-_SPOILED = (
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    RecursionError,
-    TypeError,
-    UndefinedError,
-    ValueError,
-)
 _REMEDY = "write it anew with python train.py, or with --evaluate where the model is new."
 
 
@@ -43,40 +47,38 @@ class CardError(LesionLensError):
     """Facts from which the card cannot be written."""
 
 
-# --- Figures ---------------------------------------------------------------------------------
+# --- Numbers ---------------------------------------------------------------------------------
 
 
-def count(things):
-    """Lay out an int as '1,497'."""
+def count(things: int) -> str:
+    """Write an int as '1,497'."""
     return f"{things:,}"
 
 
-def binomial(share, trials):
-    """Lay out a share of so many lesions with its two-sided 95 % Clopper–Pearson interval."""
+def binomial(share: float | None, trials: int) -> str:
+    """Write a share of so many lesions with its two-sided 95 % Clopper–Pearson interval."""
     if share is None:
         return "–"
-    if trials > MOST_TRIALS:
-        raise ValueError("the number of lesions is spoiled")
     low, high = clopper_pearson(round(share * trials), trials)
     return interval({"value": share, "low": low, "high": high})
 
 
-def per_100(share):
-    """Lay out a share as a whole number of 100, or None as '–'."""
+def per_100(share: float | None) -> str:
+    """Write a share as a whole number of 100, and None as '–'."""
     return "–" if share is None else f"{100 * share:.0f}"
 
 
-def misses(sensitivity):
-    """Lay out a sensitivity, as in `interval`, as 'about 3 in 100 (1–6)' that are missed."""
-    if sensitivity["value"] is None:
+def misses(sensitivity: Estimate) -> str:
+    """Write a sensitivity as 'about 3 in 100 (1–6)' that are missed."""
+    value, low, high = sensitivity["value"], sensitivity["low"], sensitivity["high"]
+    if value is None or low is None or high is None:
         return "–"
-    missed = 1 - sensitivity["value"]
-    rate = f"about {per_100(missed)}" if missed >= 0.005 else "fewer than 1"
-    return f"{rate} in 100 ({per_100(1 - sensitivity['high'])}–{per_100(1 - sensitivity['low'])})"
+    rate = f"about {per_100(1 - value)}" if 1 - value >= 0.005 else "fewer than 1"
+    return f"{rate} in 100 ({per_100(1 - high)}–{per_100(1 - low)})"
 
 
-def listed(codes):
-    """Lay out codes as '`akiec`, `bcc` and `mel`'; at least one."""
+def listed(codes: Sequence[str]) -> str:
+    """Write codes as '`akiec`, `bcc` and `mel`'; at least one."""
     *others, last = (f"`{code}`" for code in codes)
     return f"{', '.join(others)} and {last}" if others else last
 
@@ -84,13 +86,13 @@ def listed(codes):
 # --- Tables ----------------------------------------------------------------------------------
 
 
-def table(header, rows):
+def table(header: list[str], rows: list[list[str]]) -> str:
     """Lay out rows of text, each as long as the header, as a table of Markdown."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def class_names():
+def class_names() -> str:
     """What each code stands for, and what it counts as."""
     return table(
         ["class", "name", "counts as"],
@@ -98,7 +100,7 @@ def class_names():
     )
 
 
-def class_list(test):
+def class_list(test: Facts) -> str:
     """What each code stands for, what it counts as, and how often it stands in the test part."""
     lesions = test["decisions"]["conformal"]["per_class"]
     return table(
@@ -116,7 +118,7 @@ def class_list(test):
     )
 
 
-def overall_table(one, eight):
+def overall_table(one: Facts, eight: Facts) -> str:
     """The scores of all classes together, of one view and of eight."""
     rows = [[name, interval(one[key]), interval(eight[key])] for key, name in CARD_METRICS.items()]
     rows += [
@@ -127,7 +129,7 @@ def overall_table(one, eight):
     return table(["score", "one view", "eight views"], rows)
 
 
-def class_table(scores):
+def class_table(scores: Facts) -> str:
     """The scores of each class against the rest."""
     names = ("sensitivity", "specificity", "precision", "auc")
     return table(
@@ -139,10 +141,11 @@ def class_table(scores):
     )
 
 
-def group_table(name, groups):
+def group_table(name: str, groups: Facts) -> str:
     """The scores of each group: of each sex, age band or part of the body."""
 
-    def age_then_alphabet(group):  # 'under 30' before '30–44', 'unknown' after all
+    def age_then_alphabet(group: str) -> tuple[bool, bool, str]:
+        # 'under 30' before '30–44', 'unknown' after all
         return group == "unknown", not group.startswith("under"), group
 
     return table(
@@ -160,7 +163,7 @@ def group_table(name, groups):
     )
 
 
-def calibration_table(one, eight):
+def calibration_table(one: Facts, eight: Facts) -> str:
     """How far the probabilities are from the truth, beside what chance alone would give."""
     views = (one, eight)
     simulated = [scores["simulated_calibration_error"] for scores in views]
@@ -179,7 +182,7 @@ def calibration_table(one, eight):
     )
 
 
-def low_risk_table(decisions):
+def low_risk_table(decisions: Facts) -> str:
     """What the threshold alone, and 'low risk' as it is said, find and cost."""
     low_risk, lesions = decisions["low_risk"], decisions["lesions"]
     ways = (low_risk["below_threshold"], low_risk["statement"])
@@ -198,7 +201,7 @@ def low_risk_table(decisions):
     )
 
 
-def coverage_table(decisions):
+def coverage_table(decisions: Facts) -> str:
     """How often the conformal set holds the true class: of each class and of all together."""
     conformal, lesions = decisions["conformal"], decisions["lesions"]
     return table(
@@ -216,7 +219,7 @@ def coverage_table(decisions):
     )
 
 
-def share_table(decisions):
+def share_table(decisions: Facts) -> str:
     """How often each of the other statements is made."""
     lesions, flagged = decisions["lesions"], decisions["flagged"]
     # Of nothing there is no share: then `right` is None, and so it is printed.
@@ -237,7 +240,7 @@ def share_table(decisions):
 
 ENVIRONMENT = Environment(
     loader=FileSystemLoader(ROOT / "templates"),
-    autoescape=lambda name: name.endswith(".html"),
+    autoescape=select_autoescape(["html"]),
     undefined=StrictUndefined,
     trim_blocks=True,
     keep_trailing_newline=True,
@@ -252,11 +255,8 @@ _FUNCTIONS = {
 }
 
 
-def read_metrics(path):
-    """Read metrics.json.
-
-    Returns:
-        What it holds; `model_card` looks at its form.
+def read_metrics(path: Path) -> Any:
+    """Read metrics.json; `model_card` looks at the form of what it holds.
 
     Raises:
         CardError: it is missing or not JSON.
@@ -269,35 +269,28 @@ def read_metrics(path):
         raise CardError(f"{path} is not JSON: {_REMEDY}") from error
 
 
-def model_card(facts, source="the model file"):
+def model_card(facts: Any, source: str | Path = "the model file") -> str:
     """Write the card of a model that was trained on HAM10000.
 
     Args:
-        facts: dict, as train.py writes it to metrics.json and into the model file.
+        facts: as training writes them to metrics.json and into the model file.
         source: where they come from, for an error's sentence.
 
     Returns:
-        str, Markdown.
+        Markdown.
 
     Raises:
         CardError: they are spoiled, of an older form, or not of HAM10000 split by lesion, which is
             what the card speaks of.
     """
-    try:
-        if facts["data"] != "HAM10000" or facts["rows_may_share_lesions"]:
-            raise CardError(
-                f"{source} is not of HAM10000 split by lesion, of which the card speaks: train on "
-                "Kaggle’s CSV and its metadata."
-            )
-        _check_texts(facts)
-        return _fill_card(facts)
-    except _SPOILED as error:
+    known = facts if isinstance(facts, dict) else {}
+    if known.get("data", "HAM10000") != "HAM10000" or known.get("rows_may_share_lesions"):
         raise CardError(
-            f"{source} lacks what the card tells, as older ones do: {_REMEDY}"
-        ) from error
-
-
-def _fill_card(facts):
+            f"{source} is not of HAM10000 split by lesion, of which the card speaks: train on "
+            "Kaggle’s CSV and its metadata."
+        )
+    if not can_fill_card(facts):
+        raise CardError(f"{source} lacks what the card tells, as older ones do: {_REMEDY}")
     test = facts["test"]
     matrix, mel, nv = test["eight_views"]["confusion_matrix"], CODES.index("mel"), CODES.index("nv")
     conformal = test["decisions"]["conformal"]["per_class"]
@@ -317,29 +310,31 @@ def _fill_card(facts):
     )
 
 
-def other_model_card(facts):
+def other_model_card(facts: Facts) -> str:
     """Write what can be said of any model: no more than its file holds.
 
     Args:
-        facts: dict, from `check_model_file`, which vouches for the scores, if there are any.
+        facts: from `check_model_file`.
 
     Returns:
-        str, Markdown.
+        Markdown.
     """
     test = facts.get("test")
-    views = ("one_view", "eight_views")
+    scored = test or {}
+    views = [scored.get("one_view"), scored.get("eight_views")]
+    eight, decisions = views[1:], [scored.get("decisions")]
     tables = {
-        "Scores": _table_of(lambda: overall_table(*(test[view] for view in views))),
-        "By class, eight views": _table_of(lambda: class_table(test["eight_views"])),
-        "Calibration": _table_of(lambda: calibration_table(*(test[view] for view in views))),
-        "Low risk": _table_of(lambda: low_risk_table(test["decisions"])),
-        "What cannot be excluded": _table_of(lambda: coverage_table(test["decisions"])),
+        "Scores": _table_if(has_overall_scores, overall_table, views),
+        "By class, eight views": _table_if(has_class_scores, class_table, eight),
+        "Calibration": _table_if(has_calibration, calibration_table, views),
+        "Low risk": _table_if(has_low_risk, low_risk_table, decisions),
+        "What cannot be excluded": _table_if(has_coverage, coverage_table, decisions),
     }
     return ENVIRONMENT.get_template("other_model_card.md.jinja").render(
         data=facts.get("data"),
         escaped=escaped,
         may_share_lesions=facts.get("rows_may_share_lesions"),
-        images=_table_of(lambda: part_table(facts)),
+        images=_table_if(has_images, part_table, [facts]),
         is_scored=test is not None,
         class_names=class_names,
         tables=tables,
@@ -347,36 +342,17 @@ def other_model_card(facts):
     )
 
 
-def part_table(facts):
+def part_table(facts: Facts) -> str:
     """The number of images in each part."""
     parts = ("training", "calibration", "test")
     return table(["part", "images"], [[part, count(facts["images"][part])] for part in parts])
 
 
-def _table_of(lay_out):
-    """Lay out a table; None where the facts do not hold what it takes."""
-    try:
-        return lay_out()
-    except _SPOILED:
-        return None
+def _table_if(form: Form, lay_out: Callable[..., str], values: list[Any]) -> str | None:
+    """Lay out a table; None where one of the values has not the form that it takes."""
+    return lay_out(*values) if all(map(form, values)) else None
 
 
-def _check_texts(values):
-    """Refuse facts with a text that Markdown would read as more than text.
-
-    Raises:
-        ValueError: there is one.
-    """
-    if isinstance(values, dict):
-        _check_texts(list(values))
-        _check_texts(list(values.values()))
-    elif isinstance(values, list):
-        for value in values:
-            _check_texts(value)
-    elif isinstance(values, str) and not re.fullmatch(r"[\w .,+–-]*", values):
-        raise ValueError("a text among the facts is spoiled")
-
-
-def escaped(text):
+def escaped(text: object) -> str:
     """Write a text so that Markdown takes it as it stands: all punctuation escaped, on one line."""
     return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", " ".join(str(text).split()))

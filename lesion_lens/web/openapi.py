@@ -1,14 +1,17 @@
-"""The OpenAPI 3.1 document of the interface for programs, from the constants that it is bound to.
+"""The OpenAPI 3.1 document of the API, from the constants that it is bound to.
 
 Its texts are CommonMark, as OpenAPI has it; the readable page shows the same.
 """
 
+from typing import Any
+
+from lesion_lens import __version__
 from lesion_lens.model.decisions import MALIGNANT_CODES, VERDICTS
-from lesion_lens.model.errors import DamagedImage, UnsupportedImage
-from lesion_lens.model.images import MAX_PIXELS, MAX_SIDE, MIME_TYPES, READABLE
-from lesion_lens.web.problems import PROBLEM_TYPES, NoImageUsable
+from lesion_lens.model.errors import DamagedImage, Problem, UnsupportedImage
+from lesion_lens.model.limits import MAX_PIXELS, MAX_SIDE, MIME_TYPES, READABLE
+from lesion_lens.web.limits import MAX_IMAGES, RETRY_AFTER
+from lesion_lens.web.problems import PROBLEMS, NoImageUsable
 from lesion_lens.web.results import describe_classes
-from lesion_lens.web.uploads import MAX_IMAGES, RETRY_AFTER
 from skin_cancer_detection import CLASSES, CODES
 
 PROBLEM_JSON = "application/problem+json"
@@ -26,11 +29,11 @@ _SHARE = {"type": "number", "minimum": 0, "maximum": 1}
 _SHA256 = {"pattern": "^[0-9a-f]{64}$"}
 
 
-def openapi_document(root, docs, max_megabytes):
+def openapi_document(root: str, docs: str, max_megabytes: int) -> dict[str, Any]:
     """Lay out the document.
 
     Args:
-        root: the path of the interface, /api/v1 but for a prefix that the app stands under.
+        root: the path of the API, /api/v1 but for a prefix that the app stands under.
         docs: the path of the readable page.
         max_megabytes: the largest request, in MB of a million bytes.
 
@@ -41,7 +44,7 @@ def openapi_document(root, docs, max_megabytes):
         "openapi": "3.1.0",
         "info": {
             "title": "Lesion Lens",
-            "version": "1.0.0",
+            "version": __version__,
             "summary": "Which of seven classes a pigmented skin lesion most likely is.",
             "description": (
                 "A study tool. It does not diagnose, and it does not replace a doctor. Only "
@@ -54,7 +57,7 @@ def openapi_document(root, docs, max_megabytes):
     }
 
 
-def _operation(docs, max_megabytes):
+def _operation(docs: str, max_megabytes: int) -> dict[str, Any]:
     return {
         "operationId": "predict",
         "summary": "Classify one or more images",
@@ -108,8 +111,8 @@ def _operation(docs, max_megabytes):
     }
 
 
-def _problem_response(status, docs):
-    types = [kind for kind in PROBLEM_TYPES.values() if kind.status == status]
+def _problem_response(status: int, docs: str) -> dict[str, Any]:
+    types = [kind for kind in PROBLEMS if kind.status == status]
     examples = {
         kind.name: {
             "summary": kind.title,
@@ -118,7 +121,7 @@ def _problem_response(status, docs):
         }
         for kind in types
     }
-    response = {
+    response: dict[str, Any] = {
         "description": _STATUSES[status],
         "content": {PROBLEM_JSON: {"schema": _reference("Problem"), "examples": examples}},
     }
@@ -134,7 +137,7 @@ def _problem_response(status, docs):
     return response
 
 
-def _schemas():
+def _schemas() -> dict[str, Any]:
     return {
         "Predictions": _object(
             "The answer to a request of which at least one image was classified.",
@@ -247,7 +250,9 @@ def _schemas():
     }
 
 
-def _object(description, properties, required=None):
+def _object(
+    description: str, properties: dict[str, Any], required: list[str] | None = None
+) -> dict[str, Any]:
     return {
         "type": "object",
         "description": description,
@@ -257,15 +262,15 @@ def _object(description, properties, required=None):
     }
 
 
-def _text(description, **keywords):
+def _text(description: str, **keywords: Any) -> dict[str, Any]:
     return {"type": "string", "description": description, **keywords}
 
 
-def _flag(description):
+def _flag(description: str) -> dict[str, Any]:
     return {"type": ["boolean", "null"], "description": description}
 
 
-def _results(description):
+def _results(description: str) -> dict[str, Any]:
     return {
         "type": "array",
         "description": description,
@@ -275,27 +280,27 @@ def _results(description):
     }
 
 
-def _reference(name, description=None):
+def _reference(name: str, description: str | None = None) -> dict[str, Any]:
     reference = {"$ref": f"#/components/schemas/{name}"}
     return reference if description is None else reference | {"description": description}
 
 
-def _problem_example(kind, docs):
-    problem = {
+def _problem_example(kind: type[Problem], docs: str) -> dict[str, Any]:
+    problem: dict[str, Any] = {
         "type": f"{docs}#{kind.name}",
         "title": kind.title,
         "status": kind.status,
-        "detail": kind.example,
+        "detail": str(kind(**kind.example)),
     }
-    if kind is PROBLEM_TYPES[NoImageUsable]:
+    if kind is NoImageUsable:
         problem["results"] = [
-            {"file": file, "problem": _problem_example(PROBLEM_TYPES[error], docs)}
+            {"file": file, "problem": _problem_example(error, docs)}
             for file, error in (("broken-off.jpg", DamagedImage), ("notes.txt", UnsupportedImage))
         ]
     return problem
 
 
-def _predictions_example(docs):
+def _predictions_example(docs: str) -> dict[str, Any]:
     return {
         "model": {
             "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
@@ -329,7 +334,7 @@ def _predictions_example(docs):
             },
             {
                 "file": "broken-off.jpg",
-                "problem": _problem_example(PROBLEM_TYPES[DamagedImage], docs),
+                "problem": _problem_example(DamagedImage, docs),
             },
         ],
     }

@@ -1,164 +1,141 @@
-"""What can be wrong with a request, and its status: the problem types of RFC 9457."""
+"""What can be wrong with a request besides its images, and the list of all problems.
 
-from dataclasses import dataclass
+Each is an exception whose class holds all that is said of it; those of images are in
+lesion_lens.model.errors.
+"""
+
+from typing import Any, ClassVar
 
 from lesion_lens.model.errors import (
     Busy,
     DamagedImage,
     EmptyImage,
     ImageTooLarge,
-    LesionLensError,
-    ModelFileError,
+    Problem,
     UnsupportedImage,
 )
-from lesion_lens.model.images import MAX_PIXELS, MAX_SIDE, READABLE
-from lesion_lens.web.uploads import MAX_IMAGES, MODEL_UNUSABLE, NoImage, TooManyImages
+from lesion_lens.web.limits import MAX_IMAGES, MAX_MEGABYTES
 
 
-class WrongContentType(LesionLensError):
-    """A request that is not a form with files."""
+class NoImage(Problem):
+    """A form that was sent without a file."""
+
+    name = "no-image"
+    status = 400
+    title = "No image was sent"
+    meaning = "The form has no file in the field `image`, or breaks off before its first."
+    sentence = "No image was chosen. Choose one and send it again."
 
 
-class UnknownField(LesionLensError):
-    """A form with a field other than `image`."""
+class TooManyImages(Problem):
+    """A form with more than `MAX_IMAGES` files."""
+
+    name = "too-many-images"
+    status = 400
+    title = "Too many images"
+    meaning = "Split the batch into several requests."
+    sentence = f"More than {MAX_IMAGES} images were sent. Send fewer at once."
 
 
-class NotAFile(LesionLensError):
+class NotAFile(Problem):
     """A part of the field `image` without a file name, which makes it text."""
 
+    name = "not-a-file"
+    status = 400
+    title = "Text in the place of a file"
+    meaning = "A part of a form is a file only if it has a file name; any name will do."
+    sentence = "A part named image has no file name. Send each image as a file."
 
-class RequestTooLarge(LesionLensError):
-    """More bytes, parts or text than a request may have."""
+
+class UnknownField(Problem):
+    """A form with a field other than `image`."""
+
+    name = "unknown-field"
+    status = 400
+    title = "Unknown field"
+    meaning = "Whatever is not an image is refused, so that a misspelt field is noticed."
+    sentence = "The form has a field {field!r}. Send images in the field image, and nothing else."
+    example: ClassVar[dict[str, Any]] = {"field": "picture"}
 
 
-class NoImageUsable(LesionLensError):
+class RequestTooLarge(Problem):
+    """More bytes than a request may have."""
+
+    name = "request-too-large"
+    status = 413
+    title = "Too much was sent"
+    meaning = "Nothing of the request was classified. Send smaller images, or fewer at once."
+    sentence = "More than {megabytes} MB were sent. Send smaller images, or fewer at once."
+    example: ClassVar[dict[str, Any]] = {"megabytes": MAX_MEGABYTES}
+
+
+class FormTooLarge(RequestTooLarge):
+    """More parts or text than a form may have, or a body that did not say its size."""
+
+    sentence = "The form holds too much, or more than images. Send fewer or smaller images at once."
+
+
+class WrongContentType(Problem):
+    """A request that is not a form with files."""
+
+    name = "wrong-content-type"
+    status = 415
+    title = "Not a form"
+    meaning = (
+        "The request’s `Content-Type` must be `multipart/form-data`, with its boundary. Most "
+        "libraries set it by themselves when they are given files."
+    )
+    sentence = "The request is not multipart/form-data. Send the images as files of a form."
+
+
+class NoImageUsable(Problem):
     """A batch of which no image could be classified."""
 
+    name = "no-image-usable"
+    status = 422
+    title = "No image of the batch can be used"
+    meaning = (
+        "Of several images, not one could be classified. The member `results` has the problem of "
+        "each, in their order."
+    )
+    sentence = "None of the {count} images can be used. Each of the results says why."
+    example: ClassVar[dict[str, Any]] = {"count": 2}
 
-class ServerFailed(LesionLensError):
+
+class ServerFailed(Problem):
     """A fault of the server's own."""
 
-
-@dataclass(frozen=True)
-class ProblemType:
-    """A kind of problem.
-
-    Attributes:
-        name: the end of its `type`, and the anchor of its paragraph on the readable page.
-        status: of the HTTP answer.
-        title: the same for every problem of this type.
-        meaning: when it comes and what to do, for the OpenAPI document and the page.
-        example: a `detail` that such a problem has.
-    """
-
-    name: str
-    status: int
-    title: str
-    meaning: str
-    example: str
+    name = "server-failed"
+    status = 500
+    title = "The server failed"
+    meaning = "A fault of the server’s own, and its log says which."
+    sentence = "The server failed. Nothing was wrong with the request."
 
 
-PROBLEM_TYPES = {
-    NoImage: ProblemType(
-        "no-image",
-        400,
-        "No image was sent",
-        "The form has no file in the field `image`, or breaks off before its first.",
-        "No image was chosen. Choose one and send it again.",
-    ),
-    TooManyImages: ProblemType(
-        "too-many-images",
-        400,
-        "Too many images",
-        "Split the batch into several requests.",
-        f"More than {MAX_IMAGES} images were sent. Send fewer at once.",
-    ),
-    NotAFile: ProblemType(
-        "not-a-file",
-        400,
-        "Text in the place of a file",
-        "A part of a form is a file only if it has a file name; any name will do.",
-        "A part named image has no file name. Send each image as a file.",
-    ),
-    UnknownField: ProblemType(
-        "unknown-field",
-        400,
-        "Unknown field",
-        "Whatever is not an image is refused, so that a misspelt field is noticed.",
-        "The form has a field 'picture'. Send images in the field image, and nothing else.",
-    ),
-    EmptyImage: ProblemType(
-        "empty-image",
-        400,
-        "Empty file",
-        "A file of no bytes.",
-        "The file is empty. Choose another image.",
-    ),
-    RequestTooLarge: ProblemType(
-        "request-too-large",
-        413,
-        "Too much was sent",
-        "Nothing of the request was classified. Send smaller images, or fewer at once.",
-        "More than 20 MB were sent. Send smaller images, or fewer at once.",
-    ),
-    ImageTooLarge: ProblemType(
-        "image-too-large",
-        413,
-        "Too many pixels",
-        "The model looks at 28 × 28 pixels, so a smaller copy loses hardly anything.",
-        f"The image has more than {MAX_PIXELS // 1_000_000} million pixels, or more than "
-        f"{MAX_SIDE:,} on one side. Make it smaller and send it again.",
-    ),
-    WrongContentType: ProblemType(
-        "wrong-content-type",
-        415,
-        "Not a form",
-        "The request’s `Content-Type` must be `multipart/form-data`, with its boundary. Most "
-        "libraries set it by themselves when they are given files.",
-        "The request is not multipart/form-data. Send the images as files of a form.",
-    ),
-    UnsupportedImage: ProblemType(
-        "unsupported-image",
-        415,
-        "Not an image that can be read",
-        "No image at all, or one of another format.",
-        f"The file is not an image that can be read here. Save it as {READABLE} and send it again.",
-    ),
-    DamagedImage: ProblemType(
-        "damaged-image",
-        422,
-        "Damaged image",
-        "The right format, but broken off or spoiled.",
-        "The image is damaged or incomplete. Save or copy it again and retry.",
-    ),
-    NoImageUsable: ProblemType(
-        "no-image-usable",
-        422,
-        "No image of the batch can be used",
-        "Of several images, not one could be classified. The member `results` has the problem of "
-        "each, in their order.",
-        "None of the 2 images can be used. Each of the results says why.",
-    ),
-    ServerFailed: ProblemType(
-        "server-failed",
-        500,
-        "The server failed",
-        "A fault of the server’s own, and its log says which.",
-        "The server failed. Nothing was wrong with the request.",
-    ),
-    Busy: ProblemType(
-        "busy",
-        503,
-        "Busy",
-        "Other requests are being worked on. Send the same again after as many seconds as "
-        "`Retry-After` says.",
-        "Too many images are waiting for their turn. Try again in a few seconds.",
-    ),
-    ModelFileError: ProblemType(
-        "model-unusable",
-        503,
-        "The model cannot be used",
-        "Something is wrong with the server, and its log says what.",
-        MODEL_UNUSABLE,
-    ),
-}
+class ModelUnusable(Problem):
+    """A `ModelFileError`, as visitors are told of it: its own sentence is for the operator."""
+
+    name = "model-unusable"
+    status = 503
+    title = "The model cannot be used"
+    meaning = "Something is wrong with the server, and its log says what."
+    sentence = "The model cannot be used at the moment. Try again later."
+
+
+# In the order of their statuses, as the API's document and page list them.
+PROBLEMS: tuple[type[Problem], ...] = (
+    NoImage,
+    TooManyImages,
+    NotAFile,
+    UnknownField,
+    EmptyImage,
+    RequestTooLarge,
+    ImageTooLarge,
+    WrongContentType,
+    UnsupportedImage,
+    DamagedImage,
+    NoImageUsable,
+    ServerFailed,
+    Busy,
+    ModelUnusable,
+)

@@ -7,8 +7,13 @@ else: `templates/service-worker.js` sees to that.
 import hashlib
 import json
 from pathlib import Path
+from typing import cast
 
-from flask import Blueprint, current_app, render_template, url_for
+from flask import Blueprint, Flask, current_app, render_template, url_for
+from flask.blueprints import BlueprintSetupState
+from flask.typing import ResponseReturnValue
+
+from lesion_lens.web.current import get_classifier
 
 NAME = "Lesion Lens"
 ACCENT, GROUND = "#0f766e", "#fbfcfc"  # --accent and --page of static/style.css
@@ -17,18 +22,19 @@ pwa = Blueprint("pwa", __name__)
 
 
 @pwa.record_once
-def compute_version(state):
+def compute_version(state: BlueprintSetupState) -> None:
     """Take the SHA-256 of all that the shell is made of; another one replaces what phones keep."""
-    templates = Path(state.app.root_path, state.app.template_folder)
+    app = cast(Flask, state.app)  # not one of Flask's other kinds
+    templates = Path(app.root_path, str(app.template_folder))
     names = ("base.html", "offline.html", "parts.html", "service-worker.js")
-    files = [*static_files(state.app), *(templates / name for name in names)]
+    files = [*static_files(app), *(templates / name for name in names)]
     digest = hashlib.sha256(b"".join(file.read_bytes() for file in files))
-    digest.update(state.app.extensions["classifier"].sha256.encode())  # its data is in the footer
-    state.app.extensions["shell_version"] = digest.hexdigest()[:16]
+    digest.update(get_classifier(app).sha256.encode())  # its data is in the footer
+    app.extensions["shell_version"] = digest.hexdigest()[:16]
 
 
 @pwa.get("/manifest.webmanifest")
-def manifest():
+def manifest() -> ResponseReturnValue:
     """Tell a phone how the app stands on its home screen (W3C Web Application Manifest)."""
     icons = [
         ("icon.svg", "any", "image/svg+xml", "any"),
@@ -36,7 +42,7 @@ def manifest():
         ("icon-512.png", "512x512", "image/png", "any"),
         ("icon-maskable-512.png", "512x512", "image/png", "maskable"),
     ]
-    start = url_for("index")
+    start = url_for("pages.index")
     content = {
         "name": NAME,
         "short_name": NAME,
@@ -58,7 +64,7 @@ def manifest():
 
 
 @pwa.get("/service-worker.js")
-def service_worker():
+def service_worker() -> ResponseReturnValue:
     """Give the program that keeps the shell. It stands here and not in static/ for its scope."""
     addresses = [static_address(file.name) for file in static_files(current_app)]
     program = render_template(
@@ -71,21 +77,21 @@ def service_worker():
 
 
 @pwa.get("/offline")
-def offline():
+def offline() -> str:
     """Say that classifying needs the server; a phone keeps this page."""
     return render_template("offline.html")
 
 
 @pwa.get("/privacy")
-def privacy():
+def privacy() -> str:
     """Say what becomes of an image and of whoever sends it."""
     return render_template("privacy.html")
 
 
-def static_files(app):
+def static_files(app: Flask) -> list[Path]:
     """The paths of all that stands in static/, in the order of their names."""
-    return sorted(path for path in Path(app.static_folder).iterdir() if path.is_file())
+    return sorted(path for path in Path(str(app.static_folder)).iterdir() if path.is_file())
 
 
-def static_address(name):
+def static_address(name: str) -> str:
     return url_for("static", filename=name)

@@ -1,11 +1,16 @@
-"""An answer as JSON, as CSV and in figures: the same for pages, programs and the command line."""
+"""An answer as JSON and as a row of CSV: the same for pages, programs and the command line."""
 
 import csv
 import io
+from collections.abc import Iterable
+from typing import Any
 
-from lesion_lens.model.decisions import VERDICTS, verdict
+from lesion_lens.model.classifier import Answer, Classifier
+from lesion_lens.model.decisions import VERDICTS
 from skin_cancer_detection import CLASSES, CODES
 
+# The only table of the columns: a page gives it to static/csv.js in its header line, and
+# tests/csv_cases.json holds both to the same rows.
 CSV_COLUMNS = (
     "file",
     "verdict",
@@ -24,24 +29,20 @@ CSV_COLUMNS = (
 _DECIMALS = 6
 
 
-def to_dict(answer):
+def to_dict(answer: Answer) -> dict[str, Any]:
     """Lay out an answer as a dict that JSON can hold.
 
-    Args:
-        answer: `classifier.Answer`.
-
     Returns:
-        dict: `verdict` (a key of `decisions.VERDICTS`) and its `sentence`; `most_likely` (a code);
+        `verdict` (a key of `decisions.VERDICTS`) and its `sentence`; `most_likely` (a code);
         `probabilities` (of each code, 0–1); `malignant_probability` (0–1); `cannot_be_excluded` (a
         list of codes), `flagged` (a code), `inconclusive`, `low_risk` and `unlike` (booleans), each
         of them None where the model file cannot say it, and `flagged` where nothing is flagged.
     """
     statements = answer.statements
-    said = verdict(statements, answer.unlike)
     possible = statements.cannot_be_excluded
     return {
-        "verdict": said,
-        "sentence": VERDICTS[said],
+        "verdict": answer.verdict,
+        "sentence": VERDICTS[answer.verdict],
         "most_likely": statements.most_likely,
         "probabilities": {
             code: round(share, _DECIMALS)
@@ -56,37 +57,39 @@ def to_dict(answer):
     }
 
 
-def describe_model(classifier):
+def describe_model(classifier: Classifier) -> dict[str, str | None]:
     """Say which model answers, as a dict that JSON can hold.
 
-    Args:
-        classifier: `classifier.Classifier`.
-
     Returns:
-        dict: `sha256` of the model file, `data_sha256` of what it was trained on or None.
+        `sha256` of the model file, `data_sha256` of what it was trained on or None.
     """
     return {"sha256": classifier.sha256, "data_sha256": classifier.facts.get("data_sha256")}
 
 
-def describe_classes():
+def describe_classes() -> list[dict[str, str]]:
     """Name the seven classes, as a list of dicts that JSON can hold."""
     return [{"code": kind.code, "name": kind.name, "risk": kind.risk} for kind in CLASSES]
 
 
-def csv_line(file, answer=None, model_sha256=None, error=None):
+def csv_line(
+    file: str,
+    answer: Answer | None = None,
+    model_sha256: str | None = None,
+    error: str | None = None,
+) -> str:
     """Lay out one image as a line of CSV with `CSV_COLUMNS`.
 
     Args:
         file: the file's name.
-        answer: `classifier.Answer`, or None where there is an error.
+        answer: None where there is an error.
         model_sha256: of the `Classifier` that gave the answer.
         error: the sentence of the fault where the file could not be classified.
 
     Returns:
-        str, without a line end. A class list is separated by spaces, a boolean is `true` or
+        The line, without its end. A class list is separated by spaces, a boolean is `true` or
         `false`, and what is not known is empty.
     """
-    values = {"file": _harmless(file), "error": error}
+    values: dict[str, Any] = {"file": _harmless(file), "error": error}
     if answer is not None:
         record = to_dict(answer)
         shares = record["probabilities"]
@@ -95,18 +98,18 @@ def csv_line(file, answer=None, model_sha256=None, error=None):
     return _joined(_text(values.get(column)) for column in CSV_COLUMNS)
 
 
-def csv_header():
+def csv_header() -> str:
     """The first line of a CSV of `csv_line`s, without a line end."""
     return _joined(CSV_COLUMNS)
 
 
-def _joined(cells):
+def _joined(cells: Iterable[str]) -> str:
     line = io.StringIO()
     csv.writer(line, lineterminator="\r\n").writerow(cells)
     return line.getvalue().removesuffix("\r\n")  # which it must know of to quote a name with one
 
 
-def _text(value):
+def _text(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -114,6 +117,6 @@ def _text(value):
     return " ".join(value) if isinstance(value, list) else str(value)
 
 
-def _harmless(name):
+def _harmless(name: str) -> str:
     # A spreadsheet takes a cell that begins so for a formula (OWASP, CSV injection).
     return "'" + name if name.startswith(("=", "+", "-", "@", "\t", "\r")) else name

@@ -1,44 +1,37 @@
-"""What a request may bring: images in memory, their number and size.
+"""The files of a request: kept in memory, counted, and let go of where they are too many.
 
-The pages and the interface for programs share it.
+The pages and the API share it.
 """
 
 import contextlib
 import io
+from typing import IO
 
 from flask import Request, current_app, request
+from werkzeug.datastructures import FileStorage
 
-from lesion_lens.model.errors import LesionLensError
-
-MEGABYTE = 1_000_000
-MAX_IMAGES = 50  # of one request
-RETRY_AFTER = 2  # seconds
-SILENCE = 20  # seconds
-MODEL_UNUSABLE = "The model cannot be used at the moment. Try again later."
-
-
-class NoImage(LesionLensError):
-    """A form that was sent without a file."""
-
-
-class TooManyImages(LesionLensError):
-    """A form with more than `MAX_IMAGES` files."""
+from lesion_lens.web.limits import MAX_IMAGES, MEGABYTE, SILENCE
+from lesion_lens.web.problems import FormTooLarge, NoImage, RequestTooLarge, TooManyImages
 
 
 class InMemoryRequest(Request):
     """A request whose uploads stay in memory: Werkzeug spools those above 500 kB to disk."""
 
     def _get_file_stream(
-        self, total_content_length, content_type, filename=None, content_length=None
-    ):
+        self,
+        total_content_length: int | None,
+        content_type: str | None,
+        filename: str | None = None,
+        content_length: int | None = None,
+    ) -> IO[bytes]:
         return io.BytesIO()
 
 
-def uploaded_images(field):
+def uploaded_images(field: str) -> list[FileStorage]:
     """Give the files of a form's field, those without a name left out, as browsers send them.
 
     Returns:
-        list of werkzeug.datastructures.FileStorage, 1 to `MAX_IMAGES`.
+        1 to `MAX_IMAGES` files.
 
     Raises:
         NoImage, TooManyImages
@@ -46,46 +39,54 @@ def uploaded_images(field):
     """
     files = [file for file in request.files.getlist(field) if file.filename]
     if not files:
-        raise NoImage("No image was chosen. Choose one and send it again.")
+        raise NoImage
     if len(files) > MAX_IMAGES:
-        raise TooManyImages(f"More than {MAX_IMAGES} images were sent. Send fewer at once.")
+        raise TooManyImages
     return files
 
 
-def max_megabytes():
+def bytes_of(file: FileStorage) -> bytes:
+    """Take the bytes out of an uploaded file, so that they are in memory once."""
+    data = file.read()
+    file.close()
+    return data
+
+
+def max_megabytes() -> int:
     """The largest request, in MB of a million bytes."""
-    return current_app.config["MAX_CONTENT_LENGTH"] // MEGABYTE
+    return _max_content_length() // MEGABYTE
 
 
-def is_too_large():
-    """Whether the request's body is larger than it may be, so that nothing of it was read."""
-    return (request.content_length or 0) > current_app.config["MAX_CONTENT_LENGTH"]
-
-
-def refuse_too_much():
-    """Let a body go that is too large, or holds too much; returns the sentence that says so."""
-    if not is_too_large():  # its parts are too many, or it is text, or its size was not said
-        return "The form holds too much, or more than images. Send fewer or smaller images at once."
+def refuse_oversized_body() -> RequestTooLarge:
+    """Read away a body that is too large or holds too much; returns the problem that it is."""
+    if (request.content_length or 0) <= _max_content_length():
+        # Its parts are too many, or it is text, or its size was not said: it was read already.
+        return FormTooLarge()
     drain()
-    return f"More than {max_megabytes()} MB were sent. Send smaller images, or fewer at once."
+    return RequestTooLarge(megabytes=max_megabytes())
 
 
-def set_read_timeout():
+def set_read_timeout() -> None:
     """Give up a client that sends nothing for `SILENCE`, so that it does not hold a thread."""
     connection = request.environ.get("gunicorn.socket")  # Flask's own server has none
     if connection is not None:
         connection.settimeout(SILENCE)
 
 
-def drain():
-    """Read away, up to a bound, a body that is too large, keeping none of it.
+def drain() -> None:
+    """Read away, up to a bound, the request's body, keeping none of it.
 
     A server that answers and closes before the browser has sent everything breaks the
     connection, and the browser shows that instead of the page. Only for a body of which nothing
     was read yet: at its end the server would wait for more.
     """
     stream = request.environ["wsgi.input"]
-    left = min(request.content_length, 8 * current_app.config["MAX_CONTENT_LENGTH"])
+    left = min(request.content_length or 0, 8 * _max_content_length())
     with contextlib.suppress(OSError):  # the client has gone, or sends no more
         while left > 0 and (chunk := stream.read(min(left, 65536))):
             left -= len(chunk)
+
+
+def _max_content_length() -> int:
+    limit: int = current_app.config["MAX_CONTENT_LENGTH"]
+    return limit

@@ -1,0 +1,266 @@
+"""What the facts of a model's training must hold before a page or a card may speak of them.
+
+A model file may come from anywhere, and its facts are JSON that training wrote: metrics.json has
+the same. Only this module looks at their form. A form is a function that says whether a value has
+it; keys that a form does not name are passed over. A share of nothing is None.
+"""
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+from skin_cancer_detection import CODES
+
+Form = Callable[[Any], bool]
+
+MOST_LESIONS = 1_000_000  # the interval of a share of more takes minutes to compute
+
+
+def _is_number(value: Any) -> bool:
+    is_real = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_real and math.isfinite(value)
+
+
+def _is_amount(value: Any) -> bool:
+    return _is_number(value) and value >= 0
+
+
+def _is_share(value: Any) -> bool:
+    return _is_amount(value) and value <= 1
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_lesion_count(value: Any) -> bool:
+    return _is_count(value) and value <= MOST_LESIONS
+
+
+def _is_positive_count(value: Any) -> bool:
+    return _is_count(value) and value > 0
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _or_none(form: Form) -> Form:
+    return lambda value: value is None or form(value)
+
+
+def _fields(**forms: Form) -> Form:
+    return lambda value: (
+        isinstance(value, dict)
+        and all(name in value and form(value[name]) for name, form in forms.items())
+    )
+
+
+def _by_class(form: Form) -> Form:
+    return _fields(**dict.fromkeys(CODES, form))
+
+
+def _values(form: Form) -> Form:
+    return lambda value: isinstance(value, dict) and all(map(form, value.values()))
+
+
+def _row_of(form: Form, length: int) -> Form:
+    return lambda value: isinstance(value, list) and len(value) == length and all(map(form, value))
+
+
+def _both(*forms: Form) -> Form:
+    return lambda value: all(form(value) for form in forms)
+
+
+_ANY_SHARE = _or_none(_is_share)
+_ESTIMATED_SHARE = _fields(value=_ANY_SHARE, low=_ANY_SHARE, high=_ANY_SHARE)
+_ESTIMATED_AMOUNT = _fields(**dict.fromkeys(("value", "low", "high"), _or_none(_is_amount)))
+_CONFUSION_MATRIX = _row_of(_row_of(_is_count, len(CODES)), len(CODES))
+_LOW_RISK_SCORES = _fields(
+    share=_ANY_SHARE,
+    malignant=_is_count,
+    sensitivity=_ESTIMATED_SHARE,
+    missed_per_100=_or_none(_is_amount),
+    specificity=_ANY_SHARE,
+)
+_ACCURACIES = {"accuracy": _ESTIMATED_SHARE, "balanced_accuracy": _ESTIMATED_SHARE}
+
+# --- The scores of one view, or of eight (training.evaluation.evaluate) ----------------------
+
+has_overall_scores: Form = _fields(
+    **_ACCURACIES,
+    macro_auc=_ESTIMATED_SHARE,
+    malignant_auc=_ESTIMATED_SHARE,
+    **{"melanoma_sensitivity_at_specificity_0.80": _ESTIMATED_SHARE},
+    prior_divided=_fields(**_ACCURACIES),
+)
+has_class_scores: Form = _fields(
+    per_class=_by_class(
+        _fields(
+            images=_is_count,
+            sensitivity=_ESTIMATED_SHARE,
+            specificity=_ESTIMATED_SHARE,
+            precision=_ESTIMATED_SHARE,
+            auc=_ESTIMATED_SHARE,
+        )
+    )
+)
+has_calibration: Form = _fields(
+    calibration_error=_ESTIMATED_SHARE,
+    simulated_calibration_error=_fields(mean=_ANY_SHARE, percentile_95=_ANY_SHARE),
+    brier_score=_ESTIMATED_AMOUNT,
+    log_loss=_ESTIMATED_AMOUNT,
+)
+_POINT = _fields(
+    above=_is_share,
+    up_to=_is_share,
+    images=_is_positive_count,
+    confidence=_is_share,
+    accuracy=_fields(value=_is_share, low=_is_share, high=_is_share),
+)
+has_reliability: Form = _fields(
+    reliability=lambda points: (
+        isinstance(points, list) and len(points) > 0 and all(map(_POINT, points))
+    )
+)
+
+# --- What the statements are worth (training.evaluation.decision_scores) ---------------------
+
+_has_low_risk_scores = _fields(
+    lesions=_is_lesion_count,
+    low_risk=_fields(
+        threshold=_ANY_SHARE, below_threshold=_LOW_RISK_SCORES, statement=_LOW_RISK_SCORES
+    ),
+)
+
+
+def has_low_risk(decisions: Any) -> bool:
+    """Whether the decisions' scores hold what 'low risk' finds and costs."""
+    return _has_low_risk_scores(decisions) and all(
+        decisions["low_risk"][way]["malignant"] <= decisions["lesions"]
+        for way in ("below_threshold", "statement")
+    )
+
+
+has_coverage: Form = _fields(
+    lesions=_is_lesion_count,
+    conformal=_fields(
+        coverage=_ANY_SHARE,
+        mean_set_size=_or_none(_is_amount),
+        empty=_ANY_SHARE,
+        per_class=_by_class(
+            _fields(lesions=_is_lesion_count, coverage=_ANY_SHARE, pooled=_is_flag)
+        ),
+    ),
+)
+_has_shares = _fields(
+    inconclusive=_ANY_SHARE,
+    flagged=_fields(share=_ANY_SHARE, right=_ANY_SHARE),
+    unlike=_ANY_SHARE,
+)
+
+# --- The facts of a file ---------------------------------------------------------------------
+
+has_images: Form = _fields(
+    images=_fields(training=_is_count, calibration=_is_count, test=_is_count)
+)
+_has_page_scores = _fields(
+    eight_views=_fields(
+        images=_is_count,
+        accuracy=_fields(value=_is_share),
+        per_class=_by_class(
+            _fields(sensitivity=_fields(value=_ANY_SHARE), precision=_fields(value=_ANY_SHARE))
+        ),
+        confusion_matrix=_CONFUSION_MATRIX,
+    ),
+    decisions=_fields(
+        low_risk=_fields(
+            statement=_fields(
+                missed_per_100=_or_none(lambda value: _is_amount(value) and value <= 100),
+                sensitivity=_fields(low=_is_share, high=_is_share),
+            )
+        )
+    ),
+)
+
+
+def can_serve_pages(facts: Any) -> bool:
+    """Whether every page can speak of the facts: those of a file without scores always can.
+
+    Args:
+        facts: what `training_facts` of a model file holds.
+    """
+    if not isinstance(facts, dict):
+        return False
+    return facts.get("test") is None or _has_page_scores(facts["test"])
+
+
+_has_card_scores = _both(
+    has_overall_scores,
+    has_class_scores,
+    has_calibration,
+    _fields(images=_is_positive_count, lesions=_is_count, confusion_matrix=_CONFUSION_MATRIX),
+)
+_has_groups = _values(
+    _fields(
+        images=_is_count,
+        accuracy=_ESTIMATED_SHARE,
+        melanoma_sensitivity=_or_none(_ESTIMATED_SHARE),
+        malignant_auc=_or_none(_ESTIMATED_SHARE),
+    )
+)
+_has_card_facts = _both(
+    has_images,
+    _fields(
+        data=_is_text,
+        rows_may_share_lesions=_is_flag,
+        data_sha256=_is_text,
+        split_sha256=_is_text,
+        lesions=_fields(training=_is_count, calibration=_is_count, test=_is_count),
+        seed=_is_number,
+        recipe=_values(_is_number),
+        versions=_fields(
+            **dict.fromkeys(("python", "numpy", "pillow", "keras", "tensorflow"), _is_text)
+        ),
+        test=_fields(
+            one_view=_has_card_scores,
+            eight_views=_has_card_scores,
+            decisions=_both(has_low_risk, has_coverage, _has_shares),
+            subgroups=_fields(sex=_has_groups, age=_has_groups, site=_has_groups),
+        ),
+    ),
+    _fields(
+        recipe=_fields(
+            **dict.fromkeys(
+                (
+                    *("teachers", "teacher_share", "temperature", "epochs", "batch_size"),
+                    *("weight_decay", "learning_rate", "warm_up_epochs", "dropout", "mixup"),
+                    "weight_average",
+                ),
+                _is_number,
+            )
+        )
+    ),
+)
+
+
+def can_fill_card(facts: Any) -> bool:
+    """Whether the facts hold all that the model card tells, and no text that Markdown would read.
+
+    Args:
+        facts: what metrics.json, or `training_facts` of a model file, holds.
+    """
+    return _has_card_facts(facts) and _texts_are_plain(facts)
+
+
+def _texts_are_plain(values: Any) -> bool:
+    if isinstance(values, dict):
+        return _texts_are_plain([*values, *values.values()])
+    if isinstance(values, list):
+        return all(map(_texts_are_plain, values))
+    return not isinstance(values, str) or bool(re.fullmatch(r"[\w .,+–-]*", values))

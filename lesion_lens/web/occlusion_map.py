@@ -1,0 +1,44 @@
+"""The occlusion map on a result: what is drawn over the image, and the words that stand for it."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+# How the map is drawn, chosen for the eye; nothing is decided by it.
+NOTICEABLE_FALL = 0.02  # of the probability; a patch is shown if covering it takes so much
+STRONGEST = 0.6  # opacity of the strongest patch, so that the image is seen through it
+
+
+def visible_patches(occlusion: NDArray[np.float32]) -> list[tuple[int, int, float]]:
+    """Choose the patches of an occlusion map that are drawn over the image.
+
+    Args:
+        occlusion: (7, 7), by how much the probability falls for each covered patch.
+
+    Returns:
+        (row, column, opacity), for falls of `NOTICEABLE_FALL` or more; the largest has the opacity
+        `STRONGEST`, and the others are in proportion.
+    """
+    return [
+        (row, column, STRONGEST * float(occlusion[row, column] / occlusion.max()))
+        for row, column in np.argwhere(occlusion >= NOTICEABLE_FALL).tolist()
+    ]
+
+
+def strongest_region(occlusion: NDArray[np.float32]) -> str | None:
+    """Say in words where covering the image counts most: the text in the place of the map.
+
+    Args:
+        occlusion: (7, 7).
+
+    Returns:
+        The ninth of the image with the strongest patch; None where no patch is noticeable.
+    """
+    if occlusion.max() < NOTICEABLE_FALL:
+        return None
+    row, column = np.unravel_index(occlusion.argmax(), occlusion.shape)
+    words = (
+        ("upper left", "top", "upper right"),
+        ("left", "centre", "right"),
+        ("lower left", "bottom", "lower right"),
+    )
+    return words[(row + 1) // 3][(column + 1) // 3]  # of seven: two, three, two

@@ -1,0 +1,1 @@
+"""What test files share, by subject; no test file imports another."""

@@ -1,0 +1,65 @@
+"""A real Chromium: how it is started, what it is given, and what is seen of it."""
+
+import contextlib
+import shutil
+
+from lesion_lens import ROOT
+from scripts.chromium import NAMES
+from tests.support.drawings import draw_lesion, encode
+from tests.support.skipping import skip_or_fail
+
+SCREENSHOTS = ROOT / "screenshots"
+SPOILED = {"name": "spoiled.png", "mimeType": "image/png", "buffer": b"hello"}
+
+
+def chromium():
+    """What playwright launches, and how."""
+    path = next(filter(None, map(shutil.which, NAMES)), None)
+    if path is None:
+        skip_or_fail("needs Chromium: apt-get install chromium")
+    switches = ["--no-sandbox", "--disable-quic", "--disable-background-networking"]
+    return {"executable_path": path, "args": switches}
+
+
+@contextlib.contextmanager
+def window(browser, width=1280, scheme="light", **options):
+    """A new page of this width; options are those of `Browser.new_context`."""
+    context = browser.new_context(
+        viewport={"width": width, "height": 800},
+        color_scheme=scheme,
+        **{"service_workers": "block"} | options,
+    )
+    yield context.new_page()
+    context.close()
+
+
+def resize(page, width, scheme="light"):
+    page.set_viewport_size({"width": width, "height": 800})
+    page.emulate_media(color_scheme=scheme)
+
+
+def drawn(name="lesion.png", image=None):
+    """A file for a form: a drawn lesion, or another image."""
+    return {"name": name, "mimeType": "image/png", "buffer": encode(image or draw_lesion())}
+
+
+def classify(page, *files):
+    """Choose files on the upload page and send them."""
+    page.set_input_files("#pic", list(files))
+    page.get_by_role("button", name="Classify").click()
+
+
+def pause_of(page):
+    """A pause for `wait_for` in which the browser's events are handled; takes seconds."""
+    return lambda seconds: page.wait_for_timeout(1000 * seconds)
+
+
+def shoot(page, name):
+    """Take a screenshot of the whole page to screenshots/, and see that nothing sticks out."""
+    SCREENSHOTS.mkdir(exist_ok=True)
+    scheme = (
+        "dark" if page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches") else "light"
+    )
+    width = page.viewport_size["width"]
+    page.screenshot(path=SCREENSHOTS / f"{name}-{width}-{scheme}.png", full_page=True)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -1,0 +1,149 @@
+"""Model files for tests: the one under test, changed copies of it, and made ones."""
+
+import functools
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from lesion_lens import ROOT
+from lesion_lens.model.decisions import DecisionFacts
+from lesion_lens.model.files import (
+    DEFAULT_MODEL_PATH,
+    append_attributes,
+    is_litert,
+    read_attributes,
+)
+from lesion_lens.model.outliers import OutlierDetector
+from skin_cancer_detection import CODES, SIDE
+
+KERAS, LITERT = ROOT / "best_model.h5", ROOT / "best_model.tflite"
+# What the tests of the app serve: `KERAS`, or `LITERT` in `make test-litert`.
+MODEL = Path(os.environ.get("MODEL_PATH", DEFAULT_MODEL_PATH)).resolve()
+
+# The network, layer by layer: kind, output shape without the batch, parameters.
+LAYERS = [
+    ("Conv2D", (28, 28, 16), 448),
+    ("MaxPooling2D", (14, 14, 16), 0),
+    ("BatchNormalization", (14, 14, 16), 64),
+    ("Conv2D", (12, 12, 32), 4640),
+    ("Conv2D", (10, 10, 64), 18496),
+    ("MaxPooling2D", (5, 5, 64), 0),
+    ("BatchNormalization", (5, 5, 64), 256),
+    ("Conv2D", (3, 3, 128), 73856),
+    ("Conv2D", (1, 1, 256), 295168),
+    ("Flatten", (256,), 0),
+    ("Dropout", (256,), 0),
+    ("Dense", (256,), 65792),
+    ("BatchNormalization", (256,), 1024),
+    ("Dropout", (256,), 0),
+    ("Dense", (128,), 32896),
+    ("BatchNormalization", (128,), 512),
+    ("Dense", (64,), 8256),
+    ("BatchNormalization", (64,), 256),
+    ("Dropout", (64,), 0),
+    ("Dense", (32,), 2080),
+    ("BatchNormalization", (32,), 128),
+    ("Dense", (7,), 231),
+]
+
+# With these, a class cannot be excluded at 0.1, and moles are six times as frequent as any other.
+FACTS = DecisionFacts(1.0, (0.1, 0.1, 0.1, 0.05, 0.6, 0.02, 0.03), 0.1, (0.1,) * 7, ())
+LIKE, UNLIKE = (OutlierDetector(np.zeros((7, 7)), np.eye(7), threshold) for threshold in (1e9, 0))
+
+
+def shares_of(**shares):
+    """Probabilities of all classes: those that are not named share the rest."""
+    rest = (1 - sum(shares.values())) / (len(CODES) - len(shares))
+    return [shares.get(code, rest) for code in CODES]
+
+
+def attributes_of(*kinds):
+    """The attributes of decision facts and outlier detectors; None counts for nothing."""
+    return {name: value for kind in kinds if kind for name, value in kind.to_attributes().items()}
+
+
+def write_model(folder, shares, facts=None, attributes=None):
+    """Write a model file that gives every image the same probabilities, seven in all.
+
+    It is for LiteRT, which loads it at once, whatever is under test; returns its path.
+    """
+    path = folder / "m.tflite"
+    biases = np.log(shares).astype(np.float32).tobytes()
+    path.write_bytes(indifferent_network().replace(_BIASES, biases))
+    order = {"class_order": ",".join(CODES), "training_facts": json.dumps(facts or {})}
+    append_attributes(path, order | (attributes or {}))
+    return path
+
+
+_BIASES = np.arange(1, len(CODES) + 1, dtype=np.float32).tobytes()
+
+
+@functools.cache
+def indifferent_network():
+    """The bytes of a small network that gives every image the softmax of `_BIASES`."""
+    import keras
+
+    layers = [keras.layers.Input((SIDE, SIDE, 3)), keras.layers.Flatten()]
+    layers.append(keras.layers.Dense(len(CODES), "softmax", kernel_initializer="zeros"))
+    model = keras.Sequential(layers)
+    kernel, _ = model.layers[-1].get_weights()
+    model.layers[-1].set_weights([kernel, np.frombuffer(_BIASES, np.float32)])
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "m.tflite")
+        model.export(path, format="litert", verbose=False)
+        network = path.read_bytes()
+    assert network.count(_BIASES) == 1
+    return network
+
+
+def copy_model(folder, attributes, source=MODEL):
+    """Copy the model under test and change some of its attributes; returns the copy's path."""
+    path = Path(shutil.copy(source, folder / f"m{source.suffix}"))
+    change_attributes(path, attributes)
+    return path
+
+
+def change_attributes(path, attributes):
+    """Change attributes of a model file of either kind."""
+    if is_litert(path):
+        kept = read_attributes(path)
+        path.write_bytes(path.read_bytes()[: kept["network_bytes"]])
+        append_attributes(path, kept | attributes)
+    else:
+        with h5py.File(path, "r+") as file:
+            file.attrs.update(attributes)
+
+
+def change_layer(path, index, **settings):
+    """Change settings of a layer in a Keras file."""
+    with h5py.File(path, "r+") as file:
+        config = json.loads(file.attrs["model_config"])
+        config["config"]["layers"][index]["config"].update(settings)
+        file.attrs["model_config"] = json.dumps(config)
+
+
+def made_scores():
+    """Whatever of metrics.json's `test` the pages speak of."""
+    matrix = np.diag([10] * len(CODES))
+    matrix[CODES.index("mel")] = [1, 1, 5, 0, 15, 0, 28]  # 20 of 50 for benign classes
+    return {
+        "eight_views": {
+            "images": 2345,
+            "accuracy": {"value": 0.81},
+            "per_class": {
+                code: {"sensitivity": {"value": 0.56}, "precision": {"value": 0.61}}
+                for code in CODES
+            },
+            "confusion_matrix": matrix.tolist(),
+        },
+        "decisions": {
+            "low_risk": {
+                "statement": {"missed_per_100": 4.0, "sensitivity": {"low": 0.93, "high": 0.98}}
+            }
+        },
+    }

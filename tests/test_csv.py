@@ -1,0 +1,34 @@
+"""A row of CSV is the same from the server and from the browser: one file of cases for both."""
+
+import json
+
+import pytest
+
+from lesion_lens import ROOT
+from lesion_lens.web.results import CSV_COLUMNS, csv_header, csv_line
+
+CASES = json.loads((ROOT / "tests" / "csv_cases.json").read_text(encoding="utf-8"))
+
+
+def line_of(case):
+    """The line of a case: its two cells, and nothing in the columns between them."""
+    return ("," * (len(CSV_COLUMNS) - 1)).join(case["cells"])
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: repr(case["file"]))
+def test_the_server_writes_the_line(case):
+    assert csv_line(case["file"], error=case["error"]) == line_of(case)
+
+
+def test_the_browser_writes_the_same_lines(browser, address):
+    page = browser.new_page()
+    page.goto(address)
+    lines = page.evaluate(
+        """async ([columns, cases]) => {
+            const { csvLine } = await import("/static/csv.js");
+            return cases.map((values) => csvLine(columns, values));
+        }""",
+        [csv_header().split(","), CASES],
+    )
+    page.close()
+    assert lines == [line_of(case) for case in CASES]

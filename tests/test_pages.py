@@ -1,0 +1,101 @@
+"""The pages that are there for the asking: what they say of the app and of the model's scores."""
+
+import re
+
+import numpy as np
+
+from lesion_lens.web.pages import melanomas_called_benign
+from tests.support.drawings import draw_lesion, encode
+from tests.support.models import made_scores, shares_of, write_model
+from tests.support.pages import client_of, page_of, text_of, upload
+
+
+def test_the_upload_page_has_the_form(client):
+    page = page_of(client.get("/"))
+    (form,) = page.select("form")
+    assert (form["action"], form["method"]) == ("/showresult", "post")
+    assert form["enctype"] == "multipart/form-data"
+    assert {field["name"] for field in form.select("input")} == {"pic"}
+    assert text_of(page, "#error") == ""
+
+
+def test_the_upload_page_says_what_images_mean_anything(client):
+    page = page_of(client.get("/"))
+    text = text_of(page)
+    assert "Only dermatoscope images mean anything here" in text
+    assert "not a diagnosis" in text
+    assert "At most 50 images, each of at most 20 MB and 25 million pixels" in text
+    drawings = [image["src"] for image in page.select("img")]
+    assert {"/static/dermatoscope-image.svg", "/static/skin-photograph.svg"} <= set(drawings)
+
+
+def test_unknown_pages_and_methods(client):
+    assert client.get("/none").status_code == 404
+    assert "no page at this address" in text_of(page_of(client.get("/none")))
+    wrong = client.post("/")
+    assert wrong.status_code == 405
+    assert "GET" in wrong.headers["Allow"]
+
+
+def test_every_page_is_small(client):
+    """With all that it loads, and without what comes from the user's own image."""
+    files = ("style.css", "icon.svg", "register.js", "upload.js")
+    loaded = sum(len(client.get(f"/static/{name}").data) for name in files)
+    for name in ("dermatoscope-image.svg", "skin-photograph.svg"):
+        loaded += len(client.get(f"/static/{name}").data)
+    pages = [client.get(path) for path in ("/", "/model", "/api/v1/docs", "/privacy", "/offline")]
+    pages.append(upload(client, encode(draw_lesion())))
+    for page in pages:
+        own = re.sub(r"data:[a-z/]+;base64,[A-Za-z0-9+/=]+", "", page.get_data(as_text=True))
+        assert len(own.encode()) + loaded < 100_000
+
+
+# --- The model's scores ----------------------------------------------------------------------
+
+
+EVEN = shares_of()
+
+
+def test_the_scores_are_those_of_eight_views(tmp_path):
+    path = write_model(tmp_path, EVEN, {"test": made_scores()})
+    said = text_of(page_of(client_of(path).get("/")), "#how-good")
+    assert "eight times" in said
+    assert "2,345 images" in said
+    assert "the right class for about 81 in 100" in said
+    assert "Of images of melanomas, it named about 56 in 100 rightly" in said
+
+
+def test_scores_without_melanomas_leave_them_out(tmp_path):
+    scores = made_scores()
+    scores["eight_views"]["per_class"]["mel"]["sensitivity"]["value"] = None
+    scores["eight_views"]["confusion_matrix"][6] = [0] * 7
+    client = client_of(write_model(tmp_path, EVEN, {"test": scores}))
+    assert "images of melanomas, it named" not in text_of(page_of(client.get("/")), "#how-good")
+    assert "Of 100 images" not in text_of(page_of(upload(client, encode(draw_lesion()))))
+
+
+def test_without_scores_in_the_file_the_page_says_so(tmp_path):
+    client = client_of(write_model(tmp_path, EVEN))
+    assert "does not say how good the model is" in text_of(page_of(client.get("/")))
+    assert upload(client, encode(draw_lesion())).status_code == 200
+
+
+def test_a_model_of_other_images_does_not_claim_to_be_of_ham10000(client, tmp_path):
+    assert "HAM10000" in text_of(page_of(client.get("/")))
+    facts = {"test": made_scores(), "data": "images of one's own"}
+    page = page_of(client_of(write_model(tmp_path, EVEN, facts)).get("/"))
+    assert "HAM10000" not in text_of(page)
+    assert "specialist clinics" not in text_of(page)
+
+
+def test_inflated_scores_are_called_so(tmp_path):
+    facts = {"test": made_scores(), "rows_may_share_lesions": True}
+    page = page_of(client_of(write_model(tmp_path, EVEN, facts)).get("/"))
+    assert "these figures are too good" in text_of(page)
+
+
+def test_melanomas_called_benign():
+    matrix = np.zeros((7, 7), int)
+    matrix[6] = [1, 2, 3, 4, 5, 6, 4]  # akiec bcc bkl df nv vasc mel: 3 + 4 + 5 + 6 of 25
+    assert melanomas_called_benign({"confusion_matrix": matrix.tolist()}) == 18 / 25
+    assert melanomas_called_benign({"confusion_matrix": np.diag([1] * 6 + [0]).tolist()}) is None

@@ -1,0 +1,173 @@
+"""The start: the model is loaded once, and a bad file stops it with its sentence."""
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+import skin_cancer_detection as scd
+from app import create_app
+from lesion_lens import ROOT
+from lesion_lens.model.engines import load_engine
+from lesion_lens.model.errors import ModelFileError
+from lesion_lens.model.files import append_attributes, remedy_of
+from tests.support.drawings import draw_lesion, encode
+from tests.support.models import (
+    KERAS,
+    LITERT,
+    MODEL,
+    change_layer,
+    copy_model,
+    shares_of,
+    write_model,
+)
+from tests.support.pages import app_of, client_of, page_of, text_of, upload
+from tests.support.waiting import wait_for
+
+
+def test_importing_the_app_imports_no_tensorflow():
+    script = "import sys, app; assert not {'tensorflow', 'keras'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
+
+
+def test_readyz_is_503_until_the_model_is_loaded(monkeypatch):
+    may_load, real = threading.Event(), load_engine
+
+    def slow(path):
+        may_load.wait()
+        return real(path)
+
+    monkeypatch.setattr("lesion_lens.model.classifier.load_engine", slow)
+    client = create_app().test_client()
+    assert client.get("/healthz").status_code == 200
+    assert client.get("/readyz").status_code == 503
+    may_load.set()
+    wait_for(lambda: client.get("/readyz").status_code == 200)
+
+
+def test_the_model_is_loaded_once_however_many_ask(monkeypatch):
+    loads, real = [], load_engine
+    monkeypatch.setattr(
+        "lesion_lens.model.classifier.load_engine", lambda path: loads.append(path) or real(path)
+    )
+    app = create_app()
+    statuses = []
+    threads = [
+        threading.Thread(
+            target=lambda: statuses.append(
+                upload(app.test_client(), encode(draw_lesion())).status_code
+            )
+        )
+        for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert statuses == [200] * 8
+    assert len(loads) == 1
+
+
+def test_a_model_file_that_breaks_after_the_start_is_a_503(tmp_path):
+    path = copy_model(tmp_path, {})
+    client = client_of(path)
+    path.unlink()
+    response = upload(client, encode(draw_lesion()))
+    assert response.status_code == 503
+    assert text_of(page_of(response), "#error").startswith("The model cannot be used at the moment")
+
+
+# --- A start that must fail ------------------------------------------------------------------
+
+
+PYTHON, FLASK = ["app.py"], ["-m", "flask", "--app", "app", "run"]
+GUNICORN = pytest.param(
+    ["-m", "gunicorn", "app:app"],
+    marks=pytest.mark.skipif(sys.platform == "win32", reason="gunicorn does not run on Windows"),
+    id="gunicorn",
+)
+
+
+def start(command, **environment):
+    """Start a server that cannot start; returns its code and what it said."""
+    done = subprocess.run(
+        [sys.executable, *command],
+        cwd=ROOT,
+        env=os.environ | {"PORT": "0"} | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stderr
+
+
+@pytest.mark.parametrize(
+    "command", [pytest.param(PYTHON, id="python"), pytest.param(FLASK, id="flask"), GUNICORN]
+)
+def test_a_bad_model_file_stops_the_start_with_its_sentence(command, tmp_path):
+    path = tmp_path / f"none{MODEL.suffix}"
+    code, said = start(command, MODEL_PATH=str(path))
+    assert code == 3
+    assert f"{path} is missing: {remedy_of(path)}" in said
+
+
+@pytest.mark.parametrize("command", [GUNICORN])  # python asks both engines in the same way
+def test_so_does_one_of_which_only_keras_finds_out(command, tmp_path):
+    path = shutil.copy(KERAS, tmp_path / "m.h5")
+    change_layer(path, -1, activation="linear")
+    code, said = start(command, MODEL_PATH=str(path))
+    assert code == 3
+    assert f"{path} does not give seven probabilities: run `python train.py`" in said
+
+
+@pytest.mark.parametrize("command", [pytest.param(PYTHON, id="python"), GUNICORN])
+def test_so_does_one_of_which_only_litert_finds_out(command, tmp_path):
+    path = tmp_path / "m.tflite"
+    path.write_bytes(b"no network")
+    append_attributes(path, {"class_order": ",".join(scd.CODES)})
+    code, said = start(command, MODEL_PATH=str(path))
+    assert code == 3
+    assert f"{path} cannot be run: run `python train.py --export {path}`" in said
+
+
+@pytest.mark.parametrize("source", [KERAS, LITERT], ids=["Keras", "LiteRT"])
+@pytest.mark.parametrize(
+    ("name", "attributes"),
+    [
+        ("decision_facts", {"decision_facts": "{}"}),
+        ("decision_facts", {"decision_facts": "not JSON"}),
+        ("decision_facts", {"decision_facts": 3}),
+        ("likeness", {"likeness_covariance": -np.eye(7)}),
+    ],
+)
+def test_spoiled_attributes_are_refused(source, name, attributes, tmp_path):
+    path = copy_model(tmp_path, attributes, source)
+    with pytest.raises(ModelFileError) as caught:
+        app_of(path)
+    assert str(caught.value) == f"{path} holds spoiled {name} attributes: {remedy_of(path)}"
+
+
+def test_half_of_the_attributes_are_no_attributes(tmp_path):
+    path = write_model(tmp_path, shares_of(), attributes={"likeness_threshold": 1.0})
+    with pytest.raises(ModelFileError, match="holds spoiled likeness attributes"):
+        app_of(path)
+
+
+def test_spoiled_attributes_stop_the_start(tmp_path):
+    path = write_model(tmp_path, shares_of(), attributes={"decision_facts": "{}"})
+    code, said = start(PYTHON, MODEL_PATH=str(path))
+    assert code == 3
+    assert f"{path} holds spoiled decision_facts attributes: {remedy_of(path)}" in said
+
+
+@pytest.mark.parametrize("port", ["abc", "70000"])
+def test_a_port_that_is_none_is_named(port):
+    code, said = start(PYTHON, PORT=port)
+    assert code == 1
+    assert f"PORT is '{port}'" in said

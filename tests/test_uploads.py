@@ -1,0 +1,244 @@
+"""What users send: one image or several, spoiled, too many, too large."""
+
+import base64
+import contextlib
+import csv
+import io
+import logging
+import weakref
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import requests
+from PIL import Image
+
+import skin_cancer_detection as scd
+from lesion_lens.model.decisions import VERDICTS
+from lesion_lens.model.images import read_image
+from lesion_lens.model.turns import MAX_DECODES, MAX_WAITING, admission
+from lesion_lens.web.pages import URGENCY
+from tests.support.drawings import VERDICTS_OF, draw_grainy_lesion, draw_lesion, encode
+from tests.support.pages import page_of, probabilities_of, text_of, upload
+from tests.support.servers import serving
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "L", "1", "I;16"])
+def test_png_modes_are_classified(client, mode):
+    image = draw_lesion().convert("L" if mode == "I;16" else mode)
+    if mode == "I;16":
+        image = Image.fromarray(np.asarray(image).astype(np.uint16) * 257)
+    response = upload(client, encode(image))
+    assert response.status_code == 200
+    assert probabilities_of(response).sum() == pytest.approx(1, abs=1e-5)
+
+
+JPEG = encode(Image.effect_noise((64, 64), 80), "JPEG")
+
+
+@pytest.mark.parametrize(
+    ("data", "status", "sentence"),
+    [
+        (b"", 400, "The file is empty"),
+        (b"hello", 415, "not an image that can be read here"),
+        (encode(draw_lesion(), "PPM"), 415, "Save it as JPEG, PNG"),
+        (JPEG[: len(JPEG) // 2], 422, "damaged or incomplete"),
+        (encode(Image.new("1", (5001, 5000))), 413, "25 million pixels"),
+        (encode(Image.new("1", (20_001, 1))), 413, "20,000 on one side"),
+        (b"\x00" * 21_000_000, 413, "More than 20 MB were sent"),
+    ],
+)
+def test_a_bad_upload_gets_the_form_with_one_sentence(client, data, status, sentence):
+    response = upload(client, data)
+    page = page_of(response)
+    assert response.status_code == status
+    assert sentence in text_of(page, "#error")
+    assert page.select("form")
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {},
+        {"pic": ""},
+        {"pic": "text instead of a file"},
+        {"picture": (io.BytesIO(JPEG), "a.jpg")},
+        {"pic": (io.BytesIO(b""), "")},
+    ],
+)
+def test_no_file_is_a_400(client, form):
+    response = client.post("/showresult", data=form, content_type="multipart/form-data")
+    assert response.status_code == 400
+    assert "No image was chosen" in text_of(page_of(response), "#error")
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type"),
+    [
+        (b"garbage", "multipart/form-data; boundary=x"),
+        (b"garbage", "multipart/form-data"),
+        (
+            b"--x\r\nContent-Disposition: form-data; name=pic; filename=a\r\n\r\nabc",
+            "multipart/form-data; boundary=x",
+        ),
+        (JPEG, "image/jpeg"),
+        (b"{}", "application/json"),
+        (b"--x\r\n" + b"a" * 100_000, "multipart/form-data; boundary=x"),
+        (b"pic=" + b"a" * 600_000, "application/x-www-form-urlencoded"),
+    ],
+)  # fmt: skip
+def test_a_malformed_form_is_never_a_500(client, body, content_type):
+    response = client.post("/showresult", data=body, content_type=content_type)
+    assert 400 <= response.status_code < 500
+    assert text_of(page_of(response), "#error")
+
+
+@pytest.mark.parametrize("parts", [1, 1100], ids=["one large", "very many"])
+def test_a_form_of_texts_is_answered_by_a_real_server(app, parts):
+    """Werkzeug gives up such a form half read; whoever then waits for the rest waits for ever."""
+    with serving(app) as port:
+        response = requests.post(
+            f"http://127.0.0.1:{port}/showresult",
+            files={f"pic{i}": (None, "a" * (1_000_000 // parts)) for i in range(parts)},
+            timeout=20,
+        )
+    assert response.status_code == 413
+    assert "The form holds too much, or more than images" in response.text
+
+
+def test_under_a_prefix_the_upload_page_comes_back_too(client):
+    response = client.post(
+        "/showresult",
+        data={"pic": (io.BytesIO(b"\x00" * 21_000_000), "a.png")},
+        base_url="http://x/skin",
+    )
+    assert response.status_code == 413
+    assert "More than 20 MB" in text_of(page_of(response), "#error")
+
+
+def test_a_file_of_just_as_much_as_is_allowed(client):
+    data = encode(draw_lesion())
+    assert upload(client, data + b"\x00" * (20_000_000 - len(data))).status_code == 200
+
+
+def test_a_file_name_cannot_harm(client):
+    response = upload(client, encode(draw_lesion()), name="../<script>alert(1)</script>.png")
+    assert response.status_code == 200
+    assert "<script>alert" not in response.get_data(as_text=True)
+
+
+def test_nothing_of_an_upload_is_logged(client, caplog, capfd):
+    caplog.set_level(logging.DEBUG)
+    upload(client, encode(draw_lesion()), name="private-name.png")
+    upload(client, b"private content", name="private-name.png")
+    output = capfd.readouterr()
+    assert "private" not in caplog.text + output.out + output.err
+
+
+# --- Several images --------------------------------------------------------------------------
+
+
+def upload_several(client, *files):
+    form = {"pic": [(io.BytesIO(data), name) for name, data in files]}
+    return client.post("/showresult", data=form, content_type="multipart/form-data")
+
+
+def rows_of(response):
+    """The table of results as its CSV."""
+    link = page_of(response).select_one("#csv")
+    text = base64.b64decode(link["href"].split(",", 1)[1]).decode("utf-8-sig")
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_several_images_get_one_table(client):
+    files = [("a.png", encode(draw_lesion())), ("b.png", encode(draw_lesion((300, 300))))]
+    response = upload_several(client, *files)
+    assert response.status_code == 200
+    page = page_of(response)
+    assert text_of(page, "#batch-summary") == "2 of 2 images could be classified."
+    alone = probabilities_of(upload(client, files[1][1]))
+    row = rows_of(response)[1]
+    assert row["file"] == "b.png"
+    assert [float(row[code]) for code in scd.CODES] == pytest.approx(alone, abs=1e-6)
+    assert scd.CLASSES[alone.argmax()].name in text_of(page)
+
+
+def test_every_verdict_has_its_urgency():
+    assert set(URGENCY) == set(VERDICTS)
+
+
+def test_the_table_sorts_its_results_by_urgency(client):
+    images = [encode(draw_grainy_lesion(seed)) for seed in VERDICTS_OF]
+    response = upload_several(client, *[(f"{i}.png", image) for i, image in enumerate(images)])
+    assert [row["verdict"] for row in rows_of(response)] == list(VERDICTS_OF.values())
+    cells = page_of(response).select("td[data-label=Result]")
+    ranks = [int(cell["data-value"]) for cell in cells]
+    assert ranks == [URGENCY.index(verdict) for verdict in VERDICTS_OF.values()]
+
+
+def test_a_spoiled_file_is_named_in_its_own_row_and_the_rest_are_classified(client):
+    good = encode(draw_lesion())
+    response = upload_several(client, ("a.png", good), ("b.png", b"hello"), ("c.png", good))
+    assert response.status_code == 200
+    assert text_of(page_of(response), "#batch-summary") == "2 of 3 images could be classified."
+    rows = rows_of(response)
+    assert [row["file"] for row in rows] == ["a.png", "b.png", "c.png"]
+    assert "not an image that can be read" in rows[1]["error"]
+    assert rows[0]["error"] == rows[1]["most_likely"] == ""
+
+
+def test_several_of_which_none_is_usable(client):
+    response = upload_several(client, ("a.png", b"hello"), ("b.png", b""))
+    assert response.status_code == 422
+    assert "The file is empty" in text_of(page_of(response))
+
+
+def test_fifty_images_pass_and_fifty_one_do_not(client):
+    file = ("a.png", encode(draw_lesion((28, 28))))
+    assert upload_several(client, *[file] * 50).status_code == 200
+    refused = upload_several(client, *[file] * 51)
+    assert refused.status_code == 400
+    assert "More than 50 images were sent" in text_of(page_of(refused), "#error")
+
+
+# --- Many at once ----------------------------------------------------------------------------
+
+
+def test_the_images_of_one_request_are_decoded_one_at_a_time(client, monkeypatch):
+    held = []
+
+    def one_at_a_time(data, real=read_image):
+        assert not any(image() for image in held), "an image is kept while the next is decoded"
+        image = real(data)
+        held.append(weakref.ref(image))
+        return image
+
+    monkeypatch.setattr("lesion_lens.model.classifier.read_image", one_at_a_time)
+    upload_several(client, *[("a.png", encode(draw_lesion()))] * 4)
+    assert len(held) == 4
+
+
+def test_when_too_many_wait_the_next_is_turned_away(client):
+    with contextlib.ExitStack() as crowd:
+        for _ in range(MAX_DECODES + MAX_WAITING):
+            crowd.enter_context(admission())
+        response = upload(client, encode(draw_lesion()))
+    assert response.status_code == 503
+    assert int(response.headers["Retry-After"]) > 0
+    assert text_of(page_of(response), "#error").startswith("Too many images are waiting")
+    assert upload(client, encode(draw_lesion())).status_code == 200
+
+
+def test_at_most_two_images_are_decoded_at_once(app, decodes):
+    data = encode(draw_lesion())
+    with ThreadPoolExecutor(8) as pool:
+        answers = pool.map(lambda _: upload(app.test_client(), data).status_code, range(16))
+    assert set(answers) == {200}
+    assert decodes.most == MAX_DECODES == 2
+
+
+def test_a_form_is_read_before_its_sender_takes_a_place(client):
+    with contextlib.ExitStack() as crowd:
+        for _ in range(MAX_DECODES + MAX_WAITING):
+            crowd.enter_context(admission())
+        assert client.post("/showresult").status_code == 400

@@ -1,0 +1,37 @@
+"""Numbers in words."""
+
+import pytest
+
+from lesion_lens.model.wording import about_in_100, of_100, percent
+
+
+@pytest.mark.parametrize(
+    ("share", "decimals", "text"),
+    [
+        (0.5, 0, "50 %"),
+        (0.994, 0, "99 %"),
+        (0.996, 0, "over 99 %"),
+        (0.995, 0, "over 99 %"),
+        (0.005, 0, "under 1 %"),
+        (1, 0, "over 99 %"),
+        (0.9996, 1, "over 99.9 %"),
+        (0.0004, 1, "under 0.1 %"),
+        (0, 1, "under 0.1 %"),
+        (0.001, 1, "0.1 %"),
+    ],
+)
+def test_no_probability_is_written_as_certainty(share, decimals, text):
+    assert percent(share, decimals) == text
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(0.995, "over 99"), (0.99, "99"), (0.5, "50"), (0.01, "1"), (0.005, "fewer than 1")],
+)
+def test_of_a_hundred_never_all_or_none(share, text):
+    assert of_100(share) == text
+
+
+def test_no_share_is_written_as_none_in_a_hundred():
+    assert about_in_100(0.044) == "about 4 in 100"
+    assert about_in_100(0.004) == "fewer than 1 in 100"
