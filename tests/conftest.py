@@ -9,7 +9,7 @@ from lesion_lens.model import classifier, turns
 from lesion_lens.model.images import read_image
 from lesion_lens.training.data import CSV_NAMES, METADATA_NAME
 from lesion_lens.web.current import get_classifier
-from tests.support.browser import chromium
+from tests.support.browser import chromium, desk_of
 from tests.support.servers import serving
 from tests.support.skipping import real_data_folder, require, skip_without
 from tests.support.waiting import WatchedDecodes
@@ -71,12 +71,8 @@ def browser():
 
 @pytest.fixture(scope="module")
 def desk(browser):
-    """Windows of 1280 pixels; one that stays open spares the others a process of their own."""
-    size = {"width": 1280, "height": 800}
-    context = browser.new_context(viewport=size, service_workers="block")
-    context.new_page()
-    yield context
-    context.close()
+    with desk_of(browser) as desk:
+        yield desk
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import json
 import pytest
 
 from lesion_lens.model.decisions import VERDICTS
-from tests.support.browser import SCREENSHOTS, SPOILED, classify, drawn, resize, window
+from tests.support.browser import SCREENSHOTS, SPOILED, classify, desk_of, drawn, resize
 from tests.support.drawings import draw_lesion
 from tests.support.models import (
     FACTS,
@@ -81,14 +81,21 @@ STATES = {
 }
 
 
+@pytest.fixture(scope="module")
+def desk(browser):
+    with desk_of(browser, bypass_csp=True) as desk:
+        yield desk
+
+
 @pytest.fixture(scope="module", params=[*PAGES, *STATES])
-def state(request, browser, address):
+def state(request, desk, address):
     """The name of a page or of a state, and a window in which all its tests see it."""
-    with window(browser, bypass_csp=True) as page:
-        page.goto(address + PAGES.get(request.param, "/"))
-        if request.param in STATES:
-            STATES[request.param](page)
-        yield request.param, page
+    page = desk.new_page()
+    page.goto(address + PAGES.get(request.param, "/"))
+    if request.param in STATES:
+        STATES[request.param](page)
+    yield request.param, page
+    page.close()
 
 
 def violations(page, name):
@@ -133,11 +140,12 @@ def test_axe_finds_nothing(state, width, scheme):
 
 
 @pytest.mark.parametrize("verdict", VERDICTS)
-def test_axe_finds_nothing_on_a_result(browser, tmp_path, verdict):
+def test_axe_finds_nothing_on_a_result(desk, tmp_path, verdict):
     kinds, shares = VERDICT_MODELS[verdict]
     facts = {"test": made_scores()}
     path = write_model(tmp_path, shares_of(**shares), facts, attributes_of(*kinds))
-    with serving(app_of(path)) as port, window(browser, bypass_csp=True) as page:
+    with serving(app_of(path)) as port:
+        page = desk.new_page()
         page.goto(f"http://127.0.0.1:{port}")
         send(page, WIDE)
         assert page.inner_text("#headline") == VERDICTS[verdict]
@@ -145,13 +153,15 @@ def test_axe_finds_nothing_on_a_result(browser, tmp_path, verdict):
             resize(page, width, scheme)
             name = f"result-{verdict.replace(' ', '-')}-{width}-{scheme}"
             assert violations(page, name) == []
+        page.close()
 
 
-def test_axe_would_find_something(browser, address):
-    with window(browser, 375, bypass_csp=True) as page:
-        page.goto(address)
-        page.evaluate("document.querySelector('header img').removeAttribute('alt')")
-        assert violations(page, "spoiled")[0].startswith("image-alt: ")
+def test_axe_would_find_something(desk, address):
+    page = desk.new_page()
+    page.goto(address)
+    page.evaluate("document.querySelector('header img').removeAttribute('alt')")
+    assert violations(page, "spoiled")[0].startswith("image-alt: ")
+    page.close()
     (SCREENSHOTS / "axe-spoiled.json").unlink()
 
 

@@ -33,6 +33,16 @@ def window(browser, width=1280, scheme="light", **options):
     context.close()
 
 
+@contextlib.contextmanager
+def desk_of(browser, **options):
+    """A context of windows, one of which stays open: the others need no process of their own."""
+    size = {"width": 1280, "height": 800}
+    context = browser.new_context(viewport=size, service_workers="block", **options)
+    context.new_page()
+    yield context
+    context.close()
+
+
 def resize(page, width, scheme="light"):
     page.set_viewport_size({"width": width, "height": 800})
     page.emulate_media(color_scheme=scheme)
