@@ -14,6 +14,7 @@ from typing import Any
 
 from flask import Flask
 from werkzeug.exceptions import HTTPException
+from werkzeug.serving import WSGIRequestHandler
 
 from lesion_lens.model.classifier import Classifier
 from lesion_lens.model.errors import ModelFileError, Problem
@@ -25,7 +26,7 @@ from lesion_lens.web.cli import classify
 from lesion_lens.web.current import get_classifier, set_classifier
 from lesion_lens.web.headers import add_headers
 from lesion_lens.web.limits import MAX_CONTENT_LENGTH
-from lesion_lens.web.process import NamelessRequestHandler, exit_with
+from lesion_lens.web.process import exit_with
 from lesion_lens.web.pwa import pwa
 from lesion_lens.web.uploads import InMemoryRequest, set_read_timeout
 
@@ -74,6 +75,13 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     # Pillow's remarks on an upload's oddities are nobody's business and would fill the log.
     warnings.filterwarnings("ignore", module="PIL")
     return app
+
+
+class NamelessRequestHandler(WSGIRequestHandler):
+    """Logs a request without the address that it came from."""
+
+    def address_string(self) -> str:
+        return "-"
 
 
 def main() -> None:

@@ -1,10 +1,10 @@
 """How gunicorn serves the app; it reads this file by itself from the folder that it starts in."""
 
 import os
+from typing import Any
 
 from lesion_lens.model.files import DEFAULT_MODEL_PATH, is_litert
 from lesion_lens.model.turns import decode_one_at_a_time
-from lesion_lens.web import process
 
 bind = f"0.0.0.0:{os.environ.get('PORT', '8000')}"
 
@@ -33,21 +33,30 @@ accesslog = "-"
 access_log_format = "%(m)s %(U)s %(s)s %(B)s %(L)ss"
 
 
-def when_ready(server):
+# The hooks import what they call: gunicorn's master, which reads this file too, needs no Flask.
+
+
+def when_ready(server: Any) -> None:
     """Load LiteRT before the workers are forked, and have several of them share the memory."""
     if preload_app:
+        from lesion_lens.web import process
+
         process.load_weights(server.app.wsgi())
         if server.cfg.workers > 1:
             decode_one_at_a_time()
 
 
-def post_fork(server, worker):
+def post_fork(server: Any, worker: Any) -> None:
     """Set the allocator of each worker."""
+    from lesion_lens.web import process
+
     process.return_freed_memory()
 
 
-def post_worker_init(worker):
+def post_worker_init(worker: Any) -> None:
     """Load Keras in each worker, after the fork and before it takes requests."""
+    from lesion_lens.web import process
+
     process.share_the_interpreter()
     process.hide_addresses(worker.log.error_log)
     process.load_weights(worker.wsgi)

@@ -18,7 +18,7 @@ copies of the image besides its eight views. An error is an answer other than 20
 connection. The column *wrk* is the share of one core that wrk itself used.
 
 wrk corrects its p50 and p99: an answer that took more than twice the usual time counts as if more
-requests had been due meanwhile. The floor's figures have no such correction. With fewer than a
+requests had been due meanwhile. The floor's numbers have no such correction. With fewer than a
 hundred answers, p99 is the slowest."""
 START_LEGEND = """\
 Times run from the start of the command, with its files already in memory. Memory is read after the
@@ -153,7 +153,7 @@ def load_table(rows, decode):
 
 
 def with_ratios(value, *references):
-    """Write a figure with its ratio to each reference; a dash to one that was not measured, 0."""
+    """Write a number with its ratio to each reference; a dash to one that was not measured, 0."""
     ratios = (f"{value / other:.2f}×" if other else "–" for other in references)
     return f"{value:.{1 if value < 100 else 0}f} ({', '.join(ratios)})"
 
@@ -165,17 +165,17 @@ def start_table(starts):
     for picture in pictures:
         headings += [f"resident after {picture}", f"anonymous after {picture}"]
     table = [headings, ["---"] * len(headings)]
-    of_baseline = figures_of(starts[0])
+    of_baseline = numbers_of(starts[0])
     for start in starts:
-        pairs = zip(figures_of(start), of_baseline, strict=True)
+        pairs = zip(numbers_of(start), of_baseline, strict=True)
         table.append([start.server, *(with_ratios(*pair) for pair in pairs)])
     return "\n".join([START_LEGEND, "", *(f"| {' | '.join(cells)} |" for cells in table)])
 
 
-def figures_of(start):
-    """The figures of a `Start` in the order of the table."""
+def numbers_of(start):
+    """The numbers of a `Start` in the order of the table."""
     memory = [(one.resident, one.anonymous) for one in start.memory.values()]
-    return [start.first_page, start.first_answer, *(figure for pair in memory for figure in pair)]
+    return [start.first_page, start.first_answer, *(number for pair in memory for number in pair)]
 
 
 def curve_line(start):

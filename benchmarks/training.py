@@ -27,7 +27,7 @@ ROWS = 10_015  # of HAM10000
 TIMES = (1, 2, 5, 10)
 EPOCHS = 3  # the second one is timed: nothing is compiled any more, and the third is being drawn
 LEGEND = """\
-Each figure comes from a process of its own. Times are in seconds. *MB* is the most memory that the
+Each number comes from a process of its own. Times are in seconds. *MB* is the most memory that the
 process had above what it took with the packages loaded, in units of 1,000,000 bytes. In brackets:
 the ratio to the first line. *Reading* ends with the checked `Dataset`. An *epoch* is one pass over
 all rows without teachers; its memory is that of the whole fit."""

@@ -7,29 +7,47 @@ import pytest
 
 from lesion_lens import ROOT
 from lesion_lens.model import facts
+from lesion_lens.web.model_card import (
+    calibration_table,
+    class_table,
+    coverage_table,
+    low_risk_table,
+    model_card,
+    overall_table,
+)
+from skin_cancer_detection import CODES
 from tests.support.models import made_scores
 
 KNOWN = json.loads((ROOT / "metrics.json").read_text(encoding="utf-8"))
+HUGE = 10**400
+SPOILED = [None, True, 2**70, HUGE]
 
 
-def leaves(values, path=()):
-    """The path to everything that is neither a dict nor a list, in dicts and lists."""
+def places(values, path=()):
+    """The path to everything within dicts and lists, of which one class or item stands for all."""
     items = values.items() if isinstance(values, dict) else enumerate(values)
     for key, value in items:
+        is_first = key == next(iter(values)) if isinstance(values, dict) else not key
+        if not is_first and (
+            isinstance(values, list) or key in CODES or path[-2:-1] == ("subgroups",)
+        ):
+            continue
+        yield (*path, key)
         if isinstance(value, dict | list):
-            yield from leaves(value, (*path, key))
-        else:
-            yield (*path, key)
+            yield from places(value, (*path, key))
 
 
-def changed(path, value):
-    """The known facts with another value at a path; a copy."""
-    facts = copy.deepcopy(KNOWN)
-    holder = facts
+def changed(path, *value):
+    """The known facts with another value at a path, or without any; a copy."""
+    spoiled = copy.deepcopy(KNOWN)
+    holder = spoiled
     for key in path[:-1]:
         holder = holder[key]
-    holder[path[-1]] = value
-    return facts
+    if value:
+        holder[path[-1]] = value[0]
+    else:
+        del holder[path[-1]]
+    return spoiled
 
 
 def test_the_committed_facts_serve_pages_and_fill_the_card():
@@ -38,12 +56,38 @@ def test_the_committed_facts_serve_pages_and_fill_the_card():
     assert facts.has_reliability(KNOWN["test"]["eight_views"])
 
 
-@pytest.mark.parametrize("spoiled", [[], -1, float("nan"), "<b>"], ids=str)
+@pytest.mark.parametrize("value", [(), (None,), (True,), (HUGE,)], ids=lambda v: repr(v)[:9])
+def test_a_card_whose_facts_are_accepted_is_written(value):
+    for path in places(KNOWN):
+        spoiled = changed(path, *value)
+        if facts.can_fill_card(spoiled) and path[-1] not in ("data", "rows_may_share_lesions"):
+            assert model_card(spoiled)
+
+
+TABLES = {
+    "overall": (facts.has_overall_scores, lambda part: overall_table(part, part), "eight_views"),
+    "by class": (facts.has_class_scores, class_table, "eight_views"),
+    "calibration": (facts.has_calibration, lambda part: calibration_table(part, part), "one_view"),
+    "low risk": (facts.has_low_risk, low_risk_table, "decisions"),
+    "coverage": (facts.has_coverage, coverage_table, "decisions"),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_table_whose_facts_are_accepted_is_laid_out(name):
+    accepts, lay_out, part = TABLES[name]
+    for path in places(KNOWN["test"][part]):
+        for value in ((), *((value,) for value in SPOILED)):
+            spoiled = changed(("test", part, *path), *value)["test"][part]
+            if accepts(spoiled):
+                assert lay_out(spoiled)
+
+
+@pytest.mark.parametrize("spoiled", [[], -1, HUGE, float("nan"), "<b>"], ids=lambda v: repr(v)[:9])
 def test_every_number_of_the_card_must_be_one(spoiled):
-    numbers = [
-        path for path in leaves(KNOWN["test"]) if not {"reliability", "data_sha256"} & {*path}
-    ]
-    assert len(numbers) > 500
+    unused = {"reliability", "data_sha256", "missed_per_100"}
+    numbers = [path for path in places(KNOWN["test"]) if not unused & {*path}]
+    assert len(numbers) > 100
     accepted = [path for path in numbers if facts.can_fill_card(changed(("test", *path), spoiled))]
     assert accepted == []
 
@@ -51,6 +95,11 @@ def test_every_number_of_the_card_must_be_one(spoiled):
 def test_a_share_of_nothing_is_none():
     assert facts.can_fill_card(changed(("test", "decisions", "flagged", "right"), None))
     assert not facts.can_fill_card(changed(("test", "decisions", "lesions"), None))
+
+
+def test_a_name_of_the_card_s_own_in_the_facts_changes_nothing():
+    named = KNOWN | {"count": 1, "GROUPS": {}, "test": KNOWN["test"] | {"count": 1, "malignant": 0}}
+    assert model_card(named) == model_card(KNOWN)
 
 
 def test_facts_without_scores_serve_pages_and_fill_no_card():

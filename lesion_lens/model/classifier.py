@@ -10,7 +10,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -108,12 +108,18 @@ class Classifier:
         self.facts: dict[str, Any] = check_model_file(path)
         self.sha256 = sha256_of(path)
         attributes = read_attributes(path)
-        self.decision_facts = _read(DecisionFacts, "decision_facts", attributes, path)
-        self.outlier_detector = _read(OutlierDetector, "likeness", attributes, path)
+        self.decision_facts = _read(DecisionFacts, attributes, path)
+        self.outlier_detector = _read(OutlierDetector, attributes, path)
         self._path = path
         self._engine: Engine | None = None
         self._lock = threading.Lock()
         self._loader: threading.Thread | None = None
+
+    @property
+    def scores(self) -> dict[str, Any] | None:
+        """The scores of eight views on the test part; None where the file has none."""
+        test = self.facts.get("test")
+        return test["eight_views"] if test else None
 
     @property
     def pooled_classes(self) -> tuple[str, ...]:
@@ -167,6 +173,8 @@ class Classifier:
 
 
 class _FromAttributes(Protocol):
+    attribute: ClassVar[str]
+
     @classmethod
     def from_attributes(cls, attributes: Mapping[str, Any]) -> Self: ...
 
@@ -174,19 +182,17 @@ class _FromAttributes(Protocol):
 Kind = TypeVar("Kind", bound=_FromAttributes)
 
 
-def _read(
-    kind: type[Kind], name: str, attributes: Mapping[str, Any], path: str | Path
-) -> Kind | None:
+def _read(kind: type[Kind], attributes: Mapping[str, Any], path: str | Path) -> Kind | None:
     """Make a `kind` of a model file's attributes; None where the file has none that begin so.
 
     Raises:
         ModelFileError: the attributes are there, but not all of them or spoiled.
     """
-    if not any(attribute.startswith(name) for attribute in attributes):
+    if not any(name.startswith(kind.attribute) for name in attributes):
         return None
     try:
         return kind.from_attributes(attributes)
     except ValueError as error:
         raise ModelFileError(
-            f"{path} holds spoiled {name} attributes: {remedy_of(path)}"
+            f"{path} holds spoiled {kind.attribute} attributes: {remedy_of(path)}"
         ) from error

@@ -6,20 +6,19 @@ fitted by `training/calibration.py` and are read from the model file; none stand
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
+from lesion_lens.model.facts import is_number, is_share
 from skin_cancer_detection import CLASSES, CODES
 
 # Malignant and pre-malignant count alike wherever two sides are told apart: both need a doctor.
 MALIGNANT = np.array([lesion_class.risk != "benign" for lesion_class in CLASSES])  # bool (7,)
 MALIGNANT_CODES = tuple(np.array(CODES)[MALIGNANT].tolist())
-
-_ATTRIBUTE = "decision_facts"  # its name in a model file
 
 
 @dataclass(frozen=True)
@@ -39,6 +38,8 @@ class DecisionFacts:
         ValueError: a value of another type, number or range; the text names it.
     """
 
+    attribute: ClassVar[str] = "decision_facts"  # its name in a model file
+
     eight_view_temperature: float
     class_shares: tuple[float, ...]
     low_risk_threshold: float | None
@@ -48,7 +49,7 @@ class DecisionFacts:
     def __post_init__(self) -> None:
         _check(
             "eight_view_temperature",
-            _is_number(self.eight_view_temperature) and 0 < self.eight_view_temperature < 1e6,
+            is_number(self.eight_view_temperature) and 0 < self.eight_view_temperature < 1e6,
         )
         _check(
             "class_shares",
@@ -58,7 +59,7 @@ class DecisionFacts:
         )
         _check(
             "low_risk_threshold",
-            self.low_risk_threshold is None or _is_share(self.low_risk_threshold),
+            self.low_risk_threshold is None or is_share(self.low_risk_threshold),
         )
         _check("conformal_thresholds", _are_seven_shares(self.conformal_thresholds))
         _check(
@@ -70,7 +71,7 @@ class DecisionFacts:
 
     def to_attributes(self) -> dict[str, str]:
         """Give what a model file must keep: an HDF5 attribute of JSON."""
-        return {_ATTRIBUTE: json.dumps(self.to_dict())}
+        return {self.attribute: json.dumps(self.to_dict())}
 
     @classmethod
     def from_attributes(cls, attributes: Mapping[str, Any]) -> "DecisionFacts":
@@ -82,10 +83,10 @@ class DecisionFacts:
         Raises:
             ValueError: the attribute is missing or spoiled.
         """
-        if _ATTRIBUTE not in attributes:
+        if cls.attribute not in attributes:
             raise ValueError("the decision facts are missing")
         try:
-            values = json.loads(attributes[_ATTRIBUTE])
+            values = json.loads(attributes[cls.attribute])
         except TypeError as error:  # a number or an array in the place of the text
             raise ValueError("the decision facts are not a text") from error
         return cls.from_dict(values)
@@ -120,22 +121,14 @@ def _check(name: str, holds: bool) -> None:
         raise ValueError(f"the decision fact {name} is spoiled")
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_share(value: Any) -> bool:
-    return _is_number(value) and 0 <= value <= 1  # NaN is not
-
-
 def _are_seven_shares(values: Any) -> bool:
-    return isinstance(values, tuple) and len(values) == len(CODES) and all(map(_is_share, values))
+    return isinstance(values, tuple) and len(values) == len(CODES) and all(map(is_share, values))
 
 
 # --- Probabilities ---------------------------------------------------------------------------
 
 
-def soften(probabilities: ArrayLike, temperature: float) -> NDArray[np.float64]:
+def soften(probabilities: NDArray[np.floating], temperature: float) -> NDArray[np.float64]:
     """Divide the logits of probabilities by a temperature: above 1 flattens, below 1 sharpens.
 
     Guo et al., On calibration of modern neural networks, ICML 2017.
@@ -172,7 +165,7 @@ def combine_views(
     return soften(np.mean(view_probabilities, axis=0, dtype=np.float64), temperature)
 
 
-def malignant_probability(probabilities: ArrayLike) -> NDArray[np.float64]:
+def malignant_probability(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
     """Add up the probabilities of the malignant and pre-malignant classes.
 
     Args:
@@ -185,7 +178,9 @@ def malignant_probability(probabilities: ArrayLike) -> NDArray[np.float64]:
     return np.minimum(malignant.sum(axis=-1), 1)  # rounding can exceed 1
 
 
-def divide_by_prior(probabilities: ArrayLike, class_shares: ArrayLike) -> NDArray[np.float64]:
+def divide_by_prior(
+    probabilities: NDArray[np.floating], class_shares: Sequence[float] | NDArray[np.floating]
+) -> NDArray[np.float64]:
     """Give the probabilities that would hold if every class were equally frequent.
 
     Saerens, Latinne & Decaestecker, Neural Computation 14:21–41 (2002).
@@ -228,7 +223,7 @@ class Statements:
 
 
 def decide(
-    probabilities: ArrayLike, facts: DecisionFacts | None, unlike: bool | None
+    probabilities: NDArray[np.floating], facts: DecisionFacts | None, unlike: bool | None
 ) -> Statements:
     """Turn the probabilities of one image into everything that may be said of it.
 

@@ -1,6 +1,7 @@
 """The errors, one family: the text of each is a sentence that names the thing and the remedy.
 
-Only the edge turns one into a page, a JSON answer or an exit code: a route, or `main`.
+Only an edge turns one into a page, a JSON answer or an exit code: an error handler of the app, or a
+command.
 """
 
 from typing import Any, ClassVar

@@ -1,8 +1,8 @@
-"""What the facts of a model's training must hold before a page or a card may speak of them.
+"""What the facts of a model's training must hold before a page or a card speaks of them.
 
-A model file may come from anywhere, and its facts are JSON that training wrote: metrics.json has
-the same. Only this module looks at their form. A form is a function that says whether a value has
-it; keys that a form does not name are passed over. A share of nothing is None.
+A model file may come from anywhere, so its facts are checked here, and only here, before anything
+is shown of them. metrics.json holds the same. A *form* is a function that says whether a value is
+valid; keys that it does not name are ignored, as nothing shows them. A share of nothing is None.
 """
 
 import math
@@ -15,23 +15,27 @@ from skin_cancer_detection import CODES
 Form = Callable[[Any], bool]
 
 MOST_LESIONS = 1_000_000  # the interval of a share of more takes minutes to compute
+_LARGEST = 2**63  # of a number; floats and NumPy's integers hold no larger one
 
 
-def _is_number(value: Any) -> bool:
-    is_real = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_real and math.isfinite(value)
+def is_number(value: Any) -> bool:
+    """Whether a value is a finite number; a boolean is none."""
+    is_finite = isinstance(value, float) and math.isfinite(value)
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    return (is_finite or is_whole) and abs(value) < _LARGEST
+
+
+def is_share(value: Any) -> bool:
+    """Whether a value is a number from 0 to 1."""
+    return is_number(value) and 0 <= value <= 1
 
 
 def _is_amount(value: Any) -> bool:
-    return _is_number(value) and value >= 0
-
-
-def _is_share(value: Any) -> bool:
-    return _is_amount(value) and value <= 1
+    return is_number(value) and value >= 0
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, int) and _is_amount(value)
 
 
 def _is_lesion_count(value: Any) -> bool:
@@ -43,7 +47,8 @@ def _is_positive_count(value: Any) -> bool:
 
 
 def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
+    """Whether a value is a text that Markdown takes for no more than text."""
+    return isinstance(value, str) and bool(re.fullmatch(r"[\w .,+–-]*", value))
 
 
 def _is_flag(value: Any) -> bool:
@@ -65,8 +70,10 @@ def _by_class(form: Form) -> Form:
     return _fields(**dict.fromkeys(CODES, form))
 
 
-def _values(form: Form) -> Form:
-    return lambda value: isinstance(value, dict) and all(map(form, value.values()))
+def _groups(form: Form) -> Form:
+    return lambda value: (
+        isinstance(value, dict) and all(map(_is_text, value)) and all(map(form, value.values()))
+    )
 
 
 def _row_of(form: Form, length: int) -> Form:
@@ -77,7 +84,7 @@ def _both(*forms: Form) -> Form:
     return lambda value: all(form(value) for form in forms)
 
 
-_ANY_SHARE = _or_none(_is_share)
+_ANY_SHARE = _or_none(is_share)
 _ESTIMATED_SHARE = _fields(value=_ANY_SHARE, low=_ANY_SHARE, high=_ANY_SHARE)
 _ESTIMATED_AMOUNT = _fields(**dict.fromkeys(("value", "low", "high"), _or_none(_is_amount)))
 _CONFUSION_MATRIX = _row_of(_row_of(_is_count, len(CODES)), len(CODES))
@@ -85,7 +92,6 @@ _LOW_RISK_SCORES = _fields(
     share=_ANY_SHARE,
     malignant=_is_count,
     sensitivity=_ESTIMATED_SHARE,
-    missed_per_100=_or_none(_is_amount),
     specificity=_ANY_SHARE,
 )
 _ACCURACIES = {"accuracy": _ESTIMATED_SHARE, "balanced_accuracy": _ESTIMATED_SHARE}
@@ -117,11 +123,11 @@ has_calibration: Form = _fields(
     log_loss=_ESTIMATED_AMOUNT,
 )
 _POINT = _fields(
-    above=_is_share,
-    up_to=_is_share,
+    above=is_share,
+    up_to=is_share,
     images=_is_positive_count,
-    confidence=_is_share,
-    accuracy=_fields(value=_is_share, low=_is_share, high=_is_share),
+    confidence=is_share,
+    accuracy=_fields(value=is_share, low=is_share, high=is_share),
 )
 has_reliability: Form = _fields(
     reliability=lambda points: (
@@ -133,9 +139,7 @@ has_reliability: Form = _fields(
 
 _has_low_risk_scores = _fields(
     lesions=_is_lesion_count,
-    low_risk=_fields(
-        threshold=_ANY_SHARE, below_threshold=_LOW_RISK_SCORES, statement=_LOW_RISK_SCORES
-    ),
+    low_risk=_fields(below_threshold=_LOW_RISK_SCORES, statement=_LOW_RISK_SCORES),
 )
 
 
@@ -151,14 +155,14 @@ has_coverage: Form = _fields(
     lesions=_is_lesion_count,
     conformal=_fields(
         coverage=_ANY_SHARE,
-        mean_set_size=_or_none(_is_amount),
-        empty=_ANY_SHARE,
         per_class=_by_class(
             _fields(lesions=_is_lesion_count, coverage=_ANY_SHARE, pooled=_is_flag)
         ),
     ),
 )
-_has_shares = _fields(
+_has_other_shares = _fields(
+    low_risk=_fields(threshold=_ANY_SHARE),
+    conformal=_fields(mean_set_size=_or_none(_is_amount), empty=_ANY_SHARE),
     inconclusive=_ANY_SHARE,
     flagged=_fields(share=_ANY_SHARE, right=_ANY_SHARE),
     unlike=_ANY_SHARE,
@@ -172,7 +176,7 @@ has_images: Form = _fields(
 _has_page_scores = _fields(
     eight_views=_fields(
         images=_is_count,
-        accuracy=_fields(value=_is_share),
+        accuracy=_fields(value=is_share),
         per_class=_by_class(
             _fields(sensitivity=_fields(value=_ANY_SHARE), precision=_fields(value=_ANY_SHARE))
         ),
@@ -182,7 +186,7 @@ _has_page_scores = _fields(
         low_risk=_fields(
             statement=_fields(
                 missed_per_100=_or_none(lambda value: _is_amount(value) and value <= 100),
-                sensitivity=_fields(low=_is_share, high=_is_share),
+                sensitivity=_fields(low=is_share, high=is_share),
             )
         )
     ),
@@ -206,7 +210,7 @@ _has_card_scores = _both(
     has_calibration,
     _fields(images=_is_positive_count, lesions=_is_count, confusion_matrix=_CONFUSION_MATRIX),
 )
-_has_groups = _values(
+_has_groups = _groups(
     _fields(
         images=_is_count,
         accuracy=_ESTIMATED_SHARE,
@@ -214,53 +218,33 @@ _has_groups = _values(
         malignant_auc=_or_none(_ESTIMATED_SHARE),
     )
 )
-_has_card_facts = _both(
-    has_images,
-    _fields(
-        data=_is_text,
-        rows_may_share_lesions=_is_flag,
-        data_sha256=_is_text,
-        split_sha256=_is_text,
-        lesions=_fields(training=_is_count, calibration=_is_count, test=_is_count),
-        seed=_is_number,
-        recipe=_values(_is_number),
-        versions=_fields(
-            **dict.fromkeys(("python", "numpy", "pillow", "keras", "tensorflow"), _is_text)
-        ),
-        test=_fields(
-            one_view=_has_card_scores,
-            eight_views=_has_card_scores,
-            decisions=_both(has_low_risk, has_coverage, _has_shares),
-            subgroups=_fields(sex=_has_groups, age=_has_groups, site=_has_groups),
-        ),
-    ),
-    _fields(
-        recipe=_fields(
-            **dict.fromkeys(
-                (
-                    *("teachers", "teacher_share", "temperature", "epochs", "batch_size"),
-                    *("weight_decay", "learning_rate", "warm_up_epochs", "dropout", "mixup"),
-                    "weight_average",
-                ),
-                _is_number,
-            )
-        )
+_RECIPE = (
+    *("teachers", "teacher_share", "temperature", "epochs", "batch_size", "weight_decay"),
+    *("learning_rate", "warm_up_epochs", "dropout", "mixup", "weight_average"),
+)
+_VERSIONS = ("python", "numpy", "pillow", "keras", "tensorflow")
+_has_card_facts = _fields(
+    data=_is_text,
+    rows_may_share_lesions=_is_flag,
+    data_sha256=_is_text,
+    split_sha256=_is_text,
+    lesions=_fields(training=_is_count, calibration=_is_count, test=_is_count),
+    seed=is_number,
+    recipe=_fields(**dict.fromkeys(_RECIPE, is_number)),
+    versions=_fields(**dict.fromkeys(_VERSIONS, _is_text)),
+    test=_fields(
+        one_view=_has_card_scores,
+        eight_views=_has_card_scores,
+        decisions=_both(has_low_risk, has_coverage, _has_other_shares),
+        subgroups=_fields(sex=_has_groups, age=_has_groups, site=_has_groups),
     ),
 )
 
 
 def can_fill_card(facts: Any) -> bool:
-    """Whether the facts hold all that the model card tells, and no text that Markdown would read.
+    """Whether the facts hold all that the model card tells.
 
     Args:
         facts: what metrics.json, or `training_facts` of a model file, holds.
     """
-    return _has_card_facts(facts) and _texts_are_plain(facts)
-
-
-def _texts_are_plain(values: Any) -> bool:
-    if isinstance(values, dict):
-        return _texts_are_plain([*values, *values.values()])
-    if isinstance(values, list):
-        return all(map(_texts_are_plain, values))
-    return not isinstance(values, str) or bool(re.fullmatch(r"[\w .,+–-]*", values))
+    return has_images(facts) and _has_card_facts(facts)

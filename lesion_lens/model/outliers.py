@@ -9,7 +9,7 @@ compares this with its features and scores.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,10 +31,11 @@ _LEAST_CONTRAST = 0.5
 # few images, or nearly equal ones, also give a covariance that can be inverted.
 _LEAST_VARIANCE = 1e-3
 
-_PREFIX = "likeness_"  # of the attributes' names in a model file
+# Images, uint8 or float (N, 28, 28, 3), RGB, 0–255.
+Pixels = NDArray[np.uint8] | NDArray[np.floating]
 
 
-def features(pixels: NDArray[Any]) -> NDArray[np.float64]:
+def features(pixels: Pixels) -> NDArray[np.float64]:
     """Describe each image by its colours and texture, the same for all its turns and mirror images.
 
     Args:
@@ -69,6 +70,9 @@ class OutlierDetector:
         ValueError: they are not that.
     """
 
+    # Of its attributes in a model file, whose names begin so for good: files of before have them.
+    attribute: ClassVar[str] = "likeness"
+
     means: NDArray[np.float64]
     covariance: NDArray[np.float64]
     threshold: NDArray[np.float64]
@@ -96,7 +100,7 @@ class OutlierDetector:
         if self.threshold < 0:
             raise ValueError("threshold: it is below 0.")
 
-    def distance(self, pixels: NDArray[Any]) -> NDArray[np.float64]:
+    def distance(self, pixels: Pixels) -> NDArray[np.float64]:
         """Give each image's Mahalanobis distance from the class whose mean is the nearest.
 
         Args:
@@ -107,7 +111,7 @@ class OutlierDetector:
         """
         return _mahalanobis(features(pixels), self.means, self.covariance)
 
-    def is_outlier(self, pixels: NDArray[Any]) -> NDArray[np.bool_]:
+    def is_outlier(self, pixels: Pixels) -> NDArray[np.bool_]:
         """Say of each image whether it is unlike the training images.
 
         Args:
@@ -120,7 +124,7 @@ class OutlierDetector:
 
     def to_attributes(self) -> dict[str, NDArray[np.float64]]:
         """Give what a model file must keep, 99 numbers in all."""
-        return {f"{_PREFIX}{name}": values for name, values in asdict(self).items()}
+        return {f"{self.attribute}_{name}": values for name, values in asdict(self).items()}
 
     @classmethod
     def from_attributes(cls, attributes: Mapping[str, Any]) -> "OutlierDetector":
@@ -134,7 +138,7 @@ class OutlierDetector:
             ValueError: a name is missing, or its array is spoiled.
         """
         try:
-            return cls(*(attributes[f"{_PREFIX}{field.name}"] for field in fields(cls)))
+            return cls(*(attributes[f"{cls.attribute}_{field.name}"] for field in fields(cls)))
         except KeyError as error:
             raise ValueError("An attribute of the likeness is missing.") from error
 

@@ -2,14 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skin_cancer_detection import SIDE
 
-# uint8 (N, 28, 28, 3), RGB, 0–255, in; float32 (N, 7) out, each row summing to 1.
+Number = TypeVar("Number", bound=np.generic)
+# (N, 28, 28, 3), RGB, 0–255, in; (N, 7) out, each row summing to 1.
 Engine = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 PATCHES = 7  # a side of the occlusion map: each of its 49 patches is 4 × 4 pixels
@@ -52,7 +53,7 @@ def predict(engine: Engine, pixels: NDArray[np.uint8], with_map: bool = True) ->
     return Prediction(views, (views[0, likely] - covered[:, likely]).reshape(PATCHES, PATCHES))
 
 
-def eight_views(pixels: NDArray[Any]) -> NDArray[Any]:
+def eight_views(pixels: NDArray[Number]) -> NDArray[Number]:
     """Turn images by quarters and mirror them: the eight ways in which a square can lie.
 
     Args:

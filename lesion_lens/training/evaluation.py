@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from lesion_lens.model.decisions import (
     MALIGNANT,
@@ -134,7 +134,7 @@ def evaluate(
     labels: NDArray[np.int64],
     probabilities: NDArray[np.floating],
     lesion_ids: NDArray[np.str_] | None,
-    prior: ArrayLike,
+    prior: Sequence[float] | NDArray[np.floating],
     *,
     replicates: int = 1000,
     seed: int = 0,
@@ -190,7 +190,7 @@ def evaluate(
 def _weighted_scores(
     labels: NDArray[np.int64],
     probabilities: NDArray[np.floating],
-    prior: ArrayLike,
+    prior: Sequence[float] | NDArray[np.floating],
     weights: NDArray[np.int64],
 ) -> dict[str, Any]:
     """All scores that get an interval, each (R,) for weights (R, N)."""

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from flask import Blueprint, Response, current_app, redirect, render_template, request, url_for
+from flask import Blueprint, Response, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from markdown_it import MarkdownIt
 from markupsafe import Markup
@@ -15,32 +15,31 @@ from lesion_lens.model.classifier import decode
 from lesion_lens.model.errors import ImageError, ModelFileError, Problem
 from lesion_lens.model.turns import admission
 from lesion_lens.web.current import get_classifier
-from lesion_lens.web.limits import RETRY_AFTER
+from lesion_lens.web.limits import API_FIELD, RETRY_AFTER
 from lesion_lens.web.openapi import PROBLEM_JSON, openapi_document
 from lesion_lens.web.problems import (
-    ModelUnusable,
     NoImageUsable,
     NotAFile,
     ServerFailed,
     UnknownField,
     WrongContentType,
+    hide_model_error,
 )
 from lesion_lens.web.results import describe_classes, describe_model, to_dict
 from lesion_lens.web.uploads import (
     bytes_of,
     drain,
+    drain_oversized_body,
     max_megabytes,
-    refuse_oversized_body,
     uploaded_images,
 )
 
-FIELD = "image"
 api = Blueprint("api", __name__, url_prefix="/api/v1")
 
 
 @api.post("/predictions")
 def predict() -> Response:
-    """Classify the images in the form's field `image`."""
+    """Classify the images in the form's field `API_FIELD`."""
     # Read the body before taking a turn, so that slow clients do not block others.
     files = images_of_form()
     with admission():
@@ -68,11 +67,12 @@ def images_of_form() -> list[FileStorage]:
     if request.mimetype != "multipart/form-data":
         raise WrongContentType
     for name in (*request.form, *request.files):
-        if name != FIELD:
+        if name != API_FIELD:
             raise UnknownField(field=name)
-    if FIELD in request.form or not all(file.filename for file in request.files.getlist(FIELD)):
+    files = request.files.getlist(API_FIELD)
+    if API_FIELD in request.form or not all(file.filename for file in files):
         raise NotAFile
-    return uploaded_images(FIELD)
+    return uploaded_images(API_FIELD)
 
 
 def classify_file(file: FileStorage) -> dict[str, Any]:
@@ -165,9 +165,8 @@ def show_problem(problem: Problem) -> Response:
 
 @api.errorhandler(ModelFileError)
 def show_model_error(error: ModelFileError) -> Response:
-    """Tell the log what is wrong with the model file, and the client that something is."""
-    current_app.logger.error("%s", error)
-    return show_problem(ModelUnusable())
+    """Answer that something is wrong with the model file."""
+    return show_problem(hide_model_error(error))
 
 
 def show_http_problem(error: HTTPException) -> AnyResponse:
@@ -177,7 +176,7 @@ def show_http_problem(error: HTTPException) -> AnyResponse:
         error: also of addresses below /api/ that lead nowhere.
     """
     if error.code == 413:
-        return show_problem(refuse_oversized_body())
+        return show_problem(drain_oversized_body())
     if error.code == 500:
         return show_problem(ServerFailed())
     # What the status says all of; RFC 9457, section 4.2.1.

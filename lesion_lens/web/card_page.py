@@ -44,8 +44,7 @@ def card_page(classifier: Classifier) -> CardPage:
         markdown, is_whole = model_card(facts), True
     except CardError:
         markdown, is_whole = other_model_card(facts), False
-    scores = facts["test"]["eight_views"] if facts.get("test") else None
-    html, headings = _to_html(markdown, draw_charts(scores))
+    html, headings = _to_html(markdown, draw_charts(classifier.scores))
     return CardPage(html, headings, is_whole)
 
 

@@ -12,5 +12,5 @@ def set_classifier(app: Flask, classifier: Classifier) -> None:
 
 def get_classifier(app: Flask | None = None) -> Classifier:
     """The model of an app, by default of the one that answers the request."""
-    classifier: Classifier = (app or current_app).extensions["classifier"]
+    classifier: Classifier = (current_app if app is None else app).extensions["classifier"]
     return classifier

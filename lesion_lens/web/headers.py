@@ -1,4 +1,4 @@
-"""What every answer tells a browser of what a page may do."""
+"""The security headers of every response."""
 
 from flask import Response, request
 
@@ -12,7 +12,7 @@ CONTENT_SECURITY_POLICY = (
 
 
 def add_headers(response: Response) -> Response:
-    """Tell browsers what a page may do, and that no answer to an upload is to be kept."""
+    """Add them, and forbid browsers to keep the response to an upload."""
     response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["X-Frame-Options"] = "DENY"  # for browsers that know no frame-ancestors

@@ -245,6 +245,8 @@ ENVIRONMENT = Environment(
     trim_blocks=True,
     keep_trailing_newline=True,
 )
+# What the template speaks of, besides the parts of `test`.
+_FACTS = ("data_sha256", "split_sha256", "seed", "images", "lesions", "recipe", "versions", "test")
 _FUNCTIONS = {
     function.__name__: function
     for function in (
@@ -295,8 +297,8 @@ def model_card(facts: Any, source: str | Path = "the model file") -> str:
     matrix, mel, nv = test["eight_views"]["confusion_matrix"], CODES.index("mel"), CODES.index("nv")
     conformal = test["decisions"]["conformal"]["per_class"]
     return ENVIRONMENT.get_template("model_card.md.jinja").render(
-        facts,
-        **test,
+        {name: facts[name] for name in _FACTS},
+        **{name: test[name] for name in ("one_view", "eight_views", "decisions", "subgroups")},
         **_FUNCTIONS,
         GROUPS=GROUPS,
         melanomas={
@@ -338,7 +340,7 @@ def other_model_card(facts: Facts) -> str:
         is_scored=test is not None,
         class_names=class_names,
         tables=tables,
-        missing=[heading for heading, table in tables.items() if table is None],
+        missing=[heading for heading, rows in tables.items() if rows is None],
     )
 
 

@@ -36,9 +36,6 @@ def openapi_document(root: str, docs: str, max_megabytes: int) -> dict[str, Any]
         root: the path of the API, /api/v1 but for a prefix that the app stands under.
         docs: the path of the readable page.
         max_megabytes: the largest request, in MB of a million bytes.
-
-    Returns:
-        dict that JSON can hold.
     """
     return {
         "openapi": "3.1.0",

@@ -1,12 +1,12 @@
-"""The pages: an uploaded image in, a results page out."""
+"""The views of the pages: upload form, result, table of results, model card, health."""
 
 import base64
 import io
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-from flask import Blueprint, current_app, redirect, render_template, request, url_for
+from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from numpy.typing import NDArray
 from PIL import Image
@@ -24,12 +24,12 @@ from lesion_lens.web.card_page import card_page
 from lesion_lens.web.current import get_classifier
 from lesion_lens.web.limits import MAX_IMAGES, RETRY_AFTER
 from lesion_lens.web.occlusion_map import strongest_region, visible_patches
-from lesion_lens.web.problems import ModelUnusable, NoImage
+from lesion_lens.web.problems import NoImage, hide_model_error
 from lesion_lens.web.results import csv_header, csv_line
 from lesion_lens.web.uploads import (
     bytes_of,
+    drain_oversized_body,
     max_megabytes,
-    refuse_oversized_body,
     uploaded_images,
 )
 from skin_cancer_detection import CLASSES, CODES
@@ -96,7 +96,8 @@ def result_context(file: FileStorage) -> dict[str, Any]:
     classifier = get_classifier()
     image = decode(bytes_of(file), with_preview=True)
     answer = classifier(image.pixels, with_map=True)
-    occlusion = cast(NDArray[np.float32], answer.occlusion)  # as with_map asks for it
+    assert image.preview is not None  # as both are asked for
+    assert answer.occlusion is not None
     ranking = sorted(
         zip(CLASSES, answer.probabilities.tolist(), strict=True),
         key=lambda pair: pair[1],
@@ -107,9 +108,9 @@ def result_context(file: FileStorage) -> dict[str, Any]:
         "statements": answer.statements,
         "ranking": ranking,
         "pooled": [CLASS_OF[code].name for code in classifier.pooled_classes],
-        "patches": visible_patches(occlusion),
-        "region": strongest_region(occlusion),
-        "preview": data_address(cast(bytes, image.preview), "image/jpeg"),
+        "patches": visible_patches(answer.occlusion),
+        "region": strongest_region(answer.occlusion),
+        "preview": data_address(image.preview, "image/jpeg"),
         "preview_size": image.size,
         "row": row_of(file.filename or "", image.pixels, answer),
         "today": datetime.now(UTC).date().isoformat(),
@@ -176,9 +177,8 @@ def show_problem(problem: Problem) -> ResponseReturnValue:
 
 
 def show_model_error(error: ModelFileError) -> ResponseReturnValue:
-    """Tell the log what is wrong with the model file, and the visitor that something is."""
-    current_app.logger.error("%s", error)
-    return show_problem(ModelUnusable())
+    """Show the upload page again, and say that something is wrong with the model file."""
+    return show_problem(hide_model_error(error))
 
 
 def show_http_error(error: HTTPException) -> Response:
@@ -189,7 +189,7 @@ def show_http_error(error: HTTPException) -> Response:
     if request.endpoint != "pages.show_result" or error.code not in (400, 413):
         page = render_template("error.html", error=error)
     elif error.code == 413:
-        page = upload_page_with(str(refuse_oversized_body()))
+        page = upload_page_with(str(drain_oversized_body()))
     else:
         page = upload_page_with("The form could not be read. Choose one image and send it again.")
     response.set_data(page)
@@ -207,14 +207,13 @@ def upload_page_with(sentence: str) -> str:
 def template_context() -> dict[str, Any]:
     """What every template may say of the limits and of the model's scores."""
     classifier = get_classifier()
-    facts = classifier.facts
-    scores = facts["test"]["eight_views"] if facts.get("test") else None
+    scores = classifier.scores
     return {
         "max_images": MAX_IMAGES,
         "max_megabytes": max_megabytes(),
         "max_megapixels": MAX_PIXELS // 1_000_000,
         "max_side": MAX_SIDE,
-        "facts": facts,
+        "facts": classifier.facts,
         "model_sha256": classifier.sha256,
         "class_of": CLASS_OF,
         "verdicts": VERDICTS,

@@ -6,15 +6,18 @@ lesion_lens.model.errors.
 
 from typing import Any, ClassVar
 
+from flask import current_app
+
 from lesion_lens.model.errors import (
     Busy,
     DamagedImage,
     EmptyImage,
     ImageTooLarge,
+    ModelFileError,
     Problem,
     UnsupportedImage,
 )
-from lesion_lens.web.limits import MAX_IMAGES, MAX_MEGABYTES
+from lesion_lens.web.limits import API_FIELD, MAX_IMAGES, MAX_MEGABYTES
 
 
 class NoImage(Problem):
@@ -23,7 +26,7 @@ class NoImage(Problem):
     name = "no-image"
     status = 400
     title = "No image was sent"
-    meaning = "The form has no file in the field `image`, or breaks off before its first."
+    meaning = f"The form has no file in the field `{API_FIELD}`, or breaks off before its first."
     sentence = "No image was chosen. Choose one and send it again."
 
 
@@ -38,23 +41,25 @@ class TooManyImages(Problem):
 
 
 class NotAFile(Problem):
-    """A part of the field `image` without a file name, which makes it text."""
+    """A part of the field `API_FIELD` without a file name, which makes it text."""
 
     name = "not-a-file"
     status = 400
     title = "Text in the place of a file"
     meaning = "A part of a form is a file only if it has a file name; any name will do."
-    sentence = "A part named image has no file name. Send each image as a file."
+    sentence = f"A part named {API_FIELD} has no file name. Send each image as a file."
 
 
 class UnknownField(Problem):
-    """A form with a field other than `image`."""
+    """A form with a field other than `API_FIELD`."""
 
     name = "unknown-field"
     status = 400
     title = "Unknown field"
     meaning = "Whatever is not an image is refused, so that a misspelt field is noticed."
-    sentence = "The form has a field {field!r}. Send images in the field image, and nothing else."
+    sentence = (
+        f"The form has a field {{field!r}}. Send images in the field {API_FIELD}, and nothing else."
+    )
     example: ClassVar[dict[str, Any]] = {"field": "picture"}
 
 
@@ -120,6 +125,12 @@ class ModelUnusable(Problem):
     title = "The model cannot be used"
     meaning = "Something is wrong with the server, and its log says what."
     sentence = "The model cannot be used at the moment. Try again later."
+
+
+def hide_model_error(error: ModelFileError) -> ModelUnusable:
+    """Write into the log what is wrong with the model file; returns what a visitor is told."""
+    current_app.logger.error("%s", error)
+    return ModelUnusable()
 
 
 # In the order of their statuses, as the API's document and page list them.

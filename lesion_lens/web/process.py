@@ -1,7 +1,7 @@
-"""What the serving process does to its allocator, its garbage collector and its log.
+"""What a serving process does to its allocator, its garbage collector and its log.
 
-gunicorn.conf.py calls this. None of it changes an answer; all of it was measured: without it a
-process stays some hundred megabytes larger after large images, and starts a fifth more slowly.
+gunicorn.conf.py calls this. None of it changes an answer: without it a process would stay some
+hundred megabytes larger after large images, and start more slowly.
 """
 
 import contextlib
@@ -12,7 +12,6 @@ import sys
 from typing import NoReturn
 
 from flask import Flask
-from werkzeug.serving import WSGIRequestHandler
 
 from lesion_lens.model.errors import ModelFileError
 from lesion_lens.web.current import get_classifier
@@ -68,10 +67,3 @@ def exit_with(error: ModelFileError) -> NoReturn:
     """
     print(error, file=sys.stderr)
     sys.exit(3)
-
-
-class NamelessRequestHandler(WSGIRequestHandler):
-    """Logs a request without the address that it came from."""
-
-    def address_string(self) -> str:
-        return "-"

@@ -57,7 +57,7 @@ def max_megabytes() -> int:
     return _max_content_length() // MEGABYTE
 
 
-def refuse_oversized_body() -> RequestTooLarge:
+def drain_oversized_body() -> RequestTooLarge:
     """Read away a body that is too large or holds too much; returns the problem that it is."""
     if (request.content_length or 0) <= _max_content_length():
         # Its parts are too many, or it is text, or its size was not said: it was read already.

@@ -74,14 +74,22 @@ class Gunicorn:
 
 
 @contextlib.contextmanager
-def gunicorn(log, programs=Path(sys.executable).parent, folder=ROOT, enter="", **environment):
-    """Run the Procfile's command as Heroku does while the context lasts; it must end in peace.
+def gunicorn(
+    log,
+    programs=Path(sys.executable).parent,
+    folder=ROOT,
+    enter="",
+    command=COMMAND,
+    **environment,
+):
+    """Run a command, the Procfile's as Heroku does, while the context lasts; it must end in peace.
 
     Args:
         log: the file that it writes to.
         programs: the folder of its Python's programs.
         folder: where it starts.
         enter: what the shell does before, such as `cd / &&`.
+        command: what the shell runs.
         environment: what Heroku does not set; nothing of the tests' own is inherited but PATH.
 
     Yields:
@@ -90,7 +98,7 @@ def gunicorn(log, programs=Path(sys.executable).parent, folder=ROOT, enter="", *
     port = free_port()
     with log.open("w") as output:
         process = subprocess.Popen(
-            ["sh", "-c", f"{enter} exec {COMMAND}"],
+            ["sh", "-c", f"{enter} exec {command}"],
             cwd=folder,
             env={
                 "HOME": str(Path.home()),
