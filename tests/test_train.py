@@ -428,8 +428,8 @@ def test_each_part_serves_its_purpose_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(pipeline, "fit_teachers", lambda *_: ([], {}))
     spy("fit_teachers", 0)
     spy("fit", 0)
-    spy("fit_bias_and_temperature", 1)
-    spy("fit_decision_facts", 1)
+    spy("probabilities_of", 1)  # what the bias and the temperature are fitted to
+    spy("view_probabilities", 1)  # what the decision facts are fitted to
     spy("fit_outlier_detector", 0)
     parts = split_by_lesion(DATA.lesion_ids, DATA.labels)
     train_model(DATA, parts, tmp_path / "m.h5", Recipe(teachers=1, epochs=1))
@@ -437,8 +437,8 @@ def test_each_part_serves_its_purpose_alone(tmp_path, monkeypatch):
     assert np.array_equal(given["fit_teachers"].pixels, training.pixels)
     assert np.array_equal(given["fit"], training.pixels)
     assert np.array_equal(given["fit_outlier_detector"], training.pixels)
-    for name in ("fit_bias_and_temperature", "fit_decision_facts"):
-        assert np.array_equal(given[name], calibration_part.labels)
+    for name in ("probabilities_of", "view_probabilities"):
+        assert np.array_equal(given[name], calibration_part.pixels)
 
 
 @pytest.mark.usefixtures("unfitted")
