@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a training is made of; docs/experiments.md says how each number was chosen."""
+    """What a training is made of; docs/experiments.md says how it was chosen."""
 
     teachers: int = 2  # networks of the same shape whose mean opinion the student learns
     epochs: int = 200  # of each network
