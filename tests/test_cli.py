@@ -23,6 +23,7 @@ from lesion_lens.model.images import read_image
 from lesion_lens.model.turns import MAX_DECODES
 from lesion_lens.web import cli
 from lesion_lens.web.cli import AHEAD, MAX_BYTES, answers, files_in, read, whole_file
+from lesion_lens.web.current import get_classifier
 from lesion_lens.web.results import describe_classes
 from tests.support.drawings import draw_lesion, encode
 from tests.support.models import KERAS, change_layer
@@ -234,7 +235,7 @@ def test_images_wait_for_the_answers_before_them_to_be_written(app, tmp_path, mo
     monkeypatch.setattr(
         cli, "files_in", lambda paths: (taken.append(file) or file for file in files_in(paths))
     )
-    given = answers([tmp_path], app.extensions["classifier"])
+    given = answers([tmp_path], get_classifier(app))
     next(given)
     assert len(taken) == AHEAD
     next(given)
@@ -259,7 +260,7 @@ def test_after_an_interruption_only_what_is_begun_is_waited_for(app, tmp_path, m
 
     monkeypatch.setattr(cli, "read", held)
     monkeypatch.setattr(cli, "ThreadPoolExecutor", Pool)
-    given = answers([tmp_path], app.extensions["classifier"])
+    given = answers([tmp_path], get_classifier(app))
     next(given)
     given.close()
     assert len(begun) <= 1 + MAX_DECODES

@@ -11,6 +11,7 @@ import pytest
 from lesion_lens import ROOT
 from lesion_lens.model.classifier import Classifier
 from lesion_lens.web.card_page import card_page
+from lesion_lens.web.current import get_classifier
 from skin_cancer_detection import CODES
 from tests.support.browser import resize, shoot
 from tests.support.cards import estimates_in, shown
@@ -85,7 +86,7 @@ def test_the_page_begins_for_a_lay_reader(client):
 
 def test_the_checksums_of_the_model_and_of_its_data(client, app):
     text = text_of(page_of(client.get("/model")), "main")
-    assert app.extensions["classifier"].sha256 in text
+    assert get_classifier(app).sha256 in text
     assert KNOWN["data_sha256"] in text
 
 
@@ -126,7 +127,7 @@ def test_the_page_needs_nothing_that_is_slow_to_import():
 
 
 def test_the_card_is_made_once(app):
-    classifier = app.extensions["classifier"]
+    classifier = get_classifier(app)
     assert card_page(classifier) is card_page(classifier)
 
 

@@ -74,9 +74,7 @@ def save_model(
     Raises:
         ModelFileError: the file cannot be written or would break the contract.
     """
-    path = Path(path)
-    unfinished = path.with_name(f".{path.stem}.{os.getpid()}.h5")
-    try:
+    with _whole_file(Path(path), ".h5") as unfinished:
         with _quiet():  # Keras warns that HDF5 is its older format
             model.save(unfinished, include_optimizer=False)
         with _hdf5(path).File(unfinished, "r+") as file:
@@ -84,6 +82,18 @@ def save_model(
             file.attrs[_FACTS] = json.dumps(facts)
             file.attrs.update(attributes or {})
         check_model_file(unfinished)
+
+
+@contextlib.contextmanager
+def _whole_file(path: Path, suffix: str) -> Iterator[Path]:
+    """Give the path of an unfinished file, which takes the place of `path` at the end.
+
+    Raises:
+        ModelFileError: the system does not let it be written.
+    """
+    unfinished = path.with_name(f".{path.stem}.{os.getpid()}{suffix}")
+    try:
+        yield unfinished
         os.replace(unfinished, path)
     except OSError as error:
         raise ModelFileError(
@@ -127,8 +137,7 @@ def export_model(source: str | Path, path: str | Path) -> float:
     model = load_model(source)
     attributes = read_attributes(source)
     kept = {name: value for name, value in attributes.items() if name not in _KERAS_OWN}
-    unfinished = path.with_name(f".{path.stem}.{os.getpid()}.tflite")
-    try:
+    with _whole_file(path, ".tflite") as unfinished:
         with _quiet():
             model.export(unfinished, format="litert", verbose=False)
         append_attributes(unfinished, kept | {MADE_OF: sha256_of(source)})
@@ -139,13 +148,6 @@ def export_model(source: str | Path, path: str | Path) -> float:
                 f"{path} would give other probabilities than {source}, by up to {deviation:.1g}: "
                 "serve the latter."
             )
-        os.replace(unfinished, path)
-    except OSError as error:
-        raise ModelFileError(
-            f"{path} cannot be written ({error}): choose another place."
-        ) from error
-    finally:
-        unfinished.unlink(missing_ok=True)
     return deviation
 
 

@@ -1,10 +1,10 @@
-"""How the figures of metrics.json stand on a model card."""
+"""How the estimates of metrics.json stand on a model card."""
 
 
-def shown(figure):
-    if figure is None or figure["value"] is None:
+def shown(estimate):
+    if estimate is None or estimate["value"] is None:
         return "–"
-    return "{value:.3f} ({low:.3f}–{high:.3f})".format(**figure)
+    return "{value:.3f} ({low:.3f}–{high:.3f})".format(**estimate)
 
 
 def estimates_in(values):
