@@ -3,8 +3,8 @@
 import os
 from typing import Any
 
+from lesion_lens.model.admission import decode_one_at_a_time
 from lesion_lens.model.files import DEFAULT_MODEL_PATH, is_litert
-from lesion_lens.model.turns import decode_one_at_a_time
 
 bind = f"0.0.0.0:{os.environ.get('PORT', '8000')}"
 
@@ -16,7 +16,7 @@ preload_app = is_litert(os.environ.get("MODEL_PATH", DEFAULT_MODEL_PATH))
 if not preload_app:
     workers = 1  # overrides WEB_CONCURRENCY
 worker_class = "gthread"
-threads = 12  # the ten that lesion_lens.model.turns.admission lets in, and two more
+threads = 12  # the ten that lesion_lens.model.admission.admission lets in, and two more
 
 control_socket_disable = True  # nobody uses it, and it would stand in the home folder
 

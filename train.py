@@ -180,7 +180,9 @@ def make_parser() -> argparse.ArgumentParser:
         "--split", type=Path, help="CSV image_id,split (train, val, test); writes to runs/"
     )
     parser.add_argument("--output", type=Path, help="the model file (default: best_model.h5)")
-    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument(
+        "--seed", type=int, default=SEED, help=f"fixes everything random (default: {SEED})"
+    )
     parser.add_argument("--teachers", type=int, help=f"(default: {Recipe.teachers})")
     parser.add_argument("--epochs", type=int, help=f"of each network (default: {Recipe.epochs})")
     parser.add_argument(

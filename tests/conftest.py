@@ -5,7 +5,7 @@ import os
 import pytest
 
 from lesion_lens import ROOT
-from lesion_lens.model import classifier, turns
+from lesion_lens.model import admission, classifier
 from lesion_lens.model.images import read_image
 from lesion_lens.training.data import CSV_NAMES, METADATA_NAME
 from lesion_lens.web.current import get_classifier
@@ -63,8 +63,8 @@ def client(app):
 @pytest.fixture
 def decodes(monkeypatch):
     """How many images are decoded at once when many want to."""
-    watched = WatchedDecodes(turns._decodes, read_image)
-    monkeypatch.setattr(turns, "_decodes", watched)
+    watched = WatchedDecodes(admission._decodes, read_image)
+    monkeypatch.setattr(admission, "_decodes", watched)
     monkeypatch.setattr(classifier, "read_image", watched.decode)
     return watched
 

@@ -18,7 +18,7 @@ from PIL import Image
 
 import skin_cancer_detection as scd
 from app import create_app
-from lesion_lens.model import turns
+from lesion_lens.model import admission
 from lesion_lens.model.files import check_model_file
 from lesion_lens.model.limits import MIME_TYPES
 from lesion_lens.web.problems import PROBLEMS
@@ -181,8 +181,8 @@ def test_no_problem_type_is_left_untested(document):
 @contextlib.contextmanager
 def all_places_taken():
     with contextlib.ExitStack() as stack:
-        for _ in range(turns.MAX_DECODES + turns.MAX_WAITING):
-            stack.enter_context(turns.admission())
+        for _ in range(admission.MAX_DECODES + admission.MAX_WAITING):
+            stack.enter_context(admission.admission())
         yield
 
 
@@ -294,7 +294,7 @@ def test_at_most_two_images_are_decoded_at_once(app, decodes):
     with ThreadPoolExecutor(10) as threads:
         answers = list(threads.map(lambda _: predict(app.test_client(), PNG, PNG), range(10)))
     assert {answer.status_code for answer in answers} == {200}
-    assert decodes.most == turns.MAX_DECODES
+    assert decodes.most == admission.MAX_DECODES
 
 
 def test_no_file_name_is_logged(client, caplog, capfd):

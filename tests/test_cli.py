@@ -19,8 +19,8 @@ from PIL import Image
 import skin_cancer_detection as scd
 from app import create_app
 from lesion_lens import ROOT
+from lesion_lens.model.admission import MAX_DECODES
 from lesion_lens.model.images import read_image
-from lesion_lens.model.turns import MAX_DECODES
 from lesion_lens.web import cli
 from lesion_lens.web.cli import AHEAD, MAX_BYTES, answers, files_in, read, whole_file
 from lesion_lens.web.current import get_classifier

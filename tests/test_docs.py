@@ -11,11 +11,11 @@ from packaging.requirements import Requirement
 
 from benchmarks import bulk, table, training
 from lesion_lens import ROOT
+from lesion_lens.model.admission import MAX_DECODES, MAX_WAITING
 from lesion_lens.model.decisions import VERDICTS
 from lesion_lens.model.files import MOST_DEVIATION
 from lesion_lens.model.limits import MAX_PIXELS, MAX_SIDE
 from lesion_lens.model.outliers import FLAGGED_SHARE
-from lesion_lens.model.turns import MAX_DECODES, MAX_WAITING
 from lesion_lens.model.views import PATCHES
 from lesion_lens.training.calibration import conformal_thresholds, low_risk_threshold
 from lesion_lens.training.recipe import QUICK, SEED, Recipe
@@ -159,7 +159,7 @@ def test_the_readme_says_on_its_first_screen_how_good_the_model_is():
     assert (
         f"On {scores['images']:,} test images of lesions that it never saw, the app reaches an "
         f"accuracy of {accuracy}, a balanced accuracy of {balanced} and a macro AUC of {auc}. It "
-        f"recognises {found:.0f} of 100 melanoma images as melanoma."
+        f"recognises {found:.0f} in 100 melanoma images as melanoma."
     ) in text_of("README.md")
 
 
@@ -181,8 +181,8 @@ def test_the_rules_of_the_statements_are_those_of_the_code():
         f"each of {PATCHES**2} patches covered",
     ):
         assert sentence in said
-    rows = rows_under("docs/statements.md", "| if | the page leads with |")
-    assert [sentence for _, sentence in rows] == list(VERDICTS.values())
+    rows = rows_under("docs/statements.md", "| if | `verdict` | the page leads with |")
+    assert [row[1:] for row in rows] == [[f"`{name}`", text] for name, text in VERDICTS.items()]
 
 
 def test_the_limits_are_those_of_the_code():

@@ -14,9 +14,9 @@ import requests
 from PIL import Image
 
 import skin_cancer_detection as scd
+from lesion_lens.model.admission import MAX_DECODES, MAX_WAITING, admission
 from lesion_lens.model.decisions import VERDICTS
 from lesion_lens.model.images import read_image
-from lesion_lens.model.turns import MAX_DECODES, MAX_WAITING, admission
 from lesion_lens.web.pages import URGENCY
 from tests.support.drawings import VERDICTS_OF, draw_grainy_lesion, draw_lesion, encode
 from tests.support.pages import page_of, probabilities_of, text_of, upload

@@ -1,6 +1,6 @@
 """A file in, everything that may be said of it out: what pages, programs and command line share.
 
-Holds the model of this process. How much is worked on at once: turns.py. Knows no Flask.
+Holds the model of this process. How much is worked on at once: admission.py. Knows no Flask.
 """
 
 import contextlib
@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Protocol, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from lesion_lens.model.admission import turn_to_decode
 from lesion_lens.model.decisions import (
     DecisionFacts,
     Statements,
@@ -27,7 +28,6 @@ from lesion_lens.model.errors import ModelFileError
 from lesion_lens.model.files import check_model_file, read_attributes, remedy_of, sha256_of
 from lesion_lens.model.images import read_image
 from lesion_lens.model.outliers import OutlierDetector
-from lesion_lens.model.turns import turn_to_decode
 from lesion_lens.model.views import Engine, predict
 from skin_cancer_detection import preprocess
 

@@ -11,9 +11,9 @@ from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
+from lesion_lens.model.admission import admission
 from lesion_lens.model.classifier import decode
 from lesion_lens.model.errors import ImageError, ModelFileError, Problem
-from lesion_lens.model.turns import admission
 from lesion_lens.web.current import get_classifier
 from lesion_lens.web.limits import API_FIELD, RETRY_AFTER
 from lesion_lens.web.openapi import PROBLEM_JSON, openapi_document

@@ -23,10 +23,10 @@ from flask.cli import with_appcontext
 from PIL import Image
 from tqdm import tqdm
 
+from lesion_lens.model.admission import MAX_DECODES
 from lesion_lens.model.classifier import Answer, Classifier, decode
 from lesion_lens.model.errors import ImageError, LesionLensError, ModelFileError
 from lesion_lens.model.limits import FORMATS, MAX_PIXELS
-from lesion_lens.model.turns import MAX_DECODES
 from lesion_lens.model.wording import percent
 from lesion_lens.web.current import get_classifier
 from lesion_lens.web.results import csv_header, csv_line, describe_classes, describe_model, to_dict

@@ -14,11 +14,11 @@ from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
+from lesion_lens.model.admission import admission
 from lesion_lens.model.classifier import Answer, decode
 from lesion_lens.model.decisions import MALIGNANT, VERDICTS
 from lesion_lens.model.errors import ImageError, ModelFileError, Problem
 from lesion_lens.model.limits import MAX_PIXELS, MAX_SIDE, MIME_TYPES, READABLE
-from lesion_lens.model.turns import admission
 from lesion_lens.web.api import show_http_problem
 from lesion_lens.web.card_page import card_page
 from lesion_lens.web.current import get_classifier

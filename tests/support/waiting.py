@@ -21,7 +21,7 @@ def wait_for(happening, seconds=20, pause=_NEVER.wait):
 
 
 class WatchedDecodes:
-    """Stands before `turns._decodes` and counts how many images are decoded at once.
+    """Stands before `admission._decodes` and counts how many images are decoded at once.
 
     The first images are held until a crowd of threads wants to decode, so that whoever may, does.
 
