@@ -4,10 +4,18 @@ One direction: web → model ← training. Everybody may import skin_cancer_dete
 nothing of ours.
 """
 
+import functools
 import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]  # of the repository
-__version__: str = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
-    "version"
-]
+
+
+@functools.cache
+def version() -> str:
+    """The version that pyproject.toml gives; 'unknown' where a deployment leaves the file out."""
+    try:
+        text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return "unknown"
+    return str(tomllib.loads(text)["project"]["version"])

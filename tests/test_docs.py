@@ -87,6 +87,8 @@ def test_the_changelog_begins_with_the_version_of_the_project():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     first = re.search(r"^## (\S+) \(\d{4}-\d\d-\d\d\)$", PAGES["CHANGELOG.md"], re.M)
     assert first[1] == project["version"]
+    document = openapi_document(root="/api/v1", docs="/api/v1/docs", max_megabytes=MAX_MEGABYTES)
+    assert document["info"]["version"] == project["version"]
 
 
 # --- The network and its scores --------------------------------------------------------------

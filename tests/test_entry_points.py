@@ -39,3 +39,13 @@ def test_what_a_make_target_runs_is_there(target):
         assert importlib.util.find_spec(module), module
     for file in re.findall(r"(?:python|sh) ([\w/]+\.(?:py|sh))", done.stdout):
         assert (ROOT / file).is_file(), file
+
+
+def test_without_pyproject_toml_only_the_version_is_missing(tmp_path):
+    shutil.copytree(ROOT / "lesion_lens", tmp_path / "lesion_lens")
+    script = "import lesion_lens; print(lesion_lens.version())"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == "unknown\n"

@@ -143,6 +143,7 @@ def test_so_does_one_of_which_only_litert_finds_out(command, tmp_path):
         ("decision_facts", {"decision_facts": "{}"}),
         ("decision_facts", {"decision_facts": "not JSON"}),
         ("decision_facts", {"decision_facts": 3}),
+        ("decision_facts", {"decision_facts": "[" * 10_000}),
         ("likeness", {"likeness_covariance": -np.eye(7)}),
     ],
 )
@@ -151,6 +152,12 @@ def test_spoiled_attributes_are_refused(source, name, attributes, tmp_path):
     with pytest.raises(ModelFileError) as caught:
         app_of(path)
     assert str(caught.value) == f"{path} holds spoiled {name} attributes: {remedy_of(path)}"
+
+
+def test_a_number_beyond_floats_is_refused(tmp_path):
+    path = copy_model(tmp_path, {"likeness_threshold": 10**400}, LITERT)  # HDF5 could not hold it
+    with pytest.raises(ModelFileError, match="holds spoiled likeness attributes"):
+        app_of(path)
 
 
 def test_half_of_the_attributes_are_no_attributes(tmp_path):

@@ -89,6 +89,8 @@ class DecisionFacts:
             values = json.loads(attributes[cls.attribute])
         except TypeError as error:  # a number or an array in the place of the text
             raise ValueError("the decision facts are not a text") from error
+        except RecursionError as error:
+            raise ValueError("the decision facts are nested too deeply") from error
         return cls.from_dict(values)
 
     def to_dict(self) -> dict[str, Any]:

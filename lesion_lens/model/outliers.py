@@ -86,7 +86,7 @@ class OutlierDetector:
         for name, shape in shapes.items():
             try:
                 values = np.asarray(getattr(self, name), np.float64)
-            except (TypeError, ValueError) as error:
+            except (OverflowError, TypeError, ValueError) as error:
                 raise ValueError(f"{name}: these are not numbers.") from error
             if values.shape != shape:
                 raise ValueError(f"{name}: the shape is {values.shape} instead of {shape}.")

@@ -5,7 +5,7 @@ Its texts are CommonMark, as OpenAPI has it; the readable page shows the same.
 
 from typing import Any
 
-from lesion_lens import __version__
+from lesion_lens import version
 from lesion_lens.model.decisions import MALIGNANT_CODES, VERDICTS
 from lesion_lens.model.errors import DamagedImage, Problem, UnsupportedImage
 from lesion_lens.model.limits import MAX_PIXELS, MAX_SIDE, MIME_TYPES, READABLE
@@ -41,7 +41,7 @@ def openapi_document(root: str, docs: str, max_megabytes: int) -> dict[str, Any]
         "openapi": "3.1.0",
         "info": {
             "title": "Lesion Lens",
-            "version": __version__,
+            "version": version(),
             "summary": "Which of seven classes a pigmented skin lesion most likely is.",
             "description": (
                 "A study tool. It does not diagnose, and it does not replace a doctor. Only "
