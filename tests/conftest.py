@@ -1,6 +1,7 @@
 """The fixtures that test files share; whatever is no fixture is in tests/support."""
 
 import os
+import signal
 
 import pytest
 
@@ -20,6 +21,9 @@ LONGEST = ("train", "fitting", "real_data", "browser", "accessibility")
 
 def pytest_configure():
     os.chdir(ROOT)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # As in a background job of a shell; what the tests start, and interrupt, would inherit it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items):
