@@ -1,10 +1,9 @@
 """Whose turn it is: how many images are decoded at once, and how many requests may wait.
 
 A decoded image may take 100 MB, so a process decodes at most two at once, however many requests
-there are.
-Where several processes serve (LiteRT), each of them decodes one: `decode_one_at_a_time` takes one
-of the two turns and never gives it back. It does so before the processes are forked, so that all
-of them inherit a semaphore with one turn left.
+there are. Where several processes serve (LiteRT), each of them decodes one: `decode_one_at_a_time`
+takes one of the two turns and never gives it back. It does so before the processes are forked, so
+that all of them inherit a semaphore with one turn left.
 """
 
 import contextlib

@@ -15,7 +15,7 @@ from skin_cancer_detection import CODES
 Form = Callable[[Any], bool]
 
 MOST_LESIONS = 1_000_000  # the interval of a share of more takes minutes to compute
-_LARGEST = 2**63  # of a number; floats and NumPy's integers hold no larger one
+_LARGEST = 2**63  # of a number; NumPy's integers hold no larger one
 
 
 def is_number(value: Any) -> bool:
