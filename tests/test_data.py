@@ -9,6 +9,7 @@ from PIL import Image
 
 from lesion_lens.training.data import Dataset, read_dataset, read_images, read_pixels
 from lesion_lens.training.errors import DataError
+from lesion_lens.training.near_duplicates import NEAR_DUPLICATES, merge_near_duplicates
 from lesion_lens.training.split import PARTS, lesion_folds, read_split, split_by_lesion
 from skin_cancer_detection import CODES, preprocess
 from tests.support.data import made_images, write_csv
@@ -387,6 +388,43 @@ def test_only_some_rows_of_everything():
     assert np.array_equal(some.lesion_ids, DATA.lesion_ids[rows])
     assert np.array_equal(some.image_ids, DATA.lesion_ids[rows])
     assert np.array_equal(some.groups["sex"], groups["sex"][rows])
+
+
+# --- Near-duplicates -------------------------------------------------------------------------
+
+
+def named_after_a_pair(files, first="akiec", second="akiec"):
+    """Give the first two lesions' images the names of a pair of near-duplicates, and classes."""
+    header, *rows = files[1].read_text(encoding="utf-8").splitlines()
+    pair = NEAR_DUPLICATES[0]
+    rows[0], rows[2] = f"HAM_0000000,{pair[0]},{first}", f"HAM_0000001,{pair[1]},{second}"
+    files[1].write_text("\n".join([header, *rows]) + "\n")
+
+
+def test_two_lesions_of_a_near_duplicate_pair_are_one(files):
+    named_after_a_pair(files)
+    lesion_ids = read_dataset(*files).lesion_ids
+    assert lesion_ids[:5].tolist() == ["HAM_0000000"] * 4 + ["HAM_0000002"]
+
+
+def test_near_duplicates_in_a_folder_are_one_lesion_too(folder):
+    directory, labels = folder
+    for image, name in zip(sorted(directory.iterdir())[:2], NEAR_DUPLICATES[0], strict=True):
+        image.rename(directory / f"{name}{image.suffix}")
+    first, second = NEAR_DUPLICATES[0]
+    labels.write_text(f"image_id,dx,lesion_id\n{first},nv,b\n{second},nv,a\n")
+    assert read_images(directory, labels).lesion_ids.tolist() == ["a", "a"]
+
+
+def test_other_images_are_not_merged():
+    ids = np.array(["a", "b", "c"])
+    images = np.array([NEAR_DUPLICATES[0][0], "mine", NEAR_DUPLICATES[1][0]])
+    assert merge_near_duplicates(ids, images, np.zeros(3, int)).tolist() == ["a", "b", "c"]
+
+
+def test_a_pair_that_somebody_labels_differently_is_two_lesions():
+    ids, labels = np.array(["a", "b"]), np.array([0, 1])
+    assert merge_near_duplicates(ids, np.array(NEAR_DUPLICATES[0]), labels).tolist() == ["a", "b"]
 
 
 # --- Groups, and a split of somebody else's --------------------------------------------------

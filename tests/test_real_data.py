@@ -18,9 +18,11 @@ from lesion_lens.model.outliers import OutlierDetector
 from lesion_lens.training import calibration
 from lesion_lens.training.data import read_dataset
 from lesion_lens.training.evaluation import probabilities_of, score_file, view_probabilities
+from lesion_lens.training.near_duplicates import NEAR_DUPLICATES
 from lesion_lens.training.split import split_by_lesion
 from tests.support.pages import probabilities_of as probabilities_on_page
 from tests.support.pages import upload
+from tests.support.skipping import skip_without
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +41,20 @@ def originals(ham10000, original_files, data):
 def test_the_whole_csv_is_read(data):
     assert data.pixels.shape == (10015, 28, 28, 3)
     assert np.bincount(data.labels).tolist() == [327, 514, 1099, 115, 6705, 142, 1113]
-    assert len(set(data.lesion_ids)) == 7470
+    assert len(set(data.lesion_ids)) == 7470 - len(NEAR_DUPLICATES)
+
+
+def test_no_near_duplicate_stands_in_two_parts(data):
+    parts = split_by_lesion(data.lesion_ids, data.labels)
+    part_of = dict(zip(data.image_ids.tolist(), parts.tolist(), strict=True))
+    assert all(part_of[first] == part_of[second] for first, second in NEAR_DUPLICATES)
+
+
+def test_the_near_duplicates_are_those_that_were_published(ham10000):
+    published = ham10000[1].with_name("near_duplicates.csv")
+    if not published.exists():
+        skip_without(published.name)
+    assert {tuple(pair) for pair in pd.read_csv(published).to_numpy()} == set(NEAR_DUPLICATES)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from lesion_lens.model.errors import ImageError
 from lesion_lens.model.images import read_image
 from lesion_lens.training.errors import DataError
+from lesion_lens.training.near_duplicates import merge_near_duplicates
 from lesion_lens.training.tables import (
     as_data_error,
     check_lesions,
@@ -100,7 +101,7 @@ def read_dataset(csv_path: str | Path, metadata_path: str | Path | None = None) 
     return Dataset(
         pixels,
         labels,
-        table["lesion_id"].to_numpy(str),
+        _lesion_ids(table, labels),
         image_ids=table["image_id"].to_numpy(str) if "image_id" in table else None,
         groups=_groups(table),
     )
@@ -225,6 +226,16 @@ def read_metadata(path: str | Path, labels: NDArray[np.int64]) -> pd.DataFrame:
     return table
 
 
+def _lesion_ids(table: pd.DataFrame, labels: NDArray[np.int64]) -> NDArray[np.str_] | None:
+    """The lesion of each row, known near-duplicates merged; None where the table has none."""
+    if "lesion_id" not in table:
+        return None
+    lesion_ids = table["lesion_id"].to_numpy(str)
+    if "image_id" not in table:
+        return lesion_ids
+    return merge_near_duplicates(lesion_ids, table["image_id"].to_numpy(str), labels)
+
+
 def _groups(table: pd.DataFrame) -> dict[str, NDArray[np.str_]]:
     """The groups of the rows by sex, age band and body site, where the table has the column."""
     groups = {}
@@ -267,10 +278,8 @@ def read_images(directory: str | Path, labels_path: str | Path) -> Dataset:
     table = read_table(labels_path, ("image_id", "dx"), optional=("lesion_id",))
     labels = labels_of(labels_path, table["dx"])
     check_unique(labels_path, table["image_id"])
-    lesion_ids = None
     if "lesion_id" in table:
         check_lesions(labels_path, table["lesion_id"], labels)
-        lesion_ids = table["lesion_id"].to_numpy(str)
     files = {path.name.lower(): path for path in directory.iterdir() if path.is_file()}
     pixels, faults = [], []
     for image_id in table["image_id"]:
@@ -291,7 +300,7 @@ def read_images(directory: str | Path, labels_path: str | Path) -> Dataset:
     return Dataset(
         np.stack(pixels),
         labels,
-        lesion_ids,
+        _lesion_ids(table, labels),
         source="images of one's own",
         image_ids=table["image_id"].to_numpy(str),
         groups=_groups(table),
