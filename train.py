@@ -30,7 +30,7 @@ from lesion_lens import ROOT
 from lesion_lens.model.errors import LesionLensError
 from lesion_lens.model.files import DEFAULT_MODEL_PATH, export_model, is_litert
 from lesion_lens.training.data import Dataset, read_dataset, read_images
-from lesion_lens.training.download import download, find_data
+from lesion_lens.training.download import add_clinics, download, find_data
 from lesion_lens.training.pipeline import evaluate_again, is_unfinished, train_model
 from lesion_lens.training.recipe import QUICK, SEED, Recipe
 from lesion_lens.training.score_table import score_table
@@ -111,12 +111,14 @@ def read_data(options: argparse.Namespace) -> Dataset:
     """
     if options.images:
         print(f"Reading the images in {options.images} …", flush=True)
-        return read_images(options.images, options.labels)
+        data = read_images(options.images, options.labels)
+        return add_clinics(data, options.sources, beside=options.labels)
     if options.download:
         download()
     csv_path, metadata_path = find_data(options.csv, options.metadata)
     print(f"Reading {csv_path} and {metadata_path or 'no metadata'} …", flush=True)
-    return read_dataset(csv_path, metadata_path)
+    data = read_dataset(csv_path, metadata_path)
+    return add_clinics(data, options.sources, beside=metadata_path or csv_path)
 
 
 def print_sizes(data: Dataset, parts: NDArray[np.str_]) -> None:
@@ -173,6 +175,12 @@ def make_parser() -> argparse.ArgumentParser:
         "--csv", type=Path, help="hmnist_28_28_RGB.csv or .csv.zip (default: data/)"
     )
     parser.add_argument("--metadata", type=Path, help="HAM10000_metadata.csv (default: beside it)")
+    parser.add_argument(
+        "--sources",
+        type=Path,
+        help="CSV image_id,dataset: the clinic of each image (default: the metadata's column "
+        "dataset, or HAM10000_sources.csv beside it)",
+    )
     parser.add_argument("--images", type=Path, help="folder of images of your own")
     parser.add_argument("--labels", type=Path, help="their CSV: image_id,dx[,lesion_id]")
     parser.add_argument("--download", action="store_true", help="fetch the two files into data/")

@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lesion_lens.training.data import Dataset, read_dataset, read_images, read_pixels
+from lesion_lens.training.data import (
+    SOURCES_NAME,
+    Dataset,
+    read_dataset,
+    read_images,
+    read_pixels,
+)
+from lesion_lens.training.download import add_clinics
 from lesion_lens.training.errors import DataError
 from lesion_lens.training.near_duplicates import NEAR_DUPLICATES, merge_near_duplicates
 from lesion_lens.training.split import PARTS, lesion_folds, read_split, split_by_lesion
@@ -445,6 +452,64 @@ def test_sex_age_band_and_site_come_with_the_metadata(files):
         "age": ["under 30", "75 and over", "unknown"],
         "site": ["back", "unknown", "ear"],
     }
+
+
+def test_the_clinic_comes_with_harvards_metadata(files):
+    header, first, second, *rest = files[1].read_text(encoding="utf-8").splitlines()
+    lines = [f"{header},dataset", f"{first},rosendahl", f"{second},", *rest]
+    files[1].write_text("\n".join(lines) + "\n")
+    clinics = read_dataset(*files).groups["clinic"]
+    assert clinics[:3].tolist() == ["rosendahl", "unknown", "unknown"]
+
+
+@pytest.fixture
+def sources(files):
+    """A file that says the clinic of each image, beside the data and in another order."""
+    path = files[1].with_name(SOURCES_NAME)
+    clinics = ["a", "b", "c"] * 28
+    rows = [f"ISIC_{row:07},{clinic}" for row, clinic in enumerate(clinics)]
+    path.write_text("\n".join(["image_id,dataset", *rows[::-1]]) + "\n")
+    return path
+
+
+def test_the_clinic_comes_by_image_from_a_file_beside_the_data(files, sources):
+    clinics = add_clinics(read_dataset(*files), None, beside=files[1]).groups["clinic"]
+    assert clinics.tolist() == ["a", "b", "c"] * 28
+
+
+def test_the_metadatas_clinic_goes_before_a_file_that_nobody_named(files, sources):
+    data = read_dataset(*files).with_clinics(np.array(["mine"] * 84))
+    assert add_clinics(data, None, beside=files[1]).groups["clinic"][0] == "mine"
+    assert add_clinics(data, sources, beside=files[1]).groups["clinic"][0] == "a"
+
+
+def test_a_file_beside_data_without_image_ids_does_not_matter(files, sources):
+    data = read_dataset(files[0])
+    assert add_clinics(data, None, beside=files[0]).groups == {}
+    with pytest.raises(DataError, match="goes by image_id, which is not known"):
+        add_clinics(data, sources, beside=files[0])
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            lambda text: text.rsplit("\n", 2)[0],
+            "has no row for 1 of the images, such as ISIC_0000000",
+        ),
+        (
+            lambda text: text + "ISIC_0000000,a\n",
+            "row 85, column image_id: ISIC_0000000 stands there",
+        ),
+        (lambda text: text.replace("dataset", "source"), "has no column dataset"),
+        (lambda text: text.replace("3,a", "3,", 1), "column dataset: found nothing"),
+    ],
+)
+def test_sources_that_cannot_be_used(files, sources, change, sentence):
+    sources.write_text(change(sources.read_text(encoding="utf-8")))
+    with pytest.raises(DataError) as fault:
+        add_clinics(read_dataset(*files), sources, beside=files[1])
+    assert sentence in str(fault.value)
 
 
 def test_metadata_of_few_columns_has_no_groups(files):

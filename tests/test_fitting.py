@@ -19,7 +19,8 @@ from lesion_lens.training.data import CSV_NAMES
 from lesion_lens.training.errors import TrainingError
 from lesion_lens.training.progress import Progress
 from lesion_lens.training.recipe import Recipe
-from lesion_lens.training.teachers import _fit_teacher, _held_out_folds, fit_teachers
+from lesion_lens.training.side_by_side import Fit, _fit_one
+from lesion_lens.training.teachers import _held_out_folds, fit_teachers
 from scripts import cross_validate
 from skin_cancer_detection import CODES, build_model
 from tests.support.data import made_images, write_csv
@@ -204,13 +205,13 @@ def given(monkeypatch):
         given["kept"], given["watched"] = pixels, watch
         return build_model(), []
 
-    monkeypatch.setattr("lesion_lens.training.teachers.fit", spy)
+    monkeypatch.setattr("lesion_lens.training.side_by_side.fit", spy)
     return given
 
 
 def test_a_teacher_does_not_learn_from_what_it_leaves_out(given):
     held_out = np.arange(len(DATA.labels)) % 10 == 3
-    _fit_teacher("teacher 1", DATA.pixels, DATA.labels, held_out, SHORT, 1, None)
+    _fit_one(Fit("teacher 1", DATA.pixels, DATA.labels, held_out, 1), SHORT)
     assert np.array_equal(given["kept"], DATA.pixels[~held_out])
     assert np.array_equal(given["watched"][0], DATA.pixels[held_out])
 
@@ -342,7 +343,7 @@ def test_a_class_of_few_lesions_is_spared_by_no_teacher(given):
     assert (folds[:18] == -1).all()
     assert set(folds[18:].tolist()) == set(range(10))
     nothing = np.zeros(len(DATA.labels), bool)
-    _fit_teacher("teacher 1", DATA.pixels, DATA.labels, nothing, SHORT, 1, None)
+    _fit_one(Fit("teacher 1", DATA.pixels, DATA.labels, nothing, 1), SHORT)
     assert np.array_equal(given["kept"], DATA.pixels)
     assert given["watched"] is None
 

@@ -23,11 +23,13 @@ from lesion_lens.training.tables import (
     labels_of,
     open_csv,
     read_table,
+    values_by_image,
 )
 from skin_cancer_detection import CODES, SIDE, preprocess
 
 CSV_NAMES = ("hmnist_28_28_RGB.csv", "hmnist_28_28_RGB.csv.zip")
 METADATA_NAME = "HAM10000_metadata.csv"
+SOURCES_NAME = "HAM10000_sources.csv"
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,8 @@ class Dataset:
         lesion_ids: (N,); images of one lesion share it. None where it is not known.
         source: whose images these are; the pages claim what they say of HAM10000 only for it.
         image_ids: (N,), or None where they are not known.
-        groups: "sex", "age" and "site" -> (N,), as far as they are known: how the scores are
-            broken down.
+        groups: "sex", "age", "site" and "clinic" -> (N,), as far as they are known: how the scores
+            are broken down.
     """
 
     pixels: NDArray[np.uint8]
@@ -50,6 +52,10 @@ class Dataset:
     source: str = "HAM10000"
     image_ids: NDArray[np.str_] | None = None
     groups: dict[str, NDArray[np.str_]] = field(default_factory=dict)
+
+    def with_clinics(self, clinics: NDArray[np.str_]) -> "Dataset":
+        """The same data set with the clinic of each image, (N,), from `read_sources`."""
+        return replace(self, groups=self.groups | {"clinic": clinics})
 
     def only(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> "Dataset":
         """The data set of some rows alone, bool (N,) or int (M,)."""
@@ -237,18 +243,40 @@ def _lesion_ids(table: pd.DataFrame, labels: NDArray[np.int64]) -> NDArray[np.st
 
 
 def _groups(table: pd.DataFrame) -> dict[str, NDArray[np.str_]]:
-    """The groups of the rows by sex, age band and body site, where the table has the column."""
+    """The groups of the rows by sex, age band, body site and clinic, where there is the column."""
     groups = {}
-    if "sex" in table:
-        groups["sex"] = table["sex"].replace("", "unknown").to_numpy(str)
+    for name, column in (("sex", "sex"), ("site", "localization"), ("clinic", "dataset")):
+        if column in table:  # of these Kaggle's metadata lacks dataset, which Harvard's has
+            # A short row lacks its last cells, which pandas gives as NaN.
+            groups[name] = table[column].fillna("").replace("", "unknown").to_numpy(str)
     if "age" in table:
         ages = pd.to_numeric(table["age"], errors="coerce").to_numpy(float)
         bands = np.array(["under 30", "30–44", "45–59", "60–74", "75 and over"])
         band = bands[np.digitize(ages, [30, 45, 60, 75])]
         groups["age"] = np.where(np.isnan(ages), "unknown", band)
-    if "localization" in table:
-        groups["site"] = table["localization"].replace("", "unknown").to_numpy(str)
     return groups
+
+
+def read_sources(path: str | Path, image_ids: NDArray[np.str_] | None) -> NDArray[np.str_]:
+    """Read which clinic and camera each image is from.
+
+    Args:
+        path: CSV with the columns `image_id` and `dataset`, such as `rosendahl`; further columns
+            and images do not matter.
+        image_ids: (N,), each to be found in it; None where they are not known.
+
+    Returns:
+        (N,), each image's `dataset`.
+
+    Raises:
+        DataError: an image without a row or with two, and what `read_table` raises.
+    """
+    path = Path(path)
+    if image_ids is None:
+        raise DataError(
+            f"{path} goes by image_id, which is not known: name metadata with a column image_id."
+        )
+    return values_by_image(path, read_table(path, ("image_id", "dataset")), "dataset", image_ids)
 
 
 # --- Images of one's own ---------------------------------------------------------------------

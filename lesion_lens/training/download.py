@@ -1,10 +1,16 @@
-"""The two files of HAM10000: finding them on the disk, or fetching them from Kaggle."""
+"""The files of HAM10000: finding them on the disk, or fetching two of them from Kaggle."""
 
 import shutil
 from pathlib import Path
 
 from lesion_lens import ROOT
-from lesion_lens.training.data import CSV_NAMES, METADATA_NAME
+from lesion_lens.training.data import (
+    CSV_NAMES,
+    METADATA_NAME,
+    SOURCES_NAME,
+    Dataset,
+    read_sources,
+)
 from lesion_lens.training.errors import TrainingError
 
 DATA_DIRECTORY = ROOT / "data"
@@ -41,6 +47,29 @@ def find_data(
         beside = csv_path.with_name(METADATA_NAME)
         metadata_path = beside if beside.exists() else None
     return csv_path, metadata_path
+
+
+def add_clinics(data: Dataset, sources_path: Path | None, beside: Path) -> Dataset:
+    """Say of each image which clinic it is from, as far as a file does.
+
+    Args:
+        data: its `groups` have "clinic" where the metadata has a column `dataset`.
+        sources_path: HAM10000_sources.csv, which goes before that column; None to look for it
+            beside the data, where there is no such column.
+        beside: a file of the data.
+
+    Returns:
+        The data set, unchanged where no file says it.
+
+    Raises:
+        DataError: see `read_sources`.
+    """
+    if sources_path is None and "clinic" not in data.groups and data.image_ids is not None:
+        found = beside.with_name(SOURCES_NAME)
+        sources_path = found if found.exists() else None
+    if sources_path is None:
+        return data
+    return data.with_clinics(read_sources(sources_path, data.image_ids))
 
 
 def download(directory: Path = DATA_DIRECTORY) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesion_lens.training.errors import DataError
-from lesion_lens.training.tables import check_unique, read_table
+from lesion_lens.training.tables import read_table, values_by_image
 from skin_cancer_detection import CODES
 
 # Shares of each class's lesions, in percent; what is left is the training part.
@@ -84,14 +84,8 @@ def read_split(
             f"{path}, row {unknown[0] + 1}, column split: found {table['split'][unknown[0]]!r} "
             "instead of train, val or test."
         )
-    check_unique(path, table["image_id"])
-    split_of = dict(zip(table["image_id"], table["split"], strict=True))
-    missing = [image_id for image_id in image_ids if image_id not in split_of]
-    if missing:
-        raise DataError(
-            f"{path} has no row for {len(missing):,} of the images, such as {missing[0]}: add them."
-        )
-    parts = np.array([part_of[split_of[image_id]] for image_id in image_ids])
+    words = values_by_image(path, table, "split", image_ids)
+    parts = np.array([part_of[word] for word in words.tolist()])
     for word, part in part_of.items():
         absent = sorted(set(range(len(CODES))) - set(labels[parts == part].tolist()))
         if absent:

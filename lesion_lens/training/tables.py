@@ -77,6 +77,33 @@ def check_unique(path: Path, column: pd.Series) -> None:
         )
 
 
+def values_by_image(
+    path: Path, table: pd.DataFrame, column: str, image_ids: NDArray[np.str_]
+) -> NDArray[np.str_]:
+    """Look up a column's value for each image, whatever the order of the table's rows.
+
+    Args:
+        path: the table's file.
+        table: has the column, and `image_id`.
+        column: the one to look up.
+        image_ids: (N,).
+
+    Returns:
+        (N,).
+
+    Raises:
+        DataError: an image that the table names twice or does not name.
+    """
+    check_unique(path, table["image_id"])
+    value_of = dict(zip(table["image_id"], table[column], strict=True))
+    missing = [image_id for image_id in image_ids.tolist() if image_id not in value_of]
+    if missing:
+        raise DataError(
+            f"{path} has no row for {len(missing):,} of the images, such as {missing[0]}: add them."
+        )
+    return np.array([value_of[image_id] for image_id in image_ids.tolist()])
+
+
 def check_lesions(path: Path, lesion_ids: Iterable[str], labels: NDArray[np.int64]) -> None:
     """Raise a `DataError` for a lesion of two classes, which two parts would share."""
     first_rows: dict[str, int] = {}
