@@ -162,7 +162,7 @@ KERNEL_SHAPES = (
 )
 
 
-def build_model(dropout: float = 0.3) -> "keras.Sequential":
+def build_model(dropout: float = 0.1) -> "keras.Sequential":
     """Build the network with fresh weights: 504,103 parameters, 502,983 of them trainable.
 
     Args:

@@ -7,14 +7,14 @@ import pytest
 
 from lesion_lens import ROOT
 from lesion_lens.model import facts
-from lesion_lens.web.model_card import (
+from lesion_lens.web.card_tables import (
     calibration_table,
     class_table,
     coverage_table,
     low_risk_table,
-    model_card,
     overall_table,
 )
+from lesion_lens.web.model_card import model_card
 from skin_cancer_detection import CODES
 from tests.support.models import made_scores
 

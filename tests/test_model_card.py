@@ -12,7 +12,8 @@ from lesion_lens.training import calibration
 from lesion_lens.training.evaluation import FEWEST_MELANOMAS, SMALLEST_GROUP, evaluate
 from lesion_lens.training.metrics import BINS
 from lesion_lens.training.teachers import HELD_OUT_FOLDS
-from lesion_lens.web.model_card import CardError, misses, model_card, read_metrics
+from lesion_lens.web.card_tables import misses
+from lesion_lens.web.model_card import CardError, model_card, read_metrics
 from scripts import write_model_card
 from scripts.write_model_card import CARD, METRICS
 from skin_cancer_detection import CODES

@@ -160,12 +160,71 @@ has_coverage: Form = _fields(
         ),
     ),
 )
+# How often a statement was made, and of how many malignant lesions.
+_STATEMENTS = _fields(
+    **dict.fromkeys(
+        (
+            *("unlike", "low_risk", "below_threshold", "inconclusive", "flagged"),
+            *("most_likely_malignant", "half_malignant"),
+        ),
+        _fields(lesions=_is_count, malignant=_is_count),
+    )
+)
+_has_statement_counts = _fields(
+    lesions=_is_lesion_count,
+    malignant=_is_count,
+    malignant_probability=_ANY_SHARE,
+    statements=_STATEMENTS,
+)
+
+
+def has_statement_counts(scores: Any) -> bool:
+    """Whether the scores of the test part's decisions, or of a clinic, count the statements."""
+    return (
+        _has_statement_counts(scores)
+        and scores["malignant"] <= scores["lesions"]
+        and all(
+            made["malignant"] <= min(made["lesions"], scores["malignant"])
+            and made["lesions"] <= scores["lesions"]
+            for made in scores["statements"].values()
+        )
+    )
+
+
 _has_other_shares = _fields(
     low_risk=_fields(threshold=_ANY_SHARE),
     conformal=_fields(mean_set_size=_or_none(_is_amount), empty=_ANY_SHARE),
     inconclusive=_ANY_SHARE,
     flagged=_fields(share=_ANY_SHARE, right=_ANY_SHARE),
     unlike=_ANY_SHARE,
+)
+
+# --- A clinic that the network had never seen (training.clinics.score_clinic) ----------------
+
+_has_clinic_scores = _both(
+    _fields(
+        images=_is_positive_count,
+        accuracy=_ESTIMATED_SHARE,
+        macro_auc=_or_none(_ESTIMATED_SHARE),
+        classes=lambda codes: isinstance(codes, list) and all(code in CODES for code in codes),
+        malignant_auc=_or_none(_ESTIMATED_SHARE),
+        calibration_error=_ESTIMATED_SHARE,
+        simulated_calibration_error=_fields(percentile_95=_ANY_SHARE),
+        lesions=_is_positive_count,
+        covered=_is_count,
+    ),
+    has_statement_counts,
+    lambda scores: scores["covered"] <= scores["lesions"],
+)
+has_other_clinics: Form = _fields(
+    other_clinics=_fields(
+        clinics=lambda clinics: (
+            isinstance(clinics, dict)
+            and len(clinics) > 0
+            and all(map(_is_text, clinics))
+            and all(map(_has_clinic_scores, clinics.values()))
+        )
+    )
 )
 
 # --- The facts of a file ---------------------------------------------------------------------
@@ -235,8 +294,11 @@ _has_card_facts = _fields(
     test=_fields(
         one_view=_has_card_scores,
         eight_views=_has_card_scores,
-        decisions=_both(has_low_risk, has_coverage, _has_other_shares),
-        subgroups=_fields(sex=_has_groups, age=_has_groups, site=_has_groups),
+        decisions=_both(has_low_risk, has_coverage, _has_other_shares, has_statement_counts),
+        subgroups=_both(
+            _fields(sex=_has_groups, age=_has_groups, site=_has_groups),
+            lambda groups: "clinic" not in groups or _has_groups(groups["clinic"]),
+        ),
     ),
 )
 
@@ -247,4 +309,9 @@ def can_fill_card(facts: Any) -> bool:
     Args:
         facts: what metrics.json, or `training_facts` of a model file, holds.
     """
-    return has_images(facts) and _has_card_facts(facts)
+    known_elsewhere = _fields(other_clinics=lambda _: True)(facts)
+    return (
+        has_images(facts)
+        and _has_card_facts(facts)
+        and (has_other_clinics(facts) or not known_elsewhere)
+    )

@@ -41,6 +41,7 @@ from lesion_lens.training.metrics import (
     weighted_mean,
 )
 from lesion_lens.training.split import split_checksum
+from lesion_lens.training.statements import count_statements
 from skin_cancer_detection import CODES
 
 if TYPE_CHECKING:
@@ -331,10 +332,14 @@ def decision_scores(
             and pre-malignant lesions), `sensitivity` (share of these not called low risk, an
             estimate with the two-sided 95 % Clopper–Pearson interval), `missed_per_100` (of these,
             called low risk) and `specificity` (share of the benign lesions called low risk).
+        `malignant`: number of malignant and pre-malignant lesions; `malignant_probability`: the
+            mean of all lesions.
+        `statements`: from `count_statements`.
     """
     probabilities = np.asarray(probabilities, np.float64)[chosen]
     labels = np.asarray(labels)[chosen]
-    known = [None] * len(labels) if unlike is None else np.asarray(unlike)[chosen].tolist()
+    warned = np.zeros(len(labels), bool) if unlike is None else np.asarray(unlike)[chosen]
+    known = [None] * len(labels) if unlike is None else warned.tolist()
     statements = [
         decide(row, facts, is_unlike) for row, is_unlike in zip(probabilities, known, strict=True)
     ]
@@ -376,6 +381,9 @@ def decision_scores(
             "below_threshold": _low_risk_scores(below, MALIGNANT[labels]),
             "statement": _low_risk_scores(said_low_risk, MALIGNANT[labels]),
         },
+        "malignant": int(MALIGNANT[labels].sum()),
+        "malignant_probability": _mean_or_none(risk),
+        "statements": count_statements(statements, labels, warned, facts),
     }
 
 

@@ -122,6 +122,32 @@ def evaluate_again(path: Path, data: Dataset, parts: NDArray[np.str_]) -> dict[s
     return metrics
 
 
+def add_facts(path: Path, facts: dict[str, Any]) -> None:
+    """Add facts that were found later to a model file and to metrics.json beside it.
+
+    Args:
+        path: the HDF5 file; each of the two files is replaced by a whole one.
+        facts: by name, as JSON can hold them.
+
+    Raises:
+        ModelFileError: the file breaks the contract.
+        TrainingError: metrics.json beside it is spoiled.
+    """
+    of_model = check_model_file(path)
+    metrics, source = of_model, path.with_name("metrics.json")
+    if source.exists():
+        try:
+            metrics = dict(json.loads(source.read_text(encoding="utf-8")))
+        except ValueError as error:
+            raise TrainingError(
+                f"{source} is spoiled: write it anew with python train.py --evaluate."
+            ) from error
+    with _staging(path) as folder:
+        shutil.copyfile(path, folder / path.name)
+        write_training_facts(folder / path.name, of_model | facts)
+        _write_metrics(folder, metrics | facts)
+
+
 # --- The steps -------------------------------------------------------------------------------
 
 
@@ -186,16 +212,20 @@ def training_facts(
 
     Returns:
         `rows_may_share_lesions` is True where images of one lesion may stand on both sides of the
-        split and the scores are therefore inflated. The other facts go by their names.
+        split and the scores are therefore inflated; `test_images_sharing_lesions` counts the test
+        images that share a lesion, None where the lesions are not known. The other facts go by
+        their names.
     """
     lesions = {}
     if data.lesion_ids is not None:
         lesions = {part: len(set(data.lesion_ids[parts == part])) for part in PARTS}
+    shared = shared_lesions(data.lesion_ids, parts)
     return {
         "data": data.source,
         "data_sha256": data.sha256,
         "split_sha256": split_checksum(parts),
-        "rows_may_share_lesions": shared_lesions(data.lesion_ids, parts) != 0,
+        "rows_may_share_lesions": shared != 0,
+        "test_images_sharing_lesions": shared,
         "images": {part: int((parts == part).sum()) for part in PARTS},
         "lesions": lesions,
         "seed": seed,
@@ -219,8 +249,7 @@ def _write_scores(
 ) -> dict[str, Any]:
     """Score the model file, write metrics.json and the plots; returns what the former holds."""
     metrics, labels, eight = score_file(path, data, parts)
-    text = json.dumps(metrics, indent=1, ensure_ascii=False) + "\n"
-    (folder / "metrics.json").write_text(text, encoding="utf-8")
+    _write_metrics(folder, metrics)
     plots = {
         "confusion_matrix": draw_confusion_matrix(
             metrics["test"]["eight_views"]["confusion_matrix"]
@@ -231,6 +260,11 @@ def _write_scores(
     for name, plot in plots.items():
         plot.savefig(folder / "figures" / f"{name}.png", dpi=120)
     return metrics
+
+
+def _write_metrics(folder: Path, metrics: dict[str, Any]) -> None:
+    text = json.dumps(metrics, indent=1, ensure_ascii=False) + "\n"
+    (folder / "metrics.json").write_text(text, encoding="utf-8")
 
 
 @contextlib.contextmanager

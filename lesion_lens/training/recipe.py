@@ -13,7 +13,7 @@ class Recipe:
     learning_rate: float = 2e-3  # the peak, reached after the warm-up; a cosine then takes it to 0
     warm_up_epochs: int = 5  # BatchNormalization's averages settle before the steps are large
     weight_decay: float = 0.05  # AdamW's; strong, as there are 77 parameters for each image
-    dropout: float = 0.3
+    dropout: float = 0.1  # more of it costs the rare classes: docs/experiments.md
     mixup: float = 0.2  # both parameters of the Beta distribution (Zhang et al., ICLR 2018)
     weight_average: float = 0.999  # decay of the moving average of the weights, for each step
     min_scale: float = 0.8  # of the lesion's size

@@ -1,0 +1,249 @@
+"""Leaving out a clinic: what a network is worth on images of a clinic that it has never seen.
+
+For each clinic a network of the same recipe is fitted, calibrated and given its decision facts
+without the clinic's images, and is then asked about them. The test part takes no part.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lesion_lens.model.decisions import MALIGNANT, DecisionFacts, combine_views, decide
+from lesion_lens.model.files import save_model
+from lesion_lens.model.outliers import OutlierDetector
+from lesion_lens.training.bootstrap import WeightedScores, bootstrap
+from lesion_lens.training.calibration import one_image_per_lesion
+from lesion_lens.training.checkpoint import Checkpoint
+from lesion_lens.training.data import Dataset
+from lesion_lens.training.errors import TrainingError
+from lesion_lens.training.evaluation import view_probabilities
+from lesion_lens.training.metrics import (
+    binary_auc,
+    calibration_error,
+    malignancy,
+    simulated_calibration_error,
+    weighted_mean,
+)
+from lesion_lens.training.pipeline import calibrate, identity_of, training_facts
+from lesion_lens.training.recipe import Recipe
+from lesion_lens.training.side_by_side import Fit, fit_side_by_side
+from lesion_lens.training.statements import count_statements
+from skin_cancer_detection import CODES
+
+if TYPE_CHECKING:
+    import keras
+
+FEWEST_IMAGES = 10  # of a class, for its AUC to count in the mean
+
+
+def leave_out_clinics(
+    data: Dataset,
+    parts: NDArray[np.str_],
+    recipe: Recipe,
+    seed: int,
+    folder: Path,
+    workers: int | None = None,
+) -> dict[str, Any]:
+    """Fit a network without each of the clinics and score it on the one that it has not seen.
+
+    Args:
+        data: all three parts of it; `groups["clinic"]` says whose images they are.
+        parts: (N,), from `split_by_lesion`.
+        recipe: of the networks; none has teachers.
+        seed: of each network.
+        folder: where networks and checkpoints are kept; one that is there is taken up.
+        workers: see `fit_side_by_side`.
+
+    Returns:
+        What JSON can hold: `seed`, `recipe`, and `clinics`, by name what `score_clinic` returns. A
+        clinic that cannot be left out is missing, and the console says why.
+
+    Raises:
+        TrainingError: fewer than two clinics are known, none can be left out, the folder cannot be
+            written, or what `fit_side_by_side` raises.
+        ModelFileError: a network cannot be written.
+    """
+    divided = {name: divide(data, parts, name) for name in clinics_of(data)}
+    obstacles = {name: obstacle(name, data, part) for name, part in divided.items()}
+    for name, sentence in obstacles.items():
+        if sentence:
+            print(f"{name} is not left out. {sentence}", flush=True)
+    names = [name for name, sentence in obstacles.items() if sentence is None]
+    if not names:
+        raise TrainingError("No clinic can be left out: add images of every class to two of them.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrainingError(f"{folder} cannot be written ({error}): choose another.") from error
+    fits = []
+    for name in names:
+        part = divided[name]
+        training = data.only(part == "training")
+        nothing = np.zeros(len(training.labels), bool)
+        identity = identity_of(data, part, recipe, seed)
+        checkpoint = Checkpoint(folder / f"{file_name(name)}.npz", identity)
+        checkpoint.check()  # all of them before any is resumed
+        fits.append(
+            Fit(f"without {name}", training.pixels, training.labels, nothing, seed, checkpoint)
+        )
+    models, _ = fit_side_by_side(fits, recipe, workers)
+    scores = {}
+    for name, model in zip(names, models, strict=True):
+        part = divided[name]
+        attributes = calibrate(
+            model, data.only(part == "calibration"), data.only(part == "training")
+        )
+        path = folder / f"{file_name(name)}.h5"
+        save_model(model, path, training_facts(data, part, recipe, seed), attributes)
+        scores[name] = score_clinic(model, attributes, data.only(part == "left out"))
+    return {"seed": seed, "recipe": asdict(recipe), "clinics": scores}
+
+
+def clinics_of(data: Dataset) -> list[str]:
+    """Name the clinics, in alphabetical order.
+
+    Raises:
+        TrainingError: fewer than two are known.
+    """
+    names = sorted(set(data.groups.get("clinic", np.array([])).tolist()) - {"unknown"})
+    if len(names) < 2:
+        raise TrainingError(
+            f"The data names {len(names)} clinics, and at least two are needed: name a CSV with "
+            "the columns image_id,dataset by --sources, or metadata that has a column dataset."
+        )
+    return names
+
+
+def divide(data: Dataset, parts: NDArray[np.str_], clinic: str) -> NDArray[np.str_]:
+    """Divide the images for a network that must not know a clinic.
+
+    Args:
+        data: `groups["clinic"]` says whose images they are.
+        parts: (N,), from `split_by_lesion`.
+        clinic: the one to leave out.
+
+    Returns:
+        (N,): 'training' and 'calibration' as before, 'left out' for the clinic's images of these
+        two parts, and 'unused' for the test part and for images of other clinics that show a
+        lesion of which this one has an image too.
+    """
+    divided = parts.astype("<U11")
+    is_left_out = data.groups["clinic"] == clinic
+    if data.lesion_ids is not None:
+        divided[np.isin(data.lesion_ids, data.lesion_ids[is_left_out])] = "unused"
+    divided[is_left_out] = "left out"
+    divided[parts == "test"] = "unused"
+    return divided
+
+
+def obstacle(clinic: str, data: Dataset, divided: NDArray[np.str_]) -> str | None:
+    """Say in a sentence why a clinic cannot be left out; None where it can."""
+    if not (divided == "left out").any():
+        return "It has images in the test part alone."
+    for part in ("training", "calibration"):
+        missing = sorted(set(range(len(CODES))) - set(data.labels[divided == part].tolist()))
+        if missing:
+            return f"Without it the {part} part has no images of {CODES[missing[0]]}."
+    return None
+
+
+def file_name(clinic: str) -> str:
+    """A name for a clinic's files, which no two share and every system takes."""
+    return quote(clinic, safe=" ")
+
+
+def score_clinic(
+    model: keras.Model,
+    attributes: dict[str, Any],
+    left_out: Dataset,
+    *,
+    replicates: int = 1000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Score a network on the images of a clinic that it has not seen, by eight views.
+
+    Args:
+        model: takes raw pixels; calibrated.
+        attributes: its decision facts and its outlier detector, from `calibrate`.
+        left_out: the clinic's images.
+        replicates, seed: see `bootstrap`.
+
+    Returns:
+        What JSON can hold. As estimates `accuracy`, `macro_auc` (the mean over `classes`, those of
+        which there are 10 images and others), `malignant_auc` (None where all are malignant or
+        none is) and `calibration_error`, with `simulated_calibration_error`. As plain numbers
+        `images`, and of one image of each lesion: `lesions`, `malignant` (how many are malignant
+        or pre-malignant), `malignant_probability` (their mean), `covered` (how many conformal sets
+        hold the true class) and `statements`, from `count_statements`.
+    """
+    facts = DecisionFacts.from_attributes(attributes)
+    detector = OutlierDetector.from_attributes(attributes)
+    labels = left_out.labels
+    probabilities = combine_views(
+        view_probabilities(model, left_out.pixels), facts.eight_view_temperature
+    )
+    classes = [
+        label
+        for label, count in enumerate(np.bincount(labels, minlength=len(CODES)))
+        if FEWEST_IMAGES <= count < len(labels)
+    ]
+    estimates = bootstrap(
+        _scores_of_clinic(labels, probabilities, classes),
+        len(labels),
+        left_out.lesion_ids,
+        replicates,
+        seed,
+    )
+    chosen = one_image_per_lesion(left_out.lesion_ids, left_out.pixels)
+    unlike = detector.is_outlier(left_out.pixels)[chosen]
+    said = [
+        decide(row, facts, is_unlike)
+        for row, is_unlike in zip(probabilities[chosen], unlike.tolist(), strict=True)
+    ]
+    truth = labels[chosen]
+    covered = [
+        CODES[label] in (one.cannot_be_excluded or ())
+        for label, one in zip(truth, said, strict=True)
+    ]
+    return {
+        "images": len(labels),
+        "accuracy": estimates["accuracy"],
+        "macro_auc": estimates.get("macro_auc"),
+        "classes": [CODES[label] for label in classes],
+        "malignant_auc": estimates.get("malignant_auc"),
+        "calibration_error": estimates["calibration_error"],
+        "simulated_calibration_error": simulated_calibration_error(probabilities, seed=seed),
+        "lesions": len(truth),
+        "malignant": int(MALIGNANT[truth].sum()),
+        "malignant_probability": float(np.mean([one.malignant_probability for one in said])),
+        "covered": int(np.sum(covered)),
+        "statements": count_statements(said, truth, unlike, facts),
+    }
+
+
+def _scores_of_clinic(
+    labels: NDArray[np.int64], probabilities: NDArray[np.float64], classes: list[int]
+) -> WeightedScores:
+    """Choose what can be said of one clinic; returns the function that `bootstrap` takes."""
+    is_right = probabilities.argmax(axis=1) == labels
+    is_malignant, risk = malignancy(labels, probabilities)
+
+    def scores(weights: NDArray[np.int64]) -> dict[str, Any]:
+        values: dict[str, Any] = {
+            "accuracy": weighted_mean(is_right, weights),
+            "calibration_error": calibration_error(labels, probabilities, weights=weights),
+        }
+        if classes:
+            aucs = [binary_auc(labels == c, probabilities[:, c], weights) for c in classes]
+            values["macro_auc"] = np.mean(aucs, axis=0)
+        if is_malignant.any() and not is_malignant.all():
+            values["malignant_auc"] = binary_auc(is_malignant, risk, weights)
+        return values
+
+    return scores

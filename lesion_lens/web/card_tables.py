@@ -1,0 +1,311 @@
+"""The tables of the model card, as Markdown, and how numbers stand on it.
+
+A number that is not known, None, is written as '–'. Every function takes facts of a form that
+lesion_lens.model.facts has seen.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from lesion_lens.model.statistics import clopper_pearson
+from lesion_lens.model.wording import Estimate, interval, number
+from skin_cancer_detection import CLASSES, CODES
+
+Facts = dict[str, Any]
+
+CARD_METRICS = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_auc": "macro AUC",
+    "malignant_auc": "AUC of `akiec`, `bcc` or `mel` against benign",
+    "melanoma_sensitivity_at_specificity_0.80": "melanoma: sensitivity at a specificity of 0.80",
+}
+GROUPS = {"sex": "sex", "age": "age in years", "site": "part of the body"}
+HOME = "test part"  # the column of the clinics that the model knows
+STATEMENTS = {
+    "unlike": "warned of as unlike the training images",
+    "low_risk": "‘low risk’",
+    "below_threshold": "below the threshold of ‘low risk’",
+    "inconclusive": "inconclusive",
+    "flagged": "a class is flagged",
+    "most_likely_malignant": "the most likely class is malignant",
+    "half_malignant": "malignant probability of 0.5 or more",
+}
+
+# --- Numbers ---------------------------------------------------------------------------------
+
+
+def count(things: int) -> str:
+    """Write an int as '1,497'."""
+    return f"{things:,}"
+
+
+def binomial(share: float | None, trials: int) -> str:
+    """Write a share of so many lesions with its two-sided 95 % Clopper–Pearson interval."""
+    if share is None:
+        return "–"
+    low, high = clopper_pearson(round(share * trials), trials)
+    return interval({"value": share, "low": low, "high": high})
+
+
+def per_100(share: float | None) -> str:
+    """Write a share as a whole number of 100, and None as '–'."""
+    return "–" if share is None else f"{100 * share:.0f}"
+
+
+def misses(sensitivity: Estimate) -> str:
+    """Write a sensitivity as 'about 3 in 100 (1–6)' that are missed."""
+    value, low, high = sensitivity["value"], sensitivity["low"], sensitivity["high"]
+    if value is None or low is None or high is None:
+        return "–"
+    rate = f"about {per_100(1 - value)}" if 1 - value >= 0.005 else "fewer than 1"
+    return f"{rate} in 100 ({per_100(1 - high)}–{per_100(1 - low)})"
+
+
+def listed(codes: Sequence[str]) -> str:
+    """Write codes as '`akiec`, `bcc` and `mel`'; at least one."""
+    *others, last = (f"`{code}`" for code in codes)
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+# --- Tables ----------------------------------------------------------------------------------
+
+
+def table(header: list[str], rows: list[list[str]]) -> str:
+    """Lay out rows of text, each as long as the header, as a table of Markdown."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def class_names() -> str:
+    """What each code stands for, and what it counts as."""
+    return table(
+        ["class", "name", "counts as"],
+        [[f"`{one.code}`", one.name, one.risk] for one in CLASSES],
+    )
+
+
+def class_list(test: Facts) -> str:
+    """What each code stands for, what it counts as, and how often it stands in the test part."""
+    lesions = test["decisions"]["conformal"]["per_class"]
+    return table(
+        ["class", "name", "counts as", "test images", "test lesions"],
+        [
+            [
+                f"`{lesion_class.code}`",
+                lesion_class.name,
+                lesion_class.risk,
+                count(test["eight_views"]["per_class"][lesion_class.code]["images"]),
+                count(lesions[lesion_class.code]["lesions"]),
+            ]
+            for lesion_class in CLASSES
+        ],
+    )
+
+
+def part_table(facts: Facts) -> str:
+    """The number of images in each part."""
+    parts = ("training", "calibration", "test")
+    return table(["part", "images"], [[part, count(facts["images"][part])] for part in parts])
+
+
+def overall_table(one: Facts, eight: Facts) -> str:
+    """The scores of all classes together, of one view and of eight."""
+    rows = [[name, interval(one[key]), interval(eight[key])] for key, name in CARD_METRICS.items()]
+    rows += [
+        [f"{name}, prior divided out", *(interval(x["prior_divided"][key]) for x in (one, eight))]
+        for key, name in CARD_METRICS.items()
+        if key in eight["prior_divided"]
+    ]
+    return table(["score", "one view", "eight views"], rows)
+
+
+def class_table(scores: Facts) -> str:
+    """The scores of each class against the rest."""
+    names = ("sensitivity", "specificity", "precision", "auc")
+    return table(
+        ["class", "images", "sensitivity", "specificity", "precision", "AUC"],
+        [
+            [f"`{code}`", count(row["images"]), *(interval(row[name]) for name in names)]
+            for code, row in ((code, scores["per_class"][code]) for code in CODES)
+        ],
+    )
+
+
+def group_table(name: str, groups: Facts) -> str:
+    """The scores of each group: of each sex, age band or part of the body."""
+
+    def age_then_alphabet(group: str) -> tuple[bool, bool, str]:
+        # 'under 30' before '30–44', 'unknown' after all
+        return group == "unknown", not group.startswith("under"), group
+
+    return table(
+        [name, "images", "accuracy", "melanoma sensitivity", "AUC of malignant against benign"],
+        [
+            [
+                group,
+                count(groups[group]["images"]),
+                interval(groups[group]["accuracy"]),
+                interval(groups[group]["melanoma_sensitivity"]),
+                interval(groups[group]["malignant_auc"]),
+            ]
+            for group in sorted(groups, key=age_then_alphabet)
+        ],
+    )
+
+
+def calibration_table(one: Facts, eight: Facts) -> str:
+    """How far the probabilities are from the truth, beside what chance alone would give."""
+    views = (one, eight)
+    simulated = [scores["simulated_calibration_error"] for scores in views]
+    return table(
+        ["score", "one view", "eight views"],
+        [
+            ["expected calibration error", *(interval(x["calibration_error"]) for x in views)],
+            ["… of a perfectly calibrated model, mean", *(number(x["mean"]) for x in simulated)],
+            [
+                "… of a perfectly calibrated model, 95th percentile",
+                *(number(x["percentile_95"]) for x in simulated),
+            ],
+            ["Brier score (0–2)", *(interval(x["brier_score"]) for x in views)],
+            ["log loss", *(interval(x["log_loss"]) for x in views)],
+        ],
+    )
+
+
+def low_risk_table(decisions: Facts) -> str:
+    """What the threshold alone, and 'low risk' as it is said, find and cost."""
+    low_risk, lesions = decisions["low_risk"], decisions["lesions"]
+    ways = (low_risk["below_threshold"], low_risk["statement"])
+    return table(
+        ["figure", "the threshold alone", "‘low risk’ as it is said"],
+        [
+            ["malignant or pre-malignant lesions", *(count(way["malignant"]) for way in ways)],
+            ["sensitivity", *(interval(way["sensitivity"]) for way in ways)],
+            ["misses", *(misses(way["sensitivity"]) for way in ways)],
+            [
+                "specificity",
+                *(binomial(way["specificity"], lesions - way["malignant"]) for way in ways),
+            ],
+            ["share called low risk", *(binomial(way["share"], lesions) for way in ways)],
+        ],
+    )
+
+
+def coverage_table(decisions: Facts) -> str:
+    """How often the conformal set holds the true class: of each class and of all together."""
+    conformal, lesions = decisions["conformal"], decisions["lesions"]
+    return table(
+        ["class", "lesions", "coverage", "quantile"],
+        [
+            [
+                f"`{code}`",
+                count(row["lesions"]),
+                binomial(row["coverage"], row["lesions"]),
+                "pooled" if row["pooled"] else "its own",
+            ]
+            for code, row in ((code, conformal["per_class"][code]) for code in CODES)
+        ]
+        + [["all", count(lesions), binomial(conformal["coverage"], lesions), ""]],
+    )
+
+
+def share_table(decisions: Facts) -> str:
+    """How often each of the other statements is made."""
+    lesions, flagged = decisions["lesions"], decisions["flagged"]
+    # Of nothing there is no share: then `right` is None, and so it is printed.
+    flags = round((flagged["share"] or 0) * lesions)
+    return table(
+        ["statement", "share"],
+        [
+            ["inconclusive", binomial(decisions["inconclusive"], lesions)],
+            ["the set is empty", binomial(decisions["conformal"]["empty"], lesions)],
+            ["a class is flagged", binomial(flagged["share"], lesions)],
+            ["… and is the true one, of those flagged", binomial(flagged["right"], flags)],
+            ["warned of as unlike the training images", binomial(decisions["unlike"], lesions)],
+        ],
+    )
+
+
+# --- Clinics that the network had never seen -------------------------------------------------
+
+
+def clinic_columns(test: Facts | None, clinics: Facts) -> Facts:
+    """The scores of each clinic by its column's name, first those of the test part if known."""
+    columns = {f"`{name}`": scores for name, scores in clinics.items()}
+    if test is None:
+        return columns
+    decisions = test["decisions"]
+    covered = round((decisions["conformal"]["coverage"] or 0) * decisions["lesions"])
+    home = test["eight_views"] | {"classes": CODES, "covered": covered}
+    home |= {name: decisions[name] for name in ("lesions", "malignant", "malignant_probability")}
+    return {HOME: home | {"statements": decisions["statements"]}} | columns
+
+
+def clinic_table(columns: Facts) -> str:
+    """The scores of the test part, and of each clinic by a network that had never seen it."""
+    rows: dict[str, Callable[[Facts], str]] = {
+        "images": lambda x: count(x["images"]),
+        "lesions": lambda x: count(x["lesions"]),
+        "accuracy": lambda x: interval(x["accuracy"]),
+        "macro AUC": lambda x: interval(x["macro_auc"]),
+        "… of so many classes": lambda x: count(len(x["classes"])),
+        "AUC of malignant against benign": lambda x: interval(x["malignant_auc"]),
+        "expected calibration error": lambda x: interval(x["calibration_error"]),
+        "… of a perfectly calibrated model, 95th percentile": lambda x: number(
+            x["simulated_calibration_error"]["percentile_95"]
+        ),
+        "share of malignant lesions": lambda x: share_of(x["malignant"], x["lesions"]),
+        "mean malignant probability": lambda x: number(x["malignant_probability"]),
+        "‘low risk’: sensitivity": lambda x: share_of(
+            x["malignant"] - x["statements"]["low_risk"]["malignant"], x["malignant"]
+        ),
+        "the set holds the true class": lambda x: share_of(x["covered"], x["lesions"]),
+    }
+    return table(
+        ["score", *columns],
+        [[name, *map(cell, columns.values())] for name, cell in rows.items()],
+    )
+
+
+def statement_table(columns: Facts, question: str) -> str:
+    """What each statement meant on the test part, and at each clinic.
+
+    Args:
+        columns: from `clinic_columns`.
+        question: 'share' of the lesions that the statement is made of; 'malignant', how many of
+            these are; or 'sensitivity', of how many of the malignant lesions it is made.
+    """
+
+    def cell(scores: Facts, name: str) -> str:
+        made = scores["statements"][name]
+        if question == "share":
+            return share_of(made["lesions"], scores["lesions"])
+        if question == "malignant":
+            return share_of(made["malignant"], made["lesions"])
+        return share_of(made["malignant"], scores["malignant"])
+
+    return table(
+        ["statement", *columns],
+        [
+            [words, *(cell(scores, name) for scores in columns.values())]
+            for name, words in STATEMENTS.items()
+        ],
+    )
+
+
+def share_of(part: int, whole: int) -> str:
+    """Write a part of a whole as `binomial` does, and of nothing as '–'."""
+    return binomial(part / whole if whole else None, whole)
+
+
+def malignant_aucs(clinics: Facts) -> list[float]:
+    """The AUC of malignant against benign at each clinic where there are both, smallest first."""
+    estimates = [scores["malignant_auc"] for scores in clinics.values()]
+    return sorted(one["value"] for one in estimates if one and one["value"] is not None)
+
+
+def auc_range(clinics: Facts) -> str | None:
+    """Write the smallest and the largest of `malignant_aucs` as '0.66–0.77'."""
+    aucs = malignant_aucs(clinics)
+    return "–".join(dict.fromkeys(f"{auc:.2f}" for auc in (aucs[0], aucs[-1]))) if aucs else None

@@ -1,0 +1,255 @@
+"""Leaving out a clinic: which images serve what, how it is scored, where that is written."""
+
+import itertools
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lesion_lens import ROOT
+from lesion_lens.model.decisions import Statements
+from lesion_lens.model.files import check_model_file, load_model, read_attributes
+from lesion_lens.training import clinics as leaving_out
+from lesion_lens.training.clinics import (
+    clinics_of,
+    divide,
+    file_name,
+    leave_out_clinics,
+    obstacle,
+    score_clinic,
+)
+from lesion_lens.training.errors import TrainingError
+from lesion_lens.training.pipeline import add_facts
+from lesion_lens.training.recipe import Recipe
+from lesion_lens.training.split import PARTS, split_by_lesion, split_checksum
+from lesion_lens.training.statements import count_statements
+from scripts import leave_one_clinic_out
+from skin_cancer_detection import CODES, build_model
+from tests.support.data import made_images, write_csv
+from tests.support.models import FACTS
+
+MADE = made_images(lesions_per_class=24, images_per_lesion=1)
+SPLIT = split_by_lesion(MADE.lesion_ids, MADE.labels)
+
+
+def clinics_in_turn():
+    """Give the images of each class in each part to the clinics a and b in turn."""
+    clinics = np.empty(len(MADE.labels), "<U1")
+    for part, label in itertools.product(PARTS, range(len(CODES))):
+        rows = np.flatnonzero((part == SPLIT) & (label == MADE.labels))
+        clinics[rows] = ["ab"[turn % 2] for turn in range(len(rows))]
+    return clinics
+
+
+DATA = MADE.with_clinics(clinics_in_turn())
+
+
+# --- Which images serve what -----------------------------------------------------------------
+
+
+def test_a_left_out_clinic_is_neither_trained_nor_calibrated_on_and_the_test_part_is_unused():
+    divided = divide(DATA, SPLIT, "b")
+    is_b, is_test = DATA.groups["clinic"] == "b", SPLIT == "test"
+    assert set(divided[is_b & ~is_test].tolist()) == {"left out"}
+    assert set(divided[is_test].tolist()) == {"unused"}
+    assert np.array_equal(divided[~is_b & ~is_test], SPLIT[~is_b & ~is_test])
+
+
+def test_another_clinics_image_of_a_lesion_of_the_left_out_one_is_unused():
+    rows = np.flatnonzero((SPLIT == "training") & (MADE.labels == 0))[:2]  # of a and b in turn
+    lesion_ids = MADE.lesion_ids.copy()
+    lesion_ids[rows] = "shared"
+    divided = divide(replace(DATA, lesion_ids=lesion_ids), SPLIT, "b")
+    assert sorted(divided[rows].tolist()) == ["left out", "unused"]
+
+
+def test_clinics_are_named_and_unknown_ones_are_none():
+    clinics = np.array(["b", "unknown", "a"] * (len(DATA.labels) // 3))
+    assert clinics_of(MADE.with_clinics(clinics)) == ["a", "b"]
+
+
+@pytest.mark.parametrize("data", [MADE, MADE.with_clinics(np.full(len(MADE.labels), "a"))])
+def test_a_data_set_of_no_or_one_clinic_is_refused(data):
+    with pytest.raises(TrainingError, match="at least two are needed: name a CSV"):
+        clinics_of(data)
+
+
+def test_a_clinic_that_alone_has_a_class_cannot_be_left_out():
+    data = MADE.with_clinics(np.where(MADE.labels == CODES.index("df"), "a", "b"))
+    assert obstacle("a", data, divide(data, SPLIT, "a")) == (
+        "Without it the training part has no images of df."
+    )
+    only_in_test = MADE.with_clinics(np.where(SPLIT == "test", "a", "b"))
+    divided = divide(only_in_test, SPLIT, "a")
+    assert obstacle("a", only_in_test, divided) == "It has images in the test part alone."
+
+
+def test_where_no_clinic_can_be_left_out_nothing_is_trained(tmp_path, capsys):
+    data = MADE.with_clinics(np.where(MADE.labels == 0, "a", "b"))
+    with pytest.raises(TrainingError, match="No clinic can be left out"):
+        leave_out_clinics(data, SPLIT, Recipe(), 1, tmp_path / "runs")
+    said = capsys.readouterr().out
+    assert "a is not left out. Without it the training part has no images of akiec." in said
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_files_of_a_clinic_stay_in_their_folder():
+    names = ["../a", "a/b", "a:b", "..", "Praxis Dr. Wörner"]
+    assert all("/" not in file_name(name) and ":" not in file_name(name) for name in names)
+    assert len({file_name(name) for name in names}) == len(names)
+
+
+# --- How a clinic is scored ------------------------------------------------------------------
+
+
+def test_a_statement_is_counted_with_its_malignant_lesions():
+    said = [
+        Statements("nv", 0.02, None, ("nv",), False, True),
+        Statements("nv", 0.05, "mel", ("nv", "mel"), True, False),
+        Statements("mel", 0.9, None, ("mel",), False, False),
+    ]
+    labels = np.array([CODES.index(code) for code in ("mel", "nv", "mel")])
+    counts = count_statements(said, labels, np.array([False, False, True]), FACTS)
+    assert {name: (row["lesions"], row["malignant"]) for name, row in counts.items()} == {
+        "unlike": (1, 1),
+        "low_risk": (1, 1),
+        "below_threshold": (2, 1),
+        "inconclusive": (1, 0),
+        "flagged": (1, 0),
+        "most_likely_malignant": (1, 1),
+        "half_malignant": (1, 1),
+    }
+
+
+@pytest.fixture(scope="module")
+def committed():
+    path = ROOT / "best_model.h5"
+    return load_model(path), read_attributes(path)
+
+
+def test_a_clinic_is_scored_on_one_image_of_each_lesion(committed):
+    lesions = np.array([f"lesion {row // 2}" for row in range(len(DATA.labels))])
+    scores = score_clinic(*committed, replace(DATA, lesion_ids=lesions), replicates=20)
+    assert (scores["images"], scores["lesions"]) == (168, 84)
+    assert scores["malignant"] == 36
+    assert scores["classes"] == list(CODES)
+    low, value, high = (scores["macro_auc"][key] for key in ("low", "value", "high"))
+    assert 0 <= low <= value <= high <= 1
+    assert 0 <= scores["covered"] <= 84
+    assert json.loads(json.dumps(scores)) == scores
+
+
+def test_of_one_class_alone_there_is_no_auc(committed):
+    scores = score_clinic(*committed, DATA.only(DATA.labels == 4), replicates=20)
+    assert (scores["macro_auc"], scores["malignant_auc"], scores["classes"]) == (None, None, [])
+
+
+# --- The command -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def unfitted(monkeypatch):
+    """Leave out the fitting, which takes seconds; gives what it was asked for."""
+    calls = []
+
+    def fresh(fits, recipe, workers):
+        calls.append((fits, recipe))
+        return [build_model() for _ in fits], [[] for _ in fits]
+
+    monkeypatch.setattr(leaving_out, "fit_side_by_side", fresh)
+    return calls
+
+
+def test_each_network_learns_from_the_training_images_of_the_other_clinics(unfitted, tmp_path):
+    scores = leave_out_clinics(DATA, SPLIT, Recipe(epochs=1), 3, tmp_path / "runs")
+    ((fits, _),) = unfitted
+    assert [fit.name for fit in fits] == ["without a", "without b"]
+    for fit, clinic in zip(fits, "ab", strict=True):
+        kept = (SPLIT == "training") & (DATA.groups["clinic"] != clinic)
+        assert np.array_equal(fit.pixels, DATA.pixels[kept])
+        assert (fit.seed, fit.held_out.any()) == (3, False)
+        facts = check_model_file(tmp_path / "runs" / f"{clinic}.h5")
+        assert facts["images"]["training"] == kept.sum()
+    assert list(scores["clinics"]) == ["a", "b"]
+    inside = (SPLIT != "test") & (DATA.groups["clinic"] == "b")
+    assert scores["clinics"]["b"]["images"] == inside.sum()
+
+
+def test_the_decision_facts_are_fitted_without_the_clinic(unfitted, tmp_path, monkeypatch):
+    given = []
+    calibrate = leaving_out.calibrate
+
+    def spy(model, calibration_part, training_part):
+        given.append((calibration_part, training_part))
+        return calibrate(model, calibration_part, training_part)
+
+    monkeypatch.setattr(leaving_out, "calibrate", spy)
+    leave_out_clinics(DATA, SPLIT, Recipe(epochs=1), 1, tmp_path)
+    for parts, clinic in zip(given, "ab", strict=True):
+        for part, rows in zip(("calibration", "training"), parts, strict=True):
+            kept = (part == SPLIT) & (DATA.groups["clinic"] != clinic)
+            assert np.array_equal(rows.pixels, DATA.pixels[kept])
+
+
+def test_a_network_that_is_there_is_taken_up_and_one_of_another_recipe_refused(tmp_path, capfd):
+    leave_out_clinics(DATA, SPLIT, Recipe(epochs=2), 1, tmp_path)
+    assert "without a  epoch   2/2" in capfd.readouterr().out
+    leave_out_clinics(DATA, SPLIT, Recipe(epochs=2), 1, tmp_path)
+    assert "epoch" not in capfd.readouterr().out
+    with pytest.raises(TrainingError, match=r"a\.npz was made with another recipe \(epochs 2"):
+        leave_out_clinics(DATA, SPLIT, Recipe(epochs=3), 1, tmp_path)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """The committed model file and metrics.json in a folder of their own."""
+    for name in ("best_model.h5", "metrics.json"):
+        shutil.copy(ROOT / name, tmp_path)
+    return tmp_path
+
+
+def test_facts_are_added_to_the_model_file_and_to_the_metrics(folder):
+    before = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    weights = load_model(folder / "best_model.h5").get_weights()
+    add_facts(folder / "best_model.h5", {"other_clinics": {"seed": 2}})
+    written = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    assert written == before | {"other_clinics": {"seed": 2}}
+    assert check_model_file(folder / "best_model.h5") == written
+    after = load_model(folder / "best_model.h5").get_weights()
+    assert all(map(np.array_equal, weights, after))
+
+
+def test_spoiled_metrics_are_refused_and_nothing_is_written(folder):
+    (folder / "metrics.json").write_text("{")
+    before = (folder / "best_model.h5").read_bytes()
+    with pytest.raises(TrainingError, match=r"metrics\.json is spoiled"):
+        add_facts(folder / "best_model.h5", {"other_clinics": {}})
+    assert (folder / "best_model.h5").read_bytes() == before
+
+
+def test_data_of_another_split_than_the_models_is_refused_before_any_training(
+    folder, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(leave_one_clinic_out, "leave_out_clinics", lambda *_: pytest.fail("It ran"))
+    csv_path, _ = write_csv(MADE, tmp_path)
+    arguments = ["--csv", str(csv_path), "--model", str(folder / "best_model.h5")]
+    assert leave_one_clinic_out.main(arguments) == 2
+    assert "was trained on another data set or another split" in capsys.readouterr().err
+
+
+def test_the_command_writes_the_figures_and_prints_them(
+    folder, tmp_path, capsys, monkeypatch, committed
+):
+    row = score_clinic(*committed, DATA, replicates=20)
+    scores = {"seed": 1, "recipe": {}, "clinics": {"a": row, "b": row}}
+    monkeypatch.setattr(leave_one_clinic_out, "leave_out_clinics", lambda *_: scores)
+    csv_path, _ = write_csv(MADE, tmp_path)
+    model = folder / "best_model.h5"
+    add_facts(model, {"split_sha256": split_checksum(SPLIT)})
+    assert leave_one_clinic_out.main(["--csv", str(csv_path), "--model", str(model)]) == 0
+    said = capsys.readouterr().out
+    assert "| score | test part | `a` | `b` |" in said
+    assert "How many of those lesions are malignant:" in said
+    assert check_model_file(model)["other_clinics"] == scores
