@@ -186,8 +186,11 @@ def training_facts(
 
     Returns:
         `rows_may_share_lesions` is True where images of one lesion may stand on both sides of the
-        split and the scores are therefore inflated. The other facts go by their names.
+        split and the scores are therefore inflated. `test_images_sharing_lesions` counts the test
+        images whose lesion stands in another part too, None where that is not known. The other
+        facts go by their names.
     """
+    shared = shared_lesions(data.lesion_ids, parts)
     lesions = {}
     if data.lesion_ids is not None:
         lesions = {part: len(set(data.lesion_ids[parts == part])) for part in PARTS}
@@ -195,7 +198,8 @@ def training_facts(
         "data": data.source,
         "data_sha256": data.sha256,
         "split_sha256": split_checksum(parts),
-        "rows_may_share_lesions": shared_lesions(data.lesion_ids, parts) != 0,
+        "rows_may_share_lesions": shared != 0,
+        "test_images_sharing_lesions": shared,
         "images": {part: int((parts == part).sum()) for part in PARTS},
         "lesions": lesions,
         "seed": seed,
