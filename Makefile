@@ -70,7 +70,7 @@ benchmark-training: .venv/test
 	$(BIN)/python -m benchmarks.training
 
 card: .venv/run
-	$(BIN)/python -m scripts.write_model_card
+	$(BIN)/python -m scripts.write_scores
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed and was not found; name it: make PYTHON=/path/to/python3.12"; exit 1; }

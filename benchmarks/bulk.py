@@ -29,9 +29,11 @@ from benchmarks.servers import (
     litert_is_missing,
     ticks_of,
 )
-from benchmarks.table import PAGE, measured_on, publish
+from benchmarks.table import PAGE, measured_on
 from lesion_lens import ROOT
+from lesion_lens.model.errors import LesionLensError
 from lesion_lens.model.files import DEFAULT_MODEL_PATH
+from scripts.marks import publish
 
 PICTURES = 100
 IN_ONE_FOLDER = 1000
@@ -151,7 +153,7 @@ def run(largest):
     """Measure folders of up to `largest` images with each engine, and write the table.
 
     Raises:
-        CannotMeasure
+        CannotMeasure, MissingMarks
     """
     remark = litert_is_missing()
     engines = {"Keras": DEFAULT_MODEL_PATH} | ({} if remark else {"LiteRT": LITERT_MODEL})
@@ -176,7 +178,7 @@ def run(largest):
     if remark:
         lines += ["", remark]
         print(f"\n{remark}")
-    publish("bulk", "\n".join(lines))
+    publish(PAGE, {"bulk": "\n".join(lines)})
     print(f"\nWrote it into {PAGE}.")
 
 
@@ -189,7 +191,7 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what runs is stopped first
     try:
         run(options.largest)
-    except CannotMeasure as error:
+    except LesionLensError as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit(130)

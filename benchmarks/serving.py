@@ -39,7 +39,9 @@ from benchmarks.servers import (
     servers,
     wait_until_idle,
 )
-from benchmarks.table import FLOOR, PAGE, Load, Row, Start, document, publish
+from benchmarks.table import FLOOR, PAGE, Load, Row, Start, document
+from lesion_lens.model.errors import LesionLensError
+from scripts.marks import publish
 
 CLIENTS = {1: 1, 8: 2}  # -> processes of the floor: no more than two cores are kept busy
 WARM_UP = 2  # seconds of load before each measurement
@@ -208,7 +210,7 @@ def run(options):
     """Measure everything and write the tables.
 
     Raises:
-        CannotMeasure
+        CannotMeasure, MissingMarks
     """
     if shutil.which("wrk") is None:
         raise CannotMeasure("wrk, which sends the load, is missing: run `apt-get install wrk`.")
@@ -224,7 +226,7 @@ def run(options):
         rows += floor_rows(pictures, options.seconds)
     table = document(rows, starts, decode, remark)
     say(f"\n{table}")
-    publish("serving", table)
+    publish(PAGE, {"serving": table})
     say(f"Wrote it into {PAGE}.")
 
 
@@ -233,7 +235,7 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what runs is stopped first
     try:
         run(options)
-    except CannotMeasure as error:
+    except LesionLensError as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit(130)

@@ -6,7 +6,7 @@ import platform
 from dataclasses import dataclass
 from importlib import metadata
 
-from benchmarks.servers import BASELINE, CannotMeasure
+from benchmarks.servers import BASELINE
 from lesion_lens import ROOT
 
 FLOOR = "floor"
@@ -188,25 +188,3 @@ def curve_line(start):
         f"{first:,} predictions, {after:.0f} MB after {last:,}, {most:.0f} MB at most; "
         f"{errors:,} errors."
     )
-
-
-def publish(name, table, page=PAGE):
-    """Put a table in the place of the older one, between its two marks in docs/benchmarks.md.
-
-    Args:
-        name: of the marks, `<!-- name -->` and `<!-- end of name -->`.
-        table: str, Markdown.
-        page: pathlib.Path.
-
-    Raises:
-        CannotMeasure: the marks are missing; the page stays as it is.
-    """
-    begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
-    text = page.read_text(encoding="utf-8")
-    before, found, rest = text.partition(begin)
-    _, closed, after = rest.partition(end)
-    if not (found and closed):
-        raise CannotMeasure(
-            f"{page} lacks the marks {begin} and {end}, so the table was only printed. Add them."
-        )
-    page.write_text(f"{before}{begin}\n\n{table.strip()}\n\n{end}{after}", encoding="utf-8")

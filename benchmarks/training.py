@@ -18,9 +18,11 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.servers import MEGABYTE, CannotMeasure, kilobytes
-from benchmarks.table import PAGE, measured_on, publish, with_ratios
+from benchmarks.servers import MEGABYTE, kilobytes
+from benchmarks.table import PAGE, measured_on, with_ratios
+from lesion_lens.model.errors import LesionLensError
 from lesion_lens.training.data import CSV_NAMES, METADATA_NAME, read_dataset
+from scripts.marks import publish
 from skin_cancer_detection import CODES, SIDE
 
 ROWS = 10_015  # of HAM10000
@@ -133,7 +135,7 @@ def run(times):
         times: how often the rows are repeated, for each line.
 
     Raises:
-        CannotMeasure
+        MissingMarks
     """
     lines = [
         *(measured_on(), "", LEGEND, ""),
@@ -153,7 +155,7 @@ def run(times):
             first = first or works
             lines.append(line(repeats * ROWS, works, first))
             print(lines[-1], flush=True)
-    publish("training", "\n".join(lines))
+    publish(PAGE, {"training": "\n".join(lines)})
     print(f"\nWrote it into {PAGE}.")
 
 
@@ -165,7 +167,7 @@ def main():
     most = parser.parse_args().most
     try:
         run([times for times in TIMES if times <= most])
-    except CannotMeasure as error:
+    except LesionLensError as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
         sys.exit(130)

@@ -12,7 +12,7 @@ import pytest
 from benchmarks import bulk, table, training
 from benchmarks.floor import latencies
 from benchmarks.pictures import photograph
-from benchmarks.servers import LITERT_MODEL, PREDICTION, CannotMeasure, Running, memory_of
+from benchmarks.servers import LITERT_MODEL, PREDICTION, Running, memory_of
 from benchmarks.serving import load
 from benchmarks.table import Load, Row
 from lesion_lens.training.data import read_dataset
@@ -86,15 +86,3 @@ def test_a_figure_stands_beside_its_ratios_to_the_baseline_and_to_the_floor_of_a
         "| 1 | app, API | 80.0 (8.00×, 0.50×) | 12.5 (0.12×, 2.00×) | 25.0 (0.17×, 2.50×) "
         "| 5.00 | 2.00 | 3 | 2 % |"
     )
-
-
-def test_only_what_stands_between_the_marks_is_replaced(tmp_path):
-    page = tmp_path / "benchmarks.md"
-    page.write_text("before\n<!-- bulk -->old<!-- end of bulk -->\nafter", encoding="utf-8")
-    for text in (r"| \1 |", "| new |\n"):
-        table.publish("bulk", text, page)
-    whole = "before\n<!-- bulk -->\n\n| new |\n\n<!-- end of bulk -->\nafter"
-    assert page.read_text(encoding="utf-8") == whole
-    with pytest.raises(CannotMeasure, match="lacks the marks <!-- serving -->"):
-        table.publish("serving", "new", page)
-    assert page.read_text(encoding="utf-8") == whole

@@ -1,7 +1,6 @@
 """What the documents say is what the code does."""
 
 import inspect
-import json
 import re
 import runpy
 import tomllib
@@ -19,7 +18,6 @@ from lesion_lens.model.outliers import FLAGGED_SHARE
 from lesion_lens.model.views import PATCHES
 from lesion_lens.training.calibration import conformal_thresholds, low_risk_threshold
 from lesion_lens.training.recipe import QUICK, SEED, Recipe
-from lesion_lens.training.score_table import METRIC_NAMES, score_table
 from lesion_lens.training.split import CALIBRATION_SHARE, TEST_SHARE
 from lesion_lens.web.cli import INTERRUPTED, MAX_BYTES, NO_IMAGE, NO_MODEL
 from lesion_lens.web.limits import MAX_IMAGES, MAX_MEGABYTES, MEGABYTE
@@ -33,7 +31,6 @@ PAGES = {
     for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"))
 }
 README = PAGES["README.md"]
-METRICS = json.loads((ROOT / "metrics.json").read_text(encoding="utf-8"))
 WORDS = {1: "one", 2: "two", 8: "eight", 12: "twelve"}
 
 
@@ -91,7 +88,7 @@ def test_the_changelog_begins_with_the_version_of_the_project():
     assert document["info"]["version"] == project["version"]
 
 
-# --- The network and its scores --------------------------------------------------------------
+# --- The network -----------------------------------------------------------------------------
 
 
 def test_the_layers_are_those_of_the_network():
@@ -124,45 +121,6 @@ def test_the_readmes_snippet_runs_as_it_is(tmp_path, monkeypatch, capsys):
     assert snippet.rstrip().endswith(f"# {', '.join(CODES)}")
     exec(snippet, {})
     assert len(re.findall(r"\d\.\d+", capsys.readouterr().out)) == len(CODES)
-
-
-def test_the_scores_are_those_of_the_committed_model():
-    rows = rows_under("docs/results.md", "| score | one view | eight views |")
-    assert [name for name, *_ in rows] == list(METRIC_NAMES.values())
-    for cells in rows:
-        line = " +".join(map(re.escape, cells))
-        assert re.search(f"^{line}$", score_table(METRICS), re.M), cells
-    assert rows_under("README.md", "| score | one view | eight views |") == rows[:5]
-    images, lesions = METRICS["images"]["test"], METRICS["lesions"]["test"]
-    assert f"On the {images:,} test images of {lesions:,} lesions" in PAGES["docs/results.md"]
-
-
-def test_the_scores_of_each_class_are_those_of_the_committed_model():
-    per_class = METRICS["test"]["eight_views"]["per_class"]
-    header = "| class | images | sensitivity | specificity | precision | AUC |"
-    assert rows_under("docs/results.md", header) == [
-        [f"`{code}`", f"{row['images']:,}"]
-        + [f"{row[key]['value']:.3f}" for key in ("sensitivity", "specificity", "precision", "auc")]
-        for code, row in per_class.items()
-    ]
-    found = 100 * per_class["mel"]["sensitivity"]["value"]
-    missed = METRICS["test"]["decisions"]["low_risk"]["statement"]["missed_per_100"]
-    said = text_of("docs/results.md")
-    assert f"For {found:.0f} in 100 images of melanomas, the most likely class is melanoma" in said
-    assert f"misses about {missed:.1f} in 100" in said
-
-
-def test_the_readme_says_on_its_first_screen_how_good_the_model_is():
-    scores = METRICS["test"]["eight_views"]
-    accuracy, balanced, auc = (
-        f"{scores[name]['value']:.3f}" for name in ("accuracy", "balanced_accuracy", "macro_auc")
-    )
-    found = 100 * scores["per_class"]["mel"]["sensitivity"]["value"]
-    assert (
-        f"On {scores['images']:,} test images of lesions that it never saw, the app reaches an "
-        f"accuracy of {accuracy}, a balanced accuracy of {balanced} and a macro AUC of {auc}. It "
-        f"recognises {found:.0f} in 100 melanoma images as melanoma."
-    ) in text_of("README.md")
 
 
 # --- Statements, limits and defaults ---------------------------------------------------------

@@ -5,6 +5,7 @@ from inspect import signature
 
 import pytest
 
+from lesion_lens import ROOT
 from lesion_lens.model import outliers
 from lesion_lens.model.files import DEFAULT_MODEL_PATH, check_model_file
 from lesion_lens.model.statistics import clopper_pearson
@@ -14,8 +15,6 @@ from lesion_lens.training.metrics import BINS
 from lesion_lens.training.teachers import HELD_OUT_FOLDS
 from lesion_lens.web.card_tables import misses
 from lesion_lens.web.model_card import CardError, model_card, read_metrics
-from scripts import write_model_card
-from scripts.write_model_card import CARD, METRICS
 from skin_cancer_detection import CODES
 from tests.support.cards import estimates_in, shown
 from tests.support.models import LAYERS
@@ -23,7 +22,8 @@ from tests.support.models import LAYERS
 
 @pytest.fixture
 def metrics():
-    return read_metrics(METRICS)  # read for each test, so that it may change what it likes
+    # Read for each test, so that it may change what it likes.
+    return read_metrics(ROOT / "metrics.json")
 
 
 def share(value, trials):
@@ -53,12 +53,6 @@ def without_floats(values):
 
 
 # --- Figures ---------------------------------------------------------------------------------
-
-
-def test_the_committed_card_is_that_of_the_committed_metrics(tmp_path):
-    assert write_model_card.main(target=tmp_path / "card.md") == 0
-    written = (tmp_path / "card.md").read_text(encoding="utf-8")
-    assert CARD.read_text(encoding="utf-8") == written
 
 
 def test_the_committed_model_file_holds_the_committed_metrics(metrics):
@@ -354,7 +348,7 @@ def test_links_on_the_card_lead_somewhere(metrics):
         if target.startswith("#"):
             assert target[1:] in anchors
         else:
-            assert target.startswith("https://") or (CARD.parent / target).exists(), target
+            assert target.startswith("https://") or (ROOT / "docs" / target).exists(), target
 
 
 @pytest.mark.parametrize(
@@ -366,27 +360,6 @@ def test_every_picture_is_there_and_described(metrics, name):
 
 
 # --- Metrics from which no card can be written -----------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        (None, "is missing"),
-        ("{", "is not JSON"),
-        ("[]", "lacks what the card tells"),
-        ('{"data": "HAM10000", "test": {"accuracy": 0.764}}', "lacks what the card tells"),
-    ],
-)
-def test_metrics_that_are_missing_or_old(text, reason, tmp_path, capsys):
-    source, target = tmp_path / "metrics.json", tmp_path / "card.md"
-    if text is not None:
-        source.write_text(text, encoding="utf-8")
-    assert write_model_card.main(source, target) == 2
-    printed = capsys.readouterr().err
-    assert f"{source} {reason}" in printed
-    assert "python train.py" in printed
-    assert printed.count("\n") == 1
-    assert not target.exists()
 
 
 @pytest.mark.parametrize(

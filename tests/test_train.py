@@ -189,6 +189,7 @@ def test_the_facts_name_data_split_seed_recipe_and_versions(trained):
     assert facts["data_sha256"] == DATA.sha256
     assert len(facts["split_sha256"]) == 64
     assert facts["rows_may_share_lesions"] is False
+    assert facts["test_images_sharing_lesions"] == 0
     assert facts["seed"] == SEED
     assert facts["recipe"]["epochs"] == EPOCHS
     assert set(facts["versions"]) == {"python", "keras", "numpy", "pillow", "tensorflow"}
@@ -264,7 +265,9 @@ def test_without_metadata_it_trains_and_says_that_the_scores_are_inflated(
     alone.write_bytes(files[0].read_bytes())
     assert call("--csv", alone, "--output", tmp_path / "m.h5", *unfitted) == 0
     assert "WARNING: it is not known which images show the same lesion" in capsys.readouterr().out
-    assert check_model_file(tmp_path / "m.h5")["rows_may_share_lesions"] is True
+    facts = check_model_file(tmp_path / "m.h5")
+    assert facts["rows_may_share_lesions"] is True
+    assert facts["test_images_sharing_lesions"] is None
 
 
 def test_a_split_of_ones_own_and_the_lesions_that_it_leaks(files, tmp_path, capsys, unfitted):
@@ -276,6 +279,7 @@ def test_a_split_of_ones_own_and_the_lesions_that_it_leaks(files, tmp_path, caps
     facts = check_model_file(output)
     assert facts["images"] == {"training": 70, "calibration": 35, "test": 35}
     assert facts["rows_may_share_lesions"] is True
+    assert facts["test_images_sharing_lesions"] == 35
     leaked = "35 of the test images show a lesion that stands in another part too"
     assert leaked in capsys.readouterr().out
 

@@ -232,6 +232,8 @@ has_other_clinics: Form = _fields(
 has_images: Form = _fields(
     images=_fields(training=_is_count, calibration=_is_count, test=_is_count)
 )
+# How many test images show a lesion that stands in another part too: known of newer models alone.
+has_shared_count: Form = _fields(test_images_sharing_lesions=_is_count)
 _has_page_scores = _fields(
     eight_views=_fields(
         images=_is_count,

@@ -212,10 +212,11 @@ def training_facts(
 
     Returns:
         `rows_may_share_lesions` is True where images of one lesion may stand on both sides of the
-        split and the scores are therefore inflated; `test_images_sharing_lesions` counts the test
-        images that share a lesion, None where the lesions are not known. The other facts go by
-        their names.
+        split and the scores are therefore inflated. `test_images_sharing_lesions` counts the test
+        images whose lesion stands in another part too, None where that is not known. The other
+        facts go by their names.
     """
+    shared = shared_lesions(data.lesion_ids, parts)
     lesions = {}
     if data.lesion_ids is not None:
         lesions = {part: len(set(data.lesion_ids[parts == part])) for part in PARTS}

@@ -1,0 +1,211 @@
+"""Write the scores into the pages that tell them.
+
+    python -m scripts.write_scores
+
+Writes docs/model_card.md as a whole, and README.md and docs/results.md between their marks. The
+scores are those of metrics.json. Those on DermaMNIST's split are of the metrics.json that
+`python train.py --split dermamnist_official_split.csv` writes; where it is not there, what the page
+says of that split stays as it is.
+"""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from lesion_lens import ROOT
+from lesion_lens.model.errors import LesionLensError
+from lesion_lens.model.facts import can_fill_card, has_shared_count
+from lesion_lens.model.wording import interval, number
+from lesion_lens.training.score_table import METRIC_NAMES
+from lesion_lens.web.card_tables import (
+    CARD_METRICS,
+    Facts,
+    clinic_columns,
+    clinic_table,
+    count,
+    per_100,
+    statement_table,
+    table,
+)
+from lesion_lens.web.model_card import CardError, model_card, read_metrics
+from scripts.marks import filled
+from skin_cancer_detection import CODES
+
+METRICS = "metrics.json"
+CARD = "docs/model_card.md"
+README = "README.md"
+RESULTS = "docs/results.md"
+DERMAMNIST = "runs/dermamnist_official_split/metrics.json"  # as `--split` names the folder
+PUBLISHED = """
+| Google AutoML Vision ([MedMNIST v2](https://doi.org/10.1038/s41597-022-01721-8)) | 0.768 | |
+| VGG16 ([MedMNIST+](https://doi.org/10.48550/arXiv.2404.15786)) | | 0.927 |
+| DenseNet-121, but at 224×224 (MedMNIST+) | 0.847 | |"""
+
+
+# --- What stands between the marks -----------------------------------------------------------
+
+
+def in_short(metrics: Facts) -> str:
+    """How good the model is, on the README's first screen."""
+    scores = metrics["test"]["eight_views"]
+    accuracy, balanced, auc = (
+        number(scores[name]["value"]) for name in ("accuracy", "balanced_accuracy", "macro_auc")
+    )
+    found = per_100(scores["per_class"]["mel"]["sensitivity"]["value"])
+    return (
+        f"On {count(scores['images'])} test images of lesions that it never saw, the app reaches "
+        f"an accuracy of {accuracy}, a balanced\naccuracy of {balanced} and a macro AUC of {auc}. "
+        f"It recognises {found} in 100 melanoma images as melanoma.\n"
+        "[All results](docs/results.md)."
+    )
+
+
+def main_scores(metrics: Facts) -> str:
+    """The README's table: the scores that the model card begins with."""
+    return _score_table(metrics, {key: METRIC_NAMES[key] for key in CARD_METRICS})
+
+
+def all_scores(metrics: Facts) -> str:
+    """The scores of all classes together, and what they were measured on."""
+    images, lesions = (count(metrics[name]["test"]) for name in ("images", "lesions"))
+    return (
+        f"On the {images} test images of {lesions} lesions, with the 95 % interval of a bootstrap "
+        f"over lesions:\n\n{_score_table(metrics, METRIC_NAMES)}"
+    )
+
+
+def _score_table(metrics: Facts, names: dict[str, str]) -> str:
+    views = [metrics["test"][name] for name in ("one_view", "eight_views")]
+    rows = [[name, *(interval(scores[key]) for scores in views)] for key, name in names.items()]
+    return table(["score", "one view", "eight views"], rows)
+
+
+def class_scores(metrics: Facts) -> str:
+    """The scores of each class, and what they mean for melanomas and the statement 'low risk'."""
+    per_class = metrics["test"]["eight_views"]["per_class"]
+    names = ("sensitivity", "specificity", "precision", "auc")
+    rows = [
+        [
+            f"`{code}`",
+            count(per_class[code]["images"]),
+            *(number(per_class[code][name]["value"]) for name in names),
+        ]
+        for code in CODES
+    ]
+    return (
+        table(["class", "images", "sensitivity", "specificity", "precision", "AUC"], rows)
+        + f"\n\nFor {per_100(per_class['mel']['sensitivity']['value'])} in 100 images of "
+        "melanomas, the most likely class is melanoma. " + _low_risk(metrics)
+    )
+
+
+def _low_risk(metrics: Facts) -> str:
+    """Say how many cancers 'low risk' misses."""
+    low_risk = metrics["test"]["decisions"]["low_risk"]
+    if low_risk["threshold"] is None:
+        return "The page never says 'low risk'\n([statements.md](statements.md))."
+    missed = 100 * (1 - low_risk["statement"]["sensitivity"]["value"])
+    return (
+        f"The page says 'low risk' only\nunder a rule that misses about {missed:.1f} in 100 "
+        "malignant or pre-malignant lesions\n([statements.md](statements.md))."
+    )
+
+
+def other_clinics(metrics: Facts) -> str:
+    """The scores at clinics that a network had never seen, and what the statements mean there."""
+    if "other_clinics" not in metrics:
+        return "Nobody has measured this for the committed model."
+    columns = clinic_columns(metrics["test"], metrics["other_clinics"]["clinics"])
+    return "\n\n".join(
+        [
+            clinic_table(columns),
+            "How many of the lesions of which a statement is made are malignant:",
+            statement_table(columns, "malignant"),
+        ]
+    )
+
+
+def dermamnist(metrics: Facts) -> str:
+    """The scores on DermaMNIST's split, how far it leaks, and the published scores."""
+    shared, images = metrics["test_images_sharing_lesions"], metrics["images"]["test"]
+    ours = [
+        [name, *(interval(metrics["test"][key][score]) for score in ("accuracy", "macro_auc"))]
+        for key, name in (
+            ("eight_views", "this recipe, eight views"),
+            ("one_view", "this recipe, one view"),
+        )
+    ]
+    return (
+        "For comparison with published results, we also trained this recipe on DermaMNIST's "
+        f"official split. It\nleaks: {count(shared)} of its {count(images)} test images show a "
+        "lesion that is also in its training or validation set. The\npublished scores leak in the "
+        "same way.\n\n"
+        + table(["at 28×28, DermaMNIST's test images", "accuracy", "macro AUC"], ours)
+        + PUBLISHED
+    )
+
+
+# Of metrics.json: page, name of the marks, what stands between them.
+BLOCKS: list[tuple[str, str, Callable[[Facts], str]]] = [
+    (README, "in short", in_short),
+    (README, "scores", main_scores),
+    (RESULTS, "scores", all_scores),
+    (RESULTS, "scores by class", class_scores),
+    (RESULTS, "scores at other clinics", other_clinics),
+]
+DERMAMNIST_BLOCK = (RESULTS, "scores on DermaMNIST", dermamnist)
+
+
+# --- The command -----------------------------------------------------------------------------
+
+
+def main(root: Path = ROOT) -> int:
+    """Write all pages of the repository at `root`, or none; returns the exit code."""
+    try:
+        pages = written_pages(root)
+    except LesionLensError as error:
+        print(error, file=sys.stderr)
+        return 2
+    for page, text in pages.items():
+        (root / page).write_text(text, encoding="utf-8", newline="\n")
+    print(f"Wrote {', '.join(pages)}")
+    return 0
+
+
+def written_pages(root: Path) -> dict[str, str]:
+    """Give each page, by its path below `root`, with the scores in it.
+
+    Raises:
+        CardError: a metrics.json is missing or lacks something.
+        MissingMarks
+    """
+    metrics = read_metrics(root / METRICS)
+    pages = {CARD: model_card(metrics, root / METRICS)}  # which looks at the metrics first
+    texts: dict[str, dict[str, str]] = {}
+    for page, name, lay_out in BLOCKS:
+        texts.setdefault(page, {})[name] = lay_out(metrics)
+    page, name, lay_out = DERMAMNIST_BLOCK
+    if (root / DERMAMNIST).exists():
+        texts[page][name] = lay_out(read_dermamnist(root / DERMAMNIST, metrics["recipe"]))
+    else:
+        print(f"{DERMAMNIST} is missing: {page} keeps its {name}.")
+    return pages | {page: filled(root / page, marked) for page, marked in texts.items()}
+
+
+def read_dermamnist(source: Path, recipe: Facts) -> Facts:
+    """Read the metrics of the training on DermaMNIST's split.
+
+    Raises:
+        CardError: they are spoiled, of an older form, or of another recipe than the model's.
+    """
+    metrics = read_metrics(source)
+    if not (can_fill_card(metrics) and has_shared_count(metrics) and metrics["recipe"] == recipe):
+        raise CardError(
+            f"{source} is of an older form or another recipe: run `python train.py --split "
+            "dermamnist_official_split.csv` again, or remove it."
+        )
+    return metrics
+
+
+if __name__ == "__main__":
+    sys.exit(main())
