@@ -1,6 +1,7 @@
 """Score a recipe on lesions of the training part alone, by lesion-grouped cross-validation.
 
     python -m scripts.cross_validate --seed 1
+    python -m scripts.cross_validate --fold 0 1 2 3 4 --set dropout=0.2
     python -m scripts.cross_validate --seed 3 --teacher-seeds 1 2 --set mixup=0.4 epochs=150
 
 Whatever is chosen about training is chosen by what this prints, so that the calibration and the
@@ -22,7 +23,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,7 +63,7 @@ def held_out_scores(
     Args:
         labels: (N,), 0–6.
         probabilities: (N, 7), not calibrated.
-        prior: (7,), the class shares of the training folds.
+        prior: (7,) or (N, 7), the class shares of the folds that each image was not among.
     """
     classes = range(len(CODES))
     balanced = divide_by_prior(probabilities, prior).argmax(axis=1)
@@ -125,7 +126,14 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--csv", type=Path, help="as for train.py; also HAM10000_DIR")
     parser.add_argument("--metadata", type=Path)
-    parser.add_argument("--fold", type=int, default=0, choices=range(FOLDS))
+    parser.add_argument(
+        "--fold",
+        type=int,
+        nargs="+",
+        default=[0],
+        choices=range(FOLDS),
+        help="to hold out, each by a network of its own; the scores are of all their images",
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--teacher-seeds", type=int, nargs="*", default=[])
     parser.add_argument("--teacher-epochs", type=int, default=Recipe.epochs)
@@ -148,7 +156,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Fit on four folds of the training part and print the scores on the fifth."""
+    """Fit on the other folds of the training part and print the scores on the one held out."""
     import tensorflow as tf
 
     options = parse_arguments()
@@ -160,25 +168,42 @@ def main() -> None:
     except LesionLensError as error:
         sys.exit(str(error))
     data = data.only(split_by_lesion(data.lesion_ids, data.labels) == "training")
-    is_held_out = lesion_folds(data.lesion_ids, data.labels, FOLDS) == options.fold
-    kept, held_out = data.only(~is_held_out), data.only(is_held_out)
-    prior = np.bincount(kept.labels, minlength=len(CODES)) / len(kept.labels)
-    print(f"{len(kept.labels):,} images to train on, {len(held_out.labels):,} held out", flush=True)
+    fold_of = lesion_folds(data.lesion_ids, data.labels, FOLDS)
+    results = [
+        run_fold(options, data.only(fold_of != fold), data.only(fold_of == fold))
+        for fold in options.fold
+    ]
+    for name in results[0]:
+        columns = zip(*(one[name] for one in results), strict=True)
+        scores = held_out_scores(*map(np.concatenate, columns))
+        print(f"{name:15}  " + "  ".join(f"{key} {value:.3f}" for key, value in scores.items()))
 
+
+# True labels (N,), probabilities (N, 7) and priors (N, 7).
+Scored: TypeAlias = tuple[NDArray[np.int64], NDArray[np.floating], NDArray[np.float64]]
+
+
+def run_fold(options: argparse.Namespace, kept: Dataset, held_out: Dataset) -> dict[str, Scored]:
+    """Fit a network to what is kept; give what there is to score of it, by the row's name."""
+    print(f"{len(kept.labels):,} images to train on, {len(held_out.labels):,} held out", flush=True)
     begin = time.monotonic()
     teacher_recipe = replace(options.recipe, epochs=options.teacher_epochs)
     taught_by = [(teacher_recipe, seed) for seed in options.teacher_seeds]
     model = fit_once(kept, options.recipe, options.seed, options.runs, taught_by)
     print(f"{(time.monotonic() - begin) / 60:.1f} min")
+    prior = np.bincount(kept.labels, minlength=len(CODES)) / len(kept.labels)
     rows = {
-        "one view": probabilities_of(model, held_out.pixels),
-        "eight views": view_probabilities(model, held_out.pixels).mean(axis=0),
-        "training images": probabilities_of(model, kept.pixels),
+        "one view": (held_out.labels, probabilities_of(model, held_out.pixels)),
+        "eight views": (
+            held_out.labels,
+            view_probabilities(model, held_out.pixels).mean(axis=0),
+        ),
+        "training images": (kept.labels, probabilities_of(model, kept.pixels)),
     }
-    for name, probabilities in rows.items():
-        labels = kept.labels if name == "training images" else held_out.labels
-        scores = held_out_scores(labels, probabilities, prior)
-        print(f"{name:15}  " + "  ".join(f"{key} {value:.3f}" for key, value in scores.items()))
+    return {
+        name: (labels, probabilities, np.tile(prior, (len(labels), 1)))
+        for name, (labels, probabilities) in rows.items()
+    }
 
 
 if __name__ == "__main__":

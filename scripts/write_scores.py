@@ -20,6 +20,7 @@ from lesion_lens.training.score_table import METRIC_NAMES
 from lesion_lens.web.card_tables import (
     CARD_METRICS,
     Facts,
+    auc_range,
     clinic_columns,
     clinic_table,
     count,
@@ -61,8 +62,16 @@ def in_short(metrics: Facts) -> str:
 
 
 def main_scores(metrics: Facts) -> str:
-    """The README's table: the scores that the model card begins with."""
-    return _score_table(metrics, {key: METRIC_NAMES[key] for key in CARD_METRICS})
+    """The README's table: the scores that the card begins with, and what is true elsewhere."""
+    scores = _score_table(metrics, {key: METRIC_NAMES[key] for key in CARD_METRICS})
+    aucs = auc_range(metrics["other_clinics"]["clinics"]) if "other_clinics" in metrics else None
+    if aucs is None:
+        return scores
+    return (
+        f"{scores}\n\n**Elsewhere it is worse.** At clinics that it had never seen, the AUC of "
+        f"malignant against benign was {aucs}\n"
+        "([how that was measured](docs/results.md#at-a-clinic-that-it-has-never-seen))."
+    )
 
 
 def all_scores(metrics: Facts) -> str:

@@ -362,7 +362,7 @@ def test_cross_validation_prints_the_scores_of_what_it_held_out(tmp_path, capsys
     write_csv(made_images(lesions_per_class=16, images_per_lesion=1), tmp_path)
     csv, runs = str(tmp_path / CSV_NAMES[0]), str(tmp_path / "runs")
     arguments = ["--csv", csv, "--runs", runs, "--teacher-seeds", "7", "--teacher-epochs", "1"]
-    arguments += ["--set", "epochs=1", "mixup=0.4"]
+    arguments += ["--set", "epochs=1", "mixup=0.4", "--fold", "0", "3"]
     monkeypatch.setattr(sys, "argv", ["cross_validate.py", *arguments])
     threads = []  # set only in a process where nothing has been computed yet
     for kind in ("inter", "intra"):
@@ -372,10 +372,17 @@ def test_cross_validation_prints_the_scores_of_what_it_held_out(tmp_path, capsys
     assert threads == [1, 1]
     output = capsys.readouterr().out
     # Of 16 lesions of a class 10 are for training, and of these 2 are held out.
-    assert "56 images to train on, 14 held out" in output
+    assert output.count("56 images to train on, 14 held out") == 2
     assert "seed 1, of 7  epoch   1/1" in output
-    assert re.search(r"eight views +macro AUC \d\.\d+ .* log loss \d\.\d+", output)
-    assert len(list((tmp_path / "runs").iterdir())) == 2
+    assert len(re.findall(r"eight views +macro AUC \d\.\d+ .* log loss \d\.\d+", output)) == 1
+    assert len(list((tmp_path / "runs").iterdir())) == 4  # a teacher and a student for each fold
+
+
+def test_each_image_has_the_prior_of_its_own_folds_divided_out():
+    labels, alike = np.arange(7), np.full((7, 7), 1 / 7)
+    rare = np.where(np.eye(7), 0.1, 1.0)  # the class that each image is of is the rarest
+    assert cross_validate.held_out_scores(labels, alike, rare)["balanced"] == 1
+    assert cross_validate.held_out_scores(labels, alike, rare[::-1])["balanced"] == 1 / 7
 
 
 def test_progress_tells_the_held_out_score_and_the_best_so_far(capsys):
