@@ -29,7 +29,10 @@ def places(values, path=()):
     for key, value in items:
         is_first = key == next(iter(values)) if isinstance(values, dict) else not key
         if not is_first and (
-            isinstance(values, list) or key in CODES or path[-2:-1] == ("subgroups",)
+            isinstance(values, list)
+            or key in CODES
+            or path[-2:-1] == ("subgroups",)
+            or path[-1:] == ("clinics",)
         ):
             continue
         yield (*path, key)
@@ -90,6 +93,16 @@ def test_every_number_of_the_card_must_be_one(spoiled):
     assert len(numbers) > 100
     accepted = [path for path in numbers if facts.can_fill_card(changed(("test", *path), spoiled))]
     assert accepted == []
+
+
+@pytest.mark.parametrize("spoiled", [[], -1, HUGE, float("nan"), "<b>"], ids=lambda v: repr(v)[:9])
+def test_every_number_of_a_clinic_must_be_one(spoiled):
+    clinics = {"other_clinics": {"clinics": KNOWN["other_clinics"]["clinics"]}}
+    numbers = [path for path in places(clinics) if path[-1] != "mean"]
+    assert len(numbers) > 30
+    accepted = [path for path in numbers if facts.can_fill_card(changed(path, spoiled))]
+    # An empty list of classes is what a clinic of few images has.
+    assert {path[-1] for path in accepted} == ({"classes"} if spoiled == [] else set())
 
 
 def test_a_share_of_nothing_is_none():

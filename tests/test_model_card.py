@@ -69,6 +69,7 @@ def test_every_interval_of_the_metrics_is_on_the_card(metrics):
 def test_no_figure_of_the_results_stands_in_the_template(metrics):
     metrics["test"] = without_floats(metrics["test"])
     metrics["test"]["decisions"]["low_risk"]["threshold"] = 0.5  # for without it is no table
+    del metrics["other_clinics"]  # whose table has a test of its own
     card = model_card(metrics)
     results = card.split("## Results")[1].split("## Limits")[0]
     # The specificity that a score is named for, and the bound that the threshold is made to keep.
@@ -114,6 +115,67 @@ def test_the_scores_of_each_group_stand_in_its_row(metrics):
             row = groups[group]
             names = ("accuracy", "melanoma_sensitivity", "malignant_auc")
             assert cells == [f"{row['images']:,}", *(shown(row[name]) for name in names)]
+
+
+def test_the_scores_of_each_clinic_stand_in_its_row_where_they_are_known(metrics):
+    groups = metrics["test"]["subgroups"]["clinic"]
+    (rows,) = tables(section(model_card(metrics), "By clinic"))
+    assert {row[0]: row[2] for row in rows} == {
+        name: shown(scores["accuracy"]) for name, scores in groups.items()
+    }
+    del metrics["test"]["subgroups"]["clinic"]
+    assert "### By clinic" not in model_card(metrics)
+
+
+CLINIC = "At a clinic that it has never seen"
+
+
+def test_the_scores_at_a_clinic_stand_beside_those_of_the_test_part(metrics):
+    clinics = metrics["other_clinics"]["clinics"]
+    rows = {row[0]: row[1:] for row in tables(section(model_card(metrics), CLINIC))[0]}
+    known = metrics["test"]["eight_views"]
+    assert rows["AUC of malignant against benign"] == [
+        shown(scores["malignant_auc"]) for scores in (known, *clinics.values())
+    ]
+    assert rows["expected calibration error"] == [
+        shown(scores["calibration_error"]) for scores in (known, *clinics.values())
+    ]
+    for cell, scores in zip(rows["‘low risk’: sensitivity"][1:], clinics.values(), strict=True):
+        missed = scores["statements"]["low_risk"]["malignant"]
+        assert cell == share(1 - missed / scores["malignant"], scores["malignant"])
+
+
+@pytest.mark.parametrize(
+    ("heading", "expected"),
+    [
+        ("How often each statement is made there", (30, 80)),
+        ("How many of those lesions are malignant", (12, 30)),
+        ("How many of the malignant lesions it is made of", (12, 20)),
+    ],
+)
+def test_what_a_statement_means_at_a_clinic(metrics, heading, expected):
+    scores, *_ = metrics["other_clinics"]["clinics"].values()
+    scores |= {"lesions": 80, "malignant": 20, "covered": 80}
+    for made in scores["statements"].values():
+        made |= {"lesions": 30, "malignant": 12}
+    (rows,) = tables(section(model_card(metrics), heading))
+    part, whole = expected
+    assert {row[2] for row in rows} == {share(part / whole, whole)}
+
+
+def test_a_card_without_other_clinics_says_so(metrics):
+    assert "instead of 0." in in_words(model_card(metrics))
+    del metrics["other_clinics"]
+    card = in_words(model_card(metrics))
+    assert "Nobody has measured this: no network was trained without one of the clinics" in card
+    assert "On images from elsewhere expect less; how much less, nobody has measured." in card
+
+
+def test_spoiled_scores_of_a_clinic_make_no_card(metrics):
+    scores = next(iter(metrics["other_clinics"]["clinics"].values()))
+    scores["statements"]["unlike"]["malignant"] = scores["lesions"] + 1
+    with pytest.raises(CardError, match="lacks what the card tells"):
+        model_card(metrics)
 
 
 def test_groups_stand_in_the_order_of_age(metrics):
@@ -276,7 +338,8 @@ def test_the_share_of_melanomas_is_that_of_the_test_images(metrics):
 
 def test_the_sections_of_a_model_card_are_there(metrics):
     wanted = ["Model details", "Intended use", "What it must not be used for", "Factors", "Data"]
-    wanted += ["Training", "Metrics", "Results", "Calibration", "Decisions", "Limits"]
+    wanted += ["Training", "Metrics", "Results", "Calibration", "Decisions"]
+    wanted += ["At a clinic that it has never seen", "Limits"]
     wanted += ["Ethical notes", "Licence", "Citation"]
     assert re.findall(r"^## (.+)$", model_card(metrics), flags=re.MULTILINE) == wanted
 

@@ -1,9 +1,12 @@
 """The pages that are there for the asking: what they say of the app and of the model's scores."""
 
+import json
 import re
 
 import numpy as np
+import pytest
 
+from lesion_lens import ROOT
 from lesion_lens.web.pages import melanomas_called_benign
 from tests.support.drawings import draw_lesion, encode
 from tests.support.models import made_scores, shares_of, write_model
@@ -86,6 +89,38 @@ def test_a_model_of_other_images_does_not_claim_to_be_of_ham10000(client, tmp_pa
     page = page_of(client_of(write_model(tmp_path, EVEN, facts)).get("/"))
     assert "HAM10000" not in text_of(page)
     assert "specialist clinics" not in text_of(page)
+
+
+def clinic(malignant_auc):
+    """The scores of the committed model's first clinic, but for this one."""
+    facts = json.loads((ROOT / "metrics.json").read_text(encoding="utf-8"))
+    scores = next(iter(facts["other_clinics"]["clinics"].values()))
+    auc = None if malignant_auc is None else {"value": malignant_auc, "low": 0.5, "high": 0.9}
+    return facts, scores | {"malignant_auc": auc}
+
+
+@pytest.mark.parametrize(
+    ("aucs", "said"),
+    [((0.71, 0.664, None), "that was so in only 66 to 71."), ((0.71,), "that was so in only 71.")],
+)
+def test_what_happens_at_other_clinics_is_told_in_pairs(tmp_path, aucs, said):
+    facts, _ = clinic(None)
+    facts["other_clinics"]["clinics"] = {f"c{auc}": clinic(auc)[1] for auc in aucs}
+    facts["test"]["eight_views"]["malignant_auc"]["value"] = 0.914
+    page = page_of(client_of(write_model(tmp_path, EVEN, facts)).get("/"))
+    assert "In 91 of 100 pairs the model gives the harmful one the higher risk" in text_of(page)
+    assert said in text_of(page, "#elsewhere")
+
+
+def test_a_model_that_left_out_no_clinic_says_that_nobody_has_measured_it(tmp_path):
+    facts, _ = clinic(None)
+    without = {name: value for name, value in facts.items() if name != "other_clinics"}
+    unknown = facts | {"other_clinics": {"clinics": {"a": clinic(None)[1]}}}
+    for number, known in enumerate((without, unknown, {"test": made_scores()})):
+        (tmp_path / str(number)).mkdir()
+        path = write_model(tmp_path / str(number), EVEN, known)
+        said = text_of(page_of(client_of(path).get("/")), "#elsewhere")
+        assert "Nobody has measured how much worse it is at a clinic" in said
 
 
 def test_inflated_scores_are_called_so(tmp_path):
