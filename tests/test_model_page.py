@@ -193,6 +193,8 @@ def test_a_model_of_ones_own_data_is_not_said_to_be_of_ham10000(page_with):
     assert "light skin" not in text
     assert shown(KNOWN["test"]["eight_views"]["macro_auc"]) in text
     assert len(page.select("circle")) == len(KNOWN["test"]["eight_views"]["reliability"])
+    clinic = next(iter(KNOWN["other_clinics"]["clinics"].values()))
+    assert shown(clinic["malignant_auc"]) in text
 
 
 @pytest.mark.parametrize(

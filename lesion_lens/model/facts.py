@@ -279,6 +279,7 @@ _has_groups = _groups(
         malignant_auc=_or_none(_ESTIMATED_SHARE),
     )
 )
+has_clinic_groups: Form = _fields(clinic=_has_groups)  # of the subgroups
 _RECIPE = (
     *("teachers", "teacher_share", "temperature", "epochs", "batch_size", "weight_decay"),
     *("learning_rate", "warm_up_epochs", "dropout", "mixup", "weight_average"),
@@ -299,7 +300,7 @@ _has_card_facts = _fields(
         decisions=_both(has_low_risk, has_coverage, _has_other_shares, has_statement_counts),
         subgroups=_both(
             _fields(sex=_has_groups, age=_has_groups, site=_has_groups),
-            lambda groups: "clinic" not in groups or _has_groups(groups["clinic"]),
+            lambda groups: "clinic" not in groups or has_clinic_groups(groups),
         ),
     ),
 )

@@ -21,6 +21,7 @@ from lesion_lens.model.facts import (
     can_fill_card,
     has_calibration,
     has_class_scores,
+    has_clinic_groups,
     has_coverage,
     has_images,
     has_low_risk,
@@ -157,6 +158,16 @@ def other_model_card(facts: Facts) -> str:
         "Calibration": _table_if(has_calibration, calibration_table, views),
         "Low risk": _table_if(has_low_risk, low_risk_table, decisions),
         "What cannot be excluded": _table_if(has_coverage, coverage_table, decisions),
+        "By clinic": _table_if(
+            has_clinic_groups,
+            lambda groups: group_table("clinic", groups["clinic"]),
+            [scored.get("subgroups")],
+        ),
+        "At a clinic that it has never seen": _table_if(
+            has_other_clinics,
+            lambda facts: clinic_table(clinic_columns(None, facts["other_clinics"]["clinics"])),
+            [facts],
+        ),
     }
     return ENVIRONMENT.get_template("other_model_card.md.jinja").render(
         data=facts.get("data"),
