@@ -24,6 +24,7 @@ from lesion_lens.web.card_tables import (
     clinic_columns,
     clinic_table,
     count,
+    group_table,
     per_100,
     statement_table,
     table,
@@ -120,6 +121,13 @@ def _low_risk(metrics: Facts) -> str:
     )
 
 
+def clinic_scores(metrics: Facts) -> str:
+    """The scores on the test images of each clinic, all of which the model knows."""
+    if "clinic" not in metrics["test"]["subgroups"]:
+        return "The clinics of the test images were not known when the model was scored."
+    return group_table("source", metrics["test"]["subgroups"]["clinic"])
+
+
 def other_clinics(metrics: Facts) -> str:
     """The scores at clinics that a network had never seen, and what the statements mean there."""
     if "other_clinics" not in metrics:
@@ -160,6 +168,7 @@ BLOCKS: list[tuple[str, str, Callable[[Facts], str]]] = [
     (README, "scores", main_scores),
     (RESULTS, "scores", all_scores),
     (RESULTS, "scores by class", class_scores),
+    (RESULTS, "scores by clinic", clinic_scores),
     (RESULTS, "scores at other clinics", other_clinics),
 ]
 DERMAMNIST_BLOCK = (RESULTS, "scores on DermaMNIST", dermamnist)
