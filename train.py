@@ -8,6 +8,7 @@
     python train.py --csv A.csv --metadata B.csv        train on files elsewhere
     python train.py --images DIR --labels LABELS.csv    train on images of your own
                                                         (columns image_id,dx[,lesion_id])
+    python train.py --sources SOURCES.csv               score each clinic by itself, too
     python train.py --split SPLIT.csv                   train on somebody else's split, in runs/
     python train.py --export best_model.tflite          write best_model.h5 for LiteRT, without
                                                         training
@@ -111,8 +112,7 @@ def read_data(options: argparse.Namespace) -> Dataset:
     """
     if options.images:
         print(f"Reading the images in {options.images} …", flush=True)
-        data = read_images(options.images, options.labels)
-        return add_clinics(data, options.sources, beside=options.labels)
+        return add_clinics(read_images(options.images, options.labels), options.sources)
     if options.download:
         download()
     csv_path, metadata_path = find_data(options.csv, options.metadata)
@@ -178,8 +178,8 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--sources",
         type=Path,
-        help="CSV image_id,dataset: the clinic of each image (default: the metadata's column "
-        "dataset, or HAM10000_sources.csv beside it)",
+        help="CSV image_id,dataset: the clinic and camera of each image (default: the metadata's "
+        "column dataset, or HAM10000_sources.csv beside it)",
     )
     parser.add_argument("--images", type=Path, help="folder of images of your own")
     parser.add_argument("--labels", type=Path, help="their CSV: image_id,dx[,lesion_id]")

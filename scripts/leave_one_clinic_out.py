@@ -1,13 +1,13 @@
-"""Measure what the model is worth at a clinic that it has never seen, and write it down.
+"""Measure what the model is worth on images of a clinic or camera that it has never seen.
 
     python -m scripts.leave_one_clinic_out                    on what is in data/
     python -m scripts.leave_one_clinic_out --csv A.csv --metadata B.csv --sources C.csv
 
-Fits a network of the same recipe, but without teachers, without the images of each clinic in turn;
-calibrates it on what is left; and scores it on the clinic that was left out. The test part takes no
-part. The figures go into the model file and into metrics.json beside it; `make card` then writes
-them into the documents. The networks are kept in runs/leave_one_clinic_out/, so that the same
-command goes on after an interruption.
+Takes the recipe of a model file, without teachers; fits a network without the images of each source
+in turn; calibrates it on what is left; and scores it on the source that was left out. The test
+part is not used. The figures go into the model file and into metrics.json beside it; `make card`
+then writes them into the documents. The networks are kept in runs/leave_one_clinic_out/. To
+continue after an interruption, run the same command again.
 """
 
 import argparse
@@ -21,15 +21,15 @@ from typing import Any
 from lesion_lens import ROOT
 from lesion_lens.model.errors import LesionLensError
 from lesion_lens.model.facts import can_fill_card
-from lesion_lens.model.files import DEFAULT_MODEL_PATH, check_model_file
+from lesion_lens.model.files import DEFAULT_MODEL_PATH
 from lesion_lens.training.clinics import leave_out_clinics
 from lesion_lens.training.data import read_dataset
 from lesion_lens.training.download import add_clinics, find_data
 from lesion_lens.training.errors import TrainingError
-from lesion_lens.training.pipeline import add_facts
-from lesion_lens.training.recipe import SEED, Recipe
+from lesion_lens.training.pipeline import add_facts, check_facts_can_be_added
+from lesion_lens.training.recipe import Recipe
 from lesion_lens.training.split import split_by_lesion, split_checksum
-from lesion_lens.web.card_tables import clinic_columns, clinic_table, statement_table
+from lesion_lens.web.card_tables import QUESTIONS, clinic_columns, clinic_table, statement_table
 
 RUNS = ROOT / "runs" / "leave_one_clinic_out"
 
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nInterrupted: go on with the same command.", file=sys.stderr)
+        print("\nInterrupted. To continue, run the same command again.", file=sys.stderr)
         return 130
     return 0
 
@@ -60,16 +60,8 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         default=DEFAULT_MODEL_PATH,
         help="the model file that the figures are added to (default: best_model.h5)",
     )
-    parser.add_argument("--seed", type=int, default=SEED, help=f"(default: {SEED})")
-    parser.add_argument(
-        "--epochs", type=int, default=Recipe.epochs, help=f"(default: {Recipe.epochs})"
-    )
     parser.add_argument("--runs", type=Path, default=RUNS, help="the networks are kept there")
     options = parser.parse_args(arguments)
-    if options.epochs < 1:
-        parser.error("--epochs must be at least 1")
-    if not 0 <= options.seed < 2**31:
-        parser.error("--seed must be 0 or more and below 2,147,483,648")
     if options.model.suffix != ".h5":
         parser.error(f"--model must end in .h5, and {options.model} does not")
     return options
@@ -82,18 +74,19 @@ def measure(options: argparse.Namespace) -> None:
         LesionLensError: whatever the user can mend.
     """
     begin = time.monotonic()
-    facts = check_model_file(options.model)  # before the hours that the networks may take
+    facts = check_facts_can_be_added(options.model)  # before the hour that the networks may take
+    recipe = recipe_of(options.model, facts)
     csv_path, metadata_path = find_data(options.csv, options.metadata)
+    print(f"Reading {csv_path} and {metadata_path or 'no metadata'} …", flush=True)
     data = read_dataset(csv_path, metadata_path)
     data = add_clinics(data, options.sources, beside=metadata_path or csv_path)
     parts = split_by_lesion(data.lesion_ids, data.labels)
     if facts.get("split_sha256") != split_checksum(parts):
         raise TrainingError(
-            f"{options.model} was trained on another data set or another split: name the data that "
-            "it was made of."
+            f"{options.model} was trained on another data set or with --split: name the data that "
+            "it was made of, and a model of train.py's own split."
         )
-    recipe = replace(Recipe(), teachers=0, epochs=options.epochs)
-    scores = leave_out_clinics(data, parts, recipe, options.seed, options.runs)
+    scores = leave_out_clinics(data, parts, recipe, facts["seed"], options.runs)
     print(f"\n{report(facts, scores['clinics'])}\n")
     add_facts(options.model, {"other_clinics": scores})
     minutes = (time.monotonic() - begin) / 60
@@ -104,17 +97,27 @@ def measure(options: argparse.Namespace) -> None:
         print(f"{exported} does not have them yet: make it again by `{command}`.")
 
 
+def recipe_of(path: Path, facts: dict[str, Any]) -> Recipe:
+    """The recipe of a model file, without the teachers.
+
+    Raises:
+        TrainingError: the file does not say it, or has settings that are not known.
+    """
+    try:
+        return replace(Recipe(**facts["recipe"]), teachers=0)
+    except (KeyError, TypeError) as error:
+        raise TrainingError(
+            f"{path} does not say what recipe it was made by: run `python train.py` to make it "
+            "again."
+        ) from error
+
+
 def report(facts: dict[str, Any], clinics: dict[str, Any]) -> str:
     """Lay out the scores on each clinic and what the statements meant there, as the card does."""
     test = facts["test"] if can_fill_card(facts) else None
     columns = clinic_columns(test, clinics)
-    headings = {
-        "share": "How often each statement is made",
-        "malignant": "How many of those lesions are malignant",
-        "sensitivity": "How many of the malignant lesions it is made of",
-    }
     parts = [clinic_table(columns)]
-    for question, heading in headings.items():
+    for question, heading in QUESTIONS.items():
         parts += [f"{heading}:", statement_table(columns, question)]
     return "\n\n".join(parts)
 

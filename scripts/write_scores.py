@@ -24,8 +24,9 @@ from lesion_lens.web.card_tables import (
     clinic_columns,
     clinic_table,
     count,
-    group_table,
+    pairs,
     per_100,
+    source_table,
     statement_table,
     table,
 )
@@ -65,13 +66,13 @@ def in_short(metrics: Facts) -> str:
 def main_scores(metrics: Facts) -> str:
     """The README's table: the scores that the card begins with, and what is true elsewhere."""
     scores = _score_table(metrics, {key: METRIC_NAMES[key] for key in CARD_METRICS})
-    aucs = auc_range(metrics["other_clinics"]["clinics"]) if "other_clinics" in metrics else None
+    aucs = pairs(metrics)
     if aucs is None:
         return scores
     return (
-        f"{scores}\n\n**Elsewhere it is worse.** At clinics that it had never seen, the AUC of "
-        f"malignant against benign was {aucs}\n"
-        "([how that was measured](docs/results.md#at-a-clinic-that-it-has-never-seen))."
+        f"{scores}\n\nWithin one clinic and camera the AUC of malignant against benign is "
+        f"{auc_range(aucs['known'])}; for networks that had\nnever seen that clinic or camera, "
+        f"{auc_range(aucs['unseen'])} ([details](docs/results.md#images-from-elsewhere))."
     )
 
 
@@ -112,31 +113,32 @@ def class_scores(metrics: Facts) -> str:
 def _low_risk(metrics: Facts) -> str:
     """Say how many cancers 'low risk' misses."""
     low_risk = metrics["test"]["decisions"]["low_risk"]
-    if low_risk["threshold"] is None:
+    sensitivity = low_risk["statement"]["sensitivity"]["value"]
+    if low_risk["threshold"] is None or sensitivity is None:
         return "The page never says 'low risk'\n([statements.md](statements.md))."
-    missed = 100 * (1 - low_risk["statement"]["sensitivity"]["value"])
+    missed = 100 * (1 - sensitivity)
     return (
         f"The page says 'low risk' only\nunder a rule that misses about {missed:.1f} in 100 "
         "malignant or pre-malignant lesions\n([statements.md](statements.md))."
     )
 
 
-def clinic_scores(metrics: Facts) -> str:
-    """The scores on the test images of each clinic, all of which the model knows."""
+def source_scores(metrics: Facts) -> str:
+    """The scores on the test images of each source, all of which the model knows."""
     if "clinic" not in metrics["test"]["subgroups"]:
-        return "The clinics of the test images were not known when the model was scored."
-    return group_table("source", metrics["test"]["subgroups"]["clinic"])
+        return "The sources of the test images were not known when the model was scored."
+    return source_table(metrics["test"]["subgroups"]["clinic"])
 
 
 def other_clinics(metrics: Facts) -> str:
-    """The scores at clinics that a network had never seen, and what the statements mean there."""
+    """The scores on sources that a network had never seen, and what the statements mean there."""
     if "other_clinics" not in metrics:
-        return "Nobody has measured this for the committed model."
+        return "The model file does not say it."
     columns = clinic_columns(metrics["test"], metrics["other_clinics"]["clinics"])
     return "\n\n".join(
         [
             clinic_table(columns),
-            "How many of the lesions of which a statement is made are malignant:",
+            "How many of the lesions that a statement is made of are malignant:",
             statement_table(columns, "malignant"),
         ]
     )
@@ -168,8 +170,8 @@ BLOCKS: list[tuple[str, str, Callable[[Facts], str]]] = [
     (README, "scores", main_scores),
     (RESULTS, "scores", all_scores),
     (RESULTS, "scores by class", class_scores),
-    (RESULTS, "scores by clinic", clinic_scores),
-    (RESULTS, "scores at other clinics", other_clinics),
+    (RESULTS, "scores by source", source_scores),
+    (RESULTS, "scores elsewhere", other_clinics),
 ]
 DERMAMNIST_BLOCK = (RESULTS, "scores on DermaMNIST", dermamnist)
 
@@ -178,14 +180,14 @@ DERMAMNIST_BLOCK = (RESULTS, "scores on DermaMNIST", dermamnist)
 
 
 def main(root: Path = ROOT) -> int:
-    """Write all pages of the repository at `root`, or none; returns the exit code."""
+    """Write the pages of the repository at `root`; returns the exit code."""
     try:
-        pages = written_pages(root)
-    except LesionLensError as error:
+        pages = written_pages(root)  # all of them before the first is written
+        for page, text in pages.items():
+            (root / page).write_text(text, encoding="utf-8", newline="\n")
+    except (LesionLensError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
-    for page, text in pages.items():
-        (root / page).write_text(text, encoding="utf-8", newline="\n")
     print(f"Wrote {', '.join(pages)}")
     return 0
 

@@ -16,9 +16,10 @@ from lesion_lens.web.card_tables import (
 )
 from lesion_lens.web.model_card import model_card
 from skin_cancer_detection import CODES
+from tests.support.cards import with_sources
 from tests.support.models import made_scores
 
-KNOWN = json.loads((ROOT / "metrics.json").read_text(encoding="utf-8"))
+KNOWN = with_sources(json.loads((ROOT / "metrics.json").read_text(encoding="utf-8")))
 HUGE = 10**400
 SPOILED = [None, True, 2**70, HUGE]
 
@@ -98,6 +99,7 @@ def test_every_number_of_the_card_must_be_one(spoiled):
 @pytest.mark.parametrize("spoiled", [[], -1, HUGE, float("nan"), "<b>"], ids=lambda v: repr(v)[:9])
 def test_every_number_of_a_clinic_must_be_one(spoiled):
     clinics = {"other_clinics": {"clinics": KNOWN["other_clinics"]["clinics"]}}
+    # The name of the source, which any text may be, stands for the last of the three.
     numbers = [path for path in places(clinics) if path[-1] != "mean"]
     assert len(numbers) > 30
     accepted = [path for path in numbers if facts.can_fill_card(changed(path, spoiled))]

@@ -4,6 +4,8 @@ import re
 from inspect import signature
 
 import pytest
+from bs4 import BeautifulSoup
+from markdown_it import MarkdownIt
 
 from lesion_lens import ROOT
 from lesion_lens.model import outliers
@@ -13,17 +15,17 @@ from lesion_lens.training import calibration
 from lesion_lens.training.evaluation import FEWEST_MELANOMAS, SMALLEST_GROUP, evaluate
 from lesion_lens.training.metrics import BINS
 from lesion_lens.training.teachers import HELD_OUT_FOLDS
-from lesion_lens.web.card_tables import misses
+from lesion_lens.web.card_tables import misses, pairs
 from lesion_lens.web.model_card import CardError, model_card, read_metrics
 from skin_cancer_detection import CODES
-from tests.support.cards import estimates_in, shown
+from tests.support.cards import estimates_in, made_clinic, shown, with_sources
 from tests.support.models import LAYERS
 
 
 @pytest.fixture
 def metrics():
     # Read for each test, so that it may change what it likes.
-    return read_metrics(ROOT / "metrics.json")
+    return with_sources(read_metrics(ROOT / "metrics.json"))
 
 
 def share(value, trials):
@@ -55,8 +57,8 @@ def without_floats(values):
 # --- Figures ---------------------------------------------------------------------------------
 
 
-def test_the_committed_model_file_holds_the_committed_metrics(metrics):
-    assert check_model_file(DEFAULT_MODEL_PATH) == metrics
+def test_the_committed_model_file_holds_the_committed_metrics():
+    assert check_model_file(DEFAULT_MODEL_PATH) == read_metrics(ROOT / "metrics.json")
 
 
 def test_every_interval_of_the_metrics_is_on_the_card(metrics):
@@ -117,65 +119,118 @@ def test_the_scores_of_each_group_stand_in_its_row(metrics):
             assert cells == [f"{row['images']:,}", *(shown(row[name]) for name in names)]
 
 
-def test_the_scores_of_each_clinic_stand_in_its_row_where_they_are_known(metrics):
+def test_the_scores_of_each_source_stand_in_its_row_where_they_are_known(metrics):
     groups = metrics["test"]["subgroups"]["clinic"]
-    (rows,) = tables(section(model_card(metrics), "By clinic"))
+    (rows,) = tables(section(model_card(metrics), "By source"))
     assert {row[0]: row[2] for row in rows} == {
-        name: shown(scores["accuracy"]) for name, scores in groups.items()
+        f"`{name}`": shown(scores["accuracy"]) for name, scores in groups.items()
     }
     del metrics["test"]["subgroups"]["clinic"]
-    assert "### By clinic" not in model_card(metrics)
+    assert "### By source" not in model_card(metrics)
 
 
-CLINIC = "At a clinic that it has never seen"
+ELSEWHERE = "Images from elsewhere"
 
 
-def test_the_scores_at_a_clinic_stand_beside_those_of_the_test_part(metrics):
-    clinics = metrics["other_clinics"]["clinics"]
-    rows = {row[0]: row[1:] for row in tables(section(model_card(metrics), CLINIC))[0]}
-    known = metrics["test"]["eight_views"]
-    assert rows["AUC of malignant against benign"] == [
-        shown(scores["malignant_auc"]) for scores in (known, *clinics.values())
-    ]
-    assert rows["expected calibration error"] == [
-        shown(scores["calibration_error"]) for scores in (known, *clinics.values())
-    ]
-    for cell, scores in zip(rows["‘low risk’: sensitivity"][1:], clinics.values(), strict=True):
-        missed = scores["statements"]["low_risk"]["malignant"]
-        assert cell == share(1 - missed / scores["malignant"], scores["malignant"])
+def columns_of(metrics):
+    """The rows of the first table on images from elsewhere: name -> its cells, in order."""
+    return [(row[0], row[1:]) for row in tables(section(model_card(metrics), ELSEWHERE))[0]]
+
+
+def test_the_auc_of_an_unseen_source_stands_above_that_of_the_model_that_knows_it(metrics):
+    metrics["other_clinics"]["clinics"] = {"a": made_clinic(0.7), "b": made_clinic(None)}
+    row = metrics["test"]["subgroups"]["sex"]["male"] | {"malignant_auc": {"value": 0.8}}
+    row["malignant_auc"] |= {"low": 0.75, "high": 0.85}
+    metrics["test"]["subgroups"]["clinic"] = {"a": row | {"malignant": 40}}
+    names = [name for name, _ in columns_of(metrics)]
+    place = names.index("AUC of malignant against benign")
+    (_, unseen), (_, known) = columns_of(metrics)[place : place + 2]
+    assert unseen[1:] == ["0.700 (0.600–0.800)", "–"]
+    assert known == ["–", "0.800 (0.750–0.850)", "–"]
+
+
+def test_low_risk_that_is_never_said_has_no_sensitivity(metrics):
+    never, said = made_clinic(), made_clinic()
+    never["statements"]["low_risk"] = {"lesions": 0, "malignant": 0}
+    metrics["other_clinics"]["clinics"] = {"a": never, "b": said}
+    cells = dict(columns_of(metrics))["‘low risk’: sensitivity"]
+    assert cells[1:] == ["–", share(8 / 20, 20)]  # 12 of 20 malignant lesions are called low risk
 
 
 @pytest.mark.parametrize(
-    ("heading", "expected"),
+    ("heading", "part", "whole"),
     [
-        ("How often each statement is made there", (30, 80)),
-        ("How many of those lesions are malignant", (12, 30)),
-        ("How many of the malignant lesions it is made of", (12, 20)),
+        ("How often each statement is made", 30, 80),
+        ("How many of those lesions are malignant", 12, 30),
+        ("Of how many of the malignant lesions it is made", 12, 20),
     ],
 )
-def test_what_a_statement_means_at_a_clinic(metrics, heading, expected):
-    scores, *_ = metrics["other_clinics"]["clinics"].values()
-    scores |= {"lesions": 80, "malignant": 20, "covered": 80}
-    for made in scores["statements"].values():
-        made |= {"lesions": 30, "malignant": 12}
+def test_what_a_statement_means_for_a_source(metrics, heading, part, whole):
+    metrics["other_clinics"]["clinics"] = {"a": made_clinic()}
     (rows,) = tables(section(model_card(metrics), heading))
-    part, whole = expected
     assert {row[2] for row in rows} == {share(part / whole, whole)}
 
 
-def test_a_card_without_other_clinics_says_so(metrics):
-    assert "instead of 0." in in_words(model_card(metrics))
+def with_aucs(metrics, known, unseen):
+    """The metrics with as many sources as there are AUCs, each (known, unseen)."""
+    row = metrics["test"]["subgroups"]["sex"]["male"] | {"malignant": 40}
+    metrics["test"]["subgroups"]["clinic"] = {
+        str(number): row | {"malignant_auc": {"value": auc, "low": auc, "high": auc}}
+        for number, auc in enumerate(known)
+    }
+    metrics["other_clinics"]["clinics"] = {
+        str(number): made_clinic(auc) for number, auc in enumerate(unseen)
+    }
+    return metrics
+
+
+def test_only_sources_with_enough_malignant_images_and_both_aucs_are_compared(metrics):
+    facts = with_aucs(metrics, [0.8, 0.9, 0.99, 0.5], [0.7, 0.75, 0.6, None])
+    facts["test"]["subgroups"]["clinic"]["2"]["malignant"] = 9
+    assert pairs(facts) == {"known": (0.8, 0.9), "unseen": (0.7, 0.75)}
+    assert "of 0.70–0.75 on its images" in in_words(model_card(facts))
+    assert "reaches 0.80–0.90" in in_words(model_card(facts))
+
+
+def test_a_card_without_other_sources_says_so(metrics):
     del metrics["other_clinics"]
     card = in_words(model_card(metrics))
-    assert "Nobody has measured this: no network was trained without one of the clinics" in card
-    assert "On images from elsewhere expect less; how much less, nobody has measured." in card
+    assert "The model file does not say how good such a model is on images of a clinic" in card
+    assert "expect less; how much less, the model file does not say." in card
 
 
-def test_spoiled_scores_of_a_clinic_make_no_card(metrics):
+def test_facts_of_before_the_statements_were_counted_make_a_card(metrics):
+    del metrics["other_clinics"], metrics["test"]["decisions"]["statements"]
+    assert model_card(metrics)
+
+
+def test_spoiled_scores_of_a_source_make_no_card(metrics):
     scores = next(iter(metrics["other_clinics"]["clinics"].values()))
     scores["statements"]["unlike"]["malignant"] = scores["lesions"] + 1
     with pytest.raises(CardError, match="lacks what the card tells"):
         model_card(metrics)
+
+
+@pytest.mark.parametrize(
+    "name", ["St. Mary’s", "a | b", "<b>", "__x__", "[y](https://example.org)"]
+)
+def test_a_source_of_any_name_is_text_on_the_card(metrics, name):
+    groups = metrics["test"]["subgroups"]
+    groups["clinic"] = {name: next(iter(groups["clinic"].values()))}
+    metrics["other_clinics"]["clinics"] = {name: made_clinic()}
+    html = MarkdownIt("commonmark").enable("table").render(model_card(metrics))
+    page = BeautifulSoup(html, "html.parser")
+    assert name in [cell.get_text() for cell in page.select("th")]
+    assert name in [cell.get_text() for cell in page.select("td")]
+
+
+def test_the_sources_are_explained_only_where_they_are_those_of_ham10000(metrics):
+    row = next(iter(metrics["test"]["subgroups"]["clinic"].values()))
+    metrics["test"]["subgroups"]["clinic"] = {"a": row}
+    assert "Queensland. The other" not in in_words(model_card(metrics))
+    names = ("rosendahl", "vidir_modern", "vidir_molemax", "vienna_dias")
+    metrics["test"]["subgroups"]["clinic"] = dict.fromkeys(names, row)
+    assert "`rosendahl` is a practice in Queensland. The other" in in_words(model_card(metrics))
 
 
 def test_groups_stand_in_the_order_of_age(metrics):
@@ -339,7 +394,7 @@ def test_the_share_of_melanomas_is_that_of_the_test_images(metrics):
 def test_the_sections_of_a_model_card_are_there(metrics):
     wanted = ["Model details", "Intended use", "What it must not be used for", "Factors", "Data"]
     wanted += ["Training", "Metrics", "Results", "Calibration", "Decisions"]
-    wanted += ["At a clinic that it has never seen", "Limits"]
+    wanted += ["Images from elsewhere", "Limits"]
     wanted += ["Ethical notes", "Licence", "Citation"]
     assert re.findall(r"^## (.+)$", model_card(metrics), flags=re.MULTILINE) == wanted
 

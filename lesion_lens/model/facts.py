@@ -15,6 +15,9 @@ from skin_cancer_detection import CODES
 Form = Callable[[Any], bool]
 
 MOST_LESIONS = 1_000_000  # the interval of a share of more takes minutes to compute
+MOST_LETTERS = 60  # of a name
+MOST_CLINICS = 20  # each has some thirty such intervals
+MOST_LESIONS_OF_A_CLINIC = 100_000
 _LARGEST = 2**63  # of a number; NumPy's integers hold no larger one
 
 
@@ -49,6 +52,11 @@ def _is_positive_count(value: Any) -> bool:
 def _is_text(value: Any) -> bool:
     """Whether a value is a text that Markdown takes for no more than text."""
     return isinstance(value, str) and bool(re.fullmatch(r"[\w .,+–-]*", value))
+
+
+def _is_name(value: Any) -> bool:
+    """Whether a value is a text that the card shows once its punctuation is escaped."""
+    return isinstance(value, str) and 0 < len(value.strip()) <= len(value) <= MOST_LETTERS
 
 
 def _is_flag(value: Any) -> bool:
@@ -206,7 +214,11 @@ _has_clinic_scores = _both(
         images=_is_positive_count,
         accuracy=_ESTIMATED_SHARE,
         macro_auc=_or_none(_ESTIMATED_SHARE),
-        classes=lambda codes: isinstance(codes, list) and all(code in CODES for code in codes),
+        classes=lambda codes: (
+            isinstance(codes, list)
+            and all(code in CODES for code in codes)
+            and len(set(codes)) == len(codes)
+        ),
         malignant_auc=_or_none(_ESTIMATED_SHARE),
         calibration_error=_ESTIMATED_SHARE,
         simulated_calibration_error=_fields(percentile_95=_ANY_SHARE),
@@ -214,14 +226,14 @@ _has_clinic_scores = _both(
         covered=_is_count,
     ),
     has_statement_counts,
-    lambda scores: scores["covered"] <= scores["lesions"],
+    lambda scores: scores["covered"] <= scores["lesions"] <= MOST_LESIONS_OF_A_CLINIC,
 )
 has_other_clinics: Form = _fields(
     other_clinics=_fields(
         clinics=lambda clinics: (
             isinstance(clinics, dict)
-            and len(clinics) > 0
-            and all(map(_is_text, clinics))
+            and 0 < len(clinics) <= MOST_CLINICS
+            and all(map(_is_name, clinics))
             and all(map(_has_clinic_scores, clinics.values()))
         )
     )
@@ -271,15 +283,21 @@ _has_card_scores = _both(
     has_calibration,
     _fields(images=_is_positive_count, lesions=_is_count, confusion_matrix=_CONFUSION_MATRIX),
 )
-_has_groups = _groups(
-    _fields(
-        images=_is_count,
-        accuracy=_ESTIMATED_SHARE,
-        melanoma_sensitivity=_or_none(_ESTIMATED_SHARE),
-        malignant_auc=_or_none(_ESTIMATED_SHARE),
+_GROUP = _fields(
+    images=_is_count,
+    accuracy=_ESTIMATED_SHARE,
+    melanoma_sensitivity=_or_none(_ESTIMATED_SHARE),
+    malignant_auc=_or_none(_ESTIMATED_SHARE),
+)
+_has_groups = _groups(_GROUP)
+has_clinic_groups: Form = _fields(  # of the subgroups
+    clinic=lambda groups: (
+        isinstance(groups, dict)
+        and 0 < len(groups) <= MOST_CLINICS
+        and all(map(_is_name, groups))
+        and all(map(_both(_GROUP, _fields(malignant=_is_count)), groups.values()))
     )
 )
-has_clinic_groups: Form = _fields(clinic=_has_groups)  # of the subgroups
 _RECIPE = (
     *("teachers", "teacher_share", "temperature", "epochs", "batch_size", "weight_decay"),
     *("learning_rate", "warm_up_epochs", "dropout", "mixup", "weight_average"),
@@ -297,7 +315,7 @@ _has_card_facts = _fields(
     test=_fields(
         one_view=_has_card_scores,
         eight_views=_has_card_scores,
-        decisions=_both(has_low_risk, has_coverage, _has_other_shares, has_statement_counts),
+        decisions=_both(has_low_risk, has_coverage, _has_other_shares),
         subgroups=_both(
             _fields(sex=_has_groups, age=_has_groups, site=_has_groups),
             lambda groups: "clinic" not in groups or has_clinic_groups(groups),
@@ -312,9 +330,7 @@ def can_fill_card(facts: Any) -> bool:
     Args:
         facts: what metrics.json, or `training_facts` of a model file, holds.
     """
-    known_elsewhere = _fields(other_clinics=lambda _: True)(facts)
-    return (
-        has_images(facts)
-        and _has_card_facts(facts)
-        and (has_other_clinics(facts) or not known_elsewhere)
-    )
+    if not (has_images(facts) and _has_card_facts(facts)):
+        return False
+    measured = has_other_clinics(facts) and has_statement_counts(facts["test"]["decisions"])
+    return measured or "other_clinics" not in facts

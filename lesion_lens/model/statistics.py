@@ -3,6 +3,7 @@
 SciPy has them, but would exceed the deployment's size limit; the tests hold these against it.
 """
 
+import functools
 import math
 
 import numpy as np
@@ -41,6 +42,7 @@ def clopper_pearson_lower(hits: int, trials: int, confidence: float = 0.90) -> f
     return low
 
 
+@functools.lru_cache(maxsize=1024)  # a card has some hundred, and a page asks again
 def clopper_pearson(hits: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
     """Give the two-sided Clopper–Pearson interval of a binomial share.
 

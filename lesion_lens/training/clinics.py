@@ -1,15 +1,16 @@
-"""Leaving out a clinic: what a network is worth on images of a clinic that it has never seen.
+"""Leaving out a source: what a network is worth on images of a clinic or camera it has never seen.
 
-For each clinic a network of the same recipe is fitted, calibrated and given its decision facts
-without the clinic's images, and is then asked about them. The test part takes no part.
+For each source a network of the same recipe is fitted, calibrated and given its decision facts
+without the source's images, and is then asked about them. The test part takes no part.
 """
 
 from __future__ import annotations
 
+import hashlib
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +21,9 @@ from lesion_lens.model.outliers import OutlierDetector
 from lesion_lens.training.bootstrap import WeightedScores, bootstrap
 from lesion_lens.training.calibration import one_image_per_lesion
 from lesion_lens.training.checkpoint import Checkpoint
-from lesion_lens.training.data import Dataset
+from lesion_lens.training.data import UNKNOWN, Dataset
 from lesion_lens.training.errors import TrainingError
-from lesion_lens.training.evaluation import view_probabilities
+from lesion_lens.training.evaluation import SMALLEST_GROUP, view_probabilities
 from lesion_lens.training.metrics import (
     binary_auc,
     calibration_error,
@@ -39,7 +40,7 @@ from skin_cancer_detection import CODES
 if TYPE_CHECKING:
     import keras
 
-FEWEST_IMAGES = 10  # of a class, for its AUC to count in the mean
+FEWEST_IMAGES = 10  # on each side of an AUC
 
 
 def leave_out_clinics(
@@ -55,7 +56,7 @@ def leave_out_clinics(
     Args:
         data: all three parts of it; `groups["clinic"]` says whose images they are.
         parts: (N,), from `split_by_lesion`.
-        recipe: of the networks; none has teachers.
+        recipe: of the networks; its teachers do not matter, as none has any.
         seed: of each network.
         folder: where networks and checkpoints are kept; one that is there is taken up.
         workers: see `fit_side_by_side`.
@@ -70,13 +71,13 @@ def leave_out_clinics(
         ModelFileError: a network cannot be written.
     """
     divided = {name: divide(data, parts, name) for name in clinics_of(data)}
-    obstacles = {name: obstacle(name, data, part) for name, part in divided.items()}
+    obstacles = {name: obstacle(data, part) for name, part in divided.items()}
     for name, sentence in obstacles.items():
         if sentence:
             print(f"{name} is not left out. {sentence}", flush=True)
     names = [name for name, sentence in obstacles.items() if sentence is None]
     if not names:
-        raise TrainingError("No clinic can be left out: add images of every class to two of them.")
+        raise TrainingError("No clinic can be left out, for the reasons above.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -100,7 +101,8 @@ def leave_out_clinics(
             model, data.only(part == "calibration"), data.only(part == "training")
         )
         path = folder / f"{file_name(name)}.h5"
-        save_model(model, path, training_facts(data, part, recipe, seed), attributes)
+        facts = training_facts(data, part, recipe, seed) | {"left_out": name}
+        save_model(model, path, facts, attributes)
         scores[name] = score_clinic(model, attributes, data.only(part == "left out"))
     return {"seed": seed, "recipe": asdict(recipe), "clinics": scores}
 
@@ -111,7 +113,7 @@ def clinics_of(data: Dataset) -> list[str]:
     Raises:
         TrainingError: fewer than two are known.
     """
-    names = sorted(set(data.groups.get("clinic", np.array([])).tolist()) - {"unknown"})
+    names = sorted(set(data.groups.get("clinic", np.array([])).tolist()) - {UNKNOWN})
     if len(names) < 2:
         raise TrainingError(
             f"The data names {len(names)} clinics, and at least two are needed: name a CSV with "
@@ -130,22 +132,33 @@ def divide(data: Dataset, parts: NDArray[np.str_], clinic: str) -> NDArray[np.st
 
     Returns:
         (N,): 'training' and 'calibration' as before, 'left out' for the clinic's images of these
-        two parts, and 'unused' for the test part and for images of other clinics that show a
-        lesion of which this one has an image too.
+        two parts, and 'unused' for the test part, for images of other clinics that show a lesion
+        of which this one has an image too, and for images of an unknown clinic, which may be this
+        one.
     """
     divided = parts.astype("<U11")
     is_left_out = data.groups["clinic"] == clinic
     if data.lesion_ids is not None:
         divided[np.isin(data.lesion_ids, data.lesion_ids[is_left_out])] = "unused"
+    divided[data.groups["clinic"] == UNKNOWN] = "unused"
     divided[is_left_out] = "left out"
     divided[parts == "test"] = "unused"
     return divided
 
 
-def obstacle(clinic: str, data: Dataset, divided: NDArray[np.str_]) -> str | None:
-    """Say in a sentence why a clinic cannot be left out; None where it can."""
-    if not (divided == "left out").any():
-        return "It has images in the test part alone."
+def obstacle(data: Dataset, divided: NDArray[np.str_]) -> str | None:
+    """Say in a sentence why a clinic cannot be left out; None where it can.
+
+    Args:
+        data: as for `divide`.
+        divided: (N,), from `divide`.
+    """
+    images = (divided == "left out").sum()
+    if images < SMALLEST_GROUP:
+        return (
+            f"It has {images:,} images outside the test part, and {SMALLEST_GROUP} are needed to "
+            "score it."
+        )
     for part in ("training", "calibration"):
         missing = sorted(set(range(len(CODES))) - set(data.labels[divided == part].tolist()))
         if missing:
@@ -155,7 +168,8 @@ def obstacle(clinic: str, data: Dataset, divided: NDArray[np.str_]) -> str | Non
 
 def file_name(clinic: str) -> str:
     """A name for a clinic's files, which no two share and every system takes."""
-    return quote(clinic, safe=" ")
+    readable = re.sub(r"[^a-z0-9_-]+", "-", clinic.lower())[:40]
+    return f"{readable}-{hashlib.sha256(clinic.encode()).hexdigest()[:8]}"
 
 
 def score_clinic(
@@ -176,11 +190,11 @@ def score_clinic(
 
     Returns:
         What JSON can hold. As estimates `accuracy`, `macro_auc` (the mean over `classes`, those of
-        which there are 10 images and others), `malignant_auc` (None where all are malignant or
-        none is) and `calibration_error`, with `simulated_calibration_error`. As plain numbers
-        `images`, and of one image of each lesion: `lesions`, `malignant` (how many are malignant
-        or pre-malignant), `malignant_probability` (their mean), `covered` (how many conformal sets
-        hold the true class) and `statements`, from `count_statements`.
+        which there are 10 images, and 10 others), `malignant_auc` (None where fewer than 10 are
+        malignant, or benign) and `calibration_error`, with `simulated_calibration_error`. As plain
+        numbers `images`, and of one image of each lesion: `lesions`, `malignant` (how many are
+        malignant or pre-malignant), `malignant_probability` (the mean of all), `covered` (how many
+        conformal sets hold the true class) and `statements`, from `count_statements`.
     """
     facts = DecisionFacts.from_attributes(attributes)
     detector = OutlierDetector.from_attributes(attributes)
@@ -191,7 +205,7 @@ def score_clinic(
     classes = [
         label
         for label, count in enumerate(np.bincount(labels, minlength=len(CODES)))
-        if FEWEST_IMAGES <= count < len(labels)
+        if FEWEST_IMAGES <= count <= len(labels) - FEWEST_IMAGES
     ]
     estimates = bootstrap(
         _scores_of_clinic(labels, probabilities, classes),
@@ -242,7 +256,7 @@ def _scores_of_clinic(
         if classes:
             aucs = [binary_auc(labels == c, probabilities[:, c], weights) for c in classes]
             values["macro_auc"] = np.mean(aucs, axis=0)
-        if is_malignant.any() and not is_malignant.all():
+        if FEWEST_IMAGES <= is_malignant.sum() <= len(labels) - FEWEST_IMAGES:
             values["malignant_auc"] = binary_auc(is_malignant, risk, weights)
         return values
 

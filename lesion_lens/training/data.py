@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from lesion_lens.model.errors import ImageError
+from lesion_lens.model.facts import MOST_LETTERS
 from lesion_lens.model.images import read_image
 from lesion_lens.training.errors import DataError
 from lesion_lens.training.near_duplicates import merge_near_duplicates
@@ -30,6 +31,7 @@ from skin_cancer_detection import CODES, SIDE, preprocess
 CSV_NAMES = ("hmnist_28_28_RGB.csv", "hmnist_28_28_RGB.csv.zip")
 METADATA_NAME = "HAM10000_metadata.csv"
 SOURCES_NAME = "HAM10000_sources.csv"
+UNKNOWN = "unknown"  # the group of an image of which nothing is known
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def read_dataset(csv_path: str | Path, metadata_path: str | Path | None = None) 
         labels,
         _lesion_ids(table, labels),
         image_ids=table["image_id"].to_numpy(str) if "image_id" in table else None,
-        groups=_groups(table),
+        groups=_groups(Path(metadata_path), table),
     )
 
 
@@ -242,18 +244,20 @@ def _lesion_ids(table: pd.DataFrame, labels: NDArray[np.int64]) -> NDArray[np.st
     return merge_near_duplicates(lesion_ids, table["image_id"].to_numpy(str), labels)
 
 
-def _groups(table: pd.DataFrame) -> dict[str, NDArray[np.str_]]:
+def _groups(path: Path, table: pd.DataFrame) -> dict[str, NDArray[np.str_]]:
     """The groups of the rows by sex, age band, body site and clinic, where there is the column."""
     groups = {}
-    for name, column in (("sex", "sex"), ("site", "localization"), ("clinic", "dataset")):
-        if column in table:  # of these Kaggle's metadata lacks dataset, which Harvard's has
+    for name, column in (("sex", "sex"), ("site", "localization")):
+        if column in table:
             # A short row lacks its last cells, which pandas gives as NaN.
-            groups[name] = table[column].fillna("").replace("", "unknown").to_numpy(str)
+            groups[name] = table[column].fillna("").replace("", UNKNOWN).to_numpy(str)
+    if "dataset" in table:  # which Kaggle's metadata lacks, and Harvard's has
+        groups["clinic"] = _clinics(path, table["dataset"]).to_numpy(str)
     if "age" in table:
         ages = pd.to_numeric(table["age"], errors="coerce").to_numpy(float)
         bands = np.array(["under 30", "30–44", "45–59", "60–74", "75 and over"])
         band = bands[np.digitize(ages, [30, 45, 60, 75])]
-        groups["age"] = np.where(np.isnan(ages), "unknown", band)
+        groups["age"] = np.where(np.isnan(ages), UNKNOWN, band)
     return groups
 
 
@@ -276,7 +280,25 @@ def read_sources(path: str | Path, image_ids: NDArray[np.str_] | None) -> NDArra
         raise DataError(
             f"{path} goes by image_id, which is not known: name metadata with a column image_id."
         )
-    return values_by_image(path, read_table(path, ("image_id", "dataset")), "dataset", image_ids)
+    table = read_table(path, ("image_id", "dataset"))
+    table["dataset"] = _clinics(path, table["dataset"])
+    return values_by_image(path, table, "dataset", image_ids)
+
+
+def _clinics(path: Path, column: pd.Series) -> pd.Series:
+    """The names of a column `dataset` without the blanks around them.
+
+    Raises:
+        DataError: a name too long for a table.
+    """
+    names = column.fillna("").str.strip().replace("", UNKNOWN)
+    too_long = np.flatnonzero(names.str.len() > MOST_LETTERS)
+    if len(too_long):
+        raise DataError(
+            f"{path}, row {too_long[0] + 1}, column dataset: the name has more than {MOST_LETTERS} "
+            "letters; shorten it."
+        )
+    return names
 
 
 # --- Images of one's own ---------------------------------------------------------------------
@@ -331,5 +353,5 @@ def read_images(directory: str | Path, labels_path: str | Path) -> Dataset:
         _lesion_ids(table, labels),
         source="images of one's own",
         image_ids=table["image_id"].to_numpy(str),
-        groups=_groups(table),
+        groups=_groups(labels_path, table),
     )

@@ -49,14 +49,14 @@ def find_data(
     return csv_path, metadata_path
 
 
-def add_clinics(data: Dataset, sources_path: Path | None, beside: Path) -> Dataset:
+def add_clinics(data: Dataset, sources_path: Path | None, beside: Path | None = None) -> Dataset:
     """Say of each image which clinic it is from, as far as a file does.
 
     Args:
         data: its `groups` have "clinic" where the metadata has a column `dataset`.
         sources_path: HAM10000_sources.csv, which goes before that column; None to look for it
             beside the data, where there is no such column.
-        beside: a file of the data.
+        beside: a file of HAM10000; None for other data, beside which nothing is looked for.
 
     Returns:
         The data set, unchanged where no file says it.
@@ -64,7 +64,8 @@ def add_clinics(data: Dataset, sources_path: Path | None, beside: Path) -> Datas
     Raises:
         DataError: see `read_sources`.
     """
-    if sources_path is None and "clinic" not in data.groups and data.image_ids is not None:
+    known = "clinic" in data.groups or data.image_ids is None
+    if sources_path is None and beside is not None and not known:
         found = beside.with_name(SOURCES_NAME)
         sources_path = found if found.exists() else None
     if sources_path is None:

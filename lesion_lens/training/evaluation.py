@@ -64,8 +64,8 @@ def score_file(
     Returns:
         What metrics.json holds: the facts of the file's training and, as `test`, the scores of one
         view and of eight (`evaluate`), what the decisions are worth (`decision_scores`) and the
-        scores by sex, age and site (`subgroups`). Then the test part's labels (M,), 0–6, and the
-        probabilities of its eight views (M, 7).
+        scores by sex, age, site and clinic (`subgroups`). Then the test part's labels (M,), 0–6,
+        and the probabilities of its eight views (M, 7).
 
     Raises:
         ModelFileError: the file breaks the contract.
@@ -244,7 +244,7 @@ def subgroups(
     replicates: int = 1000,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Score the images of each group by themselves: of each sex, age band or part of the body.
+    """Score the images of each group by themselves: of a sex, an age band, a site or a clinic.
 
     Args:
         labels: (N,), 0–6.
@@ -255,9 +255,10 @@ def subgroups(
 
     Returns:
         What JSON can hold of each group, in alphabetical order, without groups of fewer than 20
-        images: `images`, and as estimates `accuracy`, `melanoma_sensitivity` (the most probable
-        class being the prediction; None where there are fewer than 5 melanomas) and
-        `malignant_auc` (None where all are malignant or none is).
+        images: `images`, `malignant` (how many of them are malignant or pre-malignant), and as
+        estimates `accuracy`, `melanoma_sensitivity` (the most probable class being the prediction;
+        None where there are fewer than 5 melanomas) and `malignant_auc` (None where all are
+        malignant or none is).
     """
     result = {}
     for group in np.unique(groups):
@@ -273,6 +274,7 @@ def subgroups(
         )
         result[str(group)] = {
             "images": len(rows),
+            "malignant": int(MALIGNANT[labels[rows]].sum()),
             "accuracy": scores["accuracy"],
             "melanoma_sensitivity": scores.get("melanoma_sensitivity"),
             "malignant_auc": scores.get("malignant_auc"),

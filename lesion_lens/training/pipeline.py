@@ -122,30 +122,60 @@ def evaluate_again(path: Path, data: Dataset, parts: NDArray[np.str_]) -> dict[s
     return metrics
 
 
+def check_facts_can_be_added(path: Path) -> dict[str, Any]:
+    """See that `add_facts` will have its way with a model file and the metrics.json beside it.
+
+    Returns:
+        The facts of the model file.
+
+    Raises:
+        ModelFileError: the file breaks the contract.
+        TrainingError: metrics.json is spoiled or of another model, or the folder is read-only.
+    """
+    facts = check_model_file(path)
+    _metrics_beside(path, facts)
+    try:
+        with _staging(path):
+            pass
+    except OSError as error:
+        raise TrainingError(f"{path.parent} cannot be written ({error}).") from error
+    return facts
+
+
 def add_facts(path: Path, facts: dict[str, Any]) -> None:
-    """Add facts that were found later to a model file and to metrics.json beside it.
+    """Add facts that were found later to a model file and to the metrics.json beside it.
 
     Args:
         path: the HDF5 file; each of the two files is replaced by a whole one.
         facts: by name, as JSON can hold them.
 
     Raises:
-        ModelFileError: the file breaks the contract.
-        TrainingError: metrics.json beside it is spoiled.
+        ModelFileError, TrainingError: see `check_facts_can_be_added`.
     """
     of_model = check_model_file(path)
-    metrics, source = of_model, path.with_name("metrics.json")
-    if source.exists():
-        try:
-            metrics = dict(json.loads(source.read_text(encoding="utf-8")))
-        except ValueError as error:
-            raise TrainingError(
-                f"{source} is spoiled: write it anew with python train.py --evaluate."
-            ) from error
+    metrics = _metrics_beside(path, of_model)
     with _staging(path) as folder:
         shutil.copyfile(path, folder / path.name)
         write_training_facts(folder / path.name, of_model | facts)
         _write_metrics(folder, metrics | facts)
+
+
+def _metrics_beside(path: Path, facts: dict[str, Any]) -> dict[str, Any]:
+    """What the metrics.json beside a model file holds; the file's own facts where there is none."""
+    source = path.with_name("metrics.json")
+    if not source.exists():
+        return facts
+    try:
+        metrics = json.loads(source.read_text(encoding="utf-8"))
+    except ValueError:
+        metrics = None
+    same = ("split_sha256", "seed", "recipe")
+    if not isinstance(metrics, dict) or any(metrics.get(x) != facts.get(x) for x in same):
+        raise TrainingError(
+            f"{source} is spoiled or is not of {path.name}: write it anew with `python train.py "
+            f"--evaluate --output {path}`."
+        )
+    return metrics
 
 
 # --- The steps -------------------------------------------------------------------------------
@@ -220,7 +250,6 @@ def training_facts(
     lesions = {}
     if data.lesion_ids is not None:
         lesions = {part: len(set(data.lesion_ids[parts == part])) for part in PARTS}
-    shared = shared_lesions(data.lesion_ids, parts)
     return {
         "data": data.source,
         "data_sha256": data.sha256,
@@ -278,9 +307,9 @@ def _staging(output: Path) -> Iterator[Path]:
         folder = Path(name)
         (folder / "figures").mkdir()
         yield folder
-        (output.parent / "figures").mkdir(exist_ok=True)
         files = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
         for file in sorted(files, key=lambda file: file.suffix == ".h5"):  # the model last
+            (output.parent / file).parent.mkdir(exist_ok=True)
             os.replace(folder / file, output.parent / file)
 
 

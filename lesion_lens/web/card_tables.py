@@ -4,9 +4,11 @@ A number that is not known, None, is written as '–'. Every function takes fact
 lesion_lens.model.facts has seen.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from lesion_lens.model.facts import has_clinic_groups, has_other_clinics
 from lesion_lens.model.statistics import clopper_pearson
 from lesion_lens.model.wording import Estimate, interval, number
 from skin_cancer_detection import CLASSES, CODES
@@ -21,9 +23,15 @@ CARD_METRICS = {
     "melanoma_sensitivity_at_specificity_0.80": "melanoma: sensitivity at a specificity of 0.80",
 }
 GROUPS = {"sex": "sex", "age": "age in years", "site": "part of the body"}
-HOME = "test part"  # the column of the clinics that the model knows
+HOME = "test part"
+FEWEST_MALIGNANT = 10  # in fewer, an AUC of malignant against benign says nothing
+QUESTIONS = {
+    "share": "How often each statement is made",
+    "malignant": "How many of those lesions are malignant",
+    "sensitivity": "Of how many of the malignant lesions it is made",
+}
 STATEMENTS = {
-    "unlike": "warned of as unlike the training images",
+    "unlike": "unlike the training images",
     "low_risk": "‘low risk’",
     "below_threshold": "below the threshold of ‘low risk’",
     "inconclusive": "inconclusive",
@@ -133,7 +141,7 @@ def class_table(scores: Facts) -> str:
 
 
 def group_table(name: str, groups: Facts) -> str:
-    """The scores of each group: of each sex, age band or part of the body."""
+    """The scores of each group: of each sex, age band, part of the body or source."""
 
     def age_then_alphabet(group: str) -> tuple[bool, bool, str]:
         # 'under 30' before '30–44', 'unknown' after all
@@ -230,51 +238,83 @@ def share_table(decisions: Facts) -> str:
 # --- Clinics that the network had never seen -------------------------------------------------
 
 
+def source_name(name: str) -> str:
+    """Write the name of a source so that Markdown takes it as it stands."""
+    return f"`{name}`" if re.fullmatch(r"[\w .,+–-]+", name) else escaped(name)
+
+
+def source_table(groups: Facts) -> str:
+    """The scores of the test images of each source, all of which the model knows."""
+    return group_table("source", {source_name(name): row for name, row in groups.items()})
+
+
 def clinic_columns(test: Facts | None, clinics: Facts) -> Facts:
-    """The scores of each clinic by its column's name, first those of the test part if known."""
-    columns = {f"`{name}`": scores for name, scores in clinics.items()}
+    """The scores of each source that was left out, by its column's name.
+
+    Args:
+        test: of the facts; None where it has not the form that the card takes.
+        clinics: of the facts, by name.
+
+    Returns:
+        Where `test` is known, its own scores come first, and each source's have as `known` those
+        that this model has on its test images of the source, if there are any.
+    """
+    columns = {source_name(name): scores | {"known": None} for name, scores in clinics.items()}
     if test is None:
         return columns
+    known = test["subgroups"].get("clinic", {})
+    for name in clinics:
+        columns[source_name(name)]["known"] = known.get(name)
     decisions = test["decisions"]
     covered = round((decisions["conformal"]["coverage"] or 0) * decisions["lesions"])
-    home = test["eight_views"] | {"classes": CODES, "covered": covered}
+    home = test["eight_views"] | {"classes": CODES, "covered": covered, "known": None}
     home |= {name: decisions[name] for name in ("lesions", "malignant", "malignant_probability")}
     return {HOME: home | {"statements": decisions["statements"]}} | columns
 
 
 def clinic_table(columns: Facts) -> str:
-    """The scores of the test part, and of each clinic by a network that had never seen it."""
-    rows: dict[str, Callable[[Facts], str]] = {
-        "images": lambda x: count(x["images"]),
-        "lesions": lambda x: count(x["lesions"]),
-        "accuracy": lambda x: interval(x["accuracy"]),
-        "macro AUC": lambda x: interval(x["macro_auc"]),
-        "… of so many classes": lambda x: count(len(x["classes"])),
-        "AUC of malignant against benign": lambda x: interval(x["malignant_auc"]),
-        "expected calibration error": lambda x: interval(x["calibration_error"]),
-        "… of a perfectly calibrated model, 95th percentile": lambda x: number(
-            x["simulated_calibration_error"]["percentile_95"]
+    """The scores of the test part, and of each source by a network that had never seen it."""
+
+    def known(scores: Facts, name: str) -> str:
+        return interval(scores["known"][name]) if scores["known"] else "–"
+
+    def low_risk_sensitivity(scores: Facts) -> str:
+        said = scores["statements"]["low_risk"]
+        if not said["lesions"]:  # of a statement that is never made
+            return "–"
+        return share_of(scores["malignant"] - said["malignant"], scores["malignant"])
+
+    rows: list[tuple[str, Callable[[Facts], str]]] = [
+        ("images", lambda x: count(x["images"])),
+        ("AUC of malignant against benign", lambda x: interval(x["malignant_auc"])),
+        ("… by this model, which knows the source", lambda x: known(x, "malignant_auc")),
+        ("macro AUC", lambda x: interval(x["macro_auc"])),
+        ("… classes that it counts", lambda x: count(len(x["classes"]))),
+        ("accuracy", lambda x: interval(x["accuracy"])),
+        ("… by this model, which knows the source", lambda x: known(x, "accuracy")),
+        ("expected calibration error", lambda x: interval(x["calibration_error"])),
+        (
+            "… of a perfectly calibrated model, 95th percentile",
+            lambda x: number(x["simulated_calibration_error"]["percentile_95"]),
         ),
-        "share of malignant lesions": lambda x: share_of(x["malignant"], x["lesions"]),
-        "mean malignant probability": lambda x: number(x["malignant_probability"]),
-        "‘low risk’: sensitivity": lambda x: share_of(
-            x["malignant"] - x["statements"]["low_risk"]["malignant"], x["malignant"]
-        ),
-        "the set holds the true class": lambda x: share_of(x["covered"], x["lesions"]),
-    }
+        ("lesions", lambda x: count(x["lesions"])),
+        ("share of malignant lesions", lambda x: share_of(x["malignant"], x["lesions"])),
+        ("mean malignant probability", lambda x: number(x["malignant_probability"])),
+        ("‘low risk’: sensitivity", low_risk_sensitivity),
+        ("coverage of the conformal sets", lambda x: share_of(x["covered"], x["lesions"])),
+    ]
     return table(
         ["score", *columns],
-        [[name, *map(cell, columns.values())] for name, cell in rows.items()],
+        [[name, *map(cell, columns.values())] for name, cell in rows],
     )
 
 
 def statement_table(columns: Facts, question: str) -> str:
-    """What each statement meant on the test part, and at each clinic.
+    """What each statement means on the test part, and for each source.
 
     Args:
         columns: from `clinic_columns`.
-        question: 'share' of the lesions that the statement is made of; 'malignant', how many of
-            these are; or 'sensitivity', of how many of the malignant lesions it is made.
+        question: of `QUESTIONS`.
     """
 
     def cell(scores: Facts, name: str) -> str:
@@ -299,13 +339,44 @@ def share_of(part: int, whole: int) -> str:
     return binomial(part / whole if whole else None, whole)
 
 
-def malignant_aucs(clinics: Facts) -> list[float]:
-    """The AUC of malignant against benign at each clinic where there are both, smallest first."""
-    estimates = [scores["malignant_auc"] for scores in clinics.values()]
-    return sorted(one["value"] for one in estimates if one and one["value"] is not None)
+def pairs(facts: Facts) -> dict[str, tuple[float, float]] | None:
+    """Give the AUC of malignant against benign within sources that are known, and unseen.
+
+    An AUC within a source: that of all sources together is higher, as malignant lesions are more
+    frequent in some of them, and a network can tell the sources apart.
+
+    Args:
+        facts: of a model.
+
+    Returns:
+        `known`, of this model on its test images, and `unseen`, of the networks that had never seen
+        the source: each the smallest and the largest of the same sources, those of which there are
+        10 malignant images, or lesions. None where the facts do not say it.
+    """
+    test = facts.get("test")
+    groups = test.get("subgroups") if isinstance(test, dict) else None
+    if not (has_other_clinics(facts) and has_clinic_groups(groups)):
+        return None
+    assert groups is not None
+    known, unseen = [], []
+    for name, scores in facts["other_clinics"]["clinics"].items():
+        row = groups["clinic"].get(name)
+        if row is None or min(row["malignant"], scores["malignant"]) < FEWEST_MALIGNANT:
+            continue
+        estimates = [row["malignant_auc"], scores["malignant_auc"]]
+        if all(one and one["value"] is not None for one in estimates):
+            known.append(estimates[0]["value"])
+            unseen.append(estimates[1]["value"])
+    if not known:
+        return None
+    return {"known": (min(known), max(known)), "unseen": (min(unseen), max(unseen))}
 
 
-def auc_range(clinics: Facts) -> str | None:
-    """Write the smallest and the largest of `malignant_aucs` as '0.66–0.77'."""
-    aucs = malignant_aucs(clinics)
-    return "–".join(dict.fromkeys(f"{auc:.2f}" for auc in (aucs[0], aucs[-1]))) if aucs else None
+def auc_range(aucs: tuple[float, float]) -> str:
+    """Write the smallest and the largest of several AUCs as '0.73–0.77'."""
+    return "–".join(dict.fromkeys(f"{auc:.2f}" for auc in aucs))
+
+
+def escaped(text: object) -> str:
+    """Write a text so that Markdown takes it as it stands: all punctuation escaped, on one line."""
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", " ".join(str(text).split()))

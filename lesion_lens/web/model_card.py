@@ -7,7 +7,6 @@ templates/other_model_card.md.jinja. Knows no Flask.
 """
 
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,7 @@ from lesion_lens.model.facts import (
 from lesion_lens.model.wording import number
 from lesion_lens.web.card_tables import (
     GROUPS,
+    QUESTIONS,
     Facts,
     auc_range,
     calibration_table,
@@ -41,13 +41,16 @@ from lesion_lens.web.card_tables import (
     clinic_table,
     count,
     coverage_table,
+    escaped,
     group_table,
     listed,
     low_risk_table,
     overall_table,
+    pairs,
     part_table,
     per_100,
     share_table,
+    source_table,
     statement_table,
 )
 from skin_cancer_detection import CLASSES, CODES
@@ -68,6 +71,8 @@ ENVIRONMENT = Environment(
     trim_blocks=True,
     keep_trailing_newline=True,
 )
+# By these names the card explains them.
+HAM10000_SOURCES = {"rosendahl", "vidir_modern", "vidir_molemax", "vienna_dias"}
 # What the template speaks of, besides the parts of `test`.
 _FACTS = ("data_sha256", "split_sha256", "seed", "images", "lesions", "recipe", "versions", "test")
 _FUNCTIONS = {
@@ -76,7 +81,7 @@ _FUNCTIONS = {
         *(count, number, per_100, listed),
         *(class_list, overall_table, class_table, group_table),
         *(calibration_table, low_risk_table, coverage_table, share_table),
-        *(clinic_table, statement_table, auc_range),
+        *(clinic_table, source_table, statement_table, auc_range),
     )
 }
 
@@ -126,8 +131,10 @@ def model_card(facts: Any, source: str | Path = "the model file") -> str:
         **{name: test[name] for name in ("one_view", "eight_views", "decisions", "subgroups")},
         **_FUNCTIONS,
         GROUPS=GROUPS,
-        clinics=clinics,
+        QUESTIONS=QUESTIONS,
         columns=clinic_columns(test, clinics) if clinics else None,
+        pairs=pairs(facts),
+        knows_the_sources=set(test["subgroups"].get("clinic", ())) == HAM10000_SOURCES,
         melanomas={
             "images": sum(matrix[mel]),
             "share": sum(matrix[mel]) / test["eight_views"]["images"],
@@ -158,15 +165,10 @@ def other_model_card(facts: Facts) -> str:
         "Calibration": _table_if(has_calibration, calibration_table, views),
         "Low risk": _table_if(has_low_risk, low_risk_table, decisions),
         "What cannot be excluded": _table_if(has_coverage, coverage_table, decisions),
-        "By clinic": _table_if(
+        "By source": _table_if(
             has_clinic_groups,
-            lambda groups: group_table("clinic", groups["clinic"]),
+            lambda groups: source_table(groups["clinic"]),
             [scored.get("subgroups")],
-        ),
-        "At a clinic that it has never seen": _table_if(
-            has_other_clinics,
-            lambda facts: clinic_table(clinic_columns(None, facts["other_clinics"]["clinics"])),
-            [facts],
         ),
     }
     return ENVIRONMENT.get_template("other_model_card.md.jinja").render(
@@ -177,6 +179,11 @@ def other_model_card(facts: Facts) -> str:
         is_scored=test is not None,
         class_names=class_names,
         tables=tables,
+        unseen=_table_if(
+            has_other_clinics,
+            lambda facts: clinic_table(clinic_columns(None, facts["other_clinics"]["clinics"])),
+            [facts],
+        ),
         missing=[heading for heading, rows in tables.items() if rows is None],
     )
 
@@ -184,8 +191,3 @@ def other_model_card(facts: Facts) -> str:
 def _table_if(form: Form, lay_out: Callable[..., str], values: list[Any]) -> str | None:
     """Lay out a table; None where one of the values has not the form that it takes."""
     return lay_out(*values) if all(map(form, values)) else None
-
-
-def escaped(text: object) -> str:
-    """Write a text so that Markdown takes it as it stands: all punctuation escaped, on one line."""
-    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", " ".join(str(text).split()))

@@ -18,11 +18,10 @@ from lesion_lens.model.admission import admission
 from lesion_lens.model.classifier import Answer, decode
 from lesion_lens.model.decisions import MALIGNANT, VERDICTS
 from lesion_lens.model.errors import ImageError, ModelFileError, Problem
-from lesion_lens.model.facts import has_other_clinics, has_overall_scores
 from lesion_lens.model.limits import MAX_PIXELS, MAX_SIDE, MIME_TYPES, READABLE
 from lesion_lens.web.api import show_http_problem
 from lesion_lens.web.card_page import card_page
-from lesion_lens.web.card_tables import malignant_aucs
+from lesion_lens.web.card_tables import pairs
 from lesion_lens.web.current import get_classifier
 from lesion_lens.web.limits import MAX_IMAGES, RETRY_AFTER
 from lesion_lens.web.occlusion_map import strongest_region, visible_patches
@@ -226,28 +225,6 @@ def template_context() -> dict[str, Any]:
         "melanomas_called_benign": melanomas_called_benign(scores) if scores else None,
         "pairs": pairs(classifier.facts),
     }
-
-
-def pairs(facts: dict[str, Any]) -> dict[str, float] | None:
-    """Of how many pairs, a malignant and a benign lesion, the malignant one gets the higher risk.
-
-    That is the AUC of malignant against benign, in words for everybody (Hanley & McNeil 1982).
-
-    Args:
-        facts: of the model file.
-
-    Returns:
-        0–1: `known`, on the test part; `lowest` and `highest`, at clinics that a network had never
-        seen. None where the file does not say it.
-    """
-    scores: Any = (facts.get("test") or {}).get("eight_views")
-    if not (has_other_clinics(facts) and has_overall_scores(scores)):
-        return None
-    known = scores["malignant_auc"]["value"]
-    aucs = malignant_aucs(facts["other_clinics"]["clinics"])
-    if known is None or not aucs:
-        return None
-    return {"known": known, "lowest": aucs[0], "highest": aucs[-1]}
 
 
 def melanomas_called_benign(scores: dict[str, Any]) -> float | None:
