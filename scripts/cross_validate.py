@@ -23,7 +23,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,7 +63,7 @@ def held_out_scores(
     Args:
         labels: (N,), 0–6.
         probabilities: (N, 7), not calibrated.
-        prior: (7,) or (N, 7), the class shares of the folds that each image was not among.
+        prior: (7,), the class shares of the training folds.
     """
     classes = range(len(CODES))
     balanced = divide_by_prior(probabilities, prior).argmax(axis=1)
@@ -132,7 +132,7 @@ def parse_arguments() -> argparse.Namespace:
         nargs="+",
         default=[0],
         choices=range(FOLDS),
-        help="to hold out, each by a network of its own; the scores are of all their images",
+        help="to hold out, each by a network of its own; several give the mean of their scores",
     )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--teacher-seeds", type=int, nargs="*", default=[])
@@ -142,6 +142,8 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--runs", type=Path, default=RUNS, help="what is trained is kept there")
     options = parser.parse_args()
+    if len(set(options.fold)) < len(options.fold):
+        parser.error("--fold names a fold twice")
     kinds = {name: type(value) for name, value in asdict(Recipe()).items()}
     options.recipe = replace(Recipe(), teachers=0)
     for setting in options.set:
@@ -173,18 +175,16 @@ def main() -> None:
         run_fold(options, data.only(fold_of != fold), data.only(fold_of == fold))
         for fold in options.fold
     ]
-    for name in results[0]:
-        columns = zip(*(one[name] for one in results), strict=True)
-        scores = held_out_scores(*map(np.concatenate, columns))
+    for name, first in results[0].items():
+        # Of single networks: the probabilities of two are not made to be ranked together.
+        scores = {key: np.mean([one[name][key] for one in results]) for key in first}
         print(f"{name:15}  " + "  ".join(f"{key} {value:.3f}" for key, value in scores.items()))
 
 
-# True labels (N,), probabilities (N, 7) and priors (N, 7).
-Scored: TypeAlias = tuple[NDArray[np.int64], NDArray[np.floating], NDArray[np.float64]]
-
-
-def run_fold(options: argparse.Namespace, kept: Dataset, held_out: Dataset) -> dict[str, Scored]:
-    """Fit a network to what is kept; give what there is to score of it, by the row's name."""
+def run_fold(
+    options: argparse.Namespace, kept: Dataset, held_out: Dataset
+) -> dict[str, dict[str, float]]:
+    """Fit a network to what is kept; give its scores, by the row's name."""
     print(f"{len(kept.labels):,} images to train on, {len(held_out.labels):,} held out", flush=True)
     begin = time.monotonic()
     teacher_recipe = replace(options.recipe, epochs=options.teacher_epochs)
@@ -201,7 +201,7 @@ def run_fold(options: argparse.Namespace, kept: Dataset, held_out: Dataset) -> d
         "training images": (kept.labels, probabilities_of(model, kept.pixels)),
     }
     return {
-        name: (labels, probabilities, np.tile(prior, (len(labels), 1)))
+        name: held_out_scores(labels, probabilities, prior)
         for name, (labels, probabilities) in rows.items()
     }
 

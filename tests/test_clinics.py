@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 import shutil
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ from lesion_lens import ROOT
 from lesion_lens.model.decisions import Statements
 from lesion_lens.model.files import check_model_file, load_model, read_attributes
 from lesion_lens.training import clinics as leaving_out
+from lesion_lens.training.checkpoint import Checkpoint
 from lesion_lens.training.clinics import (
     clinics_of,
     divide,
@@ -20,10 +22,12 @@ from lesion_lens.training.clinics import (
     obstacle,
     score_clinic,
 )
+from lesion_lens.training.data import SOURCES_NAME, read_dataset
 from lesion_lens.training.errors import TrainingError
-from lesion_lens.training.pipeline import add_facts
+from lesion_lens.training.evaluation import SMALLEST_GROUP
+from lesion_lens.training.pipeline import add_facts, identity_of, train_model
 from lesion_lens.training.recipe import Recipe
-from lesion_lens.training.split import PARTS, split_by_lesion, split_checksum
+from lesion_lens.training.split import PARTS, split_by_lesion
 from lesion_lens.training.statements import count_statements
 from scripts import leave_one_clinic_out
 from skin_cancer_detection import CODES, build_model
@@ -77,17 +81,28 @@ def test_a_data_set_of_no_or_one_clinic_is_refused(data):
 
 
 def test_a_clinic_that_alone_has_a_class_cannot_be_left_out():
-    data = MADE.with_clinics(np.where(MADE.labels == CODES.index("df"), "a", "b"))
-    assert obstacle("a", data, divide(data, SPLIT, "a")) == (
-        "Without it the training part has no images of df."
-    )
-    only_in_test = MADE.with_clinics(np.where(SPLIT == "test", "a", "b"))
-    divided = divide(only_in_test, SPLIT, "a")
-    assert obstacle("a", only_in_test, divided) == "It has images in the test part alone."
+    data = MADE.with_clinics(np.where((MADE.labels == 3) | (MADE.labels == 5), "a", "b"))
+    said = obstacle(data, divide(data, SPLIT, "a"))
+    assert said == "Without it the training part has no images of df."
+
+
+def test_a_clinic_of_few_images_outside_the_test_part_is_not_left_out():
+    rows = np.flatnonzero(SPLIT != "test")[: SMALLEST_GROUP - 1]
+    clinics = np.where(SPLIT == "test", "a", "b")
+    clinics[rows] = "a"
+    data = MADE.with_clinics(clinics)
+    assert obstacle(data, divide(data, SPLIT, "a")).startswith("It has 19 images outside the test")
+
+
+def test_images_of_an_unknown_clinic_are_used_for_nothing():
+    clinics = DATA.groups["clinic"].astype("<U9")
+    clinics[::7] = "unknown"
+    divided = divide(MADE.with_clinics(clinics), SPLIT, "a")
+    assert set(divided[::7].tolist()) == {"unused"}
 
 
 def test_where_no_clinic_can_be_left_out_nothing_is_trained(tmp_path, capsys):
-    data = MADE.with_clinics(np.where(MADE.labels == 0, "a", "b"))
+    data = MADE.with_clinics(np.where(MADE.labels < 2, "a", "b"))
     with pytest.raises(TrainingError, match="No clinic can be left out"):
         leave_out_clinics(data, SPLIT, Recipe(), 1, tmp_path / "runs")
     said = capsys.readouterr().out
@@ -95,10 +110,11 @@ def test_where_no_clinic_can_be_left_out_nothing_is_trained(tmp_path, capsys):
     assert not (tmp_path / "runs").exists()
 
 
-def test_the_files_of_a_clinic_stay_in_their_folder():
-    names = ["../a", "a/b", "a:b", "..", "Praxis Dr. Wörner"]
-    assert all("/" not in file_name(name) and ":" not in file_name(name) for name in names)
-    assert len({file_name(name) for name in names}) == len(names)
+def test_the_files_of_a_clinic_have_names_that_every_system_takes():
+    names = ["../a", "a/b", "a:b", "..", "A", "a", "CON", "Praxis Dr. Wörner", "ü" * 60]
+    files = [file_name(name) for name in names]
+    assert all(re.fullmatch(r"[a-z0-9_-]{9,49}", name) for name in files)
+    assert len(set(files)) == len(names)
 
 
 # --- How a clinic is scored ------------------------------------------------------------------
@@ -146,7 +162,7 @@ def test_of_one_class_alone_there_is_no_auc(committed):
     assert (scores["macro_auc"], scores["malignant_auc"], scores["classes"]) == (None, None, [])
 
 
-# --- The command -----------------------------------------------------------------------------
+# --- What the networks are given ------------------------------------------------------------
 
 
 @pytest.fixture
@@ -162,44 +178,39 @@ def unfitted(monkeypatch):
     return calls
 
 
-def test_each_network_learns_from_the_training_images_of_the_other_clinics(unfitted, tmp_path):
-    scores = leave_out_clinics(DATA, SPLIT, Recipe(epochs=1), 3, tmp_path / "runs")
-    ((fits, _),) = unfitted
-    assert [fit.name for fit in fits] == ["without a", "without b"]
-    for fit, clinic in zip(fits, "ab", strict=True):
-        kept = (SPLIT == "training") & (DATA.groups["clinic"] != clinic)
-        assert np.array_equal(fit.pixels, DATA.pixels[kept])
-        assert (fit.seed, fit.held_out.any()) == (3, False)
-        facts = check_model_file(tmp_path / "runs" / f"{clinic}.h5")
-        assert facts["images"]["training"] == kept.sum()
-    assert list(scores["clinics"]) == ["a", "b"]
-    inside = (SPLIT != "test") & (DATA.groups["clinic"] == "b")
-    assert scores["clinics"]["b"]["images"] == inside.sum()
-
-
-def test_the_decision_facts_are_fitted_without_the_clinic(unfitted, tmp_path, monkeypatch):
-    given = []
+def test_each_network_learns_and_is_calibrated_without_its_clinic(unfitted, tmp_path, monkeypatch):
+    calibrated = []
     calibrate = leaving_out.calibrate
 
     def spy(model, calibration_part, training_part):
-        given.append((calibration_part, training_part))
+        calibrated.append({"calibration": calibration_part, "training": training_part})
         return calibrate(model, calibration_part, training_part)
 
     monkeypatch.setattr(leaving_out, "calibrate", spy)
-    leave_out_clinics(DATA, SPLIT, Recipe(epochs=1), 1, tmp_path)
-    for parts, clinic in zip(given, "ab", strict=True):
-        for part, rows in zip(("calibration", "training"), parts, strict=True):
-            kept = (part == SPLIT) & (DATA.groups["clinic"] != clinic)
-            assert np.array_equal(rows.pixels, DATA.pixels[kept])
+    scores = leave_out_clinics(DATA, SPLIT, Recipe(epochs=1), 3, tmp_path / "runs")
+    ((fits, _),) = unfitted
+    assert [fit.name for fit in fits] == ["without a", "without b"]
+    for clinic, fit, parts in zip("ab", fits, calibrated, strict=True):
+        others = DATA.groups["clinic"] != clinic
+        assert np.array_equal(fit.pixels, DATA.pixels[(SPLIT == "training") & others])
+        assert (fit.seed, fit.held_out.any()) == (3, False)
+        for part, rows in parts.items():
+            assert np.array_equal(rows.pixels, DATA.pixels[(part == SPLIT) & others])
+        facts = check_model_file(tmp_path / "runs" / f"{file_name(clinic)}.h5")
+        assert (facts["images"]["training"], facts["left_out"]) == (len(fit.pixels), clinic)
+        assert scores["clinics"][clinic]["images"] == ((SPLIT != "test") & ~others).sum()
 
 
-def test_a_network_that_is_there_is_taken_up_and_one_of_another_recipe_refused(tmp_path, capfd):
-    leave_out_clinics(DATA, SPLIT, Recipe(epochs=2), 1, tmp_path)
-    assert "without a  epoch   2/2" in capfd.readouterr().out
-    leave_out_clinics(DATA, SPLIT, Recipe(epochs=2), 1, tmp_path)
-    assert "epoch" not in capfd.readouterr().out
-    with pytest.raises(TrainingError, match=r"a\.npz was made with another recipe \(epochs 2"):
+def test_a_checkpoint_of_another_recipe_is_refused(tmp_path):
+    identity = identity_of(DATA, divide(DATA, SPLIT, "a"), Recipe(epochs=2), 1)
+    Checkpoint(tmp_path / f"{file_name('a')}.npz", identity).save([], [])
+    with pytest.raises(
+        TrainingError, match=r"\.npz was made with another recipe \(epochs 2, not 3"
+    ):
         leave_out_clinics(DATA, SPLIT, Recipe(epochs=3), 1, tmp_path)
+
+
+# --- Where the figures go --------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -221,35 +232,83 @@ def test_facts_are_added_to_the_model_file_and_to_the_metrics(folder):
     assert all(map(np.array_equal, weights, after))
 
 
-def test_spoiled_metrics_are_refused_and_nothing_is_written(folder):
-    (folder / "metrics.json").write_text("{")
+@pytest.mark.parametrize("text", ["{", "null", "[1]", "{}"])
+def test_metrics_that_are_spoiled_or_of_another_model_are_refused(folder, text):
+    (folder / "metrics.json").write_text(text)
     before = (folder / "best_model.h5").read_bytes()
-    with pytest.raises(TrainingError, match=r"metrics\.json is spoiled"):
+    with pytest.raises(
+        TrainingError, match=r"metrics\.json is spoiled or is not of best_model\.h5"
+    ):
         add_facts(folder / "best_model.h5", {"other_clinics": {}})
     assert (folder / "best_model.h5").read_bytes() == before
 
 
-def test_data_of_another_split_than_the_models_is_refused_before_any_training(
-    folder, tmp_path, capsys, monkeypatch
-):
+def test_a_model_file_alone_gets_a_metrics_json(folder):
+    (folder / "metrics.json").unlink()
+    add_facts(folder / "best_model.h5", {"other_clinics": {"seed": 2}})
+    written = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    assert written == check_model_file(folder / "best_model.h5")
+
+
+# --- The command -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A model of two epochs, its data and the file of its sources; returns the arguments."""
+    folder = tmp_path_factory.mktemp("trained")
+    csv_path, metadata_path = write_csv(DATA, folder)
+    ids = [line.split(",")[1] for line in metadata_path.read_text().splitlines()[1:]]
+    rows = [f"{row},{name}" for row, name in zip(ids, DATA.groups["clinic"], strict=True)]
+    (folder / SOURCES_NAME).write_text("\n".join(["image_id,dataset", *rows]) + "\n")
+    model = folder / "model.h5"
+    recipe = Recipe(teachers=0, epochs=2)
+    train_model(read_dataset(csv_path, metadata_path), SPLIT, model, recipe, seed=3)
+    return folder, ["--csv", str(csv_path), "--model", str(model)]
+
+
+def command(trained, *arguments):
+    folder, others = trained
+    return leave_one_clinic_out.main([*others, "--runs", str(folder / "runs"), *arguments])
+
+
+def test_the_command_takes_the_models_recipe_and_writes_into_it(trained, capfd):
+    folder, _ = trained
+    assert command(trained) == 0
+    said = capfd.readouterr().out
+    assert "without a  epoch   2/2" in said
+    assert "| score | `a` | `b` |" in said
+    assert "How many of those lesions are malignant:" in said
+    written = check_model_file(folder / "model.h5")["other_clinics"]
+    assert (written["seed"], written["recipe"]["epochs"]) == (3, 2)
+    assert list(written["clinics"]) == ["a", "b"]
+    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["other_clinics"] == written
+    assert command(trained) == 0  # with the networks that are there
+    assert "epoch" not in capfd.readouterr().out
+    assert check_model_file(folder / "model.h5")["other_clinics"] == written
+
+
+@pytest.fixture
+def untrainable(monkeypatch):
     monkeypatch.setattr(leave_one_clinic_out, "leave_out_clinics", lambda *_: pytest.fail("It ran"))
+
+
+@pytest.mark.usefixtures("untrainable")
+def test_what_would_stop_it_later_is_found_before_any_training(folder, tmp_path, capsys):
     csv_path, _ = write_csv(MADE, tmp_path)
     arguments = ["--csv", str(csv_path), "--model", str(folder / "best_model.h5")]
     assert leave_one_clinic_out.main(arguments) == 2
-    assert "was trained on another data set or another split" in capsys.readouterr().err
+    assert "was trained on another data set or with --split" in capsys.readouterr().err
+    (folder / "metrics.json").write_text("{")
+    assert leave_one_clinic_out.main(arguments) == 2
+    assert "metrics.json is spoiled" in capsys.readouterr().err
 
 
-def test_the_command_writes_the_figures_and_prints_them(
-    folder, tmp_path, capsys, monkeypatch, committed
-):
-    row = score_clinic(*committed, DATA, replicates=20)
-    scores = {"seed": 1, "recipe": {}, "clinics": {"a": row, "b": row}}
-    monkeypatch.setattr(leave_one_clinic_out, "leave_out_clinics", lambda *_: scores)
-    csv_path, _ = write_csv(MADE, tmp_path)
-    model = folder / "best_model.h5"
-    add_facts(model, {"split_sha256": split_checksum(SPLIT)})
-    assert leave_one_clinic_out.main(["--csv", str(csv_path), "--model", str(model)]) == 0
-    said = capsys.readouterr().out
-    assert "| score | test part | `a` | `b` |" in said
-    assert "How many of those lesions are malignant:" in said
-    assert check_model_file(model)["other_clinics"] == scores
+def test_an_interruption_says_how_to_continue(trained, capsys, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(leave_one_clinic_out, "leave_out_clinics", interrupted)
+    assert command(trained) == 130
+    assert "To continue, run the same command again." in capsys.readouterr().err

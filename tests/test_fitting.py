@@ -378,11 +378,24 @@ def test_cross_validation_prints_the_scores_of_what_it_held_out(tmp_path, capsys
     assert len(list((tmp_path / "runs").iterdir())) == 4  # a teacher and a student for each fold
 
 
-def test_each_image_has_the_prior_of_its_own_folds_divided_out():
-    labels, alike = np.arange(7), np.full((7, 7), 1 / 7)
-    rare = np.where(np.eye(7), 0.1, 1.0)  # the class that each image is of is the rarest
-    assert cross_validate.held_out_scores(labels, alike, rare)["balanced"] == 1
-    assert cross_validate.held_out_scores(labels, alike, rare[::-1])["balanced"] == 1 / 7
+def test_several_folds_give_the_mean_of_their_scores(capsys, monkeypatch):
+    scores = iter([{"eight views": {"macro AUC": 0.5}}, {"eight views": {"macro AUC": 1.0}}])
+    monkeypatch.setattr(cross_validate, "read_dataset", lambda *_: DATA)
+    monkeypatch.setattr(cross_validate, "find_data", lambda *_: ())
+    monkeypatch.setattr(cross_validate, "run_fold", lambda *_: next(scores))
+    monkeypatch.setattr(sys, "argv", ["cross_validate.py", "--fold", "0", "1"])
+    for kind in ("inter", "intra"):
+        setting = f"tensorflow.config.threading.set_{kind}_op_parallelism_threads"
+        monkeypatch.setattr(setting, lambda _: None)
+    cross_validate.main()
+    assert capsys.readouterr().out == "eight views      macro AUC 0.750\n"
+
+
+def test_a_fold_counts_once(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["cross_validate.py", "--fold", "0", "0"])
+    with pytest.raises(SystemExit):
+        cross_validate.parse_arguments()
+    assert "--fold names a fold twice" in capsys.readouterr().err
 
 
 def test_progress_tells_the_held_out_score_and_the_best_so_far(capsys):

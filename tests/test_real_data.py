@@ -23,7 +23,6 @@ from lesion_lens.training.near_duplicates import NEAR_DUPLICATES
 from lesion_lens.training.split import split_by_lesion
 from tests.support.pages import probabilities_of as probabilities_on_page
 from tests.support.pages import upload
-from tests.support.skipping import skip_without
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +53,7 @@ def test_no_near_duplicate_stands_in_two_parts(data):
 def test_the_near_duplicates_are_those_that_were_published(ham10000):
     published = ham10000[1].with_name("near_duplicates.csv")
     if not published.exists():
-        skip_without(published.name)
+        pytest.skip(f"needs {published.name}, the pairs as they were published")
     assert {tuple(pair) for pair in pd.read_csv(published).to_numpy()} == set(NEAR_DUPLICATES)
 
 

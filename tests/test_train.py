@@ -211,6 +211,17 @@ def test_evaluate_writes_the_same_metrics_without_training(files, trained, tmp_p
     ]
 
 
+def test_evaluate_scores_the_sources_that_are_named(files, trained, tmp_path):
+    shutil.copy(trained / "best_model.h5", tmp_path)
+    sources = tmp_path / "sources.csv"
+    rows = [f"ISIC_{row:07},rosendahl" for row in range(len(DATA.labels))]
+    sources.write_text("\n".join(["image_id,dataset", *rows]) + "\n")
+    arguments = ["--csv", files[0], "--sources", sources, "--output", tmp_path / "best_model.h5"]
+    assert call("--evaluate", *arguments) == 0
+    groups = metrics_of(tmp_path)["test"]["subgroups"]["clinic"]
+    assert {name: scores["images"] for name, scores in groups.items()} == {"rosendahl": 28}
+
+
 def test_evaluate_says_that_other_rows_of_the_same_lesions_differ(trained, tmp_path, capsys):
     shutil.copy(trained / "best_model.h5", tmp_path)
     data = made_images(lesions_per_class=10, images_per_lesion=2, seed=1)
@@ -292,9 +303,11 @@ def test_own_images_make_a_model_and_its_export_stale(tmp_path, capsys, unfitted
     labels, model, stale = (tmp_path / name for name in ("labels.csv", "m.h5", "m.tflite"))
     labels.write_text("\n".join(rows))
     stale.touch()
+    (tmp_path / "HAM10000_sources.csv").write_text("image_id,dataset\nother,rosendahl\n")
     assert call("--images", tmp_path, "--labels", labels, "--output", model, *unfitted) == 0
     facts = check_model_file(model)
     assert facts["images"]["test"] == 14
+    assert "clinic" not in facts["test"]["subgroups"]
     assert facts["data"] == "images of one's own"
     command = f"python train.py --output {model} --export {stale}"
     stale_line = f"{stale} is of the model before: make it again by `{command}`."

@@ -80,8 +80,8 @@ def fit_side_by_side(
             results = [job.result() for job in jobs]
         except BrokenProcessPool as error:
             raise TrainingError(
-                "The process of a network was ended from outside, perhaps for want of memory: run "
-                "the same command again, train.py with --resume."
+                "A training process was killed, perhaps because memory ran out. To continue, run "
+                "the same command again; train.py also needs --resume."
             ) from error
         finally:
             stop.set()  # after an error or Ctrl-C the others end with the epoch that they are in
