@@ -171,10 +171,13 @@ def main() -> None:
         sys.exit(str(error))
     data = data.only(split_by_lesion(data.lesion_ids, data.labels) == "training")
     fold_of = lesion_folds(data.lesion_ids, data.labels, FOLDS)
-    results = [
-        run_fold(options, data.only(fold_of != fold), data.only(fold_of == fold))
-        for fold in options.fold
-    ]
+    try:
+        results = [
+            run_fold(options, data.only(fold_of != fold), data.only(fold_of == fold))
+            for fold in options.fold
+        ]
+    except LesionLensError as error:
+        sys.exit(str(error))
     for name, first in results[0].items():
         # Of single networks: the probabilities of two are not made to be ranked together.
         scores = {key: np.mean([one[name][key] for one in results]) for key in first}

@@ -86,6 +86,11 @@ def measure(options: argparse.Namespace) -> None:
             f"{options.model} was trained on another data set or with --split: name the data that "
             "it was made of, and a model of train.py's own split."
         )
+    if facts.get("data_sha256") != data.sha256:
+        print(
+            f"WARNING: {options.model} was trained on rows that differ from these, as rows made of "
+            "smaller copies of the images do; so do its scores, a little."
+        )
     scores = leave_out_clinics(data, parts, recipe, facts["seed"], options.runs)
     print(f"\n{report(facts, scores['clinics'])}\n")
     add_facts(options.model, {"other_clinics": scores})

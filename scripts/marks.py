@@ -27,7 +27,10 @@ def filled(page: Path, texts: Mapping[str, str]) -> str:
     Raises:
         MissingMarks
     """
-    whole = page.read_text(encoding="utf-8")
+    try:
+        whole = page.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise MissingMarks(f"{page} is not a text file in UTF-8: restore it.") from error
     for name, text in texts.items():
         begin, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
         before, found, rest = whole.partition(begin)

@@ -76,7 +76,7 @@ def test_clinics_are_named_and_unknown_ones_are_none():
 
 @pytest.mark.parametrize("data", [MADE, MADE.with_clinics(np.full(len(MADE.labels), "a"))])
 def test_a_data_set_of_no_or_one_clinic_is_refused(data):
-    with pytest.raises(TrainingError, match="at least two are needed: name a CSV"):
+    with pytest.raises(TrainingError, match="names fewer than two clinics: name a CSV"):
         clinics_of(data)
 
 

@@ -462,6 +462,26 @@ def test_the_clinic_comes_with_harvards_metadata(files):
     assert clinics[:3].tolist() == ["rosendahl", "unknown", "unknown"]
 
 
+def test_harvards_metadata_may_be_separated_by_tabs(files):
+    table = files[1].with_suffix(".tab")
+    table.write_text(files[1].read_text(encoding="utf-8").replace(",", "\t"))
+    assert np.array_equal(read_dataset(files[0], table).lesion_ids, DATA.lesion_ids)
+
+
+@pytest.mark.parametrize("suffix", [".xz", ".tar", ".zst"])
+def test_metadata_that_is_packed_is_refused_in_a_sentence(files, suffix):
+    packed = files[1].rename(files[1].with_suffix(f".csv{suffix}"))
+    packed.write_bytes(b"\xfd7zXZ\x00\x00" + bytes(range(128, 256)))
+    with pytest.raises(DataError, match="is not a text file in UTF-8"):
+        read_dataset(files[0], packed)
+
+
+def test_a_name_too_long_for_a_table_is_refused(files, sources):
+    sources.write_text(sources.read_text(encoding="utf-8").replace("3,a", f"3,{'a' * 61}", 1))
+    with pytest.raises(DataError, match="column dataset: the name has more than 60 letters"):
+        add_clinics(read_dataset(*files), sources)
+
+
 @pytest.fixture
 def sources(files):
     """A file that says the clinic of each image, beside the data and in another order."""

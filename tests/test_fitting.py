@@ -1,5 +1,6 @@
 """Fitting a network, by its real path on made pictures."""
 
+import io
 import os
 import re
 import shutil
@@ -275,6 +276,34 @@ def test_a_save_that_was_cut_short_spoils_nothing(tmp_path, monkeypatch):
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 but no more", b"text"])
 def test_a_spoiled_checkpoint_is_refused(content, tmp_path):
     (tmp_path / "c.npz").write_bytes(content)
+    with pytest.raises(TrainingError, match=r"c\.npz is damaged"):
+        Checkpoint(tmp_path / "c.npz", IDENTITY).load([])
+
+
+def npy(array):
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda _: npy(np.zeros(3)),  # an array in the place of an archive
+        lambda content: content.replace(b"PK\x01\x02", b"PK\x01\x09"),
+    ],
+)
+def test_a_checkpoint_of_other_bytes_is_refused(change, tmp_path):
+    checkpoint = Checkpoint(tmp_path / "c.npz", IDENTITY)
+    checkpoint.save([], [{"loss": 1.0}])
+    checkpoint.path.write_bytes(change(checkpoint.path.read_bytes()))
+    with pytest.raises(TrainingError, match=r"c\.npz is damaged"):
+        checkpoint.load([])
+
+
+@pytest.mark.parametrize("about", ["[]", "null", '{"identity": 5, "history": []}', "{}"])
+def test_a_checkpoint_that_says_nothing_of_its_fit_is_refused(about, tmp_path):
+    np.savez(tmp_path / "c.npz", about=about)
     with pytest.raises(TrainingError, match=r"c\.npz is damaged"):
         Checkpoint(tmp_path / "c.npz", IDENTITY).load([])
 

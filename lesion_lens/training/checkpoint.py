@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,15 +54,17 @@ class Checkpoint:
         try:
             with np.load(self.path, allow_pickle=False) as file:
                 about = json.loads(str(file["about"]))
-                self._compare(about["identity"])
+                self._compare(dict(about["identity"]))
                 values = [file[str(place)] for place in range(len(variables))]
-                history: History = about["history"]
-        except (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile) as error:
+                history: History = list(about["history"])
+            for variable, value in zip(variables, values, strict=True):
+                variable.assign(value)
+        except TrainingError:
+            raise
+        except Exception as error:  # what NumPy and zipfile raise on spoiled bytes has no base
             raise TrainingError(
                 f"{self.path} is damaged. Remove {self.path.parent} to begin anew."
             ) from error
-        for variable, value in zip(variables, values, strict=True):
-            variable.assign(value)
         return history
 
     def check(self) -> None:

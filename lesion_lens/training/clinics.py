@@ -116,8 +116,8 @@ def clinics_of(data: Dataset) -> list[str]:
     names = sorted(set(data.groups.get("clinic", np.array([])).tolist()) - {UNKNOWN})
     if len(names) < 2:
         raise TrainingError(
-            f"The data names {len(names)} clinics, and at least two are needed: name a CSV with "
-            "the columns image_id,dataset by --sources, or metadata that has a column dataset."
+            "The data names fewer than two clinics: name a CSV with the columns image_id,dataset "
+            "by --sources, or metadata that has a column dataset."
         )
     return names
 

@@ -167,7 +167,7 @@ def _metrics_beside(path: Path, facts: dict[str, Any]) -> dict[str, Any]:
         return facts
     try:
         metrics = json.loads(source.read_text(encoding="utf-8"))
-    except ValueError:
+    except (OSError, ValueError, RecursionError):
         metrics = None
     same = ("split_sha256", "seed", "recipe")
     if not isinstance(metrics, dict) or any(metrics.get(x) != facts.get(x) for x in same):

@@ -20,21 +20,28 @@ from numpy.typing import NDArray
 from lesion_lens.training.errors import DataError
 from skin_cancer_detection import CODES
 
+TAB_SEPARATED = (".tab", ".tsv")  # Harvard Dataverse gives the metadata as .tab
+
 
 def read_table(path: Path, required: Sequence[str], optional: Sequence[str] = ()) -> pd.DataFrame:
-    """Read a small CSV, every cell as text.
+    """Read a small CSV, or a table separated by tabs, every cell as text.
 
     Args:
-        path: the file.
+        path: the file, plain or as the one member of a zip.
         required: columns that must be there.
         optional: columns that may be there; in both kinds no cell may be empty.
 
     Raises:
         DataError: no such file, no text, a missing column, an empty cell, no rows.
     """
-    with as_data_error(path, header_lines=1):
+    with as_data_error(path, header_lines=1), open_csv(path) as file:
         table = pd.read_csv(
-            path, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig"
+            file,
+            sep="\t" if path.suffix.lower() in TAB_SEPARATED else ",",
+            dtype=str,
+            keep_default_na=False,
+            index_col=False,
+            encoding="utf-8-sig",
         )
     for column in required:
         if column not in table:

@@ -96,8 +96,10 @@ def read_metrics(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise CardError(f"{path} is missing: {_REMEDY}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CardError(f"{path} is not JSON: {_REMEDY}") from error
+    except OSError as error:
+        raise CardError(f"{path} cannot be read ({error.strerror}): {_REMEDY}") from error
 
 
 def model_card(facts: Any, source: str | Path = "the model file") -> str:
