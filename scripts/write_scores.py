@@ -8,6 +8,7 @@ scores are those of metrics.json. Those on DermaMNIST's split are of the metrics
 says of that split stays as it is.
 """
 
+import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from pathlib import Path
 from lesion_lens import ROOT
 from lesion_lens.model.errors import LesionLensError
 from lesion_lens.model.facts import can_fill_card, has_shared_count
-from lesion_lens.model.wording import interval, number
+from lesion_lens.model.wording import interval, number, of_100
 from lesion_lens.training.score_table import METRIC_NAMES
 from lesion_lens.web.card_tables import (
     CARD_METRICS,
@@ -70,9 +71,10 @@ def main_scores(metrics: Facts) -> str:
     if aucs is None:
         return scores
     return (
-        f"{scores}\n\nWithin one clinic and camera the AUC of malignant against benign is "
-        f"{auc_range(aucs['known'])}; for networks that had\nnever seen that clinic or camera, "
-        f"{auc_range(aucs['unseen'])} ([details](docs/results.md#images-from-elsewhere))."
+        f"{scores}\n\nWithin one source, a clinic and a camera, the AUC of malignant against "
+        f"benign is {auc_range(aucs['known'])}. Similar\nnetworks that had never seen the source "
+        f"reached {auc_range(aucs['unseen'])} "
+        "([details](docs/results.md#images-from-elsewhere))."
     )
 
 
@@ -134,14 +136,44 @@ def other_clinics(metrics: Facts) -> str:
     """The scores on sources that a network had never seen, and what the statements mean there."""
     if "other_clinics" not in metrics:
         return "The model file does not say it."
-    columns = clinic_columns(metrics["test"], metrics["other_clinics"]["clinics"])
+    clinics = metrics["other_clinics"]["clinics"]
+    columns = clinic_columns(metrics["test"], clinics)
     return "\n\n".join(
         [
+            _conclusion(metrics["test"]["decisions"], list(clinics.values())),
             clinic_table(columns),
             "How many of the lesions that a statement is made of are malignant:",
             statement_table(columns, "malignant"),
         ]
     )
+
+
+def _conclusion(known: Facts, unseen: list[Facts]) -> str:
+    """Say what the tables on unseen sources show about three statements."""
+    low_risk = [scores["statements"]["low_risk"] for scores in (known, *unseen)]
+    malignant = [_share(said["malignant"], said["lesions"]) for said in low_risk]
+    covered = [of_100(known["conformal"]["coverage"] or 0)]
+    covered += [_share(scores["covered"], scores["lesions"]) for scores in unseen]
+    unlike = [
+        _share(scores["statements"]["unlike"]["lesions"], scores["lesions"])
+        for scores in (known, *unseen)
+    ]
+    return (
+        "For the sources, in the order of the columns below:\n\n"
+        f"- Of 100 lesions called 'low risk', {_listed(malignant)} are malignant.\n"
+        f"- Of 100 lesions, the conformal set holds the true class of {_listed(covered)}.\n"
+        f"- Of 100 images, {_listed(unlike)} are called unlike the training images."
+    )
+
+
+def _share(part: int, whole: int) -> str:
+    return of_100(part / whole) if whole else "–"
+
+
+def _listed(shares: list[str]) -> str:
+    """Write the share of the test part, and then those of the sources."""
+    known, *unseen = shares
+    return f"{', '.join(unseen)} (test part: {known})"
 
 
 def dermamnist(metrics: Facts) -> str:
@@ -234,4 +266,5 @@ def read_dermamnist(source: Path, recipe: Facts) -> Facts:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__.splitlines()[0]).parse_args()
     sys.exit(main())

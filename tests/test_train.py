@@ -18,7 +18,12 @@ import pytest
 import skin_cancer_detection as scd
 from lesion_lens import ROOT
 from lesion_lens.model.errors import ModelFileError
-from lesion_lens.model.files import check_model_file, load_model, save_model
+from lesion_lens.model.files import (
+    check_model_file,
+    load_model,
+    save_model,
+    write_training_facts,
+)
 from lesion_lens.training import pipeline
 from lesion_lens.training.checkpoint import Checkpoint
 from lesion_lens.training.data import read_dataset
@@ -220,6 +225,16 @@ def test_evaluate_scores_the_sources_that_are_named(files, trained, tmp_path):
     assert call("--evaluate", *arguments) == 0
     groups = metrics_of(tmp_path)["test"]["subgroups"]["clinic"]
     assert {name: scores["images"] for name, scores in groups.items()} == {"rosendahl": 28}
+
+
+def test_evaluate_says_that_the_scores_by_source_are_gone(files, trained, tmp_path, capsys):
+    shutil.copy(trained / "best_model.h5", tmp_path)
+    model = tmp_path / "best_model.h5"
+    facts = check_model_file(model)
+    facts["test"]["subgroups"]["clinic"] = {}
+    write_training_facts(model, facts)
+    assert call("--evaluate", "--csv", files[0], "--output", model) == 0
+    assert "WARNING: the sources of these images are not known" in capsys.readouterr().out
 
 
 def test_evaluate_says_that_other_rows_of_the_same_lesions_differ(trained, tmp_path, capsys):

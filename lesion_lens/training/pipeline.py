@@ -111,9 +111,15 @@ def evaluate_again(path: Path, data: Dataset, parts: NDArray[np.str_]) -> dict[s
     Returns:
         What metrics.json holds.
     """
-    check_model_file(path)  # before a folder is made beside it
+    facts = check_model_file(path)  # before a folder is made beside it
     with _staging(path) as folder:
         metrics = _write_scores(folder, path, data, parts)
+    before = (facts.get("test") or {}).get("subgroups") or {}
+    if "clinic" in before and "clinic" not in data.groups:
+        print(
+            "WARNING: the sources of these images are not known, so metrics.json no longer has the "
+            "scores of each: name them by --sources."
+        )
     if metrics["data_sha256"] != data.sha256:
         print(
             f"WARNING: {path} was trained on rows that differ from these, as rows made of smaller "

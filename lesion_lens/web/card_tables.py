@@ -24,7 +24,6 @@ CARD_METRICS = {
 }
 GROUPS = {"sex": "sex", "age": "age in years", "site": "part of the body"}
 HOME = "test part"
-FEWEST_MALIGNANT = 10  # in fewer, an AUC of malignant against benign says nothing
 QUESTIONS = {
     "share": "How often each statement is made",
     "malignant": "How many of those lesions are malignant",
@@ -350,8 +349,8 @@ def pairs(facts: Facts) -> dict[str, tuple[float, float]] | None:
 
     Returns:
         `known`, of this model on its test images, and `unseen`, of the networks that had never seen
-        the source: each the smallest and the largest of the same sources, those of which there are
-        10 malignant images, or lesions. None where the facts do not say it.
+        the source: each the smallest and the largest of the sources of which both are known. None
+        where there are none.
     """
     test = facts.get("test")
     groups = test.get("subgroups") if isinstance(test, dict) else None
@@ -361,9 +360,7 @@ def pairs(facts: Facts) -> dict[str, tuple[float, float]] | None:
     known, unseen = [], []
     for name, scores in facts["other_clinics"]["clinics"].items():
         row = groups["clinic"].get(name)
-        if row is None or min(row["malignant"], scores["malignant"]) < FEWEST_MALIGNANT:
-            continue
-        estimates = [row["malignant_auc"], scores["malignant_auc"]]
+        estimates = [row and row["malignant_auc"], scores["malignant_auc"]]
         if all(one and one["value"] is not None for one in estimates):
             known.append(estimates[0]["value"])
             unseen.append(estimates[1]["value"])
