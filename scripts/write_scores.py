@@ -172,8 +172,12 @@ def _share(part: int, whole: int) -> str:
 
 def _listed(shares: list[str]) -> str:
     """Write the share of the test part, and then those of the sources."""
-    known, *unseen = shares
-    return f"{', '.join(unseen)} (test part: {known})"
+    known, *others, last = shares
+    return (
+        f"{', '.join(others)} and {last} (test part: {known})"
+        if others
+        else f"{last} (test part: {known})"
+    )
 
 
 def dermamnist(metrics: Facts) -> str:
@@ -188,9 +192,9 @@ def dermamnist(metrics: Facts) -> str:
         )
     ]
     return (
-        f"For comparison with published results, we also trained {recipe} on DermaMNIST's "
-        f"official split. It\nleaks: {count(shared)} of its {count(images)} test images show a "
-        "lesion that is also in its training or validation set. The\npublished scores leak in the "
+        f"For comparison with published results, we also trained {recipe} on DermaMNIST's\n"
+        f"official split. It leaks: {count(shared)} of its {count(images)} test images show a "
+        "lesion that is also in its training or\nvalidation set. The published scores leak in the "
         "same way.\n\n"
         + table(["at 28×28, DermaMNIST's test images", "accuracy", "macro AUC"], ours)
         + PUBLISHED

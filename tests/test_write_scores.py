@@ -124,6 +124,14 @@ def test_the_scores_on_dermamnist_are_those_of_its_run(root, metrics):
     assert "leaks: 1,234 of its 3,456 test images" in written
     assert "| this recipe, eight views | 0.123 (0.111–0.144) | 0.400 (0.111–0.144) |" in written
     assert "| this recipe, one view | 0.500 (0.111–0.144) | 0.600 (0.111–0.144) |" in written
+
+
+def test_a_run_on_dermamnist_without_teachers_is_called_so(root, metrics):
+    metrics["recipe"]["teachers"] = 0
+    write(root / DERMAMNIST, leaking(metrics))
+    assert main(root) == 0
+    written = between_marks(root, *MARKS[-1])
+    assert "| this recipe without teachers, eight views | 0.123 (0.111–0.144) |" in written
     # All else is as committed.
     figure = re.compile(r"\d[\d.,]*")
     assert figure.sub("#", written) == figure.sub("#", between_marks(ROOT, *MARKS[-1]))
