@@ -141,7 +141,7 @@ def test_the_auc_of_an_unseen_source_stands_above_that_of_the_model_that_knows_i
     metrics["other_clinics"]["clinics"] = {"a": made_clinic(0.7), "b": made_clinic(None)}
     row = metrics["test"]["subgroups"]["sex"]["male"] | {"malignant_auc": {"value": 0.8}}
     row["malignant_auc"] |= {"low": 0.75, "high": 0.85}
-    metrics["test"]["subgroups"]["clinic"] = {"a": row | {"malignant": 40}}
+    metrics["test"]["subgroups"]["clinic"] = {"a": row}
     names = [name for name, _ in columns_of(metrics)]
     place = names.index("AUC of malignant against benign")
     (_, unseen), (_, known) = columns_of(metrics)[place : place + 2]
@@ -173,7 +173,7 @@ def test_what_a_statement_means_for_a_source(metrics, heading, part, whole):
 
 def with_aucs(metrics, known, unseen):
     """The metrics with as many sources as there are AUCs, each (known, unseen)."""
-    row = metrics["test"]["subgroups"]["sex"]["male"] | {"malignant": 40}
+    row = metrics["test"]["subgroups"]["sex"]["male"]
     metrics["test"]["subgroups"]["clinic"] = {
         str(number): row | {"malignant_auc": {"value": auc, "low": auc, "high": auc}}
         for number, auc in enumerate(known)

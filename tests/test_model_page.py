@@ -74,7 +74,8 @@ def test_every_interval_of_the_model_file_is_on_the_page(client):
 
 def test_the_card_is_that_of_the_model_that_is_served(page_with):
     page = page_with(changed("test", "eight_views", "accuracy", "value", value=0.5))
-    assert "0.500 (0.780–0.820)" in text_of(page)
+    accuracy = KNOWN["test"]["eight_views"]["accuracy"]
+    assert shown(accuracy | {"value": 0.5}) in text_of(page)
 
 
 def test_the_page_begins_for_a_lay_reader(client):

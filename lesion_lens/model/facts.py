@@ -295,7 +295,7 @@ has_clinic_groups: Form = _fields(  # of the subgroups
         isinstance(groups, dict)
         and 0 < len(groups) <= MOST_CLINICS
         and all(map(_is_name, groups))
-        and all(map(_both(_GROUP, _fields(malignant=_is_count)), groups.values()))
+        and all(map(_GROUP, groups.values()))
     )
 )
 _RECIPE = (

@@ -255,10 +255,9 @@ def subgroups(
 
     Returns:
         What JSON can hold of each group, in alphabetical order, without groups of fewer than 20
-        images: `images`, `malignant` (how many of them are malignant or pre-malignant), and as
-        estimates `accuracy`, `melanoma_sensitivity` (the most probable class being the prediction;
-        None where there are fewer than 5 melanomas) and `malignant_auc` (None where all are
-        malignant or none is).
+        images: `images`, and as estimates `accuracy`, `melanoma_sensitivity` (the most probable
+        class being the prediction; None where there are fewer than 5 melanomas) and
+        `malignant_auc` (None where all are malignant or none is).
     """
     result = {}
     for group in np.unique(groups):
@@ -274,7 +273,6 @@ def subgroups(
         )
         result[str(group)] = {
             "images": len(rows),
-            "malignant": int(MALIGNANT[labels[rows]].sum()),
             "accuracy": scores["accuracy"],
             "melanoma_sensitivity": scores.get("melanoma_sensitivity"),
             "malignant_auc": scores.get("malignant_auc"),

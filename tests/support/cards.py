@@ -50,6 +50,6 @@ def with_sources(metrics):
     decisions.setdefault("malignant", decisions["low_risk"]["statement"]["malignant"])
     decisions.setdefault("malignant_probability", 0.15)
     decisions.setdefault("statements", made_clinic()["statements"])
-    groups.setdefault("clinic", {"a": groups["sex"]["male"] | {"malignant": 40}})
+    groups.setdefault("clinic", {"a": groups["sex"]["male"]})
     metrics.setdefault("other_clinics", {"clinics": {"a": made_clinic()}})
     return metrics
