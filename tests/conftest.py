@@ -16,7 +16,7 @@ from tests.support.skipping import real_data_folder, require, skip_without
 from tests.support.waiting import WatchedDecodes
 
 # The files that take longest. Begun first, they leave no processor idle at the end.
-LONGEST = ("train", "fitting", "real_data", "browser", "accessibility")
+LONGEST = ("train", "fitting", "real_data", "browser", "clinics", "accessibility")
 
 
 def pytest_configure():
