@@ -36,24 +36,16 @@ def _overall(names: list[str], both: list[dict[str, Any]]) -> list[str]:
         return f"{name:44}" + "".join(f"{cell:22}" for cell in cells).rstrip()
 
     simulated = [scores["simulated_calibration_error"] for scores in both]
-    return [
-        row("", names),
-        *(
-            row(name, [interval(scores[key]) for scores in both])
-            for key, name in METRIC_NAMES.items()
-        ),
-        row(
-            "  if perfectly calibrated: mean, 95 %",
-            [f"{errors['mean']:.3f}, {errors['percentile_95']:.3f}" for errors in simulated],
-        ),
-        *(
-            row(
-                f"{METRIC_NAMES[key]}, prior divided out",
-                [interval(scores["prior_divided"][key]) for scores in both],
-            )
-            for key in ("accuracy", "balanced_accuracy")
-        ),
-    ]
+    lines = [row("", names)]
+    for key, name in METRIC_NAMES.items():
+        lines.append(row(name, [interval(scores[key]) for scores in both]))
+        if key == "calibration_error":
+            cells = [f"{errors['mean']:.3f}, {errors['percentile_95']:.3f}" for errors in simulated]
+            lines.append(row("  if perfectly calibrated: mean, 95 %", cells))
+    for key in ("accuracy", "balanced_accuracy"):
+        cells = [interval(scores["prior_divided"][key]) for scores in both]
+        lines.append(row(f"{METRIC_NAMES[key]}, prior divided out", cells))
+    return lines
 
 
 def _per_class(name: str, scores: dict[str, Any]) -> list[str]:
