@@ -11,6 +11,7 @@ continue after an interruption, run the same command again.
 """
 
 import argparse
+import operator
 import sys
 import time
 from collections.abc import Sequence
@@ -26,7 +27,7 @@ from lesion_lens.training.clinics import leave_out_clinics
 from lesion_lens.training.data import read_dataset
 from lesion_lens.training.download import add_clinics, find_data
 from lesion_lens.training.errors import TrainingError
-from lesion_lens.training.pipeline import add_facts, check_facts_can_be_added
+from lesion_lens.training.pipeline import add_facts, check_facts_can_be_added, other_rows_warning
 from lesion_lens.training.recipe import Recipe
 from lesion_lens.training.split import split_by_lesion, split_checksum
 from lesion_lens.web.card_tables import QUESTIONS, clinic_columns, clinic_table, statement_table
@@ -75,7 +76,7 @@ def measure(options: argparse.Namespace) -> None:
     """
     begin = time.monotonic()
     facts = check_facts_can_be_added(options.model)  # before the hour that the networks may take
-    recipe = recipe_of(options.model, facts)
+    recipe, seed = recipe_of(options.model, facts)
     csv_path, metadata_path = find_data(options.csv, options.metadata)
     print(f"Reading {csv_path} and {metadata_path or 'no metadata'} …", flush=True)
     data = read_dataset(csv_path, metadata_path)
@@ -87,11 +88,8 @@ def measure(options: argparse.Namespace) -> None:
             "it was made of, and a model of train.py's own split."
         )
     if facts.get("data_sha256") != data.sha256:
-        print(
-            f"WARNING: {options.model} was trained on rows that differ from these, as rows made of "
-            "smaller copies of the images do; so do its scores, a little."
-        )
-    scores = leave_out_clinics(data, parts, recipe, facts["seed"], options.runs)
+        print(other_rows_warning(options.model))
+    scores = leave_out_clinics(data, parts, recipe, seed, options.runs)
     print(f"\n{report(facts, scores['clinics'])}\n")
     add_facts(options.model, {"other_clinics": scores})
     minutes = (time.monotonic() - begin) / 60
@@ -102,18 +100,18 @@ def measure(options: argparse.Namespace) -> None:
         print(f"{exported} does not have them yet: make it again by `{command}`.")
 
 
-def recipe_of(path: Path, facts: dict[str, Any]) -> Recipe:
-    """The recipe of a model file, without the teachers.
+def recipe_of(path: Path, facts: dict[str, Any]) -> tuple[Recipe, int]:
+    """The recipe of a model file, without the teachers, and its seed.
 
     Raises:
         TrainingError: the file does not say it, or has settings that are not known.
     """
     try:
-        return replace(Recipe(**facts["recipe"]), teachers=0)
+        return replace(Recipe(**facts["recipe"]), teachers=0), operator.index(facts["seed"])
     except (KeyError, TypeError) as error:
         raise TrainingError(
-            f"{path} does not say what recipe it was made by: run `python train.py` to make it "
-            "again."
+            f"{path} does not say what recipe and seed it was made by: run `python train.py` to "
+            "make it again."
         ) from error
 
 

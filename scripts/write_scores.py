@@ -20,6 +20,7 @@ from lesion_lens.model.wording import interval, number, of_100
 from lesion_lens.training.score_table import METRIC_NAMES
 from lesion_lens.web.card_tables import (
     CARD_METRICS,
+    HOME,
     Facts,
     auc_range,
     clinic_columns,
@@ -138,9 +139,10 @@ def other_clinics(metrics: Facts) -> str:
         return "The model file does not say it."
     clinics = metrics["other_clinics"]["clinics"]
     columns = clinic_columns(metrics["test"], clinics)
+    decisions = metrics["test"]["decisions"]
     return "\n\n".join(
         [
-            _conclusion(metrics["test"]["decisions"], list(clinics.values())),
+            *([_conclusion(decisions, list(clinics.values()))] if HOME in columns else []),
             clinic_table(columns),
             "How many of the lesions that a statement is made of are malignant:",
             statement_table(columns, "malignant"),
@@ -162,7 +164,7 @@ def _conclusion(known: Facts, unseen: list[Facts]) -> str:
         "For the sources, in the order of the columns below:\n\n"
         f"- Of 100 lesions called 'low risk', {_listed(malignant)} are malignant.\n"
         f"- Of 100 lesions, the conformal set holds the true class of {_listed(covered)}.\n"
-        f"- Of 100 images, {_listed(unlike)} are called unlike the training images."
+        f"- Of 100 lesions, {_listed(unlike)} are called unlike the training images."
     )
 
 

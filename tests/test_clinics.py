@@ -31,6 +31,7 @@ from lesion_lens.training.split import PARTS, split_by_lesion
 from lesion_lens.training.statements import count_statements
 from scripts import leave_one_clinic_out
 from skin_cancer_detection import CODES, build_model
+from tests.support.cards import made_clinic
 from tests.support.data import made_images, write_csv
 from tests.support.models import FACTS
 
@@ -303,6 +304,28 @@ def test_what_would_stop_it_later_is_found_before_any_training(folder, tmp_path,
     (folder / "metrics.json").write_text("{")
     assert leave_one_clinic_out.main(arguments) == 2
     assert "metrics.json is spoiled" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("untrainable")
+@pytest.mark.parametrize("change", [{"recipe": None}, {"recipe": {"new": 1}}, {"seed": "one"}])
+def test_a_model_file_without_a_recipe_is_refused(folder, capsys, change):
+    (folder / "metrics.json").unlink()
+    add_facts(folder / "best_model.h5", change)
+    assert leave_one_clinic_out.main(["--model", str(folder / "best_model.h5")]) == 2
+    assert "does not say what recipe and seed it was made by" in capsys.readouterr().err
+
+
+def test_an_older_models_report_has_the_sources_alone(metrics_of_before):
+    clinics = {"a": made_clinic()}
+    assert leave_one_clinic_out.report(metrics_of_before, clinics).startswith("| score | `a` |")
+
+
+@pytest.fixture
+def metrics_of_before():
+    metrics = json.loads((ROOT / "metrics.json").read_text(encoding="utf-8"))
+    metrics["test"]["decisions"].pop("statements", None)
+    metrics.pop("other_clinics", None)
+    return metrics
 
 
 def test_an_interruption_says_how_to_continue(trained, capsys, monkeypatch):

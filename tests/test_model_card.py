@@ -204,6 +204,14 @@ def test_facts_of_before_the_statements_were_counted_make_a_card(metrics):
     assert model_card(metrics)
 
 
+def test_facts_of_before_the_statements_were_counted_show_the_other_sources_alone(metrics):
+    del metrics["test"]["decisions"]["statements"]
+    metrics["other_clinics"]["clinics"] = {"a": made_clinic()}
+    card = model_card(metrics)
+    assert "| score | `a` |" in card
+    assert "The first column is this model" not in in_words(card)
+
+
 def test_spoiled_scores_of_a_source_make_no_card(metrics):
     scores = next(iter(metrics["other_clinics"]["clinics"].values()))
     scores["statements"]["unlike"]["malignant"] = scores["lesions"] + 1

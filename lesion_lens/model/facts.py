@@ -332,5 +332,7 @@ def can_fill_card(facts: Any) -> bool:
     """
     if not (has_images(facts) and _has_card_facts(facts)):
         return False
-    measured = has_other_clinics(facts) and has_statement_counts(facts["test"]["decisions"])
-    return measured or "other_clinics" not in facts
+    decisions = facts["test"]["decisions"]
+    return (has_statement_counts(decisions) or "statements" not in decisions) and (
+        has_other_clinics(facts) or "other_clinics" not in facts
+    )

@@ -121,11 +121,16 @@ def evaluate_again(path: Path, data: Dataset, parts: NDArray[np.str_]) -> dict[s
             "scores of each: name them by --sources."
         )
     if metrics["data_sha256"] != data.sha256:
-        print(
-            f"WARNING: {path} was trained on rows that differ from these, as rows made of smaller "
-            "copies of the images do; so do its scores, a little."
-        )
+        print(other_rows_warning(path))
     return metrics
+
+
+def other_rows_warning(path: Path) -> str:
+    """What to print where a model is scored on other rows than it was trained on."""
+    return (
+        f"WARNING: {path} was trained on rows that differ from these, as rows made of smaller "
+        "copies of the images do; so do its scores, a little."
+    )
 
 
 def check_facts_can_be_added(path: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from lesion_lens.model.facts import has_clinic_groups, has_other_clinics
+from lesion_lens.model.facts import has_clinic_groups, has_other_clinics, has_statement_counts
 from lesion_lens.model.statistics import clopper_pearson
 from lesion_lens.model.wording import Estimate, interval, number
 from skin_cancer_detection import CLASSES, CODES
@@ -251,7 +251,8 @@ def clinic_columns(test: Facts | None, clinics: Facts) -> Facts:
     """The scores of each source that was left out, by its column's name.
 
     Args:
-        test: of the facts; None where it has not the form that the card takes.
+        test: of the facts; None where it has not the form that the card takes. Older ones do not
+            count the statements, and then have no column.
         clinics: of the facts, by name.
 
     Returns:
@@ -265,6 +266,8 @@ def clinic_columns(test: Facts | None, clinics: Facts) -> Facts:
     for name in clinics:
         columns[source_name(name)]["known"] = known.get(name)
     decisions = test["decisions"]
+    if not has_statement_counts(decisions):
+        return columns
     covered = round((decisions["conformal"]["coverage"] or 0) * decisions["lesions"])
     home = test["eight_views"] | {"classes": CODES, "covered": covered, "known": None}
     home |= {name: decisions[name] for name in ("lesions", "malignant", "malignant_probability")}
@@ -352,11 +355,9 @@ def pairs(facts: Facts) -> dict[str, tuple[float, float]] | None:
         the source: each the smallest and the largest of the sources of which both are known. None
         where there are none.
     """
-    test = facts.get("test")
-    groups = test.get("subgroups") if isinstance(test, dict) else None
+    groups: Any = (facts.get("test") or {}).get("subgroups")
     if not (has_other_clinics(facts) and has_clinic_groups(groups)):
         return None
-    assert groups is not None
     known, unseen = [], []
     for name, scores in facts["other_clinics"]["clinics"].items():
         row = groups["clinic"].get(name)

@@ -30,6 +30,7 @@ from lesion_lens.model.facts import (
 from lesion_lens.model.wording import number
 from lesion_lens.web.card_tables import (
     GROUPS,
+    HOME,
     QUESTIONS,
     Facts,
     auc_range,
@@ -133,6 +134,7 @@ def model_card(facts: Any, source: str | Path = "the model file") -> str:
         **{name: test[name] for name in ("one_view", "eight_views", "decisions", "subgroups")},
         **_FUNCTIONS,
         GROUPS=GROUPS,
+        HOME=HOME,
         QUESTIONS=QUESTIONS,
         columns=clinic_columns(test, clinics) if clinics else None,
         pairs=pairs(facts),
