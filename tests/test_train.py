@@ -231,10 +231,14 @@ def test_evaluate_says_that_the_scores_by_source_are_gone(files, trained, tmp_pa
     shutil.copy(trained / "best_model.h5", tmp_path)
     model = tmp_path / "best_model.h5"
     facts = check_model_file(model)
-    facts["test"]["subgroups"]["clinic"] = {}
-    write_training_facts(model, facts)
-    assert call("--evaluate", "--csv", files[0], "--output", model) == 0
-    assert "WARNING: the sources of these images are not known" in capsys.readouterr().out
+    estimate = facts["test"]["eight_views"]["accuracy"]
+    group = {"images": 28, "melanoma_sensitivity": None, "malignant_auc": None}
+    for before, is_said in (({"clinic": {"a": group | {"accuracy": estimate}}}, True), (5, False)):
+        facts["test"]["subgroups"] = before
+        write_training_facts(model, facts)
+        assert call("--evaluate", "--csv", files[0], "--output", model) == 0
+        said = "WARNING: the sources of these images are not known" in capsys.readouterr().out
+        assert said == is_said
 
 
 def test_evaluate_says_that_other_rows_of_the_same_lesions_differ(trained, tmp_path, capsys):

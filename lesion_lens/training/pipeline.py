@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lesion_lens.model.facts import has_clinic_groups
 from lesion_lens.model.files import check_model_file, save_model, write_training_facts
 from lesion_lens.model.outliers import fit_outlier_detector
 from lesion_lens.training.calibration import (
@@ -114,8 +115,8 @@ def evaluate_again(path: Path, data: Dataset, parts: NDArray[np.str_]) -> dict[s
     facts = check_model_file(path)  # before a folder is made beside it
     with _staging(path) as folder:
         metrics = _write_scores(folder, path, data, parts)
-    before = (facts.get("test") or {}).get("subgroups") or {}
-    if "clinic" in before and "clinic" not in data.groups:
+    before = (facts.get("test") or {}).get("subgroups")
+    if has_clinic_groups(before) and "clinic" not in data.groups:
         print(
             "WARNING: the sources of these images are not known, so metrics.json no longer has the "
             "scores of each: name them by --sources."
