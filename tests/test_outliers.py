@@ -1,4 +1,4 @@
-"""Whether a picture is like the training images: the distance, its threshold, and what it keeps."""
+"""Whether a picture is like the training images: the distance, its threshold, and the reasons."""
 
 import h5py
 import numpy as np
@@ -11,30 +11,19 @@ from lesion_lens.training.data import read_dataset
 from lesion_lens.training.split import PARTS, split_by_lesion
 from scripts import compare_outliers
 from skin_cancer_detection import CODES
+from tests.support.drawings import draw_spots
 from tests.support.skipping import require
 
 LABELS = np.arange(700) % len(CODES)  # of made lesions, which are alike in all classes
 
 
-def spots(count, seed):
-    """Made lesions, brown spots of all sizes on skin of many tones: uint8 (N, 28, 28, 3)."""
-    rng = np.random.default_rng(seed)
-    y, x = np.mgrid[:28, :28] - 13.5
-    radii = rng.uniform(4, 12, (count, 1, 1, 1))
-    shares = 1 / (1 + np.exp(np.hypot(x, y)[None, ..., None] - radii))  # of the spot's colour
-    skin = rng.normal((220, 170, 150), 12, (count, 1, 1, 3))
-    spot = rng.normal((120, 75, 60), 15, (count, 1, 1, 3))
-    noise = rng.normal(0, 4, (count, 28, 28, 3))
-    return np.clip(skin + shares * (spot - skin) + noise, 0, 255).astype(np.uint8)
-
-
 @pytest.fixture(scope="module")
 def fitted():
-    return outliers.fit_outlier_detector(spots(700, seed=0), LABELS, spots(200, seed=1))
+    return outliers.fit_outlier_detector(draw_spots(700, seed=0), LABELS, draw_spots(200, seed=1))
 
 
 def test_a_picture_like_the_training_images_is_near(fitted):
-    assert fitted.is_outlier(spots(500, seed=2)).mean() < 0.1
+    assert fitted.is_outlier(draw_spots(500, seed=2)).mean() < 0.1
 
 
 @pytest.mark.parametrize(
@@ -45,8 +34,8 @@ def test_a_picture_like_the_training_images_is_near(fitted):
         np.full((28, 28, 3), (220, 170, 150)),
         np.random.default_rng(0).integers(0, 256, (28, 28, 3)),
         np.linspace((250, 200, 180), (200, 150, 130), 784).reshape(28, 28, 3),
-        255 - spots(1, seed=2)[0],
-        spots(1, seed=2)[0].mean(axis=2, keepdims=True).repeat(3, axis=2),
+        255 - draw_spots(1, seed=2)[0],
+        draw_spots(1, seed=2)[0].mean(axis=2, keepdims=True).repeat(3, axis=2),
     ],
     ids=["black", "white", "bare skin", "noise", "gradient", "negative", "greyscale"],
 )
@@ -56,7 +45,7 @@ def test_another_picture_is_far(fitted, picture):
 
 def test_texture_alone_makes_a_picture_far(fitted):
     """The same pixels in another order have the same colours, so only their steps can tell."""
-    picture = spots(1, seed=6)
+    picture = draw_spots(1, seed=6)
     shuffled = np.random.default_rng(0).permutation(picture.reshape(784, 3)).reshape(picture.shape)
     assert fitted.is_outlier(picture).tolist() == [False]
     assert fitted.is_outlier(shuffled).tolist() == [True]
@@ -76,7 +65,7 @@ def test_features_of_a_picture_that_can_be_worked_out_by_hand():
 def test_the_distance_is_that_of_mahalanobis_from_the_nearest_class():
     covariance = np.diag([4.0, 1, 1, 1, 1, 1, 1])
     covariance[0, 1] = covariance[1, 0] = 1
-    picture = spots(1, seed=3)
+    picture = draw_spots(1, seed=3)
     away = np.array([2.0, 1, 0, 0, 3, 0, 0])
     means = outliers.features(picture) - away * np.array([3, 2, 1, -4, 5, -6, 7])[:, np.newaxis]
     fitted = outliers.OutlierDetector(means, covariance, 1)
@@ -85,8 +74,8 @@ def test_the_distance_is_that_of_mahalanobis_from_the_nearest_class():
 
 
 def test_five_percent_of_the_calibration_lesions_are_flagged():
-    pixels = spots(119, seed=4)
-    fitted = outliers.fit_outlier_detector(spots(700, seed=0), LABELS, pixels)
+    pixels = draw_spots(119, seed=4)
+    fitted = outliers.fit_outlier_detector(draw_spots(700, seed=0), LABELS, pixels)
     assert fitted.is_outlier(pixels).sum() == 5  # 5 % of 119 are 5.95
     assert fitted.threshold in fitted.distance(pixels)
 
@@ -98,16 +87,16 @@ def test_the_eight_views_are_equally_far(fitted):
 
 
 def test_a_rare_class_of_other_colours_is_near_too():
-    pixels = spots(714, seed=0)
+    pixels = draw_spots(714, seed=0)
     pixels[700:] = pixels[700:, ..., [1, 2, 0]]
     labels = np.repeat([*range(6), 6], [117, 117, 117, 117, 116, 116, 14])
-    fitted = outliers.fit_outlier_detector(pixels, labels, spots(200, seed=1))
-    assert fitted.is_outlier(spots(500, seed=2)[..., [1, 2, 0]]).mean() < 0.2
-    assert fitted.is_outlier(spots(500, seed=2)[..., [2, 0, 1]]).all()
+    fitted = outliers.fit_outlier_detector(pixels, labels, draw_spots(200, seed=1))
+    assert fitted.is_outlier(draw_spots(500, seed=2)[..., [1, 2, 0]]).mean() < 0.2
+    assert fitted.is_outlier(draw_spots(500, seed=2)[..., [2, 0, 1]]).all()
 
 
 def test_few_or_equal_images_are_enough():
-    pixels = np.repeat(spots(1, seed=0), len(CODES), axis=0)
+    pixels = np.repeat(draw_spots(1, seed=0), len(CODES), axis=0)
     fitted = outliers.fit_outlier_detector(pixels, np.arange(len(CODES)), pixels)
     assert not fitted.is_outlier(pixels).any()
     assert fitted.is_outlier(np.zeros((1, 28, 28, 3), np.uint8)).all()
@@ -119,7 +108,7 @@ def test_a_file_keeps_it(fitted, tmp_path):
         file.attrs.update(fitted.to_attributes())
     with h5py.File(tmp_path / "model.h5") as file:
         kept = outliers.OutlierDetector.from_attributes(file.attrs)
-    pixels = spots(50, seed=5)
+    pixels = draw_spots(50, seed=5)
     assert np.array_equal(kept.distance(pixels), fitted.distance(pixels))
     assert kept.threshold == fitted.threshold
 
@@ -153,6 +142,63 @@ def test_a_missing_attribute_is_refused(fitted, name):
     del attributes[f"likeness_{name}"]
     with pytest.raises(ValueError, match="missing"):
         outliers.OutlierDetector.from_attributes(attributes)
+
+
+# --- Why a picture is unfamiliar -------------------------------------------------------------
+
+TOO_LITTLE_AND_TOO_MUCH = [
+    ("dark", "bright"),
+    ("colour cast", "colour cast"),
+    ("colour cast", "colour cast"),
+    ("little contrast", "strong contrast"),
+    ("pale", "colourful"),
+    ("pale", "colourful"),
+    ("blurred", "grain"),
+]
+
+
+@pytest.mark.parametrize("column", range(7))
+@pytest.mark.parametrize("is_too_much", [False, True], ids=["too little", "too much"])
+def test_the_reason_is_the_number_that_is_off_by_most(column, is_too_much):
+    picture = draw_spots(1, seed=0)
+    away = np.full(7, 0.5)
+    away[column] = 2 if is_too_much else -2
+    means = np.tile(outliers.features(picture) - away, (7, 1))
+    reason = outliers.OutlierDetector(means, np.eye(7), 1).reason(picture[0])
+    assert reason == TOO_LITTLE_AND_TOO_MUCH[column][is_too_much]
+
+
+def test_every_reason_can_be_given():
+    named = {name for pair in TOO_LITTLE_AND_TOO_MUCH for name in pair}
+    assert named | {"frame", "one colour"} == set(outliers.REASONS)
+
+
+def framed(picture):
+    """The picture with black bars at two sides."""
+    picture = picture.copy()
+    picture[:4] = picture[-4:] = 0
+    return picture
+
+
+def test_a_black_frame_is_the_reason_if_the_picture_is_familiar_without_it():
+    picture = draw_spots(1, seed=0)
+    means = np.tile(outliers.features(picture), (7, 1))
+    fitted = outliers.OutlierDetector(means, np.eye(7), 40)  # most of it grey levels
+    assert fitted.is_outlier(framed(picture[0])[np.newaxis]).all()
+    assert fitted.reason(framed(picture[0])) == "frame"
+
+
+def test_a_black_frame_that_the_training_images_have_too_is_no_reason():
+    picture = framed(draw_spots(1, seed=0)[0])
+    means = np.tile(outliers.features(picture[np.newaxis]), (7, 1))
+    means[:, 0] -= 10
+    assert outliers.OutlierDetector(means, np.eye(7), 1).reason(picture) == "bright"
+
+
+def test_a_large_part_of_one_colour_is_the_reason_before_that_colour(fitted):
+    picture = draw_spots(1, seed=0)[0]
+    picture[:, :10] = (0, 255, 0)
+    assert fitted.reason(picture) == "one colour"
 
 
 # --- On real data ----------------------------------------------------------------------------

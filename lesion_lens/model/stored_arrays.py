@@ -1,0 +1,67 @@
+"""Arrays that a model file keeps, each by a name, and that are checked when they are read."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class StoredArrays:
+    """The base of what is fitted to images and kept as arrays of numbers.
+
+    A subclass names its arrays as fields, and checks them when it is made.
+    """
+
+    attribute: ClassVar[str]  # with which the names of its attributes in a model file begin
+
+    def take(self, name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
+        """Make float64 of a field, which may have been anything.
+
+        Raises:
+            ValueError: it is not that many finite numbers.
+        """
+        try:
+            values = np.asarray(getattr(self, name), np.float64)
+        except (OverflowError, TypeError, ValueError) as error:
+            raise ValueError(f"{name}: these are not numbers.") from error
+        if values.shape != shape:
+            raise ValueError(f"{name}: the shape is {values.shape} instead of {shape}.")
+        if not np.isfinite(values).all():
+            raise ValueError(f"{name}: not every number is finite.")
+        object.__setattr__(self, name, values)
+        return values
+
+    def to_attributes(self) -> dict[str, NDArray[np.float64]]:
+        """Give what a model file must keep."""
+        return {f"{self.attribute}_{name}": values for name, values in asdict(self).items()}
+
+    @classmethod
+    def from_attributes(cls, attributes: Mapping[str, Any]) -> Self:
+        """Make again what `to_attributes` gave.
+
+        Args:
+            attributes: names to arrays, such as a model file's HDF5 attributes; what else it holds
+                is passed over.
+
+        Raises:
+            ValueError: a name is missing, or its array is spoiled.
+        """
+        try:
+            return cls(*(attributes[f"{cls.attribute}_{field.name}"] for field in fields(cls)))
+        except KeyError as error:
+            raise ValueError(f"An attribute of the {cls.attribute} is missing.") from error
+
+
+def check_covariance(name: str, covariance: NDArray[np.float64]) -> None:
+    """See that a matrix is a covariance that can be inverted.
+
+    Raises:
+        ValueError: it is not symmetric, or not positive definite.
+    """
+    if not np.allclose(covariance, covariance.T):
+        raise ValueError(f"{name}: it is not symmetric.")
+    if np.linalg.eigvalsh(covariance)[0] <= 0:
+        raise ValueError(f"{name}: it is not positive definite.")
