@@ -3,13 +3,10 @@
 python -m scripts.take_screenshots
 """
 
-import io
 import threading
 from collections.abc import Sequence
 from typing import Literal
 
-import numpy as np
-from PIL import Image, ImageDraw, ImageFilter
 from playwright.sync_api import Browser, FilePayload, sync_playwright
 from werkzeug.serving import make_server
 
@@ -17,37 +14,15 @@ from app import create_app
 from lesion_lens import ROOT
 from lesion_lens.web.current import get_classifier
 from scripts.chromium import launch
+from tests.support.drawings import draw_grainy_lesion, draw_motley_lesion, encode
 
 TARGET = ROOT / "docs" / "screenshots"
 
 
-def draw_lesion(seed: int, radius: int, colour: tuple[int, int, int]) -> bytes:
-    """Draw an irregular spot on uneven skin; returns its bytes as a JPEG of 600 × 450."""
-    rng = np.random.default_rng(seed)
-    skin = np.array([222, 172, 158]) + rng.normal(0, 14, (450, 600, 1))
-    image = Image.fromarray(np.clip(skin, 0, 255).astype(np.uint8))
-    angles = np.linspace(0, 2 * np.pi, 60, endpoint=False)
-    waves = sum(rng.normal(0, 0.07) * np.sin(k * angles + rng.uniform(0, 6)) for k in range(2, 7))
-    edge = np.column_stack(
-        [
-            300 + 1.2 * radius * (1 + waves) * np.cos(angles),
-            225 + radius * (1 + waves) * np.sin(angles),
-        ]
-    )
-    mask = Image.new("L", image.size)
-    ImageDraw.Draw(mask).polygon([tuple(point) for point in edge], fill=235)
-    inside = np.array(colour) + rng.normal(0, 22, (450, 600, 1))
-    spot = Image.fromarray(np.clip(inside, 0, 255).astype(np.uint8))
-    image.paste(spot, mask=mask.filter(ImageFilter.GaussianBlur(12)))
-    file = io.BytesIO()
-    image.filter(ImageFilter.GaussianBlur(1.5)).save(file, "JPEG", quality=90)
-    return file.getvalue()
-
-
 LESIONS = {
-    "mole-on-the-back.jpg": draw_lesion(0, 120, (60, 40, 40)),
-    "arm.jpg": draw_lesion(1, 120, (60, 40, 40)),
-    "leg.jpg": draw_lesion(2, 90, (110, 70, 50)),
+    "mole-on-the-back.jpg": encode(draw_motley_lesion(297), "JPEG", quality=90),
+    "arm.jpg": encode(draw_motley_lesion(130), "JPEG", quality=90),
+    "leg.jpg": encode(draw_grainy_lesion(238), "JPEG", quality=90),
 }
 
 

@@ -15,12 +15,11 @@ from pathlib import Path
 
 from lesion_lens import ROOT
 from lesion_lens.model.errors import LesionLensError
-from lesion_lens.model.facts import can_fill_card, has_shared_count
+from lesion_lens.model.facts import has_images, has_overall_scores, has_shared_count
 from lesion_lens.model.wording import interval, number, of_100
 from lesion_lens.training.score_table import METRIC_NAMES
 from lesion_lens.web.card_tables import (
     CARD_METRICS,
-    HOME,
     Facts,
     auc_range,
     clinic_columns,
@@ -114,15 +113,17 @@ def class_scores(metrics: Facts) -> str:
 
 
 def _low_risk(metrics: Facts) -> str:
-    """Say how many cancers 'low risk' misses."""
-    low_risk = metrics["test"]["decisions"]["low_risk"]
-    sensitivity = low_risk["statement"]["sensitivity"]["value"]
-    if low_risk["threshold"] is None or sensitivity is None:
+    """Say of how many test lesions 'low risk' is said, wrongly and rightly."""
+    decisions = metrics["test"]["decisions"]
+    if decisions["low_risk"]["threshold"] is None:
         return "The page never says 'low risk'\n([statements.md](statements.md))."
-    missed = 100 * (1 - sensitivity)
+    said, malignant = decisions["statements"]["low"], decisions["malignant"]
+    benign = decisions["lesions"] - malignant
     return (
-        f"The page says 'low risk' only\nunder a rule that misses about {missed:.1f} in 100 "
-        "malignant or pre-malignant lesions\n([statements.md](statements.md))."
+        f"The page says 'low risk' of\n{count(said['malignant'])} of the {count(malignant)} "
+        "malignant or pre-malignant test lesions, and of "
+        f"{count(said['lesions'] - said['malignant'])} of the {count(benign)} benign "
+        "ones\n([statements.md](statements.md))."
     )
 
 
@@ -142,8 +143,10 @@ def other_clinics(metrics: Facts) -> str:
     decisions = metrics["test"]["decisions"]
     return "\n\n".join(
         [
-            *([_conclusion(decisions, list(clinics.values()))] if HOME in columns else []),
+            _conclusion(decisions, list(clinics.values())),
             clinic_table(columns),
+            "How often each statement is made:",
+            statement_table(columns, "share"),
             "How many of the lesions that a statement is made of are malignant:",
             statement_table(columns, "malignant"),
         ]
@@ -152,19 +155,24 @@ def other_clinics(metrics: Facts) -> str:
 
 def _conclusion(known: Facts, unseen: list[Facts]) -> str:
     """Say what the tables on unseen sources show about three statements."""
-    low_risk = [scores["statements"]["low_risk"] for scores in (known, *unseen)]
-    malignant = [_share(said["malignant"], said["lesions"]) for said in low_risk]
-    covered = [of_100(known["conformal"]["coverage"] or 0)]
-    covered += [_share(scores["covered"], scores["lesions"]) for scores in unseen]
-    unlike = [
-        _share(scores["statements"]["unlike"]["lesions"], scores["lesions"])
+    low = [scores["statements"]["low"] for scores in (known, *unseen)]
+    said, *said_elsewhere = (count(made["lesions"]) for made in low)
+    wrong, *wrong_elsewhere = (made["malignant"] for made in low)
+    covered = of_100(known["conformal"]["coverage"] or 0)
+    covered_elsewhere = [_share(scores["covered"], scores["lesions"]) for scores in unseen]
+    unfamiliar, *unfamiliar_elsewhere = (
+        _share(scores["statements"]["unfamiliar"]["lesions"], scores["lesions"])
         for scores in (known, *unseen)
-    ]
+    )
     return (
-        "For the sources, in the order of the columns below:\n\n"
-        f"- Of 100 lesions called 'low risk', {_listed(malignant)} are malignant.\n"
-        f"- Of 100 lesions, the conformal set holds the true class of {_listed(covered)}.\n"
-        f"- Of 100 lesions, {_listed(unlike)} are called unlike the training images."
+        "The numbers for unseen sources are in the order of the columns below.\n\n"
+        f"- 'Low risk' is said of {said} of the {count(known['lesions'])} test lesions, "
+        f"{_counts([wrong])} of them malignant. For unseen sources\n  it is said of "
+        f"{_listed(said_elsewhere)} lesions, {_counts(wrong_elsewhere)} of them malignant.\n"
+        f"- Of 100 test lesions, the true class of {covered} is among those that cannot be "
+        f"excluded. For unseen\n  sources it is {_listed(covered_elsewhere)} of 100.\n"
+        f"- Of 100 test lesions, {unfamiliar} are unfamiliar. For unseen sources it is "
+        f"{_listed(unfamiliar_elsewhere)} of 100."
     )
 
 
@@ -172,14 +180,15 @@ def _share(part: int, whole: int) -> str:
     return of_100(part / whole) if whole else "–"
 
 
-def _listed(shares: list[str]) -> str:
-    """Write the share of the test part, and then those of the sources."""
-    known, *others, last = shares
-    return (
-        f"{', '.join(others)} and {last} (test part: {known})"
-        if others
-        else f"{last} (test part: {known})"
-    )
+def _counts(numbers: list[int]) -> str:
+    """Write how many there are of each source, or that there are none at all."""
+    return _listed([count(number) for number in numbers]) if any(numbers) else "none"
+
+
+def _listed(numbers: list[str]) -> str:
+    """Write a number of each source as '1, 2 and 3'."""
+    *others, last = numbers
+    return f"{', '.join(others)} and {last}" if others else last
 
 
 def dermamnist(metrics: Facts) -> str:
@@ -255,20 +264,27 @@ def read_dermamnist(source: Path, recipe: Facts) -> Facts:
     """Read the metrics of the training on DermaMNIST's split.
 
     Raises:
-        CardError: they are spoiled, of an older form, or of another recipe than the model's, with
+        CardError: they lack what the page tells, or are of another recipe than the model's, with
             as many teachers or none.
     """
     metrics = read_metrics(source)
     if not (
-        can_fill_card(metrics)
+        has_images(metrics)
         and has_shared_count(metrics)
-        and metrics["recipe"] in (recipe, recipe | {"teachers": 0})
+        and _has_both_views(metrics.get("test"))
+        and metrics.get("recipe") in (recipe, recipe | {"teachers": 0})
     ):
         raise CardError(
             f"{source} is of an older form or another recipe: run `python train.py --split "
             "dermamnist_official_split.csv` again, or remove it."
         )
     return metrics
+
+
+def _has_both_views(test: object) -> bool:
+    return isinstance(test, dict) and all(
+        has_overall_scores(test.get(view)) for view in ("one_view", "eight_views")
+    )
 
 
 if __name__ == "__main__":

@@ -243,7 +243,7 @@ async function classifyAll(files) {
   unsaved = true;
   makeSortable(table);
   link.addEventListener("click", () => {
-    const lines = [table.dataset.csv, ...rows.filter(Boolean).map((row) => row.dataset.csv)];
+    const lines = [table.dataset.csv, ...rows.filter(Boolean).sort(byUrgency).map((row) => row.dataset.csv)];
     const text = lines.map((line) => `${line}\r\n`).join("");
     const url = URL.createObjectURL(new Blob([`\ufeff${text}`], { type: "text/csv" })); // Excel needs the mark
     link.href = url;
@@ -336,16 +336,22 @@ function makeSortable(table) {
   }
 }
 
-// Sort by the column that was asked for; what could not be classified comes last.
+// What could not be classified has no urgency, and comes last.
+function byUrgency(a, b) {
+  const urgency = (row) => Number(row.cells[1].dataset.value ?? Infinity);
+  return urgency(a) === urgency(b) ? 0 : urgency(a) - urgency(b);
+}
+
+// Sort by the column that was asked for, at first by urgency; what could not be classified comes last.
 function sort(table) {
-  if (table.dataset.column === undefined) return;
   const column = Number(table.dataset.column);
   const sign = table.tHead.rows[0].cells[column].getAttribute("aria-sort") === "ascending" ? 1 : -1;
   const value = (row) => row.cells[column]?.dataset.value;
   const rows = [...table.tBodies[0].rows];
   rows.sort((a, b) =>
     a.classList.contains("failed") - b.classList.contains("failed")
-    || (value(a) && sign * value(a).localeCompare(value(b), undefined, { numeric: true })));
+    || (value(a) && sign * value(a).localeCompare(value(b), undefined, { numeric: true }))
+    || a.dataset.file - b.dataset.file); // equal ones in the order in which they were chosen
   const focused = document.activeElement;
   table.tBodies[0].append(...rows);
   if (table.contains(focused)) focused.focus(); // a row that is moved loses it

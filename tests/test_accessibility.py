@@ -9,12 +9,15 @@ import json
 
 import pytest
 
-from lesion_lens.model.decisions import VERDICTS
+from lesion_lens.model.decisions import HEADLINES
 from tests.support.browser import SCREENSHOTS, SPOILED, classify, desk_of, drawn, resize
-from tests.support.drawings import draw_lesion
+from tests.support.drawings import draw_for, draw_lesion
 from tests.support.models import (
     FACTS,
     LIKE,
+    OTHER,
+    OWN,
+    PROVEN,
     UNLIKE,
     attributes_of,
     made_scores,
@@ -27,14 +30,16 @@ from tests.support.skipping import require
 
 STANDARDS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 SCREENS = [(375, "light"), (1280, "dark")]
-WIDE, HIGH = drawn("wide.png"), drawn("high.png", draw_lesion((300, 600)))
-# The verdict's key in `VERDICTS`: the attributes of a model file and the shares that lead to it.
-VERDICT_MODELS = {
-    "unlike": ((FACTS, UNLIKE), {"nv": 0.98}),
-    "unknown": ((), {"nv": 0.98}),
-    "inconclusive": ((FACTS, LIKE), {"nv": 0.85, "bcc": 0.12}),
-    "low risk": ((FACTS, LIKE), {"nv": 0.98}),
-    "see a doctor": ((FACTS, LIKE), {"mel": 0.98}),
+WIDE = drawn("wide.png", draw_for("high"))
+HIGH = drawn("high.png", draw_lesion((300, 600)))
+# The level and what else is special: the attributes of a model file and the shares that lead to it.
+LEVEL_MODELS = {
+    "high": ((FACTS, LIKE, OWN, PROVEN), {"mel": 0.98}),
+    "high-unfamiliar": ((FACTS, UNLIKE, OWN, PROVEN), {"mel": 0.92}),
+    "raised": ((FACTS, LIKE, OWN, PROVEN), {"nv": 0.85, "bcc": 0.12}),
+    "raised-unfamiliar": ((FACTS, UNLIKE, OWN, PROVEN), {"nv": 0.98}),
+    "unknown": ((FACTS, LIKE, OTHER, PROVEN), {"mel": 0.98}),
+    "low": ((FACTS, LIKE, OWN, PROVEN), {"nv": 0.98}),
 }
 
 
@@ -139,20 +144,19 @@ def test_axe_finds_nothing(state, width, scheme):
     assert violations(page, f"{name}-{width}-{scheme}") == []
 
 
-@pytest.mark.parametrize("verdict", VERDICTS)
-def test_axe_finds_nothing_on_a_result(desk, tmp_path, verdict):
-    kinds, shares = VERDICT_MODELS[verdict]
+@pytest.mark.parametrize("name", LEVEL_MODELS)
+def test_axe_finds_nothing_on_a_result(desk, tmp_path, name):
+    kinds, shares = LEVEL_MODELS[name]
     facts = {"test": made_scores()}
     path = write_model(tmp_path, shares_of(**shares), facts, attributes_of(*kinds))
     with serving(app_of(path)) as port:
         page = desk.new_page()
         page.goto(f"http://127.0.0.1:{port}")
         send(page, WIDE)
-        assert page.inner_text("#headline") == VERDICTS[verdict]
+        assert page.inner_text("#headline") == HEADLINES[name.split("-")[0]]
         for width, scheme in SCREENS:
             resize(page, width, scheme)
-            name = f"result-{verdict.replace(' ', '-')}-{width}-{scheme}"
-            assert violations(page, name) == []
+            assert violations(page, f"result-{name}-{width}-{scheme}") == []
         page.close()
 
 

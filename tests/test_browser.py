@@ -6,11 +6,20 @@ import time
 
 import pytest
 
-from lesion_lens.model.decisions import DecisionFacts
+from lesion_lens.model.decisions import LEVELS, DecisionFacts
 from lesion_lens.web.limits import MAX_IMAGES
 from tests.support.browser import SPOILED, classify, drawn, pause_of, resize, shoot, window
-from tests.support.drawings import VERDICTS_OF, draw_grainy_lesion, draw_lesion
-from tests.support.models import UNLIKE, attributes_of, made_scores, shares_of, write_model
+from tests.support.cards import made_clinic
+from tests.support.drawings import draw_for, draw_lesion, draw_motley_lesion
+from tests.support.models import (
+    OWN,
+    PROVEN,
+    UNLIKE,
+    attributes_of,
+    made_scores,
+    shares_of,
+    write_model,
+)
 from tests.support.pages import app_of
 from tests.support.servers import serving
 from tests.support.waiting import wait_for
@@ -277,23 +286,30 @@ def test_the_result_prints_on_one_page(one_page, request):
 
 
 def test_the_longest_result_prints_on_one_page(desk, tmp_path):
-    """Unlike, inconclusive and flagged at once, six classes in the set, two pooled, upright."""
+    """Unfamiliar and flagged at once, all classes in the set, two pooled, upright."""
     facts = DecisionFacts(
         1.0, (0.1, 0.1, 0.5, 0.05, 0.1, 0.1, 0.05), 0.1, (0.01,) * 7, ("df", "vasc")
     )
     path = write_model(
         tmp_path,
         [0.12, 0.12, 0.4, 0.02, 0.04, 0.15, 0.15],
-        {"test": made_scores(), "data": "HAM10000", "data_sha256": "0123456789abcdef" * 4},
-        attributes_of(facts, UNLIKE),
+        {
+            "test": made_scores(),
+            "other_clinics": {"clinics": {"elsewhere": made_clinic(0.7)}},
+            "data": "HAM10000",
+            "data_sha256": "0123456789abcdef" * 4,
+        },
+        attributes_of(facts, UNLIKE, OWN, PROVEN),
     )
     with serving(app_of(path)) as port:
         page = desk.new_page()
         page.goto(f"http://127.0.0.1:{port}")
-        classify(page, drawn("a-long-name-of-a-file" * 5 + ".png", draw_lesion((300, 600))))
+        classify(
+            page, drawn("a-long-name-of-a-file" * 5 + ".png", draw_motley_lesion(297, (300, 600)))
+        )
         assert sheets_of(page, "longest-result") == 1
         assert all(
-            page.locator(f"#{name}").count() for name in ("unlike", "inconclusive", "flagged")
+            page.locator(f"#{name}").count() for name in ("unfamiliar", "meaning", "flagged")
         )
         page.close()
 
@@ -413,24 +429,26 @@ def test_several_images_fill_one_table(page, request):
     classify(page, *files)
     wait_for_table(page)
     assert page.locator("#batch-summary").inner_text() == "2 of 3 images could be classified."
-    assert names_in(page) == ['a, "b".png', "spoiled.png", "c.png"]
+    assert sorted(names_in(page)) == ['a, "b".png', "c.png", "spoiled.png"]
+    assert names_in(page)[-1] == "spoiled.png"
     assert "not an image that can be read" in page.locator("tr.failed").inner_text()
     shoot(page, "batch")
     rows = csv_of(page)
-    assert [row["file"] for row in rows] == ['a, "b".png', "spoiled.png", "c.png"]
-    assert "not an image that can be read" in rows[1]["error"]
-    assert float(rows[2]["probability"]) > 0
+    assert [row["file"] for row in rows] == names_in(page)
+    assert "not an image that can be read" in rows[2]["error"]
+    assert float(rows[1]["probability"]) > 0
 
 
 def test_each_row_opens_its_result_in_the_same_page(one_page):
     classify(one_page, drawn("a.png"), drawn("b.png", draw_lesion((300, 300))))
     wait_for_table(one_page)
-    probability = one_page.locator("tbody tr").nth(1).locator("td").nth(2).inner_text()
+    row = one_page.locator("tbody tr").filter(has_text="b.png")
+    probability = row.locator("td").nth(2).inner_text()
     one_page.get_by_role("button", name="b.png").click()
     assert one_page.locator("#headline").is_visible()
     assert probability in one_page.locator(".lead").inner_text()
     one_page.get_by_role("button", name="Back to the table").click()
-    assert names_in(one_page) == ["a.png", "b.png"]
+    assert sorted(names_in(one_page)) == ["a.png", "b.png"]
     assert one_page.evaluate("document.activeElement.textContent") == "b.png"
 
 
@@ -457,12 +475,24 @@ def test_the_table_is_sorted_by_each_column(one_page):
 
 
 def test_the_most_urgent_come_first(one_page):
-    images = {verdict: draw_grainy_lesion(seed) for seed, verdict in VERDICTS_OF.items()}
-    classify(one_page, *[drawn(verdict, image) for verdict, image in images.items()])
+    files = [drawn(level, draw_for(level)) for level in reversed(LEVELS)]
+    classify(one_page, SPOILED, *files)
     wait_for_table(one_page)
-    assert names_in(one_page) == ["low risk", "unlike", "inconclusive"]
+    assert names_in(one_page) == [*LEVELS, "spoiled.png"]
+    assert [row["risk_level"] for row in csv_of(one_page)] == [*LEVELS, ""]
     one_page.get_by_role("button", name="Result", exact=True).click()
-    assert names_in(one_page) == ["inconclusive", "unlike", "low risk"]
+    assert names_in(one_page) == [*reversed(LEVELS), "spoiled.png"]
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_level_and_the_next_step_stand_above_the_fold_of_a_phone(browser, address, level):
+    with window(browser, 375) as page:
+        page.goto(address)
+        classify(page, drawn("lesion.png", draw_for(level)))
+        page.locator("#likely").wait_for()
+        for name in ("level", "headline", "next-step"):
+            box = page.locator(f"#{name}").bounding_box()
+            assert box["y"] + box["height"] <= 812
 
 
 def test_rows_that_come_leave_the_focus_where_it_is(one_page):
@@ -480,7 +510,7 @@ def test_rows_that_come_leave_the_focus_where_it_is(one_page):
     one_page.get_by_role("button", name="b.png").focus()
     held[0].continue_()
     wait_for_table(one_page)
-    assert names_in(one_page) == ["a.png", "b.png"]
+    assert sorted(names_in(one_page)) == ["a.png", "b.png"]
     assert one_page.evaluate("document.activeElement.textContent") == "b.png"
 
 
@@ -584,8 +614,8 @@ def test_a_file_without_an_answer_has_a_row_that_harms_no_spreadsheet(
     classify(one_page, large_file('=1+"1".png'), small)
     wait_for_table(one_page)
     rows = csv_of(one_page)
-    assert rows[0]["file"] == '\'=1+"1".png'
-    assert "larger than 20 MB" in rows[0]["error"]
+    assert rows[-1]["file"] == '\'=1+"1".png'
+    assert "larger than 20 MB" in rows[-1]["error"]
 
 
 # --- By keyboard alone -----------------------------------------------------------------------
@@ -652,9 +682,9 @@ def test_without_javascript_an_image_is_classified(plain_page, request):
 def test_without_javascript_several_images_get_the_same_table(plain_page):
     classify(plain_page, drawn("a.png"), SPOILED, drawn("c.png"))
     plain_page.wait_for_url("**/showresult")
-    assert names_in(plain_page) == ["a.png", "spoiled.png", "c.png"]
+    assert names_in(plain_page) == ["a.png", "c.png", "spoiled.png"]
     assert plain_page.locator("#batch-summary").inner_text().startswith("2 of 3 images")
-    assert [row["file"] for row in csv_of(plain_page)] == ["a.png", "spoiled.png", "c.png"]
+    assert [row["file"] for row in csv_of(plain_page)] == ["a.png", "c.png", "spoiled.png"]
 
 
 def test_both_tables_are_the_same(one_page, plain_page):

@@ -12,6 +12,8 @@ from lesion_lens.model.decisions import (
     malignant_probability,
     soften,
 )
+from lesion_lens.model.familiarity import PictureRules
+from lesion_lens.model.outliers import OutlierDetector
 from lesion_lens.model.statistics import clopper_pearson, clopper_pearson_lower
 from lesion_lens.training import calibration
 from lesion_lens.training.calibration import (
@@ -26,6 +28,7 @@ from lesion_lens.training.calibration import (
 from lesion_lens.training.errors import CalibrationError
 from lesion_lens.training.evaluation import decision_scores
 from skin_cancer_detection import CODES, build_model
+from tests.support.models import LIKE, PROVEN
 from tests.support.skipping import require
 
 SHARES = np.array([0.03, 0.05, 0.11, 0.012, 0.67, 0.014, 0.114])  # about HAM10000's
@@ -361,9 +364,10 @@ def test_fitted_facts_survive_json(fitted):
 
 def test_the_statements_hold_on_the_lesions_they_were_fitted_to(fitted):
     mean, labels, chosen, facts = fitted
-    probabilities = soften(mean, facts.eight_view_temperature)
-    unlike = np.zeros(len(labels), bool)
-    scores = decision_scores(probabilities, labels, chosen, facts, unlike)
+    probabilities = soften(mean, facts.eight_view_temperature)[chosen]
+    pixels = np.zeros((len(probabilities), 28, 28, 3), np.uint8)
+    rules = PictureRules(LIKE, None, PROVEN)
+    scores = decision_scores(probabilities, labels[chosen], pixels, facts, rules)
     assert scores["lesions"] == chosen.sum()
     rows = scores["conformal"]["per_class"].values()
     assert min(row["coverage"] for row in rows if not row["pooled"]) >= 0.9
@@ -373,7 +377,7 @@ def test_the_statements_hold_on_the_lesions_they_were_fitted_to(fitted):
 
 
 def test_scores_survive_json():
-    scores = by_hand(np.zeros(7, bool))
+    scores = by_hand()
     assert json.loads(json.dumps(scores)) == scores
 
 
@@ -388,39 +392,77 @@ BY_HAND = DecisionFacts(
 ROWS = [
     ([0, 0, 0, 0, 1, 0, 0], "nv"),  # low risk
     ([0, 0, 0, 0, 0.9, 0, 0.1], "mel"),  # low risk, and wrong
-    ([0, 0, 0, 0, 0.75, 0, 0.25], "mel"),  # below the threshold, but flagged and inconclusive
+    ([0, 0, 0, 0, 0.75, 0, 0.25], "mel"),  # below the threshold, but flagged and in the set
     ([0, 0, 0, 0, 0.2, 0, 0.8], "mel"),  # named
     ([0, 0, 0, 0.3, 0.7, 0, 0], "nv"),  # df is flagged, wrongly; low risk
-    ([0.09, 0.09, 0.09, 0.09, 0.46, 0.09, 0.09], "bkl"),  # empty set; df is flagged, wrongly
-    ([0, 0, 0, 0, 0, 0, 1], "mel"),  # not chosen
+    ([0.09, 0.09, 0.09, 0.09, 0.46, 0.09, 0.09], "bkl"),  # nothing fits; df is flagged, wrongly
 ]
+FAMILIAR, UNFAMILIAR = np.uint8(0), np.uint8(255)  # black and white for the rules below
+BLACK_IS_FAMILIAR = OutlierDetector(np.zeros((7, 7)), np.eye(7), 100)
 
 
-def by_hand(unlike, facts=BY_HAND):
+def by_hand(first=FAMILIAR, facts=BY_HAND, rules=(BLACK_IS_FAMILIAR, None, PROVEN)):
+    """The scores of the rows, of which the first may be unfamiliar."""
     probabilities = np.array([row for row, _ in ROWS])
     labels = np.array([CODES.index(code) for _, code in ROWS])
-    return decision_scores(probabilities, labels, np.arange(7) < 6, facts, unlike)
+    pixels = np.zeros((len(ROWS), 28, 28, 3), np.uint8)
+    pixels[0] = first
+    return decision_scores(probabilities, labels, pixels, facts, PictureRules(*rules))
 
 
 def test_scores_by_hand():
-    scores = by_hand(np.zeros(7, bool))
+    scores = by_hand()
     assert scores["lesions"] == 6
+    assert (scores["malignant"], scores["melanomas"]) == (3, 3)
     conformal = scores["conformal"]
     assert conformal["coverage"] == pytest.approx(4 / 6)  # not the second and the sixth
-    assert conformal["mean_set_size"] == pytest.approx((1 + 1 + 2 + 1 + 2 + 0) / 6)
-    assert conformal["empty"] == pytest.approx(1 / 6)
+    assert conformal["mean_set_size"] == pytest.approx((1 + 1 + 2 + 1 + 2 + 1) / 6)
     assert conformal["per_class"]["mel"] == {
         "lesions": 3,
         "coverage": pytest.approx(2 / 3),
         "pooled": False,
     }
     assert conformal["per_class"]["df"] == {"lesions": 0, "coverage": None, "pooled": True}
-    assert scores["inconclusive"] == pytest.approx(2 / 6)
     assert scores["flagged"] == {"share": pytest.approx(3 / 6), "right": pytest.approx(1 / 3)}
 
 
+def counts_of(scores):
+    """Of how many lesions each statement is made, and how many of them are malignant."""
+    return {
+        name: (made["lesions"], made["malignant"]) for name, made in scores["statements"].items()
+    }
+
+
+def test_the_levels_by_hand():
+    counts = counts_of(by_hand())
+    levels = {name: counts[name] for name in ("high", "raised", "unknown", "low")}
+    assert levels == {"high": (1, 1), "raised": (2, 1), "unknown": (0, 0), "low": (3, 1)}
+
+
+def test_what_the_levels_meant_by_hand():
+    shares = by_hand()["levels"]
+    assert set(shares) == {"high", "raised", "unknown", "low"}
+    assert {name: part["value"] for name, part in shares["low"].items()} == {
+        "share": 3 / 6,
+        "malignant": 1 / 3,
+        "of_malignant": 1 / 3,
+        "of_melanomas": 1 / 3,
+    }
+    low, high = clopper_pearson(3, 6)
+    assert shares["low"]["share"] == {"value": 0.5, "low": low, "high": high}
+    # A share of no lesion is none.
+    assert shares["unknown"]["malignant"] == {"value": None, "low": None, "high": None}
+    assert shares["unknown"]["of_melanomas"]["value"] == 0
+
+
+def test_an_unfamiliar_picture_is_counted_as_such_and_is_raised():
+    counts = counts_of(by_hand(UNFAMILIAR))
+    assert (counts["familiar"], counts["unfamiliar"]) == ((5, 3), (1, 0))
+    assert (counts["raised"], counts["low"]) == ((3, 1), (2, 1))
+
+
 def test_low_risk_scores_by_hand():
-    low_risk = by_hand(np.zeros(7, bool))["low_risk"]
+    low_risk = by_hand()["low_risk"]
     assert low_risk["threshold"] == 0.3
     below, statement = low_risk["below_threshold"], low_risk["statement"]
     assert below["share"] == pytest.approx(5 / 6)
@@ -435,15 +477,14 @@ def test_low_risk_scores_by_hand():
     assert statement["specificity"] == pytest.approx(2 / 3)
 
 
-def test_low_risk_is_not_said_of_what_is_unlike_or_not_known_to_be_like():
-    unlike = np.array([True, False, False, False, False, False, False])
-    assert by_hand(unlike)["low_risk"]["statement"]["share"] == pytest.approx(2 / 6)
-    assert by_hand(None)["low_risk"]["statement"]["share"] == 0
+@pytest.mark.parametrize("rules", [(None, None, PROVEN), (LIKE, None, None)])
+def test_low_risk_is_said_of_nothing_where_a_rule_for_pictures_is_missing(rules):
+    assert by_hand(rules=rules)["low_risk"]["statement"]["share"] == 0
 
 
 def test_without_a_threshold_low_risk_is_never_said():
     facts = DecisionFacts(**{**BY_HAND.to_dict(), "low_risk_threshold": None})
-    low_risk = by_hand(np.zeros(7, bool), facts)["low_risk"]
+    low_risk = by_hand(facts=facts)["low_risk"]
     assert low_risk["threshold"] is None
     assert low_risk["below_threshold"]["share"] == low_risk["statement"]["share"] == 0
     assert low_risk["below_threshold"]["sensitivity"]["value"] == 1
@@ -452,9 +493,15 @@ def test_without_a_threshold_low_risk_is_never_said():
 def test_the_scores_are_those_of_what_is_said():
     """A statement is scored as `decide` makes it, image by image."""
     probabilities, labels = drawn(300)
-    chosen = np.arange(300) % 4 > 0
-    unlike = np.arange(300) % 3 == 0
-    said = [decide(probabilities[i], BY_HAND, unlike[i]) for i in np.flatnonzero(chosen)]
-    scores = decision_scores(probabilities, labels, chosen, BY_HAND, unlike)
-    assert scores["low_risk"]["statement"]["share"] == np.mean([s.low_risk for s in said])
-    assert scores["inconclusive"] == np.mean([s.inconclusive for s in said])
+    pixels = np.zeros((300, 28, 28, 3), np.uint8)
+    pixels[::3] = UNFAMILIAR
+    rules = PictureRules(BLACK_IS_FAMILIAR, None, PROVEN)
+    familiarities = ["familiar" if i % 3 else "unfamiliar" for i in range(300)]
+    said = [
+        decide(row, BY_HAND, familiarity, proven=True)
+        for row, familiarity in zip(probabilities, familiarities, strict=True)
+    ]
+    scores = decision_scores(probabilities, labels, pixels, BY_HAND, rules)
+    assert scores["low_risk"]["statement"]["share"] == np.mean([one.low_risk for one in said])
+    sizes = [len(one.cannot_be_excluded) for one in said]
+    assert scores["conformal"]["mean_set_size"] == np.mean(sizes)

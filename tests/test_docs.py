@@ -11,12 +11,16 @@ from packaging.requirements import Requirement
 from benchmarks import bulk, table, training
 from lesion_lens import ROOT
 from lesion_lens.model.admission import MAX_DECODES, MAX_WAITING
-from lesion_lens.model.decisions import VERDICTS
+from lesion_lens.model.decisions import HEADLINES, HIGH_RISK
 from lesion_lens.model.files import MOST_DEVIATION
 from lesion_lens.model.limits import MAX_PIXELS, MAX_SIDE
 from lesion_lens.model.outliers import FLAGGED_SHARE
+from lesion_lens.model.picture_groups import GROUPS
+from lesion_lens.model.statistics import clopper_pearson_lower
 from lesion_lens.model.views import PATCHES
 from lesion_lens.training.calibration import conformal_thresholds, low_risk_threshold
+from lesion_lens.training.other_pictures import BEYOND
+from lesion_lens.training.picture_groups import CONFIDENCE, MOST_WRONG
 from lesion_lens.training.recipe import QUICK, SEED, Recipe
 from lesion_lens.training.split import CALIBRATION_SHARE, TEST_SHARE
 from lesion_lens.web.cli import INTERRUPTED, MAX_BYTES, NO_IMAGE, NO_MODEL
@@ -31,7 +35,7 @@ PAGES = {
     for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"))
 }
 README = PAGES["README.md"]
-WORDS = {1: "one", 2: "two", 8: "eight", 12: "twelve"}
+WORDS = {1: "one", 2: "two", 4: "four", 8: "eight", 12: "twelve"}
 
 
 def rows_under(page, header):
@@ -137,12 +141,18 @@ def test_the_rules_of_the_statements_are_those_of_the_code():
         f"fewer than {default(conformal_thresholds, 'least')} calibration lesions",
         f"at least {100 * default(low_risk_threshold, 'least'):.0f} in 100 such lesions",
         f"with {100 * default(low_risk_threshold, 'confidence'):.0f} % confidence",
-        f"than {100 - FLAGGED_SHARE} in 100 calibration lesions are",
+        f"than those of {100 - FLAGGED_SHARE} in 100 calibration lesions are",
+        f"with {100 * CONFIDENCE:.0f} % confidence, that at most {100 * MOST_WRONG:.0f} in 100",
+        f"at most {100 * BEYOND:.0f} in 100 images of a clinic",
+        f"divided into {WORDS[GROUPS]} groups",
         f"each of {PATCHES**2} patches covered",
     ):
         assert sentence in said
-    rows = rows_under("docs/statements.md", "| if | `verdict` | the page leads with |")
-    assert [row[1:] for row in rows] == [[f"`{name}`", text] for name, text in VERDICTS.items()]
+    enough = next(n for n in range(1, 999) if clopper_pearson_lower(n, n) >= 1 - MOST_WRONG)
+    assert f"at least {enough} such lesions" in said
+    rows = rows_under("docs/statements.md", "| if | `risk_level` | the page leads with |")
+    assert {row[1]: row[2] for row in rows} == {f"`{name}`": x for name, x in HEADLINES.items()}
+    assert f"all three together have {HIGH_RISK} or more" in rows[1][0]
 
 
 def test_the_limits_are_those_of_the_code():

@@ -27,7 +27,6 @@ from lesion_lens.model.files import (
     remedy_of,
     sha256_of,
 )
-from lesion_lens.model.outliers import OutlierDetector
 from lesion_lens.model.views import predict
 from lesion_lens.web.process import load_weights
 from lesion_lens.web.results import to_dict
@@ -102,9 +101,14 @@ def test_what_decisions_go_by_is_the_same_to_the_last_bit():
     one, other = Classifier(KERAS), Classifier(LITERT)
     assert isinstance(one.decision_facts, DecisionFacts)
     assert one.decision_facts == other.decision_facts
-    assert isinstance(one.outlier_detector, OutlierDetector)
-    for name, value in one.outlier_detector.to_attributes().items():
-        assert np.array_equal(value, other.outlier_detector.to_attributes()[name]), name
+    kept, said = (classifier.picture_rules.to_attributes() for classifier in (one, other))
+    assert {name.rsplit("_", 1)[0] for name in kept} == {
+        "likeness",
+        "other_picture",
+        "picture_group",
+    }
+    for name, value in kept.items():
+        assert np.array_equal(value, said[name]), name
 
 
 # --- Exporting -------------------------------------------------------------------------------

@@ -89,7 +89,7 @@ def test_a_table_whose_facts_are_accepted_is_laid_out(name):
 
 @pytest.mark.parametrize("spoiled", [[], -1, HUGE, float("nan"), "<b>"], ids=lambda v: repr(v)[:9])
 def test_every_number_of_the_card_must_be_one(spoiled):
-    unused = {"reliability", "data_sha256", "missed_per_100"}
+    unused = {"reliability", "data_sha256", "missed_per_100", "levels"}
     numbers = [path for path in places(KNOWN["test"]) if not unused & {*path}]
     assert len(numbers) > 100
     accepted = [path for path in numbers if facts.can_fill_card(changed(("test", *path), spoiled))]
@@ -100,7 +100,8 @@ def test_every_number_of_the_card_must_be_one(spoiled):
 def test_every_number_of_a_clinic_must_be_one(spoiled):
     clinics = {"other_clinics": {"clinics": KNOWN["other_clinics"]["clinics"]}}
     # The name of the source, which any text may be, stands for the last of the three.
-    numbers = [path for path in places(clinics) if path[-1] != "mean"]
+    unused = {"mean", "levels"}
+    numbers = [path for path in places(clinics) if not unused & {*path}]
     assert len(numbers) > 30
     accepted = [path for path in numbers if facts.can_fill_card(changed(path, spoiled))]
     # An empty list of classes is what a clinic of few images has.
@@ -133,6 +134,23 @@ def test_no_more_malignant_lesions_than_lesions():
     assert facts.has_low_risk(decisions)
     decisions["lesions"] = decisions["low_risk"]["statement"]["malignant"] - 1
     assert not facts.has_low_risk(decisions)
+
+
+@pytest.mark.parametrize("statement", [*facts.STATEMENTS, None], ids=str)
+@pytest.mark.parametrize("counts", [(5, 6, 0), (5, 2, 3)], ids=["malignant", "melanomas"])
+def test_no_statement_has_more_of_a_kind_than_lesions(statement, counts):
+    decisions = copy.deepcopy(KNOWN["test"]["decisions"])
+    assert facts.has_statement_counts(decisions)
+    holder = decisions["statements"][statement] if statement else decisions
+    holder |= dict(zip(("lesions", "malignant", "melanomas"), counts, strict=True))
+    assert not facts.has_statement_counts(decisions)
+
+
+@pytest.mark.parametrize("name", ["lesions", "malignant", "melanomas"])
+def test_no_statement_is_made_of_more_lesions_than_there_are(name):
+    decisions = copy.deepcopy(KNOWN["test"]["decisions"])
+    decisions["statements"]["low"] |= {key: decisions[name] + 1 for key in ("lesions", name)}
+    assert not facts.has_statement_counts(decisions)
 
 
 @pytest.mark.parametrize("points", [None, [], [{}], {}, "text"], ids=str)

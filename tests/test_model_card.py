@@ -9,17 +9,19 @@ from markdown_it import MarkdownIt
 
 from lesion_lens import ROOT
 from lesion_lens.model import outliers
+from lesion_lens.model.decisions import HIGH_RISK, LEVELS
 from lesion_lens.model.files import DEFAULT_MODEL_PATH, check_model_file
+from lesion_lens.model.picture_groups import GROUPS
 from lesion_lens.model.statistics import clopper_pearson
-from lesion_lens.training import calibration
+from lesion_lens.training import calibration, picture_groups
 from lesion_lens.training.evaluation import FEWEST_MELANOMAS, SMALLEST_GROUP, evaluate
 from lesion_lens.training.metrics import BINS
 from lesion_lens.training.teachers import HELD_OUT_FOLDS
-from lesion_lens.web.card_tables import misses, pairs
+from lesion_lens.web.card_tables import Meaning, level_table, meaning, pairs
 from lesion_lens.web.model_card import CardError, model_card, read_metrics
 from skin_cancer_detection import CODES
 from tests.support.cards import estimates_in, made_clinic, shown, with_sources
-from tests.support.models import LAYERS
+from tests.support.models import LAYERS, made_counts
 
 
 @pytest.fixture
@@ -48,10 +50,11 @@ def tables(text):
     return [[row.strip("| ").split(" | ") for row in table.splitlines()] for table in found]
 
 
-def without_floats(values):
+def with_all(kind, values, other):
+    """Values within dicts, with another in the place of each of one type."""
     if isinstance(values, dict):
-        return {name: without_floats(value) for name, value in values.items()}
-    return None if isinstance(values, float) else values
+        return {name: with_all(kind, value, other) for name, value in values.items()}
+    return other if type(values) is kind else values
 
 
 # --- Figures ---------------------------------------------------------------------------------
@@ -69,13 +72,15 @@ def test_every_interval_of_the_metrics_is_on_the_card(metrics):
 
 
 def test_no_figure_of_the_results_stands_in_the_template(metrics):
-    metrics["test"] = without_floats(metrics["test"])
+    metrics["test"] = with_all(float, metrics["test"], None)
+    metrics["test"]["decisions"] = with_all(int, metrics["test"]["decisions"], 0)  # no shares of 0
     metrics["test"]["decisions"]["low_risk"]["threshold"] = 0.5  # for without it is no table
     del metrics["other_clinics"]  # whose table has a test of its own
     card = model_card(metrics)
     results = card.split("## Results")[1].split("## Limits")[0]
-    # The specificity that a score is named for, and the bound that the threshold is made to keep.
-    assert set(re.findall(r"\d+\.\d+", results)) == {"0.80", "0.95", "0.500"}
+    # The specificity that a score is named for, the bound that the threshold is made to keep, and
+    # the probability that makes the risk high.
+    assert set(re.findall(r"\d+\.\d+", results)) == {"0.80", "0.95", "0.5", "0.500"}
     cells = {cell for table in tables(results) for row in table for cell in row[1:]}
     assert {cell for cell in cells if not re.fullmatch(r"[\d,]+|its own|pooled|", cell)} == {"–"}
 
@@ -151,7 +156,7 @@ def test_the_auc_of_an_unseen_source_stands_above_that_of_the_model_that_knows_i
 
 def test_low_risk_that_is_never_said_has_no_sensitivity(metrics):
     never, said = made_clinic(), made_clinic()
-    never["statements"]["low_risk"] = {"lesions": 0, "malignant": 0}
+    never["statements"]["low"] = dict.fromkeys(("lesions", "malignant", "melanomas"), 0)
     metrics["other_clinics"]["clinics"] = {"a": never, "b": said}
     cells = dict(columns_of(metrics))["‘low risk’: sensitivity"]
     assert cells[1:] == ["–", share(8 / 20, 20)]  # 12 of 20 malignant lesions are called low risk
@@ -163,6 +168,7 @@ def test_low_risk_that_is_never_said_has_no_sensitivity(metrics):
         ("How often each statement is made", 30, 80),
         ("How many of those lesions are malignant", 12, 30),
         ("Of how many of the malignant lesions it is made", 12, 20),
+        ("Of how many of the melanomas it is made", 6, 10),
     ],
 )
 def test_what_a_statement_means_for_a_source(metrics, heading, part, whole):
@@ -199,22 +205,15 @@ def test_a_card_without_other_sources_says_so(metrics):
     assert "expect less; how much less, the model file does not say." in card
 
 
-def test_facts_of_before_the_statements_were_counted_make_a_card(metrics):
-    del metrics["other_clinics"], metrics["test"]["decisions"]["statements"]
-    assert model_card(metrics)
-
-
-def test_facts_of_before_the_statements_were_counted_show_the_other_sources_alone(metrics):
-    del metrics["test"]["decisions"]["statements"]
-    metrics["other_clinics"]["clinics"] = {"a": made_clinic()}
-    card = model_card(metrics)
-    assert "| score | `a` |" in card
-    assert "The first column is this model" not in in_words(card)
+def test_facts_of_before_the_risk_levels_make_no_card(metrics):
+    del metrics["test"]["decisions"]["statements"]["high"]
+    with pytest.raises(CardError, match="lacks what the card tells"):
+        model_card(metrics)
 
 
 def test_spoiled_scores_of_a_source_make_no_card(metrics):
     scores = next(iter(metrics["other_clinics"]["clinics"].values()))
-    scores["statements"]["unlike"]["malignant"] = scores["lesions"] + 1
+    scores["statements"]["low"]["malignant"] = scores["lesions"] + 1
     with pytest.raises(CardError, match="lacks what the card tells"):
         model_card(metrics)
 
@@ -264,19 +263,18 @@ def test_the_calibration_stands_in_its_rows(metrics):
 
 def test_what_low_risk_finds_and_costs(metrics):
     decisions = metrics["test"]["decisions"]
+    decisions |= made_counts(1000, 200)
     decisions["low_risk"] = {
         "threshold": 0.0625,
         "below_threshold": low_risk_scores(missed=6, of_benign=700),
         "statement": low_risk_scores(missed=4, of_benign=640),
     }
-    decisions["lesions"] = 1000
     text = section(model_card(metrics), "Low risk")
     (rows,) = tables(text)
     assert "below **0.062**" in text
     assert [row[1:] for row in rows] == [
         ["200", "200"],
         ["0.970 (0.936–0.989)", "0.980 (0.950–0.995)"],
-        ["about 3 in 100 (1–6)", "about 2 in 100 (1–5)"],
         ["0.875 (0.850–0.897)", "0.800 (0.771–0.827)"],
         ["0.706 (0.677–0.734)", "0.644 (0.613–0.674)"],
     ]
@@ -293,19 +291,6 @@ def low_risk_scores(missed, of_benign):
         "missed_per_100": missed / 2,
         "specificity": of_benign / 800,
     }
-
-
-@pytest.mark.parametrize(
-    ("figure", "text"),
-    [
-        ({"value": 1.0, "low": 0.985, "high": 1.0}, "fewer than 1 in 100 (0–2)"),
-        ({"value": 0.996, "low": 0.977, "high": 1.0}, "fewer than 1 in 100 (0–2)"),
-        ({"value": 0.25, "low": 0.1, "high": 0.5}, "about 75 in 100 (50–90)"),
-        ({"value": None, "low": 0.0, "high": 1.0}, "–"),
-    ],
-)
-def test_how_many_are_missed(figure, text):
-    assert misses(figure) == text
 
 
 def test_the_coverage_of_each_class_stands_in_its_row(metrics):
@@ -329,17 +314,31 @@ def test_the_coverage_of_each_class_stands_in_its_row(metrics):
 
 
 def test_the_shares_of_the_other_statements_stand_in_their_rows(metrics):
-    decisions = metrics["test"]["decisions"] | {"lesions": 1000}
-    metrics["test"]["decisions"] = decisions
+    decisions = metrics["test"]["decisions"]
+    decisions |= made_counts(1000, 300, unfamiliar=(50, 8, 4), not_dermatoscopic=(3, 1, 0))
     decisions["flagged"] = {"share": 0.2, "right": 0.25}
     (rows,) = tables(section(model_card(metrics), "The other statements"))
     assert [row[1] for row in rows] == [
-        share(decisions["inconclusive"], 1000),
-        share(decisions["conformal"]["empty"], 1000),
         share(0.2, 1000),
         share(0.25, 200),
-        share(decisions["unlike"], 1000),
+        share(0.05, 1000),
+        share(0.003, 1000),
     ]
+
+
+def test_what_a_risk_level_means_stands_in_its_row(metrics):
+    decisions = metrics["test"]["decisions"]
+    decisions |= made_counts(1000, 300, high=(200, 140, 60), low=(0, 0, 0))
+    (rows,) = tables(section(model_card(metrics), "Risk levels"))
+    assert [row[0] for row in rows] == [f"`{level}`" for level in LEVELS]
+    shares = [share(0.2, 1000), share(0.7, 200), share(140 / 300, 300), share(0.4, 150)]
+    assert rows[0][1:] == ["200", *shares]
+    assert rows[LEVELS.index("low")][1:4] == ["0", share(0.0, 1000), "–"]
+
+
+def test_a_level_of_test_lesions_that_hold_no_melanoma_has_no_share_of_them():
+    (rows,) = tables(level_table(made_counts(1000, 1)) + "\n")
+    assert {row[-1] for row in rows} == {"–"}
 
 
 def test_the_melanomas_are_counted_from_the_confusion_matrix(metrics):
@@ -363,6 +362,52 @@ def test_the_images_and_lesions_of_each_class_and_part(metrics):
         [part, f"{metrics['images'][part]:,}", f"{metrics['lesions'][part]:,}"]
         for part in ("training", "calibration", "test")
     ]
+
+
+# --- What a level meant, in a sentence -------------------------------------------------------
+
+
+def of_sources(**counts):
+    """Facts of sources that were left out, by name."""
+    clinics = {name: made_clinic() | one for name, one in counts.items()}
+    return {"other_clinics": {"clinics": clinics}}
+
+
+@pytest.mark.parametrize("familiarity", ["familiar", "not dermatoscopic", None])
+def test_what_a_level_meant_is_that_of_the_test_lesions(familiarity):
+    facts = of_sources(a=made_counts(100, 90, high=(20, 20, 0)))
+    facts["test"] = {"decisions": made_counts(1000, 157, high=(200, 141, 60))}
+    assert meaning(facts, "high", familiarity) == Meaning(0.705, 0.157, 60 / 78, is_unseen=False)
+
+
+def test_of_an_unfamiliar_image_it_is_that_of_the_source_with_the_most_malignant_of_the_level():
+    facts = of_sources(
+        a=made_counts(100, 40, high=(50, 25, 9), raised=(50, 15, 9)),
+        b=made_counts(100, 30, high=(25, 20, 9), raised=(50, 10, 5)),
+    )
+    facts["test"] = {"decisions": made_counts(100, 95, high=(90, 90, 40))}
+    assert meaning(facts, "high", "unfamiliar") == Meaning(0.8, 0.3, 9 / 15, is_unseen=True)
+    assert meaning(facts, "raised", "unfamiliar") == Meaning(0.3, 0.4, 9 / 20, is_unseen=True)
+
+
+def test_of_fewer_than_20_lesions_nothing_is_said():
+    few, enough = made_counts(100, 40, high=(19, 19, 9)), made_counts(100, 40, high=(20, 10, 9))
+    assert meaning({"test": {"decisions": few}}, "high", "familiar") is None
+    assert meaning({"test": {"decisions": enough}}, "high", "familiar").malignant == 0.5
+    assert meaning(of_sources(a=few), "high", "unfamiliar") is None
+    assert meaning(of_sources(a=few, b=enough), "high", "unfamiliar").malignant == 0.5
+
+
+@pytest.mark.parametrize("test", [None, {}, {"decisions": {}}])
+def test_without_counts_nothing_is_said(test):
+    for familiarity in ("familiar", "unfamiliar"):
+        assert meaning({"test": test}, "high", familiarity) is None
+
+
+def test_without_left_out_sources_nothing_is_said_of_an_unfamiliar_image():
+    facts = {"test": {"decisions": made_counts(1000, 157)}}
+    assert meaning(facts, "high", "familiar")
+    assert meaning(facts, "high", "unfamiliar") is None
 
 
 # --- Text ------------------------------------------------------------------------------------
@@ -415,7 +460,8 @@ def test_the_numbers_in_the_text_are_those_of_the_code(metrics, threshold):
     assert f"in {BINS} bins" in text
     assert f"fewer than {SMALLEST_GROUP} images" in text
     assert f"fewer than {FEWEST_MELANOMAS} images of melanomas" in text
-    assert f"flags {outliers.FLAGGED_SHARE} % of the calibration lesions" in text
+    assert f"{outliers.FLAGGED_SHARE} % of the calibration lesions are beyond it" in text
+    assert f"have a probability of {HIGH_RISK} or more" in text
     replicates = signature(evaluate).parameters["replicates"].default
     assert f"draws whole lesions {replicates:,} times" in text
     bound = signature(calibration.low_risk_threshold).parameters
@@ -424,6 +470,15 @@ def test_the_numbers_in_the_text_are_those_of_the_code(metrics, threshold):
     sets = signature(calibration.conformal_thresholds).parameters
     assert f"true class of {100 * sets['level'].default:.0f} % of the lesions" in text
     assert f" {sets['least'].default} calibration lesions" in text
+
+
+def test_where_low_risk_has_proved_right_is_told_with_the_numbers_of_the_code(metrics):
+    metrics["test"]["decisions"]["low_risk"]["threshold"] = 0.1
+    text = in_words(section(model_card(metrics), "Low risk"))
+    assert GROUPS == 4
+    assert "four groups" in text
+    assert f"{100 * picture_groups.MOST_WRONG:.0f} in 100" in text
+    assert f"with {100 * picture_groups.CONFIDENCE:.0f} % confidence" in text
 
 
 def test_the_text_follows_the_recipe(metrics):
@@ -474,7 +529,9 @@ def test_links_on_the_card_lead_somewhere(metrics):
         if target.startswith("#"):
             assert target[1:] in anchors
         else:
-            assert target.startswith("https://") or (ROOT / "docs" / target).exists(), target
+            assert (
+                target.startswith("https://") or (ROOT / "docs" / target.split("#")[0]).exists()
+            ), target
 
 
 @pytest.mark.parametrize(

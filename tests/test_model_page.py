@@ -220,6 +220,16 @@ def test_facts_of_an_older_form(page_with):
     assert len(page.select("table")) == 2  # the names of the classes, the confusion matrix
 
 
+def test_facts_of_before_the_risk_levels_make_the_shorter_card(page_with):
+    page = page_with(changed("test", "decisions", "statements", "high", value=KeyError))
+    text = text_of(page, "main")
+    assert "does not hold all that a full model card tells" in text
+    assert "Risk levels" not in text
+    assert shown(KNOWN["test"]["eight_views"]["macro_auc"]) in text
+    source = next(iter(KNOWN["other_clinics"]["clinics"].values()))
+    assert shown(source["macro_auc"]) in text
+
+
 def test_a_card_whose_file_lacks_the_reliability_is_whole_but_for_it(page_with):
     page = page_with(changed("test", "eight_views", "reliability", value=KeyError))
     text = text_of(page, "main")
@@ -253,6 +263,7 @@ CARDS = {"HAM10000": KNOWN, "own": OWN}
         ("images", "training"),
         ("test", "subgroups", "sex"),
         ("test", "decisions", "conformal", "per_class", "mel", "coverage"),
+        ("test", "decisions", "statements", "high", "melanomas"),
         ("test", "eight_views", "reliability"),
         ("test", "eight_views", "per_class", "nv", "auc"),
         ("test", "one_view"),

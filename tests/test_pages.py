@@ -3,11 +3,9 @@
 import json
 import re
 
-import numpy as np
 import pytest
 
 from lesion_lens import ROOT
-from lesion_lens.web.pages import melanomas_called_benign
 from tests.support.cards import estimate, made_clinic, with_sources
 from tests.support.drawings import draw_lesion, encode
 from tests.support.models import made_scores, shares_of, write_model
@@ -75,7 +73,6 @@ def test_scores_without_melanomas_leave_them_out(tmp_path):
     scores["eight_views"]["confusion_matrix"][6] = [0] * 7
     client = client_of(write_model(tmp_path, EVEN, {"test": scores}))
     assert "images of melanomas, it named" not in text_of(page_of(client.get("/")), "#how-good")
-    assert "Of 100 images" not in text_of(page_of(upload(client, encode(draw_lesion()))))
 
 
 def test_without_scores_in_the_file_the_page_says_so(tmp_path):
@@ -132,10 +129,3 @@ def test_inflated_scores_are_called_so(tmp_path):
     facts = {"test": made_scores(), "rows_may_share_lesions": True}
     page = page_of(client_of(write_model(tmp_path, EVEN, facts)).get("/"))
     assert "these figures are too good" in text_of(page)
-
-
-def test_melanomas_called_benign():
-    matrix = np.zeros((7, 7), int)
-    matrix[6] = [1, 2, 3, 4, 5, 6, 4]  # akiec bcc bkl df nv vasc mel: 3 + 4 + 5 + 6 of 25
-    assert melanomas_called_benign({"confusion_matrix": matrix.tolist()}) == 18 / 25
-    assert melanomas_called_benign({"confusion_matrix": np.diag([1] * 6 + [0]).tolist()}) is None

@@ -11,7 +11,8 @@ from PIL import Image
 
 import skin_cancer_detection as scd
 from lesion_lens import ROOT
-from lesion_lens.model.decisions import DecisionFacts, combine_views
+from lesion_lens.model.decisions import DecisionFacts, combine_views, soften
+from lesion_lens.model.familiarity import PictureRules
 from lesion_lens.model.files import load_model, read_attributes
 from lesion_lens.model.images import read_image
 from lesion_lens.model.outliers import OutlierDetector
@@ -20,6 +21,7 @@ from lesion_lens.training.data import read_dataset
 from lesion_lens.training.download import add_clinics
 from lesion_lens.training.evaluation import probabilities_of, score_file, view_probabilities
 from lesion_lens.training.near_duplicates import NEAR_DUPLICATES
+from lesion_lens.training.picture_rules import fit_picture_rules
 from lesion_lens.training.split import split_by_lesion
 from tests.support.pages import probabilities_of as probabilities_on_page
 from tests.support.pages import upload
@@ -28,6 +30,11 @@ from tests.support.pages import upload
 @pytest.fixture(scope="module")
 def data(ham10000):
     return add_clinics(read_dataset(*ham10000), None, beside=ham10000[1])
+
+
+@pytest.fixture(scope="module")
+def parts(data):
+    return split_by_lesion(data.lesion_ids, data.labels)
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +51,7 @@ def test_the_whole_csv_is_read(data):
     assert len(set(data.lesion_ids)) == 7470 - len(NEAR_DUPLICATES)
 
 
-def test_no_near_duplicate_stands_in_two_parts(data):
-    parts = split_by_lesion(data.lesion_ids, data.labels)
+def test_no_near_duplicate_stands_in_two_parts(data, parts):
     part_of = dict(zip(data.image_ids.tolist(), parts.tolist(), strict=True))
     assert all(part_of[first] == part_of[second] for first, second in NEAR_DUPLICATES)
 
@@ -72,11 +78,10 @@ def test_reading_the_csv_needs_less_than_a_gigabyte(ham10000):
     assert peak < 1000
 
 
-def test_the_committed_weights_give_the_committed_metrics(data):
+def test_the_committed_weights_give_the_committed_metrics(data, parts):
     written = json.loads((ROOT / "metrics.json").read_text(encoding="utf-8"))
     if "clinic" not in data.groups:  # Kaggle's metadata does not say it
         del written["test"]["subgroups"]["clinic"]
-    parts = split_by_lesion(data.lesion_ids, data.labels)
     metrics, *_ = score_file(ROOT / "best_model.h5", data, parts)
     if data.sha256 == written["data_sha256"]:
         assert_close(metrics, written)
@@ -106,8 +111,18 @@ def assert_close(value, expected, place="metrics.json"):
 
 
 @pytest.fixture(scope="module")
-def calibration_part(data):
-    return data.only(split_by_lesion(data.lesion_ids, data.labels) == "calibration")
+def calibration_part(data, parts):
+    return data.only(parts == "calibration")
+
+
+@pytest.fixture(scope="module")
+def view_means(calibration_part):
+    return view_probabilities(load_model(), calibration_part.pixels).mean(axis=0)
+
+
+@pytest.fixture(scope="module")
+def attributes():
+    return read_attributes(ROOT / "best_model.h5")
 
 
 def test_the_committed_probabilities_have_the_calibration_parts_class_shares(calibration_part):
@@ -116,11 +131,13 @@ def test_the_committed_probabilities_have_the_calibration_parts_class_shares(cal
     assert np.allclose(means, shares, atol=2e-3)  # 1e-5 on the rows of the training
 
 
-def test_the_committed_decision_facts_are_those_of_the_calibration_part(calibration_part):
-    facts = DecisionFacts.from_attributes(read_attributes(ROOT / "best_model.h5"))
+def test_the_committed_decision_facts_are_those_of_the_calibration_part(
+    calibration_part, view_means, attributes
+):
+    facts = DecisionFacts.from_attributes(attributes)
     labels = calibration_part.labels
     fitted = calibration.fit_decision_facts(
-        view_probabilities(load_model(), calibration_part.pixels).mean(axis=0),
+        view_means,
         labels,
         calibration.one_image_per_lesion(calibration_part.lesion_ids, calibration_part.pixels),
         np.bincount(labels, minlength=7) / len(labels),
@@ -131,12 +148,46 @@ def test_the_committed_decision_facts_are_those_of_the_calibration_part(calibrat
         assert getattr(facts, name) == pytest.approx(getattr(fitted, name), abs=0.03)
 
 
-def test_the_committed_likeness_flags_five_percent_of_the_calibration_lesions(calibration_part):
-    likeness = OutlierDetector.from_attributes(read_attributes(ROOT / "best_model.h5"))
-    chosen = calibration.one_image_per_lesion(calibration_part.lesion_ids, calibration_part.pixels)
-    assert likeness.is_outlier(calibration_part.pixels[chosen]).mean() == pytest.approx(
-        0.05, abs=0.01
-    )
+@pytest.fixture(scope="module")
+def calibration_lesions(calibration_part):
+    """Which images of the calibration part stand for their lesions: (M,)."""
+    return calibration.one_image_per_lesion(calibration_part.lesion_ids, calibration_part.pixels)
+
+
+def test_the_committed_likeness_flags_five_percent_of_the_calibration_lesions(
+    calibration_part, calibration_lesions, attributes
+):
+    likeness = OutlierDetector.from_attributes(attributes)
+    flagged = likeness.is_outlier(calibration_part.pixels[calibration_lesions])
+    assert flagged.mean() == pytest.approx(0.05, abs=0.01)
+
+
+def test_the_committed_rules_for_pictures_are_those_of_the_training_images(
+    data, parts, calibration_part, calibration_lesions, view_means, attributes
+):
+    written = json.loads((ROOT / "metrics.json").read_text(encoding="utf-8"))
+    if data.sha256 != written["data_sha256"] or "clinic" not in data.groups:
+        pytest.skip("needs the rows and the sources that the model was trained with")
+    facts = DecisionFacts.from_attributes(attributes)
+    fitted = fit_picture_rules(
+        data.only(parts == "training"),
+        calibration_part.pixels[calibration_lesions],
+        soften(view_means[calibration_lesions], facts.eight_view_temperature),
+        calibration_part.labels[calibration_lesions],
+        facts,
+    ).to_attributes()
+    names = ("likeness_", "other_picture_", "picture_group_")
+    assert set(fitted) == {name for name in attributes if name.startswith(names)}
+    for name, values in fitted.items():  # equal but for rounding, which differs between processors
+        assert np.allclose(values, attributes[name], rtol=1e-3, atol=1e-3), name
+
+
+def test_no_test_lesion_is_not_dermatoscopic(data, parts, attributes):
+    test = data.only(parts == "test")
+    lesions = calibration.one_image_per_lesion(test.lesion_ids, test.pixels)
+    said = PictureRules.from_attributes(attributes).familiarities(test.pixels[lesions])
+    assert said.count("not dermatoscopic") == 0
+    assert 0.02 < said.count("unfamiliar") / len(said) < 0.08
 
 
 def test_preprocessing_makes_the_pixels_of_the_csv(originals):

@@ -12,22 +12,28 @@ import pytest
 from PIL import Image
 
 import skin_cancer_detection as scd
-from lesion_lens.model.decisions import VERDICTS, DecisionFacts, combine_views
+from lesion_lens.model.decisions import HEADLINES, LEVELS, DecisionFacts, combine_views
 from lesion_lens.model.engines import load_engine
 from lesion_lens.model.files import read_attributes
-from lesion_lens.model.outliers import FLAGGED_SHARE
+from lesion_lens.model.outliers import REASONS
 from lesion_lens.model.views import Prediction, predict
 from lesion_lens.model.wording import percent
 from lesion_lens.training.calibration import conformal_thresholds
 from lesion_lens.web.occlusion_map import strongest_region
-from tests.support.drawings import draw_lesion, encode
+from tests.support.cards import made_clinic
+from tests.support.drawings import draw_for, draw_lesion, encode
 from tests.support.models import (
     FACTS,
     LIKE,
     MODEL,
+    OTHER,
+    OWN,
+    PROVEN,
     UNLIKE,
+    UNPROVEN,
     attributes_of,
     copy_model,
+    made_counts,
     made_scores,
     shares_of,
     write_model,
@@ -38,7 +44,7 @@ from tests.support.pages import client_of, page_of, probabilities_of, text_of, u
 
 
 def test_the_results_page(client):
-    response = upload(client, encode(draw_lesion()))
+    response = upload(client, encode(draw_for("high")))
     assert response.status_code == 200
     page = page_of(response)
     probabilities = probabilities_of(response)
@@ -109,7 +115,7 @@ def test_the_page_of_a_result_alone_leads_back_to_the_form(client):
 def test_the_committed_model_knows_that_this_is_no_lesion(client, image):
     response = upload(client, encode(image))
     assert response.status_code == 200
-    assert "unlike" in said_on(page_of(response))
+    assert "not-dermatoscopic" in said_on(page_of(response))
 
 
 def test_the_pixels_are_those_that_the_model_sees(client):
@@ -124,22 +130,23 @@ def test_the_pixels_are_those_that_the_model_sees(client):
 
 # The identifiers of whatever stands on some result pages only.
 SAID = (
-    "unlike", "inconclusive", "low-risk", "not-low-risk", "flagged", "not-harmless", "left-out",
-)  # fmt: skip
+    *("not-dermatoscopic", "unfamiliar", "why", "meaning", "flagged", "low-risk", "not-harmless"),
+    "left-out",
+)
 
 
 @pytest.fixture
 def result_of(tmp_path):
     """Give the page of a result with these probabilities; the other classes share the rest."""
 
-    def result(decision_facts=FACTS, likeness=LIKE, scores=None, **shares):
+    def result(decision_facts=FACTS, rules=(LIKE, OWN, PROVEN), facts=None, scores=None, **shares):
         path = write_model(
             tmp_path,
             shares_of(**shares),
-            {"test": scores or made_scores()},
-            attributes_of(decision_facts, likeness),
+            {"test": scores or made_scores()} | (facts or {}),
+            attributes_of(decision_facts, *rules),
         )
-        response = upload(client_of(path), encode(draw_lesion()))
+        response = upload(client_of(path), encode(draw_for("high")))
         assert response.status_code == 200
         return page_of(response)
 
@@ -150,58 +157,133 @@ def said_on(page):
     return {name for name in SAID if text_of(page, f"#{name}")}
 
 
-def headline_of(page):
-    return text_of(page, "#headline")
+def level_of(page):
+    """The level of the badge, which the headline and the colour agree with."""
+    (level,) = [level for level in LEVELS if f"Risk: {level}" in text_of(page, "#level")]
+    assert text_of(page, "#headline") == HEADLINES[level]
+    assert level in page.select_one(".level-box")["class"]
+    return level
 
 
-def test_low_risk(result_of):
-    page = result_of(nv=0.98)
-    assert said_on(page) == {"low-risk", "not-harmless"}
-    assert headline_of(page) == VERDICTS["low risk"]
-    assert "does not replace a doctor" in text_of(page, "#low-risk")
-
-
-def test_low_risk_says_how_many_it_misses_and_gives_no_other_number(result_of):
-    page = result_of(nv=0.98)
-    assert "misses about 4 in 100" in text_of(page, "#low-risk")
-    assert "between 2 and 7" in text_of(page, "#low-risk")
-    assert text_of(page, "#not-harmless").endswith("does not mean that your spot is harmless.")
-
-
-def test_low_risk_without_cancers_to_try_it_on_gives_no_number(result_of):
-    scores = made_scores()
-    scores["decisions"]["low_risk"]["statement"]["missed_per_100"] = None
-    said = text_of(result_of(nv=0.98, scores=scores), "#low-risk")
-    assert said == "Low risk is not no risk. This does not replace a doctor."
-
-
-def test_benign_but_not_low_risk_does_not_reassure(result_of):
-    page = result_of(nv=0.82, akiec=0.09, mel=0.03)
-    assert said_on(page) == {"not-low-risk", "not-harmless"}
-    assert headline_of(page) == VERDICTS["see a doctor"]
-    assert "not sure enough to call the risk low" in text_of(page, "#not-low-risk")
-
-
-def test_a_benign_answer_does_not_reassure(result_of):
-    said = text_of(result_of(nv=0.82, akiec=0.09, mel=0.03), "#not-harmless")
-    assert "does not mean that your spot is harmless" in said
-    assert "it took 40 for a benign class" in said
-
-
-def test_malignant(result_of):
+def test_a_melanoma_is_high_and_the_appointment_names_it(result_of):
     page = result_of(mel=0.98)
-    assert said_on(page) == set()
-    assert headline_of(page) == VERDICTS["see a doctor"]
+    assert level_of(page) == "high"
+    assert said_on(page) == {"meaning"}
+    assert "now, and say that melanoma is the concern" in text_of(page, "#next-step")
     assert text_of(page, "#risk") == "malignant"
     assert "probability of 98 %" in text_of(page)
 
 
-def test_inconclusive(result_of):
-    page = result_of(nv=0.85, bcc=0.12)
-    assert said_on(page) == {"inconclusive", "not-harmless"}
-    assert headline_of(page) == VERDICTS["inconclusive"]
-    assert "cannot tell benign kinds from malignant ones" in text_of(page, "#inconclusive")
-    assert "either may be right" in text_of(page, "#inconclusive")
+def test_another_cancer_is_high_and_not_called_a_melanoma(result_of):
+    page = result_of(bcc=0.98)
+    assert level_of(page) == "high"
+    assert "say that skin cancer is the concern" in text_of(page, "#next-step")
+
+
+def test_a_cancer_in_an_unfamiliar_image_is_high_too(result_of):
+    page = result_of(rules=(UNLIKE, OWN, PROVEN), mel=0.92)
+    assert level_of(page) == "high"
+    assert said_on(page) == {"unfamiliar"}
+    assert "take the image again" not in text_of(page, "#unfamiliar")
+
+
+def test_cancers_that_only_together_are_likely_are_high_and_the_page_says_why(result_of):
+    page = result_of(nv=0.42, mel=0.28, bcc=0.28)
+    assert level_of(page) == "high"
+    assert "together those three classes are at least as likely" in text_of(page, "#why")
+
+
+def test_benign_but_not_low_risk_does_not_reassure(result_of):
+    page = result_of(nv=0.82, akiec=0.09, mel=0.03)
+    assert level_of(page) == "raised"
+    assert said_on(page) == {"why", "meaning", "not-harmless"}
+    assert "not sure enough to call the risk low" in text_of(page, "#why")
+    assert "does not mean that your spot is harmless" in text_of(page, "#not-harmless")
+
+
+def test_low_risk_asks_to_see_a_doctor_if_it_changes(result_of):
+    page = result_of(nv=0.98)
+    assert level_of(page) == "low"
+    assert said_on(page) == {"meaning", "low-risk"}
+    said = text_of(page, "#next-step")
+    assert said == "If it changes, bleeds or worries you, see a doctor whatever this says."
+
+
+def test_a_small_probability_that_is_not_proven_is_raised_and_the_page_says_why(result_of):
+    page = result_of(rules=(LIKE, OWN, UNPROVEN), nv=0.98)
+    assert level_of(page) == "raised"
+    assert "has not shown that a small probability can be relied on" in text_of(page, "#why")
+
+
+def test_an_unfamiliar_image_is_never_low_and_the_reason_is_named(result_of):
+    page = result_of(rules=(UNLIKE, OWN, PROVEN), nv=0.98)
+    assert level_of(page) == "raised"
+    assert said_on(page) == {"unfamiliar", "not-harmless"}
+    said = text_of(page, "#unfamiliar")
+    assert "take the image again" in said
+    assert any(f"those the model learned from: {reason}." in said for reason in REASONS.values())
+
+
+def test_what_is_not_dermatoscopic_is_unknown(result_of):
+    page = result_of(rules=(LIKE, OTHER, PROVEN), nv=0.98)
+    assert level_of(page) == "unknown"
+    assert "not-dermatoscopic" in said_on(page)
+    said = text_of(page, "#next-step")
+    assert said == "If this is a mole or spot that worries you, show it to a doctor."
+    assert not page.select("#flagged, #description, #next-steps, #how-wrong")
+
+
+def test_an_unknown_that_may_be_a_cancer_still_sends_to_a_doctor(result_of):
+    for kinds in ({"rules": (LIKE, OTHER, PROVEN)}, {"decision_facts": None}):
+        page = result_of(**kinds, mel=0.5)
+        assert level_of(page) == "unknown"
+        said = text_of(page, "#next-step")
+        assert said == "If this is a mole or spot, show it to a doctor."
+
+
+def test_a_cancer_and_a_mole_never_share_a_headline(result_of):
+    """Nor do their headlines differ by a word alone."""
+    mole = text_of(result_of(nv=0.93, rules=(LIKE, OWN, UNPROVEN)), "#headline").split()
+    cancer = text_of(result_of(mel=0.93), "#headline").split()
+    assert len(set(mole) ^ set(cancer)) > 2
+
+
+def test_what_a_level_meant_is_told_of_100_test_lesions(result_of):
+    scores = made_scores()
+    scores["decisions"] = made_counts(1000, 157, high=(200, 141, 70))
+    said = text_of(result_of(mel=0.98, scores=scores), "#meaning")
+    assert said.startswith("Of 100 test lesions with this result, 70 turned out to be a cancer")
+    assert said.endswith("about 16 in 100 did.")
+
+
+def test_low_risk_is_told_beside_how_rare_cancer_is_in_such_images(result_of):
+    scores = made_scores()
+    scores["decisions"] = made_counts(low=(300, 1, 0), proven=(400, 12, 3))
+    said = text_of(result_of(nv=0.98, scores=scores), "#meaning")
+    assert "with this result, fewer than 1 turned out" in said
+    assert said.endswith("of all test lesions with such images, about 3 in 100.")
+
+
+def test_raised_says_how_many_melanomas_got_it(result_of):
+    scores = made_scores()
+    scores["decisions"] = made_counts(1000, 160, raised=(400, 60, 40))  # of 80 melanomas
+    said = text_of(result_of(nv=0.82, akiec=0.09, mel=0.03, scores=scores), "#meaning")
+    assert said.endswith("Of 100 melanomas, 50 got this result.")
+
+
+def test_what_it_meant_for_an_unfamiliar_image_is_that_of_the_worst_clinic(result_of):
+    counts = {"b": made_counts(500, 200, raised=(100, 31, 5)), "c": made_counts(500, 9)}
+    clinics = {name: made_clinic(0.7) | one for name, one in counts.items()}
+    facts = {"other_clinics": {"clinics": clinics}}
+    page = result_of(rules=(UNLIKE, OWN, PROVEN), facts=facts, nv=0.98)
+    said = text_of(page, "#meaning")
+    assert "had not seen, 31 turned out" in said
+    assert "about 40 in 100 did" in said
+
+
+def test_what_it_meant_is_left_out_where_nobody_counted(result_of):
+    scores = made_scores() | {"decisions": {}}
+    assert "meaning" not in said_on(result_of(mel=0.98, scores=scores))
 
 
 def test_what_cannot_be_excluded(result_of):
@@ -211,33 +293,24 @@ def test_what_cannot_be_excluded(result_of):
     )
 
 
-def test_an_empty_set_is_inconclusive_for_another_reason(result_of):
+def test_the_most_likely_class_cannot_be_excluded_whatever_its_threshold(result_of):
     page = result_of(replace(FACTS, conformal_thresholds=(0.99,) * 7), nv=0.97)
-    assert "None of the seven classes fits this image well" in text_of(page, "#inconclusive")
-    assert text_of(page, "#the-list").startswith("No class is as likely here")
-    assert text_of(page, "#not-excluded") == ""
+    said = text_of(page, "#not-excluded")
+    assert said == "Cannot be excluded: Melanocytic naevus (mole) (benign)."
 
 
 def test_flagged(result_of):
     page = result_of(nv=0.92, mel=0.07)
-    assert said_on(page) == {"flagged", "not-low-risk", "not-harmless"}
-    assert headline_of(page) == VERDICTS["see a doctor"]
-    assert text_of(page, "#flagged").startswith("Worth a thought: Melanoma (malignant)")
+    assert level_of(page) == "raised"
+    assert text_of(page, "#flagged").startswith("Also consider: Melanoma (malignant)")
     assert "if all seven were equally frequent" in text_of(page, "#flagged")
     assert text_of(page, "#likely") == "Melanocytic naevus (mole)"
 
 
 def test_a_flagged_benign_class_alarms_nobody(result_of):
     page = result_of(nv=0.92, vasc=0.07)
-    assert said_on(page) == {"flagged", "low-risk", "not-harmless"}
-    assert headline_of(page) == VERDICTS["low risk"]
-
-
-def test_a_list_without_the_most_likely_class_says_why(result_of):
-    facts = replace(FACTS, conformal_thresholds=(0.1,) * 4 + (0.9,) + (0.1,) * 2)
-    why = "The most likely class is not among them"
-    assert why in text_of(result_of(facts, nv=0.7, bcc=0.28))
-    assert why not in text_of(result_of(nv=0.7, bcc=0.28))
+    assert level_of(page) == "low"
+    assert said_on(page) == {"meaning", "flagged", "low-risk"}
 
 
 def test_classes_that_were_too_rare_are_named(result_of):
@@ -247,43 +320,34 @@ def test_classes_that_were_too_rare_are_named(result_of):
 
 
 def test_the_numbers_in_the_pages_words_are_those_of_the_code(result_of):
-    level = inspect.signature(conformal_thresholds).parameters["level"].default
-    assert f"For {100 * level:.0f} of 100 spots" in text_of(result_of(nv=0.98), "#the-list")
-    share = f"About 1 in {100 / FLAGGED_SHARE:.0f} images"
-    assert share in text_of(result_of(likeness=UNLIKE, nv=0.98), "#unlike")
-
-
-def test_a_picture_unlike_the_training_images_is_warned_of_and_classified(result_of):
-    page = result_of(likeness=UNLIKE, nv=0.98)
-    assert said_on(page) == {"unlike", "not-harmless"}
-    assert headline_of(page) == VERDICTS["unlike"]
-    assert "The result below may then mean nothing" in text_of(page, "#unlike")
-    assert "If yours is one, a doctor should look at this spot" in text_of(page, "#unlike")
-    assert text_of(page, "#likely") == "Melanocytic naevus (mole)"
+    share = inspect.signature(conformal_thresholds).parameters["level"].default
+    assert f"For {100 * share:.0f} of 100 spots" in text_of(result_of(nv=0.98), "#the-list")
 
 
 def test_without_decision_facts_what_needs_them_is_left_out(result_of):
     page = result_of(decision_facts=None, nv=0.98)
-    assert said_on(page) == {"left-out", "not-harmless"}
+    assert level_of(page) == "unknown"
+    assert said_on(page) == {"why", "left-out", "not-harmless"}
     assert text_of(page, "#not-excluded") == text_of(page, "#the-list") == ""
-    assert headline_of(page) == VERDICTS["unknown"]
 
 
-def test_without_decision_facts_the_warning_stays(result_of):
-    page = result_of(decision_facts=None, likeness=UNLIKE, mel=0.98)
-    assert said_on(page) == {"unlike", "left-out"}
+def test_without_decision_facts_the_notice_stays(result_of):
+    page = result_of(decision_facts=None, rules=(UNLIKE,), mel=0.98)
+    assert said_on(page) == {"unfamiliar", "why", "left-out"}
 
 
-def test_without_a_likeness_nothing_is_low_risk(result_of):
-    page = result_of(likeness=None, nv=0.98)
-    assert said_on(page) == {"left-out", "not-harmless"}
-    assert text_of(page, "#not-excluded").endswith(": Melanocytic naevus (mole) (benign).")
+@pytest.mark.parametrize("rules", [(None, OWN, PROVEN), (LIKE, OWN, None)])
+def test_a_model_file_that_lacks_rules_for_pictures_never_says_low_risk(result_of, rules):
+    page = result_of(rules=rules, nv=0.98)
+    assert level_of(page) == "raised"
+    assert "left-out" in said_on(page)
+    assert "has not shown" not in text_of(page)
 
 
 def test_what_usually_happens_next_does_not_contradict_the_headline(result_of):
     first = "First a doctor has to make sure that it is one"
     assert first in text_of(result_of(nv=0.82, akiec=0.09, mel=0.03), "#next-steps")
-    assert first in text_of(result_of(likeness=UNLIKE, nv=0.98), "#next-steps")
+    assert first in text_of(result_of(rules=(UNLIKE,), nv=0.98), "#next-steps")
     naevus = scd.CLASSES[scd.CODES.index("nv")]
     assert text_of(result_of(nv=0.98), "#next-steps") == naevus.next_steps
 
@@ -400,20 +464,23 @@ def test_what_is_said_of_a_class_is_for_readers_of_twelve():
 
 
 @pytest.mark.parametrize(
-    ("likeness", "shares"),
+    ("rules", "shares"),
     [
-        (LIKE, {"nv": 0.98}),
-        (LIKE, {"nv": 0.92, "mel": 0.07}),
-        (LIKE, {"nv": 0.85, "bcc": 0.12}),
-        (UNLIKE, {"mel": 0.98}),
-        (None, {"df": 0.98}),
+        ((LIKE, OWN, PROVEN), {"nv": 0.98}),
+        ((LIKE, OWN, UNPROVEN), {"nv": 0.98}),
+        ((LIKE, OWN, PROVEN), {"nv": 0.92, "mel": 0.07}),
+        ((LIKE, OWN, PROVEN), {"nv": 0.42, "mel": 0.28, "bcc": 0.28}),
+        ((UNLIKE, OWN, PROVEN), {"mel": 0.98}),
+        ((LIKE, OTHER, PROVEN), {"mel": 0.98}),
+        ((), {"df": 0.98}),
     ],
 )
-def test_the_page_is_for_readers_of_twelve(result_of, likeness, shares):
-    page = result_of(likeness=likeness, **shares)
+def test_the_page_is_for_readers_of_twelve(result_of, rules, shares):
+    page = result_of(rules=rules, **shares)
     told = (
         *SAID,
         "headline",
+        "next-step",
         "description",
         "next-steps",
         "how-wrong",

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lesion_lens.model.classifier import Answer
-from lesion_lens.model.decisions import VERDICTS, DecisionFacts, decide
+from lesion_lens.model.decisions import HEADLINES, DecisionFacts, decide
 from lesion_lens.web.results import CSV_COLUMNS, csv_header, csv_line, describe_classes, to_dict
 from skin_cancer_detection import CODES
 
@@ -16,8 +16,9 @@ FACTS = DecisionFacts(1.0, (1 / 7,) * 7, 0.1, (0.3,) * 7, ())
 PROBABILITIES = np.array([0.01, 0.4, 0.04, 0.01, 0.5, 0.01, 0.03])
 
 
-def answer_of(facts=FACTS, unlike=False):
-    return Answer(PROBABILITIES, decide(PROBABILITIES, facts, unlike), unlike)
+def answer_of(facts=FACTS, familiarity="familiar", probabilities=PROBABILITIES):
+    statements = decide(probabilities, facts, familiarity, proven=True)
+    return Answer(probabilities, statements, familiarity)
 
 
 def row_of(*arguments, **options):
@@ -29,8 +30,8 @@ def row_of(*arguments, **options):
 def test_a_record_says_all_that_is_decided():
     record = to_dict(answer_of())
     assert record == json.loads(json.dumps(record))
-    assert record["verdict"] == "inconclusive"
-    assert record["sentence"] == VERDICTS["inconclusive"]
+    assert (record["risk_level"], record["familiarity"]) == ("raised", "familiar")
+    assert record["sentence"].startswith(HEADLINES["raised"] + " Show the spot to your doctor")
     assert record["most_likely"] == "nv"
     assert record["probabilities"] == dict(zip(CODES, PROBABILITIES.tolist(), strict=True))
     assert record["malignant_probability"] == pytest.approx(0.44)
@@ -41,9 +42,26 @@ def test_a_record_says_all_that_is_decided():
 
 def test_what_a_model_file_cannot_say_is_none():
     record = to_dict(answer_of(None, None))
-    unknown = ("cannot_be_excluded", "flagged", "inconclusive", "low_risk", "unlike")
-    assert [record[name] for name in unknown] == [None] * 5
-    assert record["verdict"] == "unknown"
+    unknown = ("cannot_be_excluded", "flagged", "inconclusive", "low_risk", "unlike", "familiarity")
+    assert [record[name] for name in unknown] == [None] * 6
+    assert (record["risk_level"], record["verdict"]) == ("unknown", "unknown")
+
+
+@pytest.mark.parametrize(
+    ("likely", "familiarity", "level", "verdict", "unlike"),
+    [
+        ("mel", "familiar", "high", "see a doctor", False),
+        ("mel", "unfamiliar", "high", "see a doctor", True),
+        ("nv", "unfamiliar", "raised", "see a doctor", True),
+        ("nv", "familiar", "low", "low risk", False),
+        ("nv", "not dermatoscopic", "unknown", "unlike", True),
+    ],
+)
+def test_programs_of_before_get_their_words(likely, familiarity, level, verdict, unlike):
+    probabilities = np.where(np.array(CODES) == likely, 0.94, 0.01)
+    record = to_dict(answer_of(familiarity=familiarity, probabilities=probabilities))
+    assert record["risk_level"] == level
+    assert (record["verdict"], record["unlike"]) == (verdict, unlike)
 
 
 def test_a_line_agrees_with_the_record():

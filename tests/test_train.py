@@ -17,14 +17,18 @@ import pytest
 
 import skin_cancer_detection as scd
 from lesion_lens import ROOT
+from lesion_lens.model.decisions import LEVELS
 from lesion_lens.model.errors import ModelFileError
+from lesion_lens.model.familiarity import PictureRules
 from lesion_lens.model.files import (
     check_model_file,
     load_model,
+    read_attributes,
     save_model,
     write_training_facts,
 )
 from lesion_lens.training import pipeline
+from lesion_lens.training.calibration import one_image_per_lesion
 from lesion_lens.training.checkpoint import Checkpoint
 from lesion_lens.training.data import read_dataset
 from lesion_lens.training.download import download, find_data
@@ -34,8 +38,11 @@ from lesion_lens.training.fitting import fold_scale
 from lesion_lens.training.metrics import confusion_matrix
 from lesion_lens.training.pipeline import evaluate_again, identity_of, train_model
 from lesion_lens.training.recipe import QUICK, SEED, Recipe
+from lesion_lens.training.score_table import score_table
 from lesion_lens.training.split import PARTS, split_by_lesion
+from tests.support.cards import made_clinic
 from tests.support.data import made_images, write_csv
+from tests.support.models import FACTS, LIKE, attributes_of, made_counts
 from tests.support.skipping import require
 from train import main, parse_arguments, recipe_of
 
@@ -167,6 +174,7 @@ def test_the_console_says_plan_progress_and_scores(finished):
     assert "1 of 2: 1 teacher" in finished
     assert re.search(rf"student    epoch  {EPOCHS}/{EPOCHS}  loss \d\.\d+  0\.0 min left", finished)
     assert "balanced accuracy" in finished
+    assert re.search(r"so many have the level, .*\n +test part\nhigh  +\d+\.\d \(", finished)
     assert re.search(r"in \d+\.\d min", finished)
     assert "WARNING: it" not in finished
 
@@ -199,6 +207,20 @@ def test_the_facts_name_data_split_seed_recipe_and_versions(trained):
     assert facts["recipe"]["epochs"] == EPOCHS
     assert set(facts["versions"]) == {"python", "keras", "numpy", "pillow", "tensorflow"}
     assert facts["lesions"] == {"training": 42, "calibration": 14, "test": 14}
+
+
+def test_the_saved_model_has_its_rules_for_pictures(trained):
+    rules = PictureRules.from_attributes(read_attributes(trained / "best_model.h5"))
+    noise = np.random.default_rng(0).integers(0, 256, (20, 28, 28, 3)).astype(np.uint8)
+    assert rules.familiarities(noise) == ["not dermatoscopic"] * 20
+    assert "not dermatoscopic" not in rules.familiarities(DATA.pixels[::2])
+
+
+def test_statements_are_counted_once_for_each_lesion(trained):
+    decisions = metrics_of(trained)["test"]["decisions"]
+    assert (decisions["lesions"], decisions["malignant"]) == (14, 6)
+    levels = [decisions["statements"][level]["lesions"] for level in LEVELS]
+    assert sum(levels) == 14
 
 
 # --- Scoring again, and exporting ------------------------------------------------------------
@@ -266,7 +288,15 @@ def test_a_file_without_decision_facts_is_not_evaluated(trained, tmp_path):
     facts = check_model_file(trained / "best_model.h5")
     save_model(scd.build_model(), tmp_path / "m.h5", facts)
     parts = split_by_lesion(DATA.lesion_ids, DATA.labels)
-    with pytest.raises(TrainingError, match=r"m\.h5: the decision facts are missing"):
+    with pytest.raises(TrainingError, match=r"m\.h5 lacks what its statements go by"):
+        score_file(tmp_path / "m.h5", DATA, parts)
+
+
+def test_a_file_without_rules_for_pictures_is_not_evaluated(trained, tmp_path):
+    facts = check_model_file(trained / "best_model.h5")
+    save_model(scd.build_model(), tmp_path / "m.h5", facts, attributes_of(FACTS, LIKE))
+    parts = split_by_lesion(DATA.lesion_ids, DATA.labels)
+    with pytest.raises(TrainingError, match=r"m\.h5 lacks what .*`python train\.py`"):
         score_file(tmp_path / "m.h5", DATA, parts)
 
 
@@ -283,6 +313,19 @@ def test_an_export_of_no_model_says_so(tmp_path, fault_of):
     fault = fault_of("--export", tmp_path / "m.tflite", "--output", tmp_path / "none.h5")
     assert "none.h5 is missing: run `python train.py`" in fault
     assert not list(tmp_path.iterdir())
+
+
+def test_the_table_of_levels_stands_for_the_test_part_and_each_clinic_left_out():
+    metrics = metrics_of(ROOT)
+    metrics["test"]["decisions"] |= made_counts(1000, 157, high=(200, 141, 0))
+    metrics["other_clinics"] = {"clinics": {"here": made_clinic()}}  # 30 of 80 lesions, 12, 6 of 10
+    lines = score_table(metrics).splitlines()
+    assert lines.count("                  test part               without here") == 3
+    assert [line for line in lines if line.startswith("high ")] == [
+        "high              20.0 (17.6–22.6)        37.5 (26.9–49.0)",
+        "high              70.5 (63.7–76.7)        40.0 (22.7–59.4)",
+        "high              0.0 (0.0–4.6)           60.0 (26.2–87.8)",
+    ]
 
 
 # --- Other data, and another split -----------------------------------------------------------
@@ -452,11 +495,11 @@ def test_each_part_serves_its_purpose_alone(tmp_path, monkeypatch):
     """What fitting, calibration and scoring are given is that part of the data and no other row."""
     given = {}
 
-    def spy(name, place):
+    def spy(name, *places):
         function = getattr(pipeline, name)
 
         def spied(*arguments, **options):
-            given[name] = arguments[place]
+            given[name] = [arguments[place] for place in places]
             return function(*arguments, **options)
 
         monkeypatch.setattr(pipeline, name, spied)
@@ -466,15 +509,18 @@ def test_each_part_serves_its_purpose_alone(tmp_path, monkeypatch):
     spy("fit", 0)
     spy("probabilities_of", 1)  # what the bias and the temperature are fitted to
     spy("view_probabilities", 1)  # what the decision facts are fitted to
-    spy("fit_outlier_detector", 0)
+    spy("fit_picture_rules", 0, 1)  # what they learn from, and what their thresholds are fitted to
     parts = split_by_lesion(DATA.lesion_ids, DATA.labels)
     train_model(DATA, parts, tmp_path / "m.h5", Recipe(teachers=1, epochs=1))
     training, calibration_part = (DATA.only(parts == part) for part in PARTS[:2])
-    assert np.array_equal(given["fit_teachers"].pixels, training.pixels)
-    assert np.array_equal(given["fit"], training.pixels)
-    assert np.array_equal(given["fit_outlier_detector"], training.pixels)
+    lesions = one_image_per_lesion(calibration_part.lesion_ids, calibration_part.pixels)
+    assert np.array_equal(given["fit_teachers"][0].pixels, training.pixels)
+    assert np.array_equal(given["fit"][0], training.pixels)
     for name in ("probabilities_of", "view_probabilities"):
-        assert np.array_equal(given[name], calibration_part.pixels)
+        assert np.array_equal(given[name][0], calibration_part.pixels)
+    learnt, fitted_to = given["fit_picture_rules"]
+    assert np.array_equal(learnt.pixels, training.pixels)
+    assert np.array_equal(fitted_to, calibration_part.pixels[lesions])
 
 
 @pytest.mark.usefixtures("unfitted")

@@ -15,10 +15,8 @@ from PIL import Image
 
 import skin_cancer_detection as scd
 from lesion_lens.model.admission import MAX_DECODES, MAX_WAITING, admission
-from lesion_lens.model.decisions import VERDICTS
 from lesion_lens.model.images import read_image
-from lesion_lens.web.pages import URGENCY
-from tests.support.drawings import VERDICTS_OF, draw_grainy_lesion, draw_lesion, encode
+from tests.support.drawings import draw_for, draw_lesion, encode
 from tests.support.pages import page_of, probabilities_of, text_of, upload
 from tests.support.servers import serving
 
@@ -157,23 +155,19 @@ def test_several_images_get_one_table(client):
     page = page_of(response)
     assert text_of(page, "#batch-summary") == "2 of 2 images could be classified."
     alone = probabilities_of(upload(client, files[1][1]))
-    row = rows_of(response)[1]
-    assert row["file"] == "b.png"
+    (row,) = [row for row in rows_of(response) if row["file"] == "b.png"]
     assert [float(row[code]) for code in scd.CODES] == pytest.approx(alone, abs=1e-6)
     assert scd.CLASSES[alone.argmax()].name in text_of(page)
 
 
-def test_every_verdict_has_its_urgency():
-    assert set(URGENCY) == set(VERDICTS)
-
-
-def test_the_table_sorts_its_results_by_urgency(client):
-    images = [encode(draw_grainy_lesion(seed)) for seed in VERDICTS_OF]
-    response = upload_several(client, *[(f"{i}.png", image) for i, image in enumerate(images)])
-    assert [row["verdict"] for row in rows_of(response)] == list(VERDICTS_OF.values())
-    cells = page_of(response).select("td[data-label=Result]")
-    ranks = [int(cell["data-value"]) for cell in cells]
-    assert ranks == [URGENCY.index(verdict) for verdict in VERDICTS_OF.values()]
+def test_the_table_and_its_csv_begin_with_the_most_urgent(client):
+    files = [(f"{level}.png", encode(draw_for(level))) for level in ("low", "raised", "high")]
+    response = upload_several(client, ("spoiled.png", b"hello"), *files, files[0])
+    assert [row["risk_level"] for row in rows_of(response)] == ["high", "raised", "low", "low", ""]
+    rows = page_of(response).select(".results tbody tr")
+    names = [text_of(row, ".file") for row in rows]
+    assert names == ["high.png", "raised.png", "low.png", "low.png", "spoiled.png"]
+    assert page_of(response).select_one("th[aria-sort=ascending]").get_text() == "Result"
 
 
 def test_a_spoiled_file_is_named_in_its_own_row_and_the_rest_are_classified(client):
@@ -182,9 +176,9 @@ def test_a_spoiled_file_is_named_in_its_own_row_and_the_rest_are_classified(clie
     assert response.status_code == 200
     assert text_of(page_of(response), "#batch-summary") == "2 of 3 images could be classified."
     rows = rows_of(response)
-    assert [row["file"] for row in rows] == ["a.png", "b.png", "c.png"]
-    assert "not an image that can be read" in rows[1]["error"]
-    assert rows[0]["error"] == rows[1]["most_likely"] == ""
+    assert [row["file"] for row in rows] == ["a.png", "c.png", "b.png"]
+    assert "not an image that can be read" in rows[2]["error"]
+    assert rows[0]["error"] == rows[2]["most_likely"] == ""
 
 
 def test_several_of_which_none_is_usable(client):

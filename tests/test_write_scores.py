@@ -19,6 +19,8 @@ from scripts.write_scores import (
     RESULTS,
     main,
 )
+from tests.support.cards import made_clinic
+from tests.support.models import made_counts
 from train import parse_arguments
 
 PAGES = (README, RESULTS, CARD)
@@ -93,7 +95,6 @@ def test_the_committed_pages_are_those_of_the_committed_metrics(root, capsys):
             "| `df` | 7 | 0.123 | 0.400 | 0.500 | 0.600 |",
         ),
         ("eight_views per_class mel sensitivity", MADE, RESULTS, "For 12 in 100 images of melan"),
-        ("decisions low_risk statement sensitivity", MADE, RESULTS, "misses about 87.7 in 100"),
         ("decisions low_risk threshold", None, RESULTS, "The page never says 'low risk'"),
         ("eight_views brier_score", MADE, CARD, " | 0.123 (0.111–0.144) |"),
     ],
@@ -117,6 +118,41 @@ def test_the_results_begin_with_the_size_of_the_test_part(root, metrics):
     assert "On the 4,321 test images of 1,234 lesions" in between_marks(root, RESULTS, "scores")
 
 
+def test_low_risk_is_told_of_malignant_and_of_benign_lesions(root, metrics):
+    metrics["test"]["decisions"] |= made_counts(3000, 400, low=(1500, 7, 2))
+    write(root / METRICS, metrics)
+    assert main(root) == 0
+    written = " ".join(between_marks(root, RESULTS, "scores by class").split())
+    assert (
+        "The page says 'low risk' of 7 of the 400 malignant or pre-malignant test lesions, and of "
+        "1,493 of the 2,600 benign ones"
+    ) in written
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [(12, "of 0 and 30 lesions, 0 and 12 of them"), (0, "of 0 and 30 lesions, none of them")],
+)
+def test_what_the_statements_mean_for_unseen_sources_is_told_in_sentences(
+    wrong, said, root, metrics
+):
+    decisions = metrics["test"]["decisions"]
+    decisions |= made_counts(3000, 400, low=(1500, 1, 1), unfamiliar=(150, 9, 4))
+    decisions["conformal"]["coverage"] = 0.92
+    never = made_clinic() | made_counts(100, 40, low=(0, 0, 0), unfamiliar=(20, 9, 4))
+    metrics["other_clinics"] = {
+        "clinics": {"a": never, "b": made_clinic() | made_counts(80, 20, low=(30, wrong, 0))}
+    }
+    write(root / METRICS, metrics)
+    assert main(root) == 0
+    written = " ".join(between_marks(root, RESULTS, "scores elsewhere").split())
+    assert "'Low risk' is said of 1,500 of the 3,000 test lesions, 1 of them malignant." in written
+    assert f"For unseen sources it is said {said} malignant." in written
+    assert "the true class of 92 is among those that cannot be excluded." in written
+    assert "For unseen sources it is 70 and 88 of 100." in written
+    assert "5 are unfamiliar. For unseen sources it is 20 and 10 of 100." in written
+
+
 def test_the_scores_on_dermamnist_are_those_of_its_run(root, metrics):
     write(root / DERMAMNIST, leaking(metrics))
     assert main(root) == 0
@@ -135,6 +171,13 @@ def test_a_run_on_dermamnist_without_teachers_is_called_so(root, metrics):
     # All else is as committed.
     figure = re.compile(r"\d[\d.,]*")
     assert figure.sub("#", written) == figure.sub("#", between_marks(ROOT, *MARKS[-1]))
+
+
+def test_a_run_on_dermamnist_needs_no_more_than_what_the_page_tells(root, metrics):
+    del metrics["test"]["decisions"], metrics["test"]["subgroups"], metrics["other_clinics"]
+    write(root / DERMAMNIST, leaking(metrics))
+    assert main(root) == 0
+    assert "leaks: 1,234 of its 3,456 test images" in between_marks(root, *MARKS[-1])
 
 
 def test_the_run_on_dermamnist_is_where_the_training_writes_it():
@@ -157,8 +200,15 @@ def refusal(root, capsys):
 
 @pytest.mark.parametrize(
     "change",
-    [{"test_images_sharing_lesions": None}, {"recipe": KNOWN["recipe"] | {"epochs": 1}}],
-    ids=["older", "of another recipe"],
+    [
+        {"test_images_sharing_lesions": None},
+        {"recipe": KNOWN["recipe"] | {"epochs": 1}},
+        {"recipe": None},
+        {"images": {}},
+        {"test": None},
+        {"test": KNOWN["test"] | {"one_view": {"accuracy": 0.764}}},
+    ],
+    ids=["older", "of another recipe", "of none", "without images", "unscored", "of one view"],
 )
 def test_a_run_on_dermamnist_that_the_page_cannot_tell_of(change, root, metrics, capsys):
     write(root / DERMAMNIST, leaking(metrics) | change)

@@ -19,15 +19,20 @@ from lesion_lens.model.admission import turn_to_decode
 from lesion_lens.model.decisions import (
     DecisionFacts,
     Statements,
-    choose_verdict,
     combine_views,
     decide,
+    next_step,
+    risk_level,
+    urgency,
 )
 from lesion_lens.model.engines import load_engine
 from lesion_lens.model.errors import ModelFileError
+from lesion_lens.model.familiarity import PictureRules
 from lesion_lens.model.files import check_model_file, read_attributes, remedy_of, sha256_of
 from lesion_lens.model.images import read_image
+from lesion_lens.model.other_pictures import OtherPictureDetector
 from lesion_lens.model.outliers import OutlierDetector
+from lesion_lens.model.picture_groups import PictureGroups
 from lesion_lens.model.views import Engine, predict
 from skin_cancer_detection import preprocess
 
@@ -75,20 +80,36 @@ class Answer:
     Attributes:
         probabilities: (7,), summing to 1, in the order of `CLASSES`.
         statements: of these probabilities.
-        unlike: whether the image is unlike every training image; None where the model file does
-            not say how to tell.
+        familiarity: of `decisions.FAMILIARITIES`; None where the model file does not say how to
+            tell.
+        reason: why the picture is unfamiliar, a key of `outliers.REASONS`; None where it is not.
+        is_unproven: 'low risk' is not said only because it has not proved right for such pictures.
+        lacks_rules: the model file lacks some of the rules for pictures.
         occlusion: (7, 7), from `Prediction`; None where no map was asked for.
     """
 
     probabilities: NDArray[np.float64]
     statements: Statements
-    unlike: bool | None
+    familiarity: str | None
+    reason: str | None = None
+    is_unproven: bool = False
+    lacks_rules: bool = False
     occlusion: NDArray[np.float32] | None = None
 
     @functools.cached_property
-    def verdict(self) -> str:
-        """What all of it comes to, a key of `decisions.VERDICTS`."""
-        return choose_verdict(self.statements, self.unlike)
+    def risk_level(self) -> str:
+        """What all of it comes to, of `decisions.LEVELS`."""
+        return risk_level(self.statements, self.familiarity)
+
+    @property
+    def next_step(self) -> str:
+        """What to do, in a sentence."""
+        return next_step(self.risk_level, self.statements)
+
+    @property
+    def urgency(self) -> float:
+        """What sorts the most urgent answer first."""
+        return urgency(self.risk_level, self.statements.malignant_probability)
 
 
 class Classifier:
@@ -98,7 +119,7 @@ class Classifier:
         facts: what the model file says of its training; empty where it says nothing.
         sha256: the model file's SHA-256 in hexadecimal digits.
         decision_facts: None where the file has none.
-        outlier_detector: None where the file has none.
+        picture_rules: what the file says of pictures.
 
     Raises:
         ModelFileError: at once if the file breaks the contract.
@@ -109,7 +130,11 @@ class Classifier:
         self.sha256 = sha256_of(path)
         attributes = read_attributes(path)
         self.decision_facts = _read(DecisionFacts, attributes, path)
-        self.outlier_detector = _read(OutlierDetector, attributes, path)
+        self.picture_rules = PictureRules(
+            _read(OutlierDetector, attributes, path),
+            _read(OtherPictureDetector, attributes, path),
+            _read(PictureGroups, attributes, path),
+        )
         self._path = path
         self._engine: Engine | None = None
         self._lock = threading.Lock()
@@ -165,11 +190,20 @@ class Classifier:
         facts = self.decision_facts
         temperature = 1 if facts is None else facts.eight_view_temperature
         probabilities = combine_views(prediction.views, temperature)
-        unlike = None
-        if self.outlier_detector is not None:
-            unlike = bool(self.outlier_detector.is_outlier(pixels[np.newaxis])[0])
-        statements = decide(probabilities, facts, unlike)
-        return Answer(probabilities, statements, unlike, prediction.occlusion)
+        rules = self.picture_rules
+        familiarity = rules.familiarities(pixels[np.newaxis])[0]
+        proven = rules.proven(pixels[np.newaxis])[0]
+        statements = decide(probabilities, facts, familiarity, proven)
+        would_be_low = proven is False and decide(probabilities, facts, familiarity, True).low_risk
+        return Answer(
+            probabilities,
+            statements,
+            familiarity,
+            reason=rules.reason(pixels) if familiarity == "unfamiliar" else None,
+            is_unproven=bool(would_be_low),
+            lacks_rules=rules.lack_one,
+            occlusion=prediction.occlusion,
+        )
 
 
 class _FromAttributes(Protocol):

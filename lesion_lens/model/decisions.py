@@ -200,6 +200,9 @@ def divide_by_prior(
 
 # --- Statements ------------------------------------------------------------------------------
 
+# How a picture resembles the training images; None where the model file does not say how to tell.
+FAMILIARITIES = ("familiar", "unfamiliar", "not dermatoscopic")
+
 
 @dataclass(frozen=True)
 class Statements:
@@ -209,15 +212,17 @@ class Statements:
         most_likely: code of the class with the largest probability; of equals the first in the
             order of `CLASSES`.
         malignant_probability: 0–1, of the malignant and pre-malignant classes together.
+        likeliest_cancer: code of the likeliest of these classes.
         flagged: code of the class that would be named if all were equally frequent, where that is
             another than `most_likely`; None where it is not. Never to be called most likely.
-        cannot_be_excluded: codes of the conformal set, by falling probability; may be empty.
-        inconclusive: the set holds benign and malignant classes together, or is empty.
+        cannot_be_excluded: codes of the conformal set and of `most_likely`, by falling probability.
+        inconclusive: `cannot_be_excluded` holds benign and malignant classes together.
         low_risk: 'low risk' may be said. False means no more than that it may not.
     """
 
     most_likely: str
     malignant_probability: float
+    likeliest_cancer: str
     flagged: str | None = None
     cannot_be_excluded: tuple[str, ...] | None = None
     inconclusive: bool | None = None
@@ -225,79 +230,127 @@ class Statements:
 
 
 def decide(
-    probabilities: NDArray[np.floating], facts: DecisionFacts | None, unlike: bool | None
+    probabilities: NDArray[np.floating],
+    facts: DecisionFacts | None,
+    familiarity: str | None,
+    proven: bool | None,
 ) -> Statements:
     """Turn the probabilities of one image into everything that may be said of it.
 
-    'Low risk' is said only if the malignant probability is below its threshold, no malignant or
-    pre-malignant class is most likely, flagged or in the set, the set is not empty (an
-    inconclusive image has no risk to speak of), and the picture is known to be like the training
-    images.
+    'Low risk' is said only if the malignant probability is below its threshold; no malignant or
+    pre-malignant class is most likely, flagged or in the conformal set, and that set is not empty;
+    the picture is familiar; and 'low risk' has proved right in its group of pictures.
 
     Args:
         probabilities: (7,), from `combine_views`.
         facts: None where the model file has none.
-        unlike: whether the picture is unlike every training image; None where it is not known,
-            which rules out 'low risk' as well.
+        familiarity: of `FAMILIARITIES`; None where it is not known, which rules out 'low risk'.
+        proven: from `PictureGroups.is_proven`; None where the groups are not known, which rules
+            out 'low risk' as well.
     """
     probabilities = np.asarray(probabilities, np.float64)
     most_likely = CODES[probabilities.argmax()]
     risk = float(malignant_probability(probabilities))
+    likeliest_cancer = MALIGNANT_CODES[probabilities[MALIGNANT].argmax()]
     if facts is None:
-        return Statements(most_likely, risk)
+        return Statements(most_likely, risk, likeliest_cancer)
 
     prior_divided = CODES[divide_by_prior(probabilities, facts.class_shares).argmax()]
     flagged = None if prior_divided == most_likely else prior_divided
+    in_set = probabilities >= facts.conformal_thresholds
+    in_set_or_likely = in_set.copy()
+    in_set_or_likely[probabilities.argmax()] = True  # which only raises the coverage
     cannot_be_excluded = tuple(
         CODES[label]
         for label in np.argsort(-probabilities, kind="stable")
-        if probabilities[label] >= facts.conformal_thresholds[label]
+        if in_set_or_likely[label]
     )
-    malignant_in_set = [code in MALIGNANT_CODES for code in cannot_be_excluded]
     low_risk = (
         facts.low_risk_threshold is not None
         and risk < facts.low_risk_threshold
-        and most_likely not in MALIGNANT_CODES
         and flagged not in MALIGNANT_CODES
-        and len(cannot_be_excluded) > 0
-        and not any(malignant_in_set)
-        and unlike is not None
-        and not unlike
+        and in_set.any()
+        and not MALIGNANT[in_set_or_likely].any()
+        and familiarity == "familiar"
+        and proven is True
     )
     return Statements(
         most_likely=most_likely,
         malignant_probability=risk,
+        likeliest_cancer=likeliest_cancer,
         flagged=flagged,
         cannot_be_excluded=cannot_be_excluded,
-        inconclusive=len(set(malignant_in_set)) != 1,  # both kinds, or none
+        inconclusive=len(set(MALIGNANT[in_set_or_likely].tolist())) == 2,
         low_risk=bool(low_risk),  # the facts' numbers may be NumPy's, whose booleans JSON refuses
     )
 
 
-# What a result leads with, in one sentence that a worried person understands.
-VERDICTS = {
-    "unlike": "This does not look like a dermatoscopic image of a mole or spot.",
-    "unknown": "This model cannot say how great the risk is.",
-    "inconclusive": "The model is not sure: a doctor should look at this spot.",
-    "low risk": "Low risk, as far as the model can tell.",
-    "see a doctor": "A doctor should look at this spot.",
+# --- The risk level --------------------------------------------------------------------------
+
+# From the most urgent on, with the sentence that a result leads with.
+HEADLINES = {
+    "high": "A doctor should look at this soon.",
+    "raised": "Not clear: have a doctor look at this.",
+    "unknown": "The model cannot judge this picture.",
+    "low": "Low risk, as far as the model can tell.",
 }
+LEVELS = tuple(HEADLINES)
+# More likely than not. A definition: nothing is fitted.
+HIGH_RISK = 0.5
 
 
-def choose_verdict(statements: Statements, unlike: bool | None) -> str:
-    """Choose the one sentence that stands for all statements and contradicts none of them.
+def risk_level(statements: Statements, familiarity: str | None) -> str:
+    """Say how great the risk is: the one word that all statements come to.
 
     Args:
         statements: from `decide`.
-        unlike: as in `decide`.
+        familiarity: that `decide` was given.
 
     Returns:
-        A key of `VERDICTS`.
+        Of `LEVELS`. `high` where a malignant or pre-malignant class is the most likely, or these
+        have 0.5 or more together; `low` where 'low risk' may be said; `unknown` where the picture
+        is not dermatoscopic or the model file has no decision facts; else `raised`.
     """
-    if unlike:
-        return "unlike"
-    if statements.low_risk is None:
+    if statements.low_risk is None or familiarity == "not dermatoscopic":
         return "unknown"
-    if statements.inconclusive:
-        return "inconclusive"
-    return "low risk" if statements.low_risk else "see a doctor"
+    if statements.most_likely in MALIGNANT_CODES or statements.malignant_probability >= HIGH_RISK:
+        return "high"
+    return "low" if statements.low_risk else "raised"
+
+
+def next_step(level: str, statements: Statements) -> str:
+    """Say in a sentence what to do, and whom to see.
+
+    Args:
+        level: of `LEVELS`.
+        statements: that it is the level of.
+    """
+    if level == "high":
+        concern = "melanoma" if statements.likeliest_cancer == "mel" else "skin cancer"
+        return (
+            "Ask a dermatologist or your doctor for an appointment now, and say that "
+            f"{concern} is the concern."
+        )
+    if level == "low":
+        return "If it changes, bleeds or worries you, see a doctor whatever this says."
+    if level == "raised":
+        return "Show the spot to your doctor or a dermatologist."
+    worrying = "" if statements.malignant_probability >= HIGH_RISK else " that worries you"
+    return f"If this is a mole or spot{worrying}, show it to a doctor."
+
+
+# Of what could not be classified: after everything else.
+LAST = float(len(LEVELS))
+
+
+def urgency(level: str, probability: float) -> float:
+    """Give one number that sorts the most urgent first: by level, then by falling probability.
+
+    Args:
+        level: of `LEVELS`.
+        probability: the malignant probability, 0–1.
+
+    Returns:
+        0 to below `LAST`.
+    """
+    return LEVELS.index(level) + (1 - probability) / 2  # half, so that two levels never meet

@@ -168,19 +168,20 @@ has_coverage: Form = _fields(
         ),
     ),
 )
-# How often a statement was made, and of how many malignant lesions.
+STATEMENTS = (
+    *("high", "raised", "low", "unknown"),
+    *("familiar", "unfamiliar", "not_dermatoscopic", "proven", "below_threshold", "flagged"),
+)
+# Of how many lesions a statement was made, and what they were.
 _STATEMENTS = _fields(
     **dict.fromkeys(
-        (
-            *("unlike", "low_risk", "below_threshold", "inconclusive", "flagged"),
-            *("most_likely_malignant", "half_malignant"),
-        ),
-        _fields(lesions=_is_count, malignant=_is_count),
+        STATEMENTS, _fields(lesions=_is_count, malignant=_is_count, melanomas=_is_count)
     )
 )
 _has_statement_counts = _fields(
     lesions=_is_lesion_count,
     malignant=_is_count,
+    melanomas=_is_count,
     malignant_probability=_ANY_SHARE,
     statements=_STATEMENTS,
 )
@@ -190,10 +191,10 @@ def has_statement_counts(scores: Any) -> bool:
     """Whether the scores of the test part's decisions, or of a clinic, count the statements."""
     return (
         _has_statement_counts(scores)
-        and scores["malignant"] <= scores["lesions"]
+        and scores["melanomas"] <= scores["malignant"] <= scores["lesions"]
         and all(
-            made["malignant"] <= min(made["lesions"], scores["malignant"])
-            and made["lesions"] <= scores["lesions"]
+            made["melanomas"] <= made["malignant"] <= made["lesions"]
+            and all(made[name] <= scores[name] for name in ("lesions", "malignant", "melanomas"))
             for made in scores["statements"].values()
         )
     )
@@ -201,10 +202,8 @@ def has_statement_counts(scores: Any) -> bool:
 
 _has_other_shares = _fields(
     low_risk=_fields(threshold=_ANY_SHARE),
-    conformal=_fields(mean_set_size=_or_none(_is_amount), empty=_ANY_SHARE),
-    inconclusive=_ANY_SHARE,
+    conformal=_fields(mean_set_size=_or_none(_is_amount)),
     flagged=_fields(share=_ANY_SHARE, right=_ANY_SHARE),
-    unlike=_ANY_SHARE,
 )
 
 # --- A clinic that the network had never seen (training.clinics.score_clinic) ----------------
@@ -239,6 +238,18 @@ has_other_clinics: Form = _fields(
     )
 )
 
+# What `pairs` of the web's card_tables takes: older files have it too.
+has_unseen_aucs: Form = _fields(
+    other_clinics=_fields(
+        clinics=lambda clinics: (
+            isinstance(clinics, dict)
+            and 0 < len(clinics) <= MOST_CLINICS
+            and all(map(_is_name, clinics))
+            and all(map(_fields(malignant_auc=_or_none(_ESTIMATED_SHARE)), clinics.values()))
+        )
+    )
+)
+
 # --- The facts of a file ---------------------------------------------------------------------
 
 has_images: Form = _fields(
@@ -254,14 +265,6 @@ _has_page_scores = _fields(
             _fields(sensitivity=_fields(value=_ANY_SHARE), precision=_fields(value=_ANY_SHARE))
         ),
         confusion_matrix=_CONFUSION_MATRIX,
-    ),
-    decisions=_fields(
-        low_risk=_fields(
-            statement=_fields(
-                missed_per_100=_or_none(lambda value: _is_amount(value) and value <= 100),
-                sensitivity=_fields(low=is_share, high=is_share),
-            )
-        )
     ),
 )
 
@@ -315,7 +318,7 @@ _has_card_facts = _fields(
     test=_fields(
         one_view=_has_card_scores,
         eight_views=_has_card_scores,
-        decisions=_both(has_low_risk, has_coverage, _has_other_shares),
+        decisions=_both(has_low_risk, has_coverage, _has_other_shares, has_statement_counts),
         subgroups=_both(
             _fields(sex=_has_groups, age=_has_groups, site=_has_groups),
             lambda groups: "clinic" not in groups or has_clinic_groups(groups),
@@ -332,7 +335,4 @@ def can_fill_card(facts: Any) -> bool:
     """
     if not (has_images(facts) and _has_card_facts(facts)):
         return False
-    decisions = facts["test"]["decisions"]
-    return (has_statement_counts(decisions) or "statements" not in decisions) and (
-        has_other_clinics(facts) or "other_clinics" not in facts
-    )
+    return has_other_clinics(facts) or "other_clinics" not in facts

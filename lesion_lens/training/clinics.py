@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lesion_lens.model.decisions import MALIGNANT, DecisionFacts, combine_views, decide
+from lesion_lens.model.decisions import MALIGNANT, DecisionFacts, combine_views
+from lesion_lens.model.familiarity import PictureRules
 from lesion_lens.model.files import save_model
-from lesion_lens.model.outliers import OutlierDetector
 from lesion_lens.training.bootstrap import WeightedScores, bootstrap
 from lesion_lens.training.calibration import one_image_per_lesion
 from lesion_lens.training.checkpoint import Checkpoint
@@ -25,6 +25,7 @@ from lesion_lens.training.data import UNKNOWN, Dataset
 from lesion_lens.training.errors import TrainingError
 from lesion_lens.training.evaluation import SMALLEST_GROUP, view_probabilities
 from lesion_lens.training.metrics import (
+    MELANOMA,
     binary_auc,
     calibration_error,
     malignancy,
@@ -34,7 +35,7 @@ from lesion_lens.training.metrics import (
 from lesion_lens.training.pipeline import calibrate, identity_of, training_facts
 from lesion_lens.training.recipe import Recipe
 from lesion_lens.training.side_by_side import Fit, fit_side_by_side
-from lesion_lens.training.statements import count_statements
+from lesion_lens.training.statements import count_statements, decide_all, level_shares
 from skin_cancer_detection import CODES
 
 if TYPE_CHECKING:
@@ -184,7 +185,7 @@ def score_clinic(
 
     Args:
         model: takes raw pixels; calibrated.
-        attributes: its decision facts and its outlier detector, from `calibrate`.
+        attributes: its decision facts and its rules for pictures, from `calibrate`.
         left_out: the clinic's images.
         replicates, seed: see `bootstrap`.
 
@@ -193,11 +194,12 @@ def score_clinic(
         which there are 10 images, and 10 others), `malignant_auc` (None where fewer than 10 are
         malignant, or benign) and `calibration_error`, with `simulated_calibration_error`. As plain
         numbers `images`, and of one image of each lesion: `lesions`, `malignant` (how many are
-        malignant or pre-malignant), `malignant_probability` (the mean of all), `covered` (how many
-        conformal sets hold the true class) and `statements`, from `count_statements`.
+        malignant or pre-malignant), `melanomas`, `malignant_probability` (the mean of all),
+        `covered` (how many of the sets of classes that cannot be excluded hold the true one) and
+        `statements`, from `count_statements`. `levels`: from `level_shares`.
     """
     facts = DecisionFacts.from_attributes(attributes)
-    detector = OutlierDetector.from_attributes(attributes)
+    rules = PictureRules.from_attributes(attributes)
     labels = left_out.labels
     probabilities = combine_views(
         view_probabilities(model, left_out.pixels), facts.eight_view_temperature
@@ -215,17 +217,15 @@ def score_clinic(
         seed,
     )
     chosen = one_image_per_lesion(left_out.lesion_ids, left_out.pixels)
-    unlike = detector.is_outlier(left_out.pixels)[chosen]
-    said = [
-        decide(row, facts, is_unlike)
-        for row, is_unlike in zip(probabilities[chosen], unlike.tolist(), strict=True)
-    ]
+    said, familiarities, proven = decide_all(
+        probabilities[chosen], left_out.pixels[chosen], facts, rules
+    )
     truth = labels[chosen]
     covered = [
         CODES[label] in (one.cannot_be_excluded or ())
         for label, one in zip(truth, said, strict=True)
     ]
-    return {
+    scores = {
         "images": len(labels),
         "accuracy": estimates["accuracy"],
         "macro_auc": estimates.get("macro_auc"),
@@ -235,10 +235,12 @@ def score_clinic(
         "simulated_calibration_error": simulated_calibration_error(probabilities, seed=seed),
         "lesions": len(truth),
         "malignant": int(MALIGNANT[truth].sum()),
+        "melanomas": int((truth == MELANOMA).sum()),
         "malignant_probability": float(np.mean([one.malignant_probability for one in said])),
         "covered": int(np.sum(covered)),
-        "statements": count_statements(said, truth, unlike, facts),
+        "statements": count_statements(said, truth, familiarities, proven, facts),
     }
+    return scores | {"levels": level_shares(scores)}
 
 
 def _scores_of_clinic(

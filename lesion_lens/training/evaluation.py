@@ -13,12 +13,11 @@ from lesion_lens.model.decisions import (
     MALIGNANT,
     DecisionFacts,
     combine_views,
-    decide,
     divide_by_prior,
     malignant_probability,
 )
+from lesion_lens.model.familiarity import PictureRules
 from lesion_lens.model.files import check_model_file, load_model, read_attributes
-from lesion_lens.model.outliers import OutlierDetector
 from lesion_lens.model.statistics import clopper_pearson
 from lesion_lens.model.views import eight_views
 from lesion_lens.training.bootstrap import WeightedScores, bootstrap
@@ -41,7 +40,7 @@ from lesion_lens.training.metrics import (
     weighted_mean,
 )
 from lesion_lens.training.split import split_checksum
-from lesion_lens.training.statements import count_statements
+from lesion_lens.training.statements import count_statements, decide_all, level_shares
 from skin_cancer_detection import CODES
 
 if TYPE_CHECKING:
@@ -79,23 +78,27 @@ def score_file(
         )
     try:
         decision_facts = DecisionFacts.from_attributes(attributes)
-        outlier_detector = OutlierDetector.from_attributes(attributes)
+        rules = PictureRules.from_attributes(attributes)
     except ValueError as error:
-        raise TrainingError(f"{path}: {error}; run `python train.py` to make it again.") from error
+        raise TrainingError(
+            f"{path} lacks what its statements go by, as older files do: run `python train.py` to "
+            "make it again."
+        ) from error
     model, test = load_model(path), data.only(parts == "test")
     labels, lesion_ids = test.labels, test.lesion_ids
     views = view_probabilities(model, test.pixels)
     one, eight = views[0], combine_views(views, decision_facts.eight_view_temperature)
-    unlike = outlier_detector.is_outlier(test.pixels)
     chosen = one_image_per_lesion(lesion_ids, test.pixels)
-    decisions = decision_scores(eight, labels, chosen, decision_facts, unlike)
+    decisions = decision_scores(
+        eight[chosen], labels[chosen], test.pixels[chosen], decision_facts, rules
+    )
     metrics = facts | {
         "test": {
             # Not that of the training where the rows were made of other copies of the images.
             "data_sha256": data.sha256,
             "one_view": evaluate(labels, one, lesion_ids, decision_facts.class_shares),
             "eight_views": evaluate(labels, eight, lesion_ids, decision_facts.class_shares),
-            "decisions": decisions | {"unlike": float(unlike[chosen].mean())},
+            "decisions": decisions,
             "subgroups": {
                 name: subgroups(labels, eight, lesion_ids, groups)
                 for name, groups in test.groups.items()
@@ -303,27 +306,25 @@ def _scores_of_group(
 
 
 def decision_scores(
-    probabilities: NDArray[np.floating],
+    probabilities: NDArray[np.float64],
     labels: NDArray[np.int64],
-    chosen: NDArray[np.bool_],
+    pixels: NDArray[np.uint8],
     facts: DecisionFacts,
-    unlike: NDArray[np.bool_] | None,
+    rules: PictureRules,
 ) -> dict[str, Any]:
     """Score every statement on lesions that had no part in fitting it, one image of each.
 
     Args:
         probabilities: (N, 7), from `combine_views`.
         labels: (N,), 0–6.
-        chosen: (N,), from `one_image_per_lesion`.
-        facts: from the model file.
-        unlike: (N,), or None where it is not known; then 'low risk' is never said.
+        pixels: (N, 28, 28, 3), RGB, 0–255.
+        facts, rules: from the model file.
 
     Returns:
         What JSON can hold. Shares are 0–1, and None of nothing.
         `lesions`: their number.
-        `conformal`: `coverage`, `mean_set_size`, `empty` (share of empty sets) and `per_class`
-            with `lesions`, `coverage`, `pooled`.
-        `inconclusive`: share of the lesions.
+        `conformal`: of the sets of classes that cannot be excluded `coverage`, `mean_set_size` and
+            `per_class` with `lesions`, `coverage`, `pooled`.
         `flagged`: `share` of the lesions, and `right`, the share of those whose flagged class is
             the true one.
         `low_risk`: `threshold`; `below_threshold`, which scores the threshold alone; and
@@ -332,17 +333,11 @@ def decision_scores(
             and pre-malignant lesions), `sensitivity` (share of these not called low risk, an
             estimate with the two-sided 95 % Clopper–Pearson interval), `missed_per_100` (of these,
             called low risk) and `specificity` (share of the benign lesions called low risk).
-        `malignant`: number of malignant and pre-malignant lesions; `malignant_probability`: the
-            mean of all lesions.
-        `statements`: from `count_statements`.
+        `malignant`: number of malignant and pre-malignant lesions; `melanomas`: of melanomas;
+            `malignant_probability`: the mean of all lesions.
+        `statements`: from `count_statements`; `levels`: from `level_shares`.
     """
-    probabilities = np.asarray(probabilities, np.float64)[chosen]
-    labels = np.asarray(labels)[chosen]
-    warned = np.zeros(len(labels), bool) if unlike is None else np.asarray(unlike)[chosen]
-    known = [None] * len(labels) if unlike is None else warned.tolist()
-    statements = [
-        decide(row, facts, is_unlike) for row, is_unlike in zip(probabilities, known, strict=True)
-    ]
+    statements, familiarities, proven = decide_all(probabilities, pixels, facts, rules)
     codes = [CODES[label] for label in labels]
     sets = [said.cannot_be_excluded or () for said in statements]  # None only without facts
     covered = np.array([code in possible for code, possible in zip(codes, sets, strict=True)])
@@ -356,12 +351,11 @@ def decision_scores(
     risk = malignant_probability(probabilities)
     below = np.zeros(len(risk), bool) if threshold is None else risk < threshold
     said_low_risk = np.array([said.low_risk for said in statements], bool)
-    return {
+    scores = {
         "lesions": len(labels),
         "conformal": {
             "coverage": _mean_or_none(covered),
             "mean_set_size": _mean_or_none(sizes),
-            "empty": _mean_or_none(sizes == 0),
             "per_class": {
                 code: {
                     "lesions": int((labels == label).sum()),
@@ -371,7 +365,6 @@ def decision_scores(
                 for label, code in enumerate(CODES)
             },
         },
-        "inconclusive": _mean_or_none([bool(said.inconclusive) for said in statements]),
         "flagged": {
             "share": _mean_or_none([said.flagged is not None for said in statements]),
             "right": _mean_or_none(right),
@@ -382,9 +375,11 @@ def decision_scores(
             "statement": _low_risk_scores(said_low_risk, MALIGNANT[labels]),
         },
         "malignant": int(MALIGNANT[labels].sum()),
+        "melanomas": int((labels == MELANOMA).sum()),
         "malignant_probability": _mean_or_none(risk),
-        "statements": count_statements(statements, labels, warned, facts),
+        "statements": count_statements(statements, labels, familiarities, proven, facts),
     }
+    return scores | {"levels": level_shares(scores)}
 
 
 def _low_risk_scores(

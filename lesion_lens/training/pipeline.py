@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lesion_lens.model.decisions import soften
 from lesion_lens.model.facts import has_clinic_groups
 from lesion_lens.model.files import check_model_file, save_model, write_training_facts
-from lesion_lens.model.outliers import fit_outlier_detector
 from lesion_lens.training.calibration import (
     fit_bias_and_temperature,
     fit_decision_facts,
@@ -31,6 +31,7 @@ from lesion_lens.training.data import Dataset
 from lesion_lens.training.errors import TrainingError
 from lesion_lens.training.evaluation import probabilities_of, score_file, view_probabilities
 from lesion_lens.training.fitting import fit
+from lesion_lens.training.picture_rules import fit_picture_rules
 from lesion_lens.training.plots import (
     draw_confusion_matrix,
     draw_learning_curves,
@@ -235,16 +236,21 @@ def calibrate(
     pixels, labels = calibration_part.pixels, calibration_part.labels
     fold_calibration(model, *fit_bias_and_temperature(probabilities_of(model, pixels), labels))
     chosen = one_image_per_lesion(calibration_part.lesion_ids, pixels)
+    means = view_probabilities(model, pixels).mean(axis=0)
     facts = fit_decision_facts(
-        view_probabilities(model, pixels).mean(axis=0),
+        means,
         labels,
         chosen,
         class_shares=np.bincount(labels, minlength=len(CODES)) / len(labels),
     )
-    outlier_detector = fit_outlier_detector(
-        training_part.pixels, training_part.labels, pixels[chosen]
+    rules = fit_picture_rules(
+        training_part,
+        pixels[chosen],
+        soften(means[chosen], facts.eight_view_temperature),
+        labels[chosen],
+        facts,
     )
-    return facts.to_attributes() | outlier_detector.to_attributes()
+    return facts.to_attributes() | rules.to_attributes()
 
 
 def training_facts(

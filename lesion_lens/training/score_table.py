@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from lesion_lens.model.decisions import LEVELS
+from lesion_lens.model.facts import has_other_clinics
+from lesion_lens.model.statistics import clopper_pearson
 from lesion_lens.model.wording import interval, number
 from skin_cancer_detection import CODES
 
@@ -25,7 +28,7 @@ def score_table(metrics: dict[str, Any]) -> str:
     for name, scores in views.items():
         lines += ["", *_per_class(name, scores)]
         lines += ["", *_confusion_matrix(name, scores["confusion_matrix"])]
-    lines += ["", *_decisions(test["decisions"])]
+    lines += ["", *_decisions(test["decisions"]), "", *_levels(metrics)]
     return "\n".join(lines)
 
 
@@ -73,11 +76,10 @@ def _decisions(decisions: dict[str, Any]) -> list[str]:
     """What the statements of the page are worth, a line for each."""
     low_risk, conformal = decisions["low_risk"]["statement"], decisions["conformal"]
     if low_risk["share"]:
-        low, high = (100 * (1 - low_risk["sensitivity"][end]) for end in ("high", "low"))
+        low = decisions["statements"]["low"]
         said = (
-            f"‘low risk’ is said of {number(low_risk['specificity'])} of the benign lesions, and "
-            f"misses about {number(low_risk['missed_per_100'], 1)} ({low:.1f}–{high:.1f}) in 100 "
-            "of the others"
+            f"‘low risk’ is said of {low['lesions']:,} of {decisions['lesions']:,} lesions, and of "
+            f"{low['malignant']:,} of {decisions['malignant']:,} malignant ones"
         )
     else:
         said = "‘low risk’ is said of no test lesion"
@@ -85,5 +87,42 @@ def _decisions(decisions: dict[str, Any]) -> list[str]:
         said,
         f"sets of classes that cannot be excluded: {number(conformal['coverage'])} hold the "
         f"true one, {number(conformal['mean_set_size'], 2)} classes on average",
-        f"unlike the training images: {number(decisions['unlike'])} of the test lesions",
     ]
+
+
+# What is asked of each level: a part of how many lesions, and of which whole.
+_QUESTIONS = (
+    "of 100 lesions, so many have the level",
+    "of 100 lesions with the level, so many are malignant or pre-malignant",
+    "of 100 melanomas, so many have the level",
+)
+HOME = "test part"
+
+
+def _levels(metrics: dict[str, Any]) -> list[str]:
+    """What each risk level means, on the test part and at each clinic that was left out."""
+    columns = {HOME: metrics["test"]["decisions"]}
+    if has_other_clinics(metrics):
+        columns |= metrics["other_clinics"]["clinics"]
+    lines = []
+    for question, heading in enumerate(_QUESTIONS):
+        lines += ["", f"{heading}, with the 95 % interval"]
+        names = [name if name == HOME else f"without {name}" for name in columns]
+        lines.append(" " * 18 + "".join(f"{name:24}" for name in names).rstrip())
+        for name in (*LEVELS, "unfamiliar", "not_dermatoscopic"):
+            cells = "".join(f"{_of_100(x, name, question):24}" for x in columns.values())
+            lines.append(f"{name.replace('_', ' '):18}{cells.rstrip()}")
+    return lines[1:]
+
+
+def _of_100(scores: dict[str, Any], name: str, question: int) -> str:
+    made = scores["statements"][name]
+    part, whole = (
+        (made["lesions"], scores["lesions"]),
+        (made["malignant"], made["lesions"]),
+        (made["melanomas"], scores["melanomas"]),
+    )[question]
+    if not whole:
+        return "–"
+    low, high = clopper_pearson(part, whole)
+    return f"{100 * part / whole:.1f} ({100 * low:.1f}–{100 * high:.1f})"

@@ -9,48 +9,115 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lesion_lens.model.decisions import (
+    FAMILIARITIES,
+    LEVELS,
     MALIGNANT,
-    MALIGNANT_CODES,
     DecisionFacts,
     Statements,
+    decide,
+    risk_level,
 )
+from lesion_lens.model.familiarity import PictureRules
+from lesion_lens.model.statistics import clopper_pearson
+from lesion_lens.model.wording import Estimate
+from lesion_lens.training.metrics import MELANOMA
+
+
+def decide_all(
+    probabilities: NDArray[np.float64],
+    pixels: NDArray[np.uint8],
+    facts: DecisionFacts,
+    rules: PictureRules,
+) -> tuple[list[Statements], list[str | None], list[bool | None]]:
+    """Decide on many images as on one.
+
+    Args:
+        probabilities: (N, 7), from `combine_views`.
+        pixels: (N, 28, 28, 3), RGB, 0–255.
+        facts, rules: from the model file.
+
+    Returns:
+        What may be said of each, how far the model knows its kind, and whether 'low risk' has
+        proved right for it.
+    """
+    familiarities, proven = rules.familiarities(pixels), rules.proven(pixels)
+    said = [
+        decide(row, facts, familiarity, is_proven)
+        for row, familiarity, is_proven in zip(probabilities, familiarities, proven, strict=True)
+    ]
+    return said, familiarities, proven
 
 
 def count_statements(
     said: Sequence[Statements],
     labels: NDArray[np.int64],
-    unlike: NDArray[np.bool_],
+    familiarities: Sequence[str | None],
+    proven: Sequence[bool | None],
     facts: DecisionFacts,
 ) -> dict[str, Any]:
-    """Count of how many lesions each statement is made, and how many of these are malignant.
+    """Count of how many lesions each statement is made, and what they are.
 
     Args:
-        said: of each of N lesions, from `decide`.
+        said: of each of N lesions, from `decide_all`.
         labels: (N,), 0–6, the truth.
-        unlike: (N,), whether the image is called unlike the training images.
+        familiarities, proven: N, from `decide_all`.
         facts: that the statements were made by.
 
     Returns:
-        What JSON can hold: by the statement's name `lesions`, of how many it is made, and
-        `malignant`, how many of these are malignant or pre-malignant. `low_risk` is what the page
-        says, `below_threshold` its threshold alone.
+        What JSON can hold: by the statement's name `lesions`, of how many it is made; `malignant`,
+        how many of these are malignant or pre-malignant; and `melanomas`. The statements are the
+        risk levels (`LEVELS`); what the picture is (`FAMILIARITIES`, with _ for a space); `proven`,
+        whether it is of a kind of which 'low risk' may be said; `below_threshold`, the threshold of
+        'low risk' alone; and `flagged`.
     """
     threshold = 0 if facts.low_risk_threshold is None else facts.low_risk_threshold
+    levels = [risk_level(*pair) for pair in zip(said, familiarities, strict=True)]
     made: dict[str, ArrayLike] = {
-        "unlike": unlike,
-        "low_risk": [bool(one.low_risk) for one in said],
+        **{level: [one == level for one in levels] for level in LEVELS},
+        **{
+            name.replace(" ", "_"): [one == name for one in familiarities] for name in FAMILIARITIES
+        },
+        "proven": [one is True for one in proven],
         "below_threshold": [one.malignant_probability < threshold for one in said],
-        "inconclusive": [bool(one.inconclusive) for one in said],
         "flagged": [one.flagged is not None for one in said],
-        "most_likely_malignant": [one.most_likely in MALIGNANT_CODES for one in said],
-        "half_malignant": [one.malignant_probability >= 0.5 for one in said],
     }
-    is_malignant = MALIGNANT[labels]
     counts = {}
     for name, rows in made.items():
         is_made = np.asarray(rows, bool)
         counts[name] = {
             "lesions": int(is_made.sum()),
-            "malignant": int((is_made & is_malignant).sum()),
+            "malignant": int((is_made & MALIGNANT[labels]).sum()),
+            "melanomas": int((is_made & (labels == MELANOMA)).sum()),
         }
     return counts
+
+
+def level_shares(scores: dict[str, Any]) -> dict[str, Any]:
+    """Say what each risk level meant, with two-sided 95 % Clopper–Pearson intervals.
+
+    Args:
+        scores: `lesions`, `malignant` and `melanomas` of all, and `statements`, from
+            `count_statements`.
+
+    Returns:
+        What JSON can hold: by level, as estimates, `share` of the lesions, `malignant` (of the
+        lesions with the level), `of_malignant` (of all malignant lesions, those with the level)
+        and `of_melanomas`.
+    """
+    shares = {}
+    for level in LEVELS:
+        made = scores["statements"][level]
+        shares[level] = {
+            "share": _estimate(made["lesions"], scores["lesions"]),
+            "malignant": _estimate(made["malignant"], made["lesions"]),
+            "of_malignant": _estimate(made["malignant"], scores["malignant"]),
+            "of_melanomas": _estimate(made["melanomas"], scores["melanomas"]),
+        }
+    return shares
+
+
+def _estimate(part: int, whole: int) -> Estimate:
+    if not whole:
+        return {"value": None, "low": None, "high": None}
+    low, high = clopper_pearson(part, whole)
+    return {"value": part / whole, "low": low, "high": high}

@@ -6,11 +6,17 @@ lesion_lens.model.facts has seen.
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from lesion_lens.model.facts import has_clinic_groups, has_other_clinics, has_statement_counts
+from lesion_lens.model.decisions import LEVELS
+from lesion_lens.model.facts import (
+    has_clinic_groups,
+    has_other_clinics,
+    has_statement_counts,
+    has_unseen_aucs,
+)
 from lesion_lens.model.statistics import clopper_pearson
-from lesion_lens.model.wording import Estimate, interval, number
+from lesion_lens.model.wording import interval, number
 from skin_cancer_detection import CLASSES, CODES
 
 Facts = dict[str, Any]
@@ -28,16 +34,20 @@ QUESTIONS = {
     "share": "How often each statement is made",
     "malignant": "How many of those lesions are malignant",
     "sensitivity": "Of how many of the malignant lesions it is made",
+    "melanomas": "Of how many of the melanomas it is made",
 }
-STATEMENTS = {
-    "unlike": "unlike the training images",
-    "low_risk": "‘low risk’",
+STATEMENT_NAMES = {
+    "high": "level ‘high’",
+    "raised": "level ‘raised’",
+    "low": "level ‘low’",
+    "unknown": "level ‘unknown’",
+    "unfamiliar": "unfamiliar",
+    "not_dermatoscopic": "not dermatoscopic",
+    "proven": "of a kind where ‘low risk’ may be said",
     "below_threshold": "below the threshold of ‘low risk’",
-    "inconclusive": "inconclusive",
     "flagged": "a class is flagged",
-    "most_likely_malignant": "the most likely class is malignant",
-    "half_malignant": "malignant probability of 0.5 or more",
 }
+FEWEST_LESIONS = 20  # of which a share is told in a sentence
 
 # --- Numbers ---------------------------------------------------------------------------------
 
@@ -58,15 +68,6 @@ def binomial(share: float | None, trials: int) -> str:
 def per_100(share: float | None) -> str:
     """Write a share as a whole number of 100, and None as '–'."""
     return "–" if share is None else f"{100 * share:.0f}"
-
-
-def misses(sensitivity: Estimate) -> str:
-    """Write a sensitivity as 'about 3 in 100 (1–6)' that are missed."""
-    value, low, high = sensitivity["value"], sensitivity["low"], sensitivity["high"]
-    if value is None or low is None or high is None:
-        return "–"
-    rate = f"about {per_100(1 - value)}" if 1 - value >= 0.005 else "fewer than 1"
-    return f"{rate} in 100 ({per_100(1 - high)}–{per_100(1 - low)})"
 
 
 def listed(codes: Sequence[str]) -> str:
@@ -189,7 +190,6 @@ def low_risk_table(decisions: Facts) -> str:
         [
             ["malignant or pre-malignant lesions", *(count(way["malignant"]) for way in ways)],
             ["sensitivity", *(interval(way["sensitivity"]) for way in ways)],
-            ["misses", *(misses(way["sensitivity"]) for way in ways)],
             [
                 "specificity",
                 *(binomial(way["specificity"], lesions - way["malignant"]) for way in ways),
@@ -217,19 +217,34 @@ def coverage_table(decisions: Facts) -> str:
     )
 
 
+def level_table(decisions: Facts) -> str:
+    """What each risk level means on the test lesions."""
+    rows = []
+    for level in LEVELS:
+        made = decisions["statements"][level]
+        shares = (
+            share_of(made["lesions"], decisions["lesions"]),
+            share_of(made["malignant"], made["lesions"]),
+            share_of(made["malignant"], decisions["malignant"]),
+            share_of(made["melanomas"], decisions["melanomas"]),
+        )
+        rows.append([f"`{level}`", count(made["lesions"]), *shares])
+    header = ["level", "lesions", "share of all", "malignant among them"]
+    return table([*header, "share of all malignant", "share of all melanomas"], rows)
+
+
 def share_table(decisions: Facts) -> str:
     """How often each of the other statements is made."""
-    lesions, flagged = decisions["lesions"], decisions["flagged"]
+    lesions, flagged, made = decisions["lesions"], decisions["flagged"], decisions["statements"]
     # Of nothing there is no share: then `right` is None, and so it is printed.
     flags = round((flagged["share"] or 0) * lesions)
     return table(
         ["statement", "share"],
         [
-            ["inconclusive", binomial(decisions["inconclusive"], lesions)],
-            ["the set is empty", binomial(decisions["conformal"]["empty"], lesions)],
             ["a class is flagged", binomial(flagged["share"], lesions)],
             ["… and is the true one, of those flagged", binomial(flagged["right"], flags)],
-            ["warned of as unlike the training images", binomial(decisions["unlike"], lesions)],
+            ["unfamiliar", share_of(made["unfamiliar"]["lesions"], lesions)],
+            ["not dermatoscopic", share_of(made["not_dermatoscopic"]["lesions"], lesions)],
         ],
     )
 
@@ -251,8 +266,7 @@ def clinic_columns(test: Facts | None, clinics: Facts) -> Facts:
     """The scores of each source that was left out, by its column's name.
 
     Args:
-        test: of the facts; None where it has not the form that the card takes. Older ones do not
-            count the statements, and then have no column.
+        test: of the facts; None where it has not the form that the card takes.
         clinics: of the facts, by name.
 
     Returns:
@@ -266,12 +280,10 @@ def clinic_columns(test: Facts | None, clinics: Facts) -> Facts:
     for name in clinics:
         columns[source_name(name)]["known"] = known.get(name)
     decisions = test["decisions"]
-    if not has_statement_counts(decisions):
-        return columns
     covered = round((decisions["conformal"]["coverage"] or 0) * decisions["lesions"])
     home = test["eight_views"] | {"classes": CODES, "covered": covered, "known": None}
-    home |= {name: decisions[name] for name in ("lesions", "malignant", "malignant_probability")}
-    return {HOME: home | {"statements": decisions["statements"]}} | columns
+    counts = ("lesions", "malignant", "melanomas", "malignant_probability", "statements")
+    return {HOME: home | {name: decisions[name] for name in counts}} | columns
 
 
 def clinic_table(columns: Facts) -> str:
@@ -281,7 +293,7 @@ def clinic_table(columns: Facts) -> str:
         return interval(scores["known"][name]) if scores["known"] else "–"
 
     def low_risk_sensitivity(scores: Facts) -> str:
-        said = scores["statements"]["low_risk"]
+        said = scores["statements"]["low"]
         if not said["lesions"]:  # of a statement that is never made
             return "–"
         return share_of(scores["malignant"] - said["malignant"], scores["malignant"])
@@ -303,7 +315,7 @@ def clinic_table(columns: Facts) -> str:
         ("share of malignant lesions", lambda x: share_of(x["malignant"], x["lesions"])),
         ("mean malignant probability", lambda x: number(x["malignant_probability"])),
         ("‘low risk’: sensitivity", low_risk_sensitivity),
-        ("coverage of the conformal sets", lambda x: share_of(x["covered"], x["lesions"])),
+        ("coverage of what cannot be excluded", lambda x: share_of(x["covered"], x["lesions"])),
     ]
     return table(
         ["score", *columns],
@@ -325,13 +337,15 @@ def statement_table(columns: Facts, question: str) -> str:
             return share_of(made["lesions"], scores["lesions"])
         if question == "malignant":
             return share_of(made["malignant"], made["lesions"])
+        if question == "melanomas":
+            return share_of(made["melanomas"], scores["melanomas"])
         return share_of(made["malignant"], scores["malignant"])
 
     return table(
         ["statement", *columns],
         [
             [words, *(cell(scores, name) for scores in columns.values())]
-            for name, words in STATEMENTS.items()
+            for name, words in STATEMENT_NAMES.items()
         ],
     )
 
@@ -356,7 +370,7 @@ def pairs(facts: Facts) -> dict[str, tuple[float, float]] | None:
         where there are none.
     """
     groups: Any = (facts.get("test") or {}).get("subgroups")
-    if not (has_other_clinics(facts) and has_clinic_groups(groups)):
+    if not (has_unseen_aucs(facts) and has_clinic_groups(groups)):
         return None
     known, unseen = [], []
     for name, scores in facts["other_clinics"]["clinics"].items():
@@ -368,6 +382,59 @@ def pairs(facts: Facts) -> dict[str, tuple[float, float]] | None:
     if not known:
         return None
     return {"known": (min(known), max(known)), "unseen": (min(unseen), max(unseen))}
+
+
+class Meaning(NamedTuple):
+    """What a risk level meant for lesions whose truth is known.
+
+    Attributes:
+        malignant: share of the lesions with this level that were malignant or pre-malignant, 0–1.
+        of_all: the same of all lesions of the part or clinic; for `low`, of all whose pictures are
+            of a kind for which 'low risk' may be said.
+        melanomas: share of all melanomas that had this level.
+        is_unseen: whether they come from a clinic that the network had never seen.
+    """
+
+    malignant: float
+    of_all: float
+    melanomas: float | None
+    is_unseen: bool
+
+
+def meaning(facts: Facts, level: str, familiarity: str | None) -> Meaning | None:
+    """Say what a level meant on the test lesions, or for an unfamiliar picture elsewhere.
+
+    Args:
+        facts: of a model.
+        level: of `LEVELS`.
+        familiarity: of `FAMILIARITIES`; 'unfamiliar' asks for the unseen clinic where the most of
+            the lesions with this level were malignant.
+
+    Returns:
+        None where the facts do not say it, for `unknown`, or of fewer than 20 lesions.
+    """
+    if level == "unknown":
+        return None
+    if familiarity == "unfamiliar":
+        known = has_other_clinics(facts)
+        scores = list(facts["other_clinics"]["clinics"].values()) if known else []
+    else:
+        decisions = (facts.get("test") or {}).get("decisions")
+        scores = [decisions] if has_statement_counts(decisions) else []
+    found = []
+    for one in scores:
+        made, melanomas = one["statements"][level], one["melanomas"]
+        of_all = one["statements"]["proven"] if level == "low" else one
+        if made["lesions"] >= FEWEST_LESIONS:
+            found.append(
+                Meaning(
+                    made["malignant"] / made["lesions"],
+                    of_all["malignant"] / of_all["lesions"],
+                    made["melanomas"] / melanomas if melanomas else None,
+                    familiarity == "unfamiliar",
+                )
+            )
+    return max(found, key=lambda one: one.malignant, default=None)
 
 
 def auc_range(aucs: tuple[float, float]) -> str:

@@ -2,7 +2,8 @@
 
     flask --app app classify PATH… [--csv OUT] [--json OUT]
 
-Two images are in memory at a time, however many there are.
+Two images are in memory at a time, however many there are. The answers are kept until the last, as
+the most urgent come first.
 """
 
 import contextlib
@@ -25,6 +26,7 @@ from tqdm import tqdm
 
 from lesion_lens.model.admission import MAX_DECODES
 from lesion_lens.model.classifier import Answer, Classifier, decode
+from lesion_lens.model.decisions import LAST
 from lesion_lens.model.errors import ImageError, LesionLensError, ModelFileError
 from lesion_lens.model.limits import FORMATS, MAX_PIXELS
 from lesion_lens.model.wording import percent
@@ -56,8 +58,9 @@ class UnwritableFile(click.ClickException):
 def classify(paths: tuple[Path, ...], csv_path: Path | None, json_path: Path | None) -> None:
     """Classify images: files, and whatever images are in folders and in their folders.
 
-    Without --csv and --json, a line for each image is printed. A file that cannot be used is named
-    at the end and stops nothing.
+    Without --csv and --json, a line for each image is printed. The most urgent come first: by risk
+    level, then by the probability of a cancer or precancer. A file that cannot be used is named at
+    the end and stops nothing.
     """
     if csv_path and json_path and csv_path.resolve() == json_path.resolve():
         raise click.UsageError("--csv and --json name the same file. Give each one of its own.")
@@ -70,13 +73,13 @@ def classify(paths: tuple[Path, ...], csv_path: Path | None, json_path: Path | N
     outcome = Outcome()
     if total:
         with contextlib.ExitStack() as outputs:
-            writers: list[CsvWriter | JsonWriter] = [
+            writers: list[Writer] = [
                 kind(outputs.enter_context(whole_file(path)), classifier)
                 for kind, path in ((CsvWriter, csv_path), (JsonWriter, json_path))
                 if path
             ]
             bar = outputs.enter_context(tqdm(total=total, unit=" images", disable=None))
-            outcome = classify_all(paths, classifier, writers, bar)
+            outcome = classify_all(paths, classifier, writers or [LineWriter()], bar)
     say_outcome(outcome, total, passed_over)
     if outcome.exit_code:
         sys.exit(outcome.exit_code)
@@ -106,10 +109,10 @@ class Outcome:
 def classify_all(
     paths: Iterable[Path],
     classifier: Classifier,
-    writers: "list[CsvWriter | JsonWriter]",
+    writers: "list[Writer]",
     bar: "tqdm[NoReturn]",
 ) -> Outcome:
-    """Classify images and write each answer, or print it where there is no writer."""
+    """Classify images and write the answers, the most urgent first."""
     outcome = Outcome()
     try:
         classifier.load()
@@ -119,9 +122,7 @@ def classify_all(
             else:
                 outcome.done += 1
             for writer in writers:
-                writer.write(name, answer, fault)
-            if answer and not writers:
-                tqdm.write(line_of(name, answer))
+                writer.take(name, answer, fault)
             bar.update()
     except ModelFileError as error:
         say(str(error))
@@ -284,36 +285,71 @@ def whole_file(path: Path) -> Iterator[TextIO]:
             written.unlink(missing_ok=True)
 
 
-class CsvWriter:
+class Writer:
+    """Keeps a text for each image, to write them the most urgent first."""
+
+    def __init__(self) -> None:
+        self._texts: list[tuple[float, str]] = []
+
+    def take(self, name: str, answer: Answer | None, fault: str | None) -> None:
+        """Keep what is to be written of an image: its answer, or what is wrong with its file."""
+        urgency = LAST if answer is None else answer.urgency
+        self._texts.append((urgency, self.text(name, answer, fault)))
+
+    def text(self, name: str, answer: Answer | None, fault: str | None) -> str:
+        """Write down one image."""
+        raise NotImplementedError
+
+    def sorted(self) -> list[str]:
+        """All texts; of equally urgent ones the first that came is the first."""
+        return [text for _, text in sorted(self._texts, key=lambda pair: pair[0])]
+
+    def end(self) -> None:
+        """Write everything."""
+        raise NotImplementedError
+
+
+class LineWriter(Writer):
+    """Prints a line for each answer; the faults are told at the end."""
+
+    def text(self, name: str, answer: Answer | None, fault: str | None) -> str:
+        return "" if answer is None else line_of(name, answer)
+
+    def end(self) -> None:
+        for line in filter(None, self.sorted()):
+            tqdm.write(line)
+
+
+class CsvWriter(Writer):
     """Writes answers as lines of CSV (RFC 4180)."""
 
     def __init__(self, file: TextIO, classifier: Classifier) -> None:
+        super().__init__()
         self._file, self._sha256 = file, classifier.sha256
-        self._file.write(csv_header() + "\r\n")
 
-    def write(self, name: str, answer: Answer | None, fault: str | None) -> None:
-        self._file.write(csv_line(name, answer, self._sha256, fault) + "\r\n")
+    def text(self, name: str, answer: Answer | None, fault: str | None) -> str:
+        return csv_line(name, answer, self._sha256, fault)
 
     def end(self) -> None:
-        """A table has no end of its own."""
+        for line in (csv_header(), *self.sorted()):
+            self._file.write(line + "\r\n")
 
 
-class JsonWriter:
+class JsonWriter(Writer):
     """Writes answers as one document of JSON, an answer a line."""
 
     def __init__(self, file: TextIO, classifier: Classifier) -> None:
-        self._file, self._between = file, "\n"
-        head = {"model": describe_model(classifier), "classes": describe_classes()}
-        self._file.write(json.dumps(head, ensure_ascii=False)[:-1] + ', "results": [')
+        super().__init__()
+        self._file = file
+        self._head = {"model": describe_model(classifier), "classes": describe_classes()}
 
-    def write(self, name: str, answer: Answer | None, fault: str | None) -> None:
+    def text(self, name: str, answer: Answer | None, fault: str | None) -> str:
         what = {"error": fault} if answer is None else {"prediction": to_dict(answer)}
-        line = json.dumps({"file": name} | what, ensure_ascii=False)
-        self._file.write(self._between + line)
-        self._between = ",\n"
+        return json.dumps({"file": name} | what, ensure_ascii=False)
 
     def end(self) -> None:
-        self._file.write("\n]}\n")
+        head = json.dumps(self._head, ensure_ascii=False)[:-1]
+        self._file.write(head + ', "results": [\n' + ",\n".join(self.sorted()) + "\n]}\n")
 
 
 def line_of(name: str, answer: Answer) -> str:
@@ -321,4 +357,9 @@ def line_of(name: str, answer: Answer) -> str:
     record = to_dict(answer)
     likely = CLASSES[CODES.index(record["most_likely"])].name
     probability = percent(record["probabilities"][record["most_likely"]])
-    return f"{printable(name)}: {record['sentence']} Most likely class: {likely}, {probability}."
+    said = [record["sentence"]]
+    if record["familiarity"] in ("unfamiliar", "not dermatoscopic"):
+        said.append(f"The image is {record['familiarity']}.")
+    said.append(f"Most likely class: {likely}, {probability}.")
+    said.append(f"Cancer or precancer: {percent(record['malignant_probability'])}.")
+    return f"{printable(name)}: {' '.join(said)}"

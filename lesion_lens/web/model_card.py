@@ -44,6 +44,7 @@ from lesion_lens.web.card_tables import (
     coverage_table,
     escaped,
     group_table,
+    level_table,
     listed,
     low_risk_table,
     overall_table,
@@ -81,7 +82,7 @@ _FUNCTIONS = {
     for function in (
         *(count, number, per_100, listed),
         *(class_list, overall_table, class_table, group_table),
-        *(calibration_table, low_risk_table, coverage_table, share_table),
+        *(calibration_table, level_table, low_risk_table, coverage_table, share_table),
         *(clinic_table, source_table, statement_table, auc_range),
     )
 }

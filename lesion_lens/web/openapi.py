@@ -6,12 +6,12 @@ Its texts are CommonMark, as OpenAPI has it; the readable page shows the same.
 from typing import Any
 
 from lesion_lens import version
-from lesion_lens.model.decisions import MALIGNANT_CODES, VERDICTS
+from lesion_lens.model.decisions import FAMILIARITIES, LEVELS, MALIGNANT_CODES
 from lesion_lens.model.errors import DamagedImage, Problem, UnsupportedImage
 from lesion_lens.model.limits import MAX_PIXELS, MAX_SIDE, MIME_TYPES, READABLE
 from lesion_lens.web.limits import MAX_IMAGES, RETRY_AFTER
 from lesion_lens.web.problems import PROBLEMS, NoImageUsable
-from lesion_lens.web.results import describe_classes
+from lesion_lens.web.results import VERDICTS, describe_classes
 from skin_cancer_detection import CLASSES, CODES
 
 PROBLEM_JSON = "application/problem+json"
@@ -166,8 +166,28 @@ def _schemas() -> dict[str, Any]:
             "All that the model says of one image. A member is null where the model file lacks "
             "what it would take.",
             {
-                "verdict": _text("What all the rest comes to, in a word.", enum=list(VERDICTS)),
-                "sentence": _text("The same in a sentence for people."),
+                "risk_level": _text(
+                    "How great the risk is: what all the rest comes to. `unknown`: the image is "
+                    "not dermatoscopic, or the model file lacks what it takes. `high`: a malignant "
+                    "or pre-malignant class is the most likely, or these have 0.5 or more "
+                    "together. `low`: low enough by a threshold, for familiar images of a kind "
+                    "where that has proved right. `raised`: everything else.",
+                    enum=list(LEVELS),
+                ),
+                "familiarity": {
+                    "type": ["string", "null"],
+                    "enum": [*FAMILIARITIES, None],
+                    "description": "How the image resembles those that the model learned from. "
+                    "`unfamiliar`: it was taken differently, so the risk is never called low. "
+                    "`not dermatoscopic`: it shows something else, so the risk is unknown.",
+                },
+                "verdict": _text(
+                    "An older form of `risk_level`: `see a doctor` for high and raised, `low "
+                    "risk` for low, `unlike` where the image is not dermatoscopic, else `unknown`. "
+                    "`inconclusive` is no longer sent.",
+                    enum=list(VERDICTS),
+                ),
+                "sentence": _text("The risk level and the next step, in sentences for people."),
                 "most_likely": _reference("Code", "The class with the largest probability."),
                 "probabilities": _object(
                     "Of each class, by its code; calibrated, and together 1 but for rounding.",
@@ -180,9 +200,10 @@ def _schemas() -> dict[str, Any]:
                 },
                 "cannot_be_excluded": {
                     "type": ["array", "null"],
-                    "description": "The classes of the conformal set, by falling probability. The "
-                    "set holds the true class for 90 in 100 lesions of each class, but for the "
-                    "rarest.",
+                    "description": "The classes of the conformal set and the most likely one, by "
+                    "falling probability. They include the true class for 90 in 100 lesions of "
+                    "each class, but for the rarest.",
+                    "minItems": 1,
                     "items": _reference("Code"),
                     "uniqueItems": True,
                 },
@@ -192,14 +213,12 @@ def _schemas() -> dict[str, Any]:
                     "frequent; null where that is the most likely one.",
                 },
                 "inconclusive": _flag(
-                    "The set holds benign and malignant classes together, or none."
+                    "`cannot_be_excluded` holds benign and malignant classes together."
                 ),
                 "low_risk": _flag(
                     "The risk may be called low. False means no more than that it may not."
                 ),
-                "unlike": _flag(
-                    "The image is unlike the training images, so the rest may mean nothing."
-                ),
+                "unlike": _flag("The image is unfamiliar or not dermatoscopic."),
             },
         ),
         "Code": _text("A class, as HAM10000’s column `dx` names it.", enum=list(CODES)),
@@ -309,8 +328,11 @@ def _predictions_example(docs: str) -> dict[str, Any]:
             {
                 "file": "lesion.jpg",
                 "prediction": {
-                    "verdict": "inconclusive",
-                    "sentence": VERDICTS["inconclusive"],
+                    "risk_level": "raised",
+                    "familiarity": "familiar",
+                    "verdict": "see a doctor",
+                    "sentence": "Not clear: have a doctor look at this. Show the spot to your "
+                    "doctor or a dermatologist.",
                     "most_likely": "nv",
                     "probabilities": {
                         "akiec": 0.002107,

@@ -16,12 +16,13 @@ from werkzeug.wrappers import Response
 
 from lesion_lens.model.admission import admission
 from lesion_lens.model.classifier import Answer, decode
-from lesion_lens.model.decisions import MALIGNANT, VERDICTS
+from lesion_lens.model.decisions import HEADLINES, LAST
 from lesion_lens.model.errors import ImageError, ModelFileError, Problem
 from lesion_lens.model.limits import MAX_PIXELS, MAX_SIDE, MIME_TYPES, READABLE
+from lesion_lens.model.outliers import REASONS
 from lesion_lens.web.api import show_http_problem
 from lesion_lens.web.card_page import card_page
-from lesion_lens.web.card_tables import pairs
+from lesion_lens.web.card_tables import meaning, pairs
 from lesion_lens.web.current import get_classifier
 from lesion_lens.web.limits import MAX_IMAGES, RETRY_AFTER
 from lesion_lens.web.occlusion_map import strongest_region, visible_patches
@@ -36,8 +37,6 @@ from lesion_lens.web.uploads import (
 from skin_cancer_detection import CLASSES, CODES
 
 CLASS_OF = dict(zip(CODES, CLASSES, strict=True))
-# The order in which the table of results sorts its sentences.
-URGENCY = ("see a doctor", "inconclusive", "unlike", "unknown", "low risk")
 
 pages = Blueprint("pages", __name__)
 
@@ -106,6 +105,8 @@ def result_context(file: FileStorage) -> dict[str, Any]:
     )
     return {
         "answer": answer,
+        "reason": answer.reason and REASONS[answer.reason],
+        "meaning": meaning(classifier.facts, answer.risk_level, answer.familiarity),
         "statements": answer.statements,
         "ranking": ranking,
         "pooled": [CLASS_OF[code].name for code in classifier.pooled_classes],
@@ -130,6 +131,7 @@ def show_batch(files: list[FileStorage]) -> ResponseReturnValue:
             rows.append(error_row(name, error))
         else:
             rows.append(row_of(name, pixels, classifier(pixels)))
+    rows.sort(key=lambda row: row["urgency"])
     csv = "\r\n".join([csv_header(), *(row["csv"] for row in rows)]) + "\r\n"
     page = render_template(
         "batch.html", rows=rows, csv_address=data_address(csv.encode("utf-8-sig"), "text/csv")
@@ -142,8 +144,10 @@ def row_of(name: str, pixels: NDArray[np.uint8], answer: Answer) -> dict[str, An
     return {
         "name": name,
         "pixels": data_address(as_png(pixels), "image/png"),
-        "verdict": answer.verdict,
-        "urgency": URGENCY.index(answer.verdict),
+        "level": answer.risk_level,
+        "next_step": answer.next_step,
+        "familiarity": answer.familiarity,
+        "urgency": answer.urgency,
         "likely": CLASS_OF[answer.statements.most_likely],
         "probability": float(answer.probabilities.max()),
         "malignant_probability": answer.statements.malignant_probability,
@@ -153,7 +157,12 @@ def row_of(name: str, pixels: NDArray[np.uint8], answer: Answer) -> dict[str, An
 
 def error_row(name: str, error: ImageError) -> dict[str, Any]:
     """The same of a file that could not be classified."""
-    return {"name": name, "error": error, "csv": csv_line(name, error=str(error))}
+    return {
+        "name": name,
+        "error": error,
+        "urgency": LAST,
+        "csv": csv_line(name, error=str(error)),
+    }
 
 
 def data_address(data: bytes, kind: str) -> str:
@@ -208,7 +217,6 @@ def upload_page_with(sentence: str) -> str:
 def template_context() -> dict[str, Any]:
     """What every template may say of the limits and of the model's scores."""
     classifier = get_classifier()
-    scores = classifier.scores
     return {
         "max_images": MAX_IMAGES,
         "max_megabytes": max_megabytes(),
@@ -217,24 +225,10 @@ def template_context() -> dict[str, Any]:
         "facts": classifier.facts,
         "model_sha256": classifier.sha256,
         "class_of": CLASS_OF,
-        "verdicts": VERDICTS,
+        "headlines": HEADLINES,
         "accept": ",".join(MIME_TYPES),
         "formats": READABLE,
         "no_image": NoImage.sentence,
         "csv_header": csv_header(),
-        "melanomas_called_benign": melanomas_called_benign(scores) if scores else None,
         "pairs": pairs(classifier.facts),
     }
-
-
-def melanomas_called_benign(scores: dict[str, Any]) -> float | None:
-    """The share of the test melanomas whose most likely class was a benign one.
-
-    Args:
-        scores: of eight views, as a model file's facts hold them.
-
-    Returns:
-        0–1; None where there was no melanoma.
-    """
-    row = np.asarray(scores["confusion_matrix"])[CODES.index("mel")]
-    return float(row[~MALIGNANT].sum() / row.sum()) if row.any() else None

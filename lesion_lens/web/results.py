@@ -6,13 +6,15 @@ from collections.abc import Iterable
 from typing import Any
 
 from lesion_lens.model.classifier import Answer, Classifier
-from lesion_lens.model.decisions import VERDICTS
+from lesion_lens.model.decisions import HEADLINES
 from skin_cancer_detection import CLASSES, CODES
 
 # The only table of the columns: a page gives it to static/csv.js in its header line, and
 # tests/csv_cases.json holds both to the same rows.
 CSV_COLUMNS = (
     "file",
+    "risk_level",
+    "familiarity",
     "verdict",
     "most_likely",
     "probability",
@@ -26,6 +28,8 @@ CSV_COLUMNS = (
     "model_sha256",
     "error",
 )
+# What the member `verdict` may say. 'inconclusive' is no longer sent.
+VERDICTS = ("unlike", "unknown", "inconclusive", "low risk", "see a doctor")
 _DECIMALS = 6
 
 
@@ -33,16 +37,20 @@ def to_dict(answer: Answer) -> dict[str, Any]:
     """Lay out an answer as a dict that JSON can hold.
 
     Returns:
-        `verdict` (a key of `decisions.VERDICTS`) and its `sentence`; `most_likely` (a code);
-        `probabilities` (of each code, 0–1); `malignant_probability` (0–1); `cannot_be_excluded` (a
-        list of codes), `flagged` (a code), `inconclusive`, `low_risk` and `unlike` (booleans), each
-        of them None where the model file cannot say it, and `flagged` where nothing is flagged.
+        `risk_level` (of `LEVELS`); its headline and the next step as `sentence`; `familiarity` (of
+        `FAMILIARITIES`); `verdict` (of `VERDICTS`, which is kept for programs of before);
+        `most_likely` (a code); `probabilities` (of each code, 0–1); `malignant_probability` (0–1);
+        `cannot_be_excluded` (a list of codes), `flagged` (a code), `inconclusive`, `low_risk` and
+        `unlike` (booleans). `familiarity` and what follows `malignant_probability` are None where
+        the model file cannot say it, and `flagged` where nothing is flagged.
     """
     statements = answer.statements
     possible = statements.cannot_be_excluded
     return {
-        "verdict": answer.verdict,
-        "sentence": VERDICTS[answer.verdict],
+        "risk_level": answer.risk_level,
+        "familiarity": answer.familiarity,
+        "verdict": _verdict(answer),
+        "sentence": f"{HEADLINES[answer.risk_level]} {answer.next_step}",
         "most_likely": statements.most_likely,
         "probabilities": {
             code: round(share, _DECIMALS)
@@ -53,8 +61,15 @@ def to_dict(answer: Answer) -> dict[str, Any]:
         "flagged": statements.flagged,
         "inconclusive": statements.inconclusive,
         "low_risk": statements.low_risk,
-        "unlike": answer.unlike,
+        "unlike": None if answer.familiarity is None else answer.familiarity != "familiar",
     }
+
+
+def _verdict(answer: Answer) -> str:
+    """The word of `VERDICTS` that comes nearest to the risk level."""
+    if answer.risk_level == "unknown":
+        return "unlike" if answer.familiarity == "not dermatoscopic" else "unknown"
+    return "low risk" if answer.risk_level == "low" else "see a doctor"
 
 
 def describe_model(classifier: Classifier) -> dict[str, str | None]:

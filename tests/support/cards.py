@@ -1,5 +1,8 @@
 """How the estimates of metrics.json stand on a model card."""
 
+from lesion_lens.model.facts import STATEMENTS
+from tests.support.models import made_counts
+
 
 def shown(estimate):
     if estimate is None or estimate["value"] is None:
@@ -23,9 +26,8 @@ def estimate(value):
 
 def made_clinic(malignant_auc=0.75):
     """The scores of a source, as scripts.leave_one_clinic_out writes them."""
-    made = ("unlike", "low_risk", "below_threshold", "inconclusive", "flagged")
-    made += ("most_likely_malignant", "half_malignant")
-    return {
+    counts = made_counts(80, 20, **dict.fromkeys(STATEMENTS, (30, 12, 6)))  # 10 are melanomas
+    return counts | {
         "images": 120,
         "accuracy": estimate(0.6),
         "macro_auc": estimate(0.85),
@@ -33,11 +35,7 @@ def made_clinic(malignant_auc=0.75):
         "malignant_auc": None if malignant_auc is None else estimate(malignant_auc),
         "calibration_error": estimate(0.12),
         "simulated_calibration_error": {"mean": 0.01, "percentile_95": 0.02},
-        "lesions": 80,
-        "malignant": 20,
-        "malignant_probability": 0.21,
         "covered": 70,
-        "statements": {name: {"lesions": 30, "malignant": 12} for name in made},
     }
 
 
@@ -46,10 +44,7 @@ def with_sources(metrics):
 
     What is committed holds them; a model that was trained from Kaggle's two files alone does not.
     """
-    decisions, groups = metrics["test"]["decisions"], metrics["test"]["subgroups"]
-    decisions.setdefault("malignant", decisions["low_risk"]["statement"]["malignant"])
-    decisions.setdefault("malignant_probability", 0.15)
-    decisions.setdefault("statements", made_clinic()["statements"])
+    groups = metrics["test"]["subgroups"]
     groups.setdefault("clinic", {"a": groups["sex"]["male"]})
     metrics.setdefault("other_clinics", {"clinics": {"a": made_clinic()}})
     return metrics

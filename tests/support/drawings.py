@@ -42,8 +42,43 @@ def draw_grainy_lesion(seed, size=(600, 450)):
     return Image.fromarray(np.clip(soft + grain, 0, 255).astype(np.uint8))
 
 
-# Seeds of lesions, and the verdicts of the committed model on them.
-VERDICTS_OF = {3: "low risk", 0: "unlike", 150: "inconclusive"}
+def draw_motley_lesion(seed, size=(600, 450)):
+    """A drawn lesion of several blots, some of them black, grey-blue or red, as melanomas have."""
+    rng = np.random.default_rng(seed)
+    blots = [(95, 60, 45), (60, 40, 40), (90, 85, 110), (130, 70, 70), (35, 28, 35)]
+    width, height = size
+    image = Image.new("RGB", size, tuple(rng.normal((205, 150, 150), 10).astype(int)))
+    for i in range(7):
+        x, y = size / np.array(2) + rng.normal(0, 0.13, 2) * size
+        across, down = rng.uniform(0.08, 0.3, 2) * size
+        colour = np.clip(blots[i % 5] + rng.normal(0, 12, 3), 0, 255).astype(int)
+        ImageDraw.Draw(image).ellipse((x - across, y - down, x + across, y + down), tuple(colour))
+    soft = image.filter(ImageFilter.GaussianBlur(height / 40))
+    grain = rng.normal(0, 14, (height, width, 1))
+    return Image.fromarray(np.clip(soft + grain, 0, 255).astype(np.uint8))
+
+
+def draw_for(level):
+    """A picture of which the committed model says this risk level."""
+    drawn = {"raised": (draw_grainy_lesion, 3), "low": (draw_grainy_lesion, 238)}
+    draw, seed = drawn.get(level, (draw_motley_lesion, 297))
+    return draw_lesion() if level == "unknown" else draw(seed)
+
+
+def draw_spots(count, seed):
+    """Brown spots of all sizes on skin of many tones, as the network sees them.
+
+    Returns:
+        uint8 (count, 28, 28, 3).
+    """
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:28, :28] - 13.5
+    radii = rng.uniform(4, 12, (count, 1, 1, 1))
+    shares = 1 / (1 + np.exp(np.hypot(x, y)[None, ..., None] - radii))  # of the spot's colour
+    skin = rng.normal((220, 170, 150), 12, (count, 1, 1, 3))
+    spot = rng.normal((120, 75, 60), 15, (count, 1, 1, 3))
+    noise = rng.normal(0, 4, (count, 28, 28, 3))
+    return np.clip(skin + shares * (spot - skin) + noise, 0, 255).astype(np.uint8)
 
 
 def encode(image, image_format="PNG", **options):

@@ -12,13 +12,16 @@ import numpy as np
 
 from lesion_lens import ROOT
 from lesion_lens.model.decisions import DecisionFacts
+from lesion_lens.model.facts import STATEMENTS
 from lesion_lens.model.files import (
     DEFAULT_MODEL_PATH,
     append_attributes,
     is_litert,
     read_attributes,
 )
+from lesion_lens.model.other_pictures import OtherPictureDetector
 from lesion_lens.model.outliers import OutlierDetector
+from lesion_lens.model.picture_groups import PictureGroups
 from skin_cancer_detection import CODES, SIDE
 
 KERAS, LITERT = ROOT / "best_model.h5", ROOT / "best_model.tflite"
@@ -54,6 +57,16 @@ LAYERS = [
 # With these, a class cannot be excluded at 0.1, and moles are six times as frequent as any other.
 FACTS = DecisionFacts(1.0, (0.1, 0.1, 0.1, 0.05, 0.6, 0.02, 0.03), 0.1, (0.1,) * 7, ())
 LIKE, UNLIKE = (OutlierDetector(np.zeros((7, 7)), np.eye(7), threshold) for threshold in (1e9, 0))
+# Every picture is one of other things, or dermatoscopic unless it is of one colour.
+OTHER, OWN = (
+    OtherPictureDetector(np.zeros(17), np.ones(17), np.eye(171)[0], threshold)
+    for threshold in (-9, 1e9)
+)
+# 'Low risk' has proved right for every picture, or for none.
+PROVEN, UNPROVEN = (
+    PictureGroups(np.zeros((4, 7)), np.stack([np.eye(7)] * 4), np.full(4, 0.25), np.full(4, proven))
+    for proven in (1, 0)
+)
 
 
 def shares_of(**shares):
@@ -63,7 +76,7 @@ def shares_of(**shares):
 
 
 def attributes_of(*kinds):
-    """The attributes of decision facts and outlier detectors; None counts for nothing."""
+    """The attributes of decision facts and of rules for pictures; None counts for nothing."""
     return {name: value for kind in kinds if kind for name, value in kind.to_attributes().items()}
 
 
@@ -141,9 +154,20 @@ def made_scores():
             },
             "confusion_matrix": matrix.tolist(),
         },
-        "decisions": {
-            "low_risk": {
-                "statement": {"missed_per_100": 4.0, "sensitivity": {"low": 0.93, "high": 0.98}}
-            }
+        "decisions": made_counts(),
+    }
+
+
+def made_counts(lesions=1000, malignant=160, **statements):
+    """How often each statement is made of some lesions: (lesions, malignant, melanomas).
+
+    What is not named is said of a tenth of all, in their mix.
+    """
+    counts = {"lesions": lesions, "malignant": malignant, "melanomas": malignant // 2}
+    tenth = [count // 10 for count in counts.values()]
+    return counts | {
+        "malignant_probability": 0.16,
+        "statements": {
+            name: dict(zip(counts, statements.get(name, tenth), strict=True)) for name in STATEMENTS
         },
     }
