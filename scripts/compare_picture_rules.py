@@ -1,0 +1,297 @@
+"""Compare ways of telling pictures of other things, and of saying 'low risk' where it is right.
+
+    python -m scripts.compare_picture_rules                 HAM10000 in data/ or in $HAM10000_DIR
+    python -m scripts.compare_picture_rules --csv A.csv --metadata B.csv --sources C.csv
+
+The first table compares what may tell that a picture is not dermatoscopic. Each way gets the
+smallest threshold that at most 1 in 100 training images of any source are beyond, when it is fitted
+without that source. Half of the photographs and the made pictures of `scripts.compare_outliers`,
+and full-size originals with something drawn on them, chose between the ways. The other half of the
+photographs is only looked at for the one that was chosen, with its own threshold.
+
+The second table compares numbers of groups of pictures for 'low risk'. It takes the networks of
+`scripts.leave_one_clinic_out`, each of which has never seen one source. The test part is not used.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from lesion_lens import ROOT
+from lesion_lens.model.decisions import MALIGNANT, DecisionFacts, combine_views, decide
+from lesion_lens.model.errors import LesionLensError
+from lesion_lens.model.files import DEFAULT_MODEL_PATH, load_model, read_attributes
+from lesion_lens.model.outliers import OutlierDetector, features
+from lesion_lens.model.picture_groups import log_likelihoods
+from lesion_lens.model.pictures import describe
+from lesion_lens.training.calibration import one_image_per_lesion
+from lesion_lens.training.clinics import clinics_of, divide, file_name
+from lesion_lens.training.data import METADATA_NAME, UNKNOWN, Dataset, read_dataset
+from lesion_lens.training.download import add_clinics, find_data
+from lesion_lens.training.evaluation import view_probabilities
+from lesion_lens.training.other_pictures import (
+    BEYOND,
+    OtherPictureDetector,
+    fit_other_picture_detector,
+)
+from lesion_lens.training.picture_groups import fit_mixture, proven_groups
+from lesion_lens.training.split import split_by_lesion
+from scripts.compare_outliers import gaussian, made_pictures, photographs
+from scripts.leave_one_clinic_out import RUNS
+from skin_cancer_detection import preprocess
+
+Pixels: TypeAlias = NDArray[np.uint8]  # (N, 28, 28, 3), RGB, 0–255
+Score: TypeAlias = Callable[[Pixels], NDArray[np.float64]]
+# Of images, their labels, their sources and the calibration lesions.
+Fit: TypeAlias = Callable[[Pixels, NDArray[np.int64], NDArray[np.str_], Pixels], Score]
+
+
+# --- Pictures of other things ----------------------------------------------------------------
+
+
+def distance_of(describe: Score, classes: bool = False, between: bool = False) -> Fit:
+    """The distance from Gaussians: one for all images or a mean for each class.
+
+    Args:
+        describe: gives the numbers.
+        classes: whether each class has a mean of its own.
+        between: whether the covariance counts the differences between the sources twice.
+    """
+
+    def fit(
+        pixels: Pixels, labels: NDArray[np.int64], clinics: NDArray[np.str_], _: Pixels
+    ) -> Score:
+        if not between:
+            return gaussian(describe, pixels, labels if classes else None)
+        described = describe(pixels)
+        mean = described.mean(axis=0)
+        of_clinics = [described[clinics == name].mean(axis=0) for name in np.unique(clinics)]
+        covariance = np.cov(described, rowvar=False) + np.cov(np.stack(of_clinics), rowvar=False)
+        inverse = np.linalg.inv(covariance + 1e-3 * np.eye(len(mean)))
+
+        def distance(pictures: Pixels) -> NDArray[np.float64]:
+            away = describe(pictures) - mean
+            return np.einsum("ni,ij,nj->n", away, inverse, away)
+
+        return distance
+
+    return fit
+
+
+def fit_chosen(
+    pixels: Pixels, labels: NDArray[np.int64], clinics: NDArray[np.str_], calibration: Pixels
+) -> Score:
+    """The regression that the model file holds; its own threshold plays no part here."""
+    nowhere = np.full(len(pixels), UNKNOWN)
+    return fit_other_picture_detector(pixels, nowhere, calibration).score
+
+
+WAYS: dict[str, Fit] = {
+    "the seven numbers, a mean for each class": distance_of(features, classes=True),
+    "the seven numbers, one mean": distance_of(features),
+    "the seven numbers, the sources' differences twice": distance_of(features, between=True),
+    "seven of the seventeen: colours and texture, without a frame": distance_of(
+        lambda pixels: describe(pixels)[:, :7]
+    ),
+    "the seventeen numbers, one mean": distance_of(describe),
+    "the seventeen numbers, the sources' differences twice": distance_of(describe, between=True),
+    "**regression on the seventeen, against made pictures**": fit_chosen,
+}
+
+
+def compare_ways(data: Dataset, parts: NDArray[np.str_], originals: list[Path]) -> None:
+    """Print what each way finds, and more of the chosen one."""
+    names, photos = photographs()
+    made = np.concatenate([*made_pictures().values()])
+    chosen = one_image_per_lesion(data.lesion_ids, data.pixels)
+    training, lesions = parts == "training", data.pixels[(parts == "calibration") & chosen]
+    clinics = data.groups["clinic"]
+    print("% beyond the threshold\n")
+    heads = ("way", "photographs, choosing half", "made pictures", "originals, worst drawing")
+    print(f"| {' | '.join(heads)} | calibration lesions |")
+    print("|---|---|---|---|---|")
+    drawn = altered(originals)
+    for name, fit in WAYS.items():
+        limits = []
+        for clinic in clinics_of(data):
+            known = training & (clinics != clinic)
+            score = fit(data.pixels[known], data.labels[known], clinics[known], lesions)
+            left_out = data.pixels[training & (clinics == clinic)]
+            limits.append(np.quantile(score(left_out), 1 - BEYOND, method="higher"))
+        score = fit(data.pixels[training], data.labels[training], clinics[training], lesions)
+        worst = max(
+            drawn.values(), key=lambda x: (score(x) > max(limits)).mean(), default=lesions[:0]
+        )
+        sets = (photos[::2], made, worst, lesions)
+        shares = [(score(x) > max(limits)).mean() if len(x) else np.nan for x in sets]
+        print(f"| {name} | " + " | ".join(f"{100 * share:.1f}" for share in shares) + " |")
+    detector = fit_other_picture_detector(data.pixels[training], clinics[training], lesions)
+    report(detector, names, photos, made, drawn)
+    for clinic in clinics_of(data):
+        part = divide(data, parts, clinic)
+        known, calibration = part == "training", (part == "calibration") & chosen
+        without = fit_other_picture_detector(
+            data.pixels[known], clinics[known], data.pixels[calibration]
+        )
+        beyond = without.is_other(data.pixels[part == "left out"]).mean()
+        print(f"fitted without {clinic}, of its images beyond: {100 * beyond:.2f} %")
+
+
+def report(
+    detector: OtherPictureDetector,
+    names: list[str],
+    photos: Pixels,
+    made: Pixels,
+    drawn: dict[str, Pixels],
+) -> None:
+    """Print what the chosen way finds with its own threshold."""
+    found = detector.is_other(photos)
+    print("\nThe chosen way, with both conditions on its threshold:")
+    for half, rows in (("choosing", np.s_[::2]), ("reporting", np.s_[1::2])):
+        missed = [
+            name for name, is_other in zip(names[rows], found[rows], strict=True) if not is_other
+        ]
+        print(
+            f"photographs, {half} half: {found[rows].sum()} of {len(found[rows])}; missed {missed}"
+        )
+    print(f"made pictures: {100 * detector.is_other(made).mean():.1f} %")
+    for kind, pictures in drawn.items():
+        print(f"originals, {kind}: {detector.is_other(pictures).sum()} of {len(pictures)}")
+
+
+def altered(originals: list[Path]) -> dict[str, Pixels]:
+    """Draw on full-size originals what dermatoscopic images come with, by kind."""
+    rng = np.random.default_rng(0)
+
+    def round_view(image: Image.Image, radius: float) -> Image.Image:
+        down, across = np.mgrid[: image.height, : image.width]
+        distance = np.hypot(across - image.width / 2, down - image.height / 2)
+        light = np.clip((radius * image.height - distance) / 8, 0, 1)[..., np.newaxis]
+        return Image.fromarray((np.asarray(image) * light + 4 * (1 - light)).astype(np.uint8))
+
+    def drawn(image: Image.Image, kind: str) -> Image.Image:
+        image = image.copy()
+        draw = ImageDraw.Draw(image)
+        width, height = image.size
+        if kind == "bars":
+            draw.rectangle((0, 0, width, height * 0.14), "black")
+            draw.rectangle((0, height * 0.86, width, height), "black")
+        elif kind == "ring":
+            draw.ellipse((60, 20, width - 60, height - 20), outline=(60, 40, 140), width=12)
+        elif kind == "ruler":
+            draw.rectangle((0, height - 50, width, height), (235, 235, 230))
+            for x in range(0, width, 12):
+                draw.line((x, height - 50, x, height - 35), "black", 2)
+        else:
+            for _ in range(18):
+                points = rng.uniform(0, 1, (3, 2)) * image.size
+                draw.line(points.ravel().tolist(), (25, 18, 15), int(rng.integers(3, 6)))
+        return image
+
+    kinds: dict[str, Callable[[Image.Image], Image.Image]] = {
+        "as they are": lambda image: image,
+        "dark corners": lambda image: round_view(image, 0.66),
+        "a round black field of view": lambda image: round_view(image, 0.49),
+        **{
+            kind: lambda image, kind=kind: drawn(image, kind)
+            for kind in ("bars", "ring", "ruler", "hair")
+        },
+    }
+    images = [Image.open(path).convert("RGB") for path in originals]
+    if not images:
+        return {}
+    return {
+        kind: np.stack([preprocess(change(image)) for image in images])
+        for kind, change in kinds.items()
+    }
+
+
+# --- Where 'low risk' is right ---------------------------------------------------------------
+
+
+def compare_groups(data: Dataset, parts: NDArray[np.str_]) -> None:
+    """Print of how many lesions 'low risk' is said, and of how many malignant ones.
+
+    Raises:
+        LesionLensError: a network cannot be used.
+    """
+    names = clinics_of(data)
+    networks = {"calibration lesions": (DEFAULT_MODEL_PATH, parts, "calibration")}
+    for name in names:
+        path = RUNS / f"{file_name(name)}.h5"
+        if not path.exists():
+            print(f"\n{path} is missing: run python -m scripts.leave_one_clinic_out for the rest.")
+            return
+        networks[f"without {name}"] = path, divide(data, parts, name), "left out"
+    rows: dict[int, list[str]] = {groups: [] for groups in (0, 1, 2, 3, 4, 6, 8)}
+    for path, part, asked in networks.values():
+        for groups, cell in low_risk_by_groups(data, path, part, asked, list(rows)).items():
+            rows[groups].append(cell)
+    print("\nLesions called low risk, and in brackets how many of these are malignant\n")
+    print(f"| groups | {' | '.join(networks)} |")
+    print("|---" * (1 + len(networks)) + "|")
+    for groups, cells in rows.items():
+        print(f"| {groups or 'nothing to prove'} | {' | '.join(cells)} |")
+
+
+def low_risk_by_groups(
+    data: Dataset, path: Path, part: NDArray[np.str_], asked: str, numbers: list[int]
+) -> dict[int, str]:
+    """Say 'low risk' as a network does, proven in so many groups; of one image of each lesion."""
+    chosen = one_image_per_lesion(data.lesion_ids, data.pixels)
+    rows = np.flatnonzero(chosen & np.isin(part, ("calibration", asked)))
+    pixels, labels = data.pixels[rows], data.labels[rows]
+    attributes = read_attributes(path)
+    facts = DecisionFacts.from_attributes(attributes)
+    unfamiliar = OutlierDetector.from_attributes(attributes).is_outlier(pixels)
+    views = view_probabilities(load_model(path), pixels)
+    probabilities = combine_views(views, facts.eight_view_temperature)
+    said = [
+        not far and bool(decide(row, facts, "familiar", proven=True).low_risk)
+        for row, far in zip(probabilities, unfamiliar, strict=True)
+    ]
+    low_risk, is_malignant = np.array(said), MALIGNANT[labels]
+    known, here = part[rows] == "calibration", part[rows] == asked
+    cells = {}
+    for groups in numbers:
+        is_said = low_risk
+        if groups:
+            mixture = fit_mixture(data.pixels[part == "training"], groups)
+            group = log_likelihoods(features(pixels), *mixture).argmax(axis=1)
+            proven = proven_groups(group[known], groups, low_risk[known], is_malignant[known])
+            is_said = low_risk & (proven[group] == 1)
+        cells[groups] = f"{(is_said & here).sum()} ({(is_said & here & is_malignant).sum()})"
+    return cells
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--csv", type=Path, help="hmnist_28_28_RGB.csv, plain or zipped")
+    parser.add_argument("--metadata", type=Path, help="HAM10000_metadata.csv")
+    parser.add_argument("--sources", type=Path, help="CSV image_id,dataset, as for train.py")
+    options = parser.parse_args()
+    folder = Path(os.environ.get("HAM10000_DIR") or ROOT / "data")
+    try:
+        csv, metadata = find_data(options.csv, options.metadata, folder)
+        metadata = metadata or csv.with_name(METADATA_NAME)
+        data = add_clinics(read_dataset(csv, metadata), options.sources, beside=metadata)
+        parts = split_by_lesion(data.lesion_ids, data.labels)
+        compare_ways(data, parts, sorted(csv.parent.glob("*/ISIC_*.jpg")))
+        compare_groups(data, parts)
+    except ImportError as error:
+        sys.exit(f"{error.name} is missing: pip install -r requirements-dev.txt")
+    except LesionLensError as error:
+        sys.exit(f"Error: {error}")
+
+
+if __name__ == "__main__":
+    main()
