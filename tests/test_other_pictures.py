@@ -16,7 +16,6 @@ from lesion_lens.model.views import eight_views
 from lesion_lens.training import other_pictures
 from lesion_lens.training.data import UNKNOWN
 from lesion_lens.training.other_pictures import (
-    BEYOND,
     as_others_take,
     fit_other_picture_detector,
 )
