@@ -389,18 +389,33 @@ def print_report(fitted: outliers.OutlierDetector, sets: Mapping[str, Pixels]) -
         print(f"| {name} | {len(pictures):,} | {percent(fitted.is_outlier(pictures))} |")
 
 
-def main() -> None:
+def parser_of(description: str | None) -> argparse.ArgumentParser:
+    """A parser of the options that say where HAM10000 is."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--csv", type=Path, help="hmnist_28_28_RGB.csv, plain or zipped")
     parser.add_argument("--metadata", type=Path, help="HAM10000_metadata.csv")
-    options = parser.parse_args()
+    return parser
+
+
+def find_ham10000(options: argparse.Namespace) -> tuple[Path, Path]:
+    """Find the CSV and the metadata: those that are named, in $HAM10000_DIR, or in data/.
+
+    Raises:
+        LesionLensError: there are none.
+    """
     folder = Path(os.environ.get("HAM10000_DIR") or ROOT / "data")
+    csv, metadata = find_data(options.csv, options.metadata, folder)
+    return csv, metadata or csv.with_name(METADATA_NAME)
+
+
+def main() -> None:
+    options = parser_of(__doc__).parse_args()
     try:
-        csv, metadata = find_data(options.csv, options.metadata, folder)
+        csv, metadata = find_ham10000(options)
         names, photos = photographs()
-        data = read_dataset(csv, metadata or csv.with_name(METADATA_NAME))
+        data = read_dataset(csv, metadata)
         parts = split_by_lesion(data.lesion_ids, data.labels)
         training, calibration, test = (parts == part for part in PARTS)
         candidates = methods(data.pixels[training], data.labels[training])

@@ -13,8 +13,6 @@ The second table compares numbers of groups of pictures for 'low risk'. It takes
 `scripts.leave_one_clinic_out`, each of which has never seen one source. The test part is not used.
 """
 
-import argparse
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -24,17 +22,22 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from lesion_lens import ROOT
-from lesion_lens.model.decisions import MALIGNANT, DecisionFacts, combine_views, decide
+from lesion_lens.model.decisions import (
+    MALIGNANT,
+    DecisionFacts,
+    combine_views,
+    malignant_probability,
+)
 from lesion_lens.model.errors import LesionLensError
+from lesion_lens.model.familiarity import PictureRules
 from lesion_lens.model.files import DEFAULT_MODEL_PATH, load_model, read_attributes
 from lesion_lens.model.outliers import OutlierDetector, features
-from lesion_lens.model.picture_groups import log_likelihoods
+from lesion_lens.model.picture_groups import GROUPS, log_likelihoods
 from lesion_lens.model.pictures import describe
 from lesion_lens.training.calibration import one_image_per_lesion
 from lesion_lens.training.clinics import clinics_of, divide, file_name
-from lesion_lens.training.data import METADATA_NAME, UNKNOWN, Dataset, read_dataset
-from lesion_lens.training.download import add_clinics, find_data
+from lesion_lens.training.data import UNKNOWN, Dataset, read_dataset
+from lesion_lens.training.download import add_clinics
 from lesion_lens.training.evaluation import view_probabilities
 from lesion_lens.training.other_pictures import (
     BEYOND,
@@ -42,8 +45,15 @@ from lesion_lens.training.other_pictures import (
     fit_other_picture_detector,
 )
 from lesion_lens.training.picture_groups import fit_mixture, proven_groups
+from lesion_lens.training.picture_rules import low_risk_if_proven
 from lesion_lens.training.split import split_by_lesion
-from scripts.compare_outliers import gaussian, made_pictures, photographs
+from scripts.compare_outliers import (
+    find_ham10000,
+    gaussian,
+    made_pictures,
+    parser_of,
+    photographs,
+)
 from scripts.leave_one_clinic_out import RUNS
 from skin_cancer_detection import preprocess
 
@@ -216,73 +226,73 @@ def altered(originals: list[Path]) -> dict[str, Pixels]:
 # --- Where 'low risk' is right ---------------------------------------------------------------
 
 
+# Numbers of groups that are compared; with 0 'low risk' need not prove itself.
+NUMBERS = (0, 1, 2, 3, GROUPS, 6, 8)
+
+
 def compare_groups(data: Dataset, parts: NDArray[np.str_]) -> None:
     """Print of how many lesions 'low risk' is said, and of how many malignant ones.
 
     Raises:
         LesionLensError: a network cannot be used.
     """
-    names = clinics_of(data)
     networks = {"calibration lesions": (DEFAULT_MODEL_PATH, parts, "calibration")}
-    for name in names:
+    for name in clinics_of(data):
         path = RUNS / f"{file_name(name)}.h5"
         if not path.exists():
             print(f"\n{path} is missing: run python -m scripts.leave_one_clinic_out for the rest.")
             return
         networks[f"without {name}"] = path, divide(data, parts, name), "left out"
-    rows: dict[int, list[str]] = {groups: [] for groups in (0, 1, 2, 3, 4, 6, 8)}
-    for path, part, asked in networks.values():
-        for groups, cell in low_risk_by_groups(data, path, part, asked, list(rows)).items():
-            rows[groups].append(cell)
+    columns = [low_risk_by_groups(data, *network) for network in networks.values()]
     print("\nLesions called low risk, and in brackets how many of these are malignant\n")
     print(f"| groups | {' | '.join(networks)} |")
     print("|---" * (1 + len(networks)) + "|")
-    for groups, cells in rows.items():
-        print(f"| {groups or 'nothing to prove'} | {' | '.join(cells)} |")
+    for name in columns[0]:
+        cells = []
+        for column in columns:
+            labels = data.labels[column[name]]
+            cells.append(f"{len(labels)} ({MALIGNANT[labels].sum()})")
+        print(f"| {name} | {' | '.join(cells)} |")
+    for name in ("nothing to prove", f"{GROUPS}"):
+        names, counts = np.unique(data.groups["clinic"][columns[0][name]], return_counts=True)
+        shares = ", ".join(f"{x} {count}" for x, count in zip(names, counts, strict=True))
+        print(f"\nCalibration lesions called low risk, {name}, by source: {shares}")
 
 
 def low_risk_by_groups(
-    data: Dataset, path: Path, part: NDArray[np.str_], asked: str, numbers: list[int]
-) -> dict[int, str]:
-    """Say 'low risk' as a network does, proven in so many groups; of one image of each lesion."""
+    data: Dataset, path: Path, part: NDArray[np.str_], asked: str
+) -> dict[str, NDArray[np.int64]]:
+    """Give the rows that a network calls low risk, one image of each lesion, by the rule's name."""
     chosen = one_image_per_lesion(data.lesion_ids, data.pixels)
     rows = np.flatnonzero(chosen & np.isin(part, ("calibration", asked)))
-    pixels, labels = data.pixels[rows], data.labels[rows]
+    pixels, is_malignant = data.pixels[rows], MALIGNANT[data.labels[rows]]
     attributes = read_attributes(path)
     facts = DecisionFacts.from_attributes(attributes)
-    unfamiliar = OutlierDetector.from_attributes(attributes).is_outlier(pixels)
+    detector = OutlierDetector.from_attributes(attributes)
+    familiarities = PictureRules(detector, None, None).familiarities(pixels)
     views = view_probabilities(load_model(path), pixels)
     probabilities = combine_views(views, facts.eight_view_temperature)
-    said = [
-        not far and bool(decide(row, facts, "familiar", proven=True).low_risk)
-        for row, far in zip(probabilities, unfamiliar, strict=True)
-    ]
-    low_risk, is_malignant = np.array(said), MALIGNANT[labels]
+    low_risk = low_risk_if_proven(probabilities, familiarities, facts)
     known, here = part[rows] == "calibration", part[rows] == asked
-    cells = {}
-    for groups in numbers:
+    said = {}
+    for groups in NUMBERS:
         is_said = low_risk
         if groups:
             mixture = fit_mixture(data.pixels[part == "training"], groups)
             group = log_likelihoods(features(pixels), *mixture).argmax(axis=1)
             proven = proven_groups(group[known], groups, low_risk[known], is_malignant[known])
             is_said = low_risk & (proven[group] == 1)
-        cells[groups] = f"{(is_said & here).sum()} ({(is_said & here & is_malignant).sum()})"
-    return cells
+        said[f"{groups}" if groups else "nothing to prove"] = rows[is_said & here]
+    is_lower = malignant_probability(probabilities) < (facts.low_risk_threshold or 0) / 3
+    return {"nothing to prove, a third of the threshold": rows[low_risk & is_lower & here]} | said
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--csv", type=Path, help="hmnist_28_28_RGB.csv, plain or zipped")
-    parser.add_argument("--metadata", type=Path, help="HAM10000_metadata.csv")
+    parser = parser_of(__doc__)
     parser.add_argument("--sources", type=Path, help="CSV image_id,dataset, as for train.py")
     options = parser.parse_args()
-    folder = Path(os.environ.get("HAM10000_DIR") or ROOT / "data")
     try:
-        csv, metadata = find_data(options.csv, options.metadata, folder)
-        metadata = metadata or csv.with_name(METADATA_NAME)
+        csv, metadata = find_ham10000(options)
         data = add_clinics(read_dataset(csv, metadata), options.sources, beside=metadata)
         parts = split_by_lesion(data.lesion_ids, data.labels)
         compare_ways(data, parts, sorted(csv.parent.glob("*/ISIC_*.jpg")))

@@ -83,7 +83,6 @@ class Answer:
         familiarity: of `decisions.FAMILIARITIES`; None where the model file does not say how to
             tell.
         reason: why the picture is unfamiliar, a key of `outliers.REASONS`; None where it is not.
-        is_unproven: 'low risk' is not said only because it has not proved right for such pictures.
         lacks_rules: the model file lacks some of the rules for pictures.
         occlusion: (7, 7), from `Prediction`; None where no map was asked for.
     """
@@ -92,7 +91,6 @@ class Answer:
     statements: Statements
     familiarity: str | None
     reason: str | None = None
-    is_unproven: bool = False
     lacks_rules: bool = False
     occlusion: NDArray[np.float32] | None = None
 
@@ -194,13 +192,11 @@ class Classifier:
         familiarity = rules.familiarities(pixels[np.newaxis])[0]
         proven = rules.proven(pixels[np.newaxis])[0]
         statements = decide(probabilities, facts, familiarity, proven)
-        would_be_low = proven is False and decide(probabilities, facts, familiarity, True).low_risk
         return Answer(
             probabilities,
             statements,
             familiarity,
             reason=rules.reason(pixels) if familiarity == "unfamiliar" else None,
-            is_unproven=bool(would_be_low),
             lacks_rules=rules.lack_one,
             occlusion=prediction.occlusion,
         )

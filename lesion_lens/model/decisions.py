@@ -218,6 +218,7 @@ class Statements:
         cannot_be_excluded: codes of the conformal set and of `most_likely`, by falling probability.
         inconclusive: `cannot_be_excluded` holds benign and malignant classes together.
         low_risk: 'low risk' may be said. False means no more than that it may not.
+        unproven: it may not, only because it has not proved right in the picture's group.
     """
 
     most_likely: str
@@ -227,6 +228,7 @@ class Statements:
     cannot_be_excluded: tuple[str, ...] | None = None
     inconclusive: bool | None = None
     low_risk: bool | None = None
+    unproven: bool = False
 
 
 def decide(
@@ -265,14 +267,14 @@ def decide(
         for label in np.argsort(-probabilities, kind="stable")
         if in_set_or_likely[label]
     )
-    low_risk = (
+    # The facts' numbers may be NumPy's, whose booleans JSON refuses.
+    is_low = bool(
         facts.low_risk_threshold is not None
         and risk < facts.low_risk_threshold
         and flagged not in MALIGNANT_CODES
         and in_set.any()
         and not MALIGNANT[in_set_or_likely].any()
         and familiarity == "familiar"
-        and proven is True
     )
     return Statements(
         most_likely=most_likely,
@@ -281,7 +283,8 @@ def decide(
         flagged=flagged,
         cannot_be_excluded=cannot_be_excluded,
         inconclusive=len(set(MALIGNANT[in_set_or_likely].tolist())) == 2,
-        low_risk=bool(low_risk),  # the facts' numbers may be NumPy's, whose booleans JSON refuses
+        low_risk=is_low and proven is True,
+        unproven=is_low and proven is False,
     )
 
 

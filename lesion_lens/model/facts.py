@@ -227,27 +227,21 @@ _has_clinic_scores = _both(
     has_statement_counts,
     lambda scores: scores["covered"] <= scores["lesions"] <= MOST_LESIONS_OF_A_CLINIC,
 )
-has_other_clinics: Form = _fields(
-    other_clinics=_fields(
-        clinics=lambda clinics: (
-            isinstance(clinics, dict)
-            and 0 < len(clinics) <= MOST_CLINICS
-            and all(map(_is_name, clinics))
-            and all(map(_has_clinic_scores, clinics.values()))
-        )
-    )
-)
 
+
+def _by_clinic(form: Form) -> Form:
+    return lambda clinics: (
+        isinstance(clinics, dict)
+        and 0 < len(clinics) <= MOST_CLINICS
+        and all(map(_is_name, clinics))
+        and all(map(form, clinics.values()))
+    )
+
+
+has_other_clinics: Form = _fields(other_clinics=_fields(clinics=_by_clinic(_has_clinic_scores)))
 # What `pairs` of the web's card_tables takes: older files have it too.
 has_unseen_aucs: Form = _fields(
-    other_clinics=_fields(
-        clinics=lambda clinics: (
-            isinstance(clinics, dict)
-            and 0 < len(clinics) <= MOST_CLINICS
-            and all(map(_is_name, clinics))
-            and all(map(_fields(malignant_auc=_or_none(_ESTIMATED_SHARE)), clinics.values()))
-        )
-    )
+    other_clinics=_fields(clinics=_by_clinic(_fields(malignant_auc=_or_none(_ESTIMATED_SHARE))))
 )
 
 # --- The facts of a file ---------------------------------------------------------------------
@@ -293,14 +287,7 @@ _GROUP = _fields(
     malignant_auc=_or_none(_ESTIMATED_SHARE),
 )
 _has_groups = _groups(_GROUP)
-has_clinic_groups: Form = _fields(  # of the subgroups
-    clinic=lambda groups: (
-        isinstance(groups, dict)
-        and 0 < len(groups) <= MOST_CLINICS
-        and all(map(_is_name, groups))
-        and all(map(_GROUP, groups.values()))
-    )
-)
+has_clinic_groups: Form = _fields(clinic=_by_clinic(_GROUP))  # of the subgroups
 _RECIPE = (
     *("teachers", "teacher_share", "temperature", "epochs", "batch_size", "weight_decay"),
     *("learning_rate", "warm_up_epochs", "dropout", "mixup", "weight_average"),

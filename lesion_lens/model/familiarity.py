@@ -31,7 +31,7 @@ class PictureRules:
         """Read all three from a model file's attributes.
 
         Raises:
-            ValueError: one of them is missing or spoiled; the text ends in a full stop.
+            ValueError: one of them is missing or spoiled.
         """
         return cls(
             OutlierDetector.from_attributes(attributes),

@@ -66,16 +66,15 @@ class OtherPictureDetector(StoredArrays):
             pixels: uint8 or float (N, 28, 28, 3), RGB, 0–255.
 
         Returns:
-            (N,).
+            (N,); infinite where more than half of a picture is of one colour.
         """
-        frame = 1 - field_of_view(pixels).mean((1, 2))
-        odds = terms(describe(pixels), self.centre, self.scale) @ self.weights
-        return odds - _FRAME_DISCOUNT * frame
+        inside = field_of_view(pixels)
+        odds = terms(describe(pixels, inside), self.centre, self.scale) @ self.weights
+        odds -= _FRAME_DISCOUNT * (1 - inside.mean((1, 2)))
+        return np.where(flat_share(pixels, inside) > _MOST_FLAT, np.inf, odds)
 
     def is_other(self, pixels: Pixels) -> NDArray[np.bool_]:
         """Say of each picture whether it is no dermatoscopic image.
-
-        That is where its score is too high, or more than half of it is of one colour.
 
         Args:
             pixels: uint8 or float (N, 28, 28, 3), RGB, 0–255.
@@ -83,8 +82,7 @@ class OtherPictureDetector(StoredArrays):
         Returns:
             (N,).
         """
-        is_flat = flat_share(pixels, field_of_view(pixels)) > _MOST_FLAT
-        return is_flat | ~(self.score(pixels) <= self.threshold)  # also where it is not a number
+        return ~(self.score(pixels) <= self.threshold)  # also where it is not a number
 
 
 def terms(

@@ -40,10 +40,10 @@ REASONS = {
     "colour cast": "its colours have a cast, as under another light or from another camera",
     "little contrast": "it has little contrast",
     "strong contrast": "it is very dark beside very bright, as with glare or shadow",
-    "pale": "its colours hardly differ",
+    "pale": "its colours are nearly all alike",
     "colourful": "its colours differ strongly, as with ink, a ruler or a white edge",
     "blurred": "it is blurred",
-    "grain": "it has many fine lines or grain, as of hair, a ruler or noise",
+    "grain": "it has many fine lines or grain, such as hair, a ruler or noise",
 }
 # The columns of `features` that are left out together, and what too little and too much is called.
 _GROUPS = {
@@ -152,10 +152,10 @@ class OutlierDetector(StoredArrays):
         if flat_share(one, inside)[0] > _LARGE_PART:
             return "one colour"
         away = described - self.means
-        inverse = np.linalg.inv(self.covariance)
-        nearest = np.einsum("ni,ij,nj->n", away, inverse, away).argmin()
+        nearest = squared_distances(away, self.covariance).argmin()
         # What is too much or too little, given the other numbers.
-        is_too_much = (inverse @ away[nearest])[list(columns)].sum() > 0
+        given_others = np.linalg.solve(self.covariance, away[nearest])
+        is_too_much = given_others[list(columns)].sum() > 0
         return _GROUPS[columns][int(is_too_much)]
 
     def _without(self, described: NDArray[np.float64], columns: tuple[int, ...]) -> float:
@@ -208,6 +208,12 @@ def _mahalanobis(
 ) -> NDArray[np.float64]:
     """The distance of each of (N, F) features from the nearest of (K, F) means, (N,)."""
     away = (described[:, np.newaxis] - means).reshape(-1, means.shape[1])
-    squares = (away * np.linalg.solve(covariance, away.T).T).sum(axis=1)
-    nearest = squares.reshape(-1, len(means)).min(axis=1)
+    nearest = squared_distances(away, covariance).reshape(-1, len(means)).min(axis=1)
     return np.sqrt(np.maximum(nearest, 0))  # rounding may leave a 0 a little below
+
+
+def squared_distances(
+    away: NDArray[np.float64], covariance: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Give the squared Mahalanobis distance of each of (N, F) differences from a mean, (N,)."""
+    return (away * np.linalg.solve(covariance, away.T).T).sum(axis=1)

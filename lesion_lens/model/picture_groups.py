@@ -13,11 +13,11 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lesion_lens.model.outliers import FEATURES, features
+from lesion_lens.model.outliers import FEATURES, features, squared_distances
 from lesion_lens.model.pictures import Pixels
 from lesion_lens.model.stored_arrays import StoredArrays, check_covariance
 
-GROUPS = 4  # as many as HAM10000 has sources; nothing but their number is taken from those
+GROUPS = 4  # `python -m scripts.compare_picture_rules` compares other numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +85,6 @@ def log_likelihoods(
     """
     columns = []
     for mean, covariance, share in zip(means, covariances, shares, strict=True):
-        away = described - mean
-        squares = (away * np.linalg.solve(covariance, away.T).T).sum(axis=1)
+        squares = squared_distances(described - mean, covariance)
         columns.append(np.log(share) - (squares + np.linalg.slogdet(covariance)[1]) / 2)
     return np.stack(columns, axis=1)

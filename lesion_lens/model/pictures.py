@@ -101,11 +101,12 @@ def flat_share(pixels: Pixels, inside: NDArray[np.bool_]) -> NDArray[np.float64]
     return flat.sum((1, 2)) / inside.sum((1, 2))
 
 
-def describe(pixels: Pixels) -> NDArray[np.float64]:
+def describe(pixels: Pixels, inside: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
     """Describe each picture's colours, texture and shape inside its field of view.
 
     Args:
         pixels: uint8 or float (N, 28, 28, 3), RGB, 0–255.
+        inside: (N, 28, 28), from `field_of_view`, where it is known already.
 
     Returns:
         (N, 17): the means along the three colour axes, in grey levels; the logarithms of the
@@ -116,18 +117,18 @@ def describe(pixels: Pixels) -> NDArray[np.float64]:
         the three axes, the arcsine of the square root of the share of the variance that stays when
         the eight views are averaged, which is large where there is one spot in the middle.
     """
-    inside = field_of_view(pixels).astype(np.float64)
+    weights = (field_of_view(pixels) if inside is None else inside).astype(np.float64)
     colours = np.moveaxis(np.asarray(pixels, np.float64) @ COLOUR_AXES.T, -1, 0)  # (3, N, 28, 28)
-    means = _mean(colours, inside)
+    means = _mean(colours, weights)
     away = colours - means[..., np.newaxis, np.newaxis]
-    variances = _mean(away**2, inside)
-    kurtosis = _mean(away**4, inside) / (variances + _LEAST_VARIANCE) ** 2
-    steps = np.stack([_steps(colours[0], inside, lag) for lag in _LAGS])
+    variances = _mean(away**2, weights)
+    kurtosis = _mean(away**4, weights) / (variances + _LEAST_VARIANCE) ** 2
+    steps = np.stack([_steps(colours[0], weights, lag) for lag in _LAGS])
     down, across = np.mgrid[-1 : 1 : colours.shape[2] * 1j, -1 : 1 : colours.shape[3] * 1j]
-    distances = np.broadcast_to(down**2 + across**2, inside.shape)
-    outward = distances - _mean(distances, inside)[:, np.newaxis, np.newaxis]
-    covariance = _mean(outward * away[0], inside)
-    spread = np.sqrt(_mean(outward**2, inside) * (variances[0] + _LEAST_VARIANCE))
+    distances = np.broadcast_to(down**2 + across**2, weights.shape)
+    outward = distances - _mean(distances, weights)[:, np.newaxis, np.newaxis]
+    covariance = _mean(outward * away[0], weights)
+    spread = np.sqrt(_mean(outward**2, weights) * (variances[0] + _LEAST_VARIANCE))
     correlation = np.clip(covariance / spread, -0.98, 0.98)  # whose z stays finite
     return np.concatenate(
         [
@@ -136,7 +137,7 @@ def describe(pixels: Pixels) -> NDArray[np.float64]:
             np.log(steps + LEAST_CONTRAST),
             np.log(kurtosis + 0.2),  # of flat pictures it is 0
             np.arctanh(correlation)[np.newaxis],
-            np.arcsin(np.sqrt(_symmetric_shares(away * inside))),
+            np.arcsin(np.sqrt(_symmetric_shares(away * weights))),
         ]
     ).T
 

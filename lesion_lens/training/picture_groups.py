@@ -9,8 +9,8 @@ from lesion_lens.model.outliers import FEATURES, features
 from lesion_lens.model.picture_groups import GROUPS, PictureGroups, log_likelihoods
 from lesion_lens.model.statistics import clopper_pearson_lower
 
-# 'Low risk' has proved right in a group where, with this confidence, it is wrong for fewer of the
-# lesions that it is said of. At home it is wrong for about 1 in 200 of all.
+# 'Low risk' has proved right in a group where, with this confidence, it is wrong for no more of the
+# lesions that it is said of. It takes 114 lesions without a fault to show that.
 MOST_WRONG = 0.02
 CONFIDENCE = 0.90
 

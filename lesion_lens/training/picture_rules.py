@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -35,9 +37,26 @@ def fit_picture_rules(
     outliers = fit_outlier_detector(training_part.pixels, training_part.labels, pixels)
     others = fit_other_picture_detector(training_part.pixels, clinics, pixels)
     familiarities = PictureRules(outliers, others, None).familiarities(pixels)
-    low_risk = [
-        bool(decide(row, facts, familiarity, proven=True).low_risk)
+    low_risk = low_risk_if_proven(probabilities, familiarities, facts)
+    groups = fit_picture_groups(training_part.pixels, pixels, low_risk, MALIGNANT[labels])
+    return PictureRules(outliers, others, groups)
+
+
+def low_risk_if_proven(
+    probabilities: NDArray[np.float64], familiarities: Sequence[str | None], facts: DecisionFacts
+) -> NDArray[np.bool_]:
+    """Say of which of N images 'low risk' would be said if it had proved right for all pictures.
+
+    Args:
+        probabilities: (N, 7), from `combine_views`.
+        familiarities: N, from `PictureRules.familiarities`.
+        facts: from the model file.
+
+    Returns:
+        (N,).
+    """
+    said = [
+        decide(row, facts, familiarity, proven=True).low_risk
         for row, familiarity in zip(probabilities, familiarities, strict=True)
     ]
-    groups = fit_picture_groups(training_part.pixels, pixels, np.array(low_risk), MALIGNANT[labels])
-    return PictureRules(outliers, others, groups)
+    return np.array(said, bool)

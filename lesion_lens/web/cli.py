@@ -300,7 +300,7 @@ class Writer:
         """Write down one image."""
         raise NotImplementedError
 
-    def sorted(self) -> list[str]:
+    def in_order(self) -> list[str]:
         """All texts; of equally urgent ones the first that came is the first."""
         return [text for _, text in sorted(self._texts, key=lambda pair: pair[0])]
 
@@ -316,7 +316,7 @@ class LineWriter(Writer):
         return "" if answer is None else line_of(name, answer)
 
     def end(self) -> None:
-        for line in filter(None, self.sorted()):
+        for line in filter(None, self.in_order()):
             tqdm.write(line)
 
 
@@ -331,7 +331,7 @@ class CsvWriter(Writer):
         return csv_line(name, answer, self._sha256, fault)
 
     def end(self) -> None:
-        for line in (csv_header(), *self.sorted()):
+        for line in (csv_header(), *self.in_order()):
             self._file.write(line + "\r\n")
 
 
@@ -349,7 +349,7 @@ class JsonWriter(Writer):
 
     def end(self) -> None:
         head = json.dumps(self._head, ensure_ascii=False)[:-1]
-        self._file.write(head + ', "results": [\n' + ",\n".join(self.sorted()) + "\n]}\n")
+        self._file.write(head + ', "results": [\n' + ",\n".join(self.in_order()) + "\n]}\n")
 
 
 def line_of(name: str, answer: Answer) -> str:
