@@ -351,6 +351,14 @@ def test_without_a_threshold_nothing_is_low():
     assert level_of(PROBABILITIES["low"], facts, "familiar", True) == "raised"
 
 
+@pytest.mark.parametrize(("proven", "unproven"), [(True, False), (False, True), (None, False)])
+def test_low_risk_that_lacks_nothing_but_its_proof_is_unproven(proven, unproven):
+    for name, shares in PROBABILITIES.items():
+        probabilities = np.array([shares.get(code, 0.0) for code in CODES])
+        said = decide(probabilities, OF_LEVELS, "familiar", proven)
+        assert said.unproven == (unproven and name == "low")
+
+
 # --- The next step ---------------------------------------------------------------------------
 
 

@@ -1,6 +1,5 @@
 """Whether a picture is dermatoscopic at all: the regression, its fit, and what it finds."""
 
-import h5py
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
@@ -176,46 +175,6 @@ def test_as_others_take_an_image_its_colours_and_what_lies_on_it_differ():
 
 
 # --- What a file keeps -----------------------------------------------------------------------
-
-
-def test_a_file_keeps_it(fitted, tmp_path):
-    with h5py.File(tmp_path / "model.h5", "w") as file:
-        file.attrs["another"] = "fact"
-        file.attrs.update(fitted.to_attributes())
-    with h5py.File(tmp_path / "model.h5") as file:
-        kept = OtherPictureDetector.from_attributes(file.attrs)
-    assert np.array_equal(kept.score(SPOTS), fitted.score(SPOTS))
-    assert kept.threshold == fitted.threshold
-
-
-@pytest.mark.parametrize(
-    ("name", "spoilt"),
-    [
-        ("centre", np.zeros(DESCRIPTION - 1)),
-        ("centre", np.full(DESCRIPTION, np.nan)),
-        ("centre", "many numbers"),
-        ("scale", np.zeros(DESCRIPTION)),
-        ("scale", -np.ones(DESCRIPTION)),
-        ("weights", np.zeros((TERMS, 1))),
-        ("weights", np.full(TERMS, np.inf)),
-        ("weights", h5py.Empty("f")),
-        ("threshold", np.zeros(1)),
-        ("threshold", np.nan),
-    ],
-)
-def test_spoilt_attributes_are_refused(name, spoilt):
-    attributes = OTHER.to_attributes()
-    assert f"other_picture_{name}" in attributes
-    with pytest.raises(ValueError, match=f"^{name}: "):
-        OtherPictureDetector.from_attributes(attributes | {f"other_picture_{name}": spoilt})
-
-
-@pytest.mark.parametrize("name", ["centre", "scale", "weights", "threshold"])
-def test_a_missing_attribute_is_refused(name):
-    attributes = OTHER.to_attributes()
-    del attributes[f"other_picture_{name}"]
-    with pytest.raises(ValueError, match="An attribute of the other_picture is missing"):
-        OtherPictureDetector.from_attributes(attributes)
 
 
 # --- All rules for pictures together ---------------------------------------------------------

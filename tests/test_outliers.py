@@ -1,6 +1,5 @@
 """Whether a picture is like the training images: the distance, its threshold, and the reasons."""
 
-import h5py
 import numpy as np
 import pytest
 
@@ -100,48 +99,6 @@ def test_few_or_equal_images_are_enough():
     fitted = outliers.fit_outlier_detector(pixels, np.arange(len(CODES)), pixels)
     assert not fitted.is_outlier(pixels).any()
     assert fitted.is_outlier(np.zeros((1, 28, 28, 3), np.uint8)).all()
-
-
-def test_a_file_keeps_it(fitted, tmp_path):
-    with h5py.File(tmp_path / "model.h5", "w") as file:
-        file.attrs["another"] = "fact"
-        file.attrs.update(fitted.to_attributes())
-    with h5py.File(tmp_path / "model.h5") as file:
-        kept = outliers.OutlierDetector.from_attributes(file.attrs)
-    pixels = draw_spots(50, seed=5)
-    assert np.array_equal(kept.distance(pixels), fitted.distance(pixels))
-    assert kept.threshold == fitted.threshold
-
-
-@pytest.mark.parametrize(
-    ("name", "spoilt"),
-    [
-        ("likeness_means", np.zeros((6, 7))),
-        ("likeness_means", np.full((7, 7), np.nan)),
-        ("likeness_means", "seven numbers"),
-        ("likeness_means", h5py.Empty("f")),
-        ("likeness_covariance", np.eye(6)),
-        ("likeness_covariance", np.full((7, 7), np.inf)),
-        ("likeness_covariance", np.triu(np.ones((7, 7)))),
-        ("likeness_covariance", np.diag([1, 1, 1, 1, 1, 1, -1])),
-        ("likeness_threshold", np.array([1.0, 2.0])),
-        ("likeness_threshold", np.nan),
-        ("likeness_threshold", -1.0),
-    ],
-)
-def test_spoilt_attributes_are_refused(fitted, name, spoilt):
-    attributes = fitted.to_attributes()
-    assert name in attributes
-    with pytest.raises(ValueError, match=r"^(means|covariance|threshold): "):
-        outliers.OutlierDetector.from_attributes(attributes | {name: spoilt})
-
-
-@pytest.mark.parametrize("name", ["means", "covariance", "threshold"])
-def test_a_missing_attribute_is_refused(fitted, name):
-    attributes = fitted.to_attributes()
-    del attributes[f"likeness_{name}"]
-    with pytest.raises(ValueError, match="missing"):
-        outliers.OutlierDetector.from_attributes(attributes)
 
 
 # --- Why a picture is unfamiliar -------------------------------------------------------------

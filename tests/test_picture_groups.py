@@ -1,6 +1,5 @@
 """In which groups of pictures 'low risk' proves right: the mixture, and the rule by hand."""
 
-import h5py
 import numpy as np
 import pytest
 
@@ -13,7 +12,6 @@ from lesion_lens.training.picture_groups import (
     proven_groups,
 )
 from tests.support.drawings import draw_spots
-from tests.support.models import PROVEN
 from tests.support.skipping import require
 
 KINDS = np.repeat(range(4), (60, 90, 120, 130))
@@ -167,47 +165,3 @@ def test_the_groups_of_the_calibration_lesions_are_those_of_the_training_images(
 
 
 # --- What a file keeps -----------------------------------------------------------------------
-
-
-def test_a_file_keeps_it(tmp_path):
-    fitted = PictureGroups(*fit_mixture(PIXELS), [0, 1, 1, 0])
-    with h5py.File(tmp_path / "model.h5", "w") as file:
-        file.attrs["another"] = "fact"
-        file.attrs.update(fitted.to_attributes())
-    with h5py.File(tmp_path / "model.h5") as file:
-        kept = PictureGroups.from_attributes(file.attrs)
-    assert np.array_equal(kept.group(PIXELS), fitted.group(PIXELS))
-    assert np.array_equal(kept.is_proven(PIXELS), fitted.is_proven(PIXELS))
-
-
-@pytest.mark.parametrize(
-    ("name", "spoilt"),
-    [
-        ("means", np.zeros((3, 7))),
-        ("means", np.full((4, 7), np.nan)),
-        ("means", "four groups"),
-        ("covariances", np.eye(7)),
-        ("covariances", np.stack([*[np.eye(7)] * 3, np.triu(np.ones((7, 7)))])),
-        ("covariances", np.stack([*[np.eye(7)] * 3, np.zeros((7, 7))])),
-        ("shares", np.array([0.5, 0.5, 0, 0])),
-        ("shares", np.array([1.5, 0.5, -0.5, -0.5])),
-        ("shares", np.full(4, 0.3)),
-        ("shares", h5py.Empty("f")),
-        ("proven", np.array([1, 0, 0, 0.5])),
-        ("proven", np.array([1, 0, 0, np.nan])),
-        ("proven", np.ones(5)),
-    ],
-)
-def test_spoilt_attributes_are_refused(name, spoilt):
-    attributes = PROVEN.to_attributes()
-    assert f"picture_group_{name}" in attributes
-    with pytest.raises(ValueError, match=f"^{name}: "):
-        PictureGroups.from_attributes(attributes | {f"picture_group_{name}": spoilt})
-
-
-@pytest.mark.parametrize("name", ["means", "covariances", "shares", "proven"])
-def test_a_missing_attribute_is_refused(name):
-    attributes = PROVEN.to_attributes()
-    del attributes[f"picture_group_{name}"]
-    with pytest.raises(ValueError, match="An attribute of the picture_group is missing"):
-        PictureGroups.from_attributes(attributes)

@@ -261,14 +261,14 @@ def test_low_risk_is_told_beside_how_rare_cancer_is_in_such_images(result_of):
     scores["decisions"] = made_counts(low=(300, 1, 0), proven=(400, 12, 3))
     said = text_of(result_of(nv=0.98, scores=scores), "#meaning")
     assert "with this result, fewer than 1 turned out" in said
-    assert said.endswith("of all test lesions with such images, about 3 in 100.")
+    assert said.endswith("of all test lesions with such images, about 3 in 100 did.")
 
 
 def test_raised_says_how_many_melanomas_got_it(result_of):
     scores = made_scores()
     scores["decisions"] = made_counts(1000, 160, raised=(400, 60, 40))  # of 80 melanomas
     said = text_of(result_of(nv=0.82, akiec=0.09, mel=0.03, scores=scores), "#meaning")
-    assert said.endswith("Of 100 melanomas, 50 got this result.")
+    assert said.endswith("Of 100 melanomas there, 50 got this result.")
 
 
 def test_what_it_meant_for_an_unfamiliar_image_is_that_of_the_worst_clinic(result_of):
