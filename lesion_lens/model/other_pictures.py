@@ -66,15 +66,18 @@ class OtherPictureDetector(StoredArrays):
             pixels: uint8 or float (N, 28, 28, 3), RGB, 0–255.
 
         Returns:
-            (N,); infinite where more than half of a picture is of one colour.
+            (N,).
         """
-        inside = field_of_view(pixels)
+        return self._score(pixels, field_of_view(pixels))
+
+    def _score(self, pixels: Pixels, inside: NDArray[np.bool_]) -> NDArray[np.float64]:
         odds = terms(describe(pixels, inside), self.centre, self.scale) @ self.weights
-        odds -= _FRAME_DISCOUNT * (1 - inside.mean((1, 2)))
-        return np.where(flat_share(pixels, inside) > _MOST_FLAT, np.inf, odds)
+        return odds - _FRAME_DISCOUNT * (1 - inside.mean((1, 2)))
 
     def is_other(self, pixels: Pixels) -> NDArray[np.bool_]:
         """Say of each picture whether it is no dermatoscopic image.
+
+        That is where its score is too high, or more than half of it is of one colour.
 
         Args:
             pixels: uint8 or float (N, 28, 28, 3), RGB, 0–255.
@@ -82,7 +85,10 @@ class OtherPictureDetector(StoredArrays):
         Returns:
             (N,).
         """
-        return ~(self.score(pixels) <= self.threshold)  # also where it is not a number
+        inside = field_of_view(pixels)
+        is_flat = flat_share(pixels, inside) > _MOST_FLAT
+        # Turned round, so that a score that is not a number counts as too high.
+        return is_flat | ~(self._score(pixels, inside) <= self.threshold)
 
 
 def terms(
