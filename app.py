@@ -17,6 +17,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.serving import WSGIRequestHandler
 
 from lesion_lens.model.classifier import Classifier
+from lesion_lens.model.decoding import ClientGone
 from lesion_lens.model.errors import ModelFileError, Problem
 from lesion_lens.model.files import DEFAULT_MODEL_PATH
 from lesion_lens.model.wording import about_in_100, of_100, percent
@@ -28,7 +29,7 @@ from lesion_lens.web.headers import add_headers
 from lesion_lens.web.limits import MAX_CONTENT_LENGTH
 from lesion_lens.web.process import exit_with
 from lesion_lens.web.pwa import pwa
-from lesion_lens.web.uploads import InMemoryRequest, set_read_timeout
+from lesion_lens.web.uploads import InMemoryRequest
 
 
 def create_app(config: Mapping[str, Any] | None = None) -> Flask:
@@ -62,11 +63,11 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     # Under gunicorn the weights are there already; elsewhere the first request, whichever it is,
     # sets them loading.
     app.before_request(classifier.start_loading)
-    app.before_request(set_read_timeout)
     app.after_request(add_headers)
     app.register_error_handler(Problem, pages.show_problem)
     app.register_error_handler(ModelFileError, pages.show_model_error)
     app.register_error_handler(HTTPException, pages.show_http_error)
+    app.register_error_handler(ClientGone, lambda _: ("", 400))  # which nobody reads
 
     app.context_processor(pages.template_context)
     app.add_template_filter(percent)

@@ -6,14 +6,11 @@ import signal
 import pytest
 
 from lesion_lens import ROOT
-from lesion_lens.model import admission, classifier
-from lesion_lens.model.images import read_image
 from lesion_lens.training.data import CSV_NAMES, METADATA_NAME
 from lesion_lens.web.current import get_classifier
 from tests.support.browser import chromium, desk_of
 from tests.support.servers import serving
 from tests.support.skipping import real_data_folder, require, skip_without
-from tests.support.waiting import WatchedDecodes
 
 # The files that take longest. Begun first, they leave no processor idle at the end.
 LONGEST = ("train", "fitting", "real_data", "browser", "clinics", "accessibility")
@@ -62,15 +59,6 @@ def app():
 @pytest.fixture
 def client(app):
     return app.test_client()
-
-
-@pytest.fixture
-def decodes(monkeypatch):
-    """How many images are decoded at once when many want to."""
-    watched = WatchedDecodes(admission._decodes, read_image)
-    monkeypatch.setattr(admission, "_decodes", watched)
-    monkeypatch.setattr(classifier, "read_image", watched.decode)
-    return watched
 
 
 @pytest.fixture(scope="module")  # while it is open, nothing else can run an event loop

@@ -9,7 +9,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
@@ -23,6 +22,7 @@ from lesion_lens.model.files import check_model_file
 from lesion_lens.model.limits import MIME_TYPES
 from lesion_lens.web.problems import PROBLEMS
 from tests.support.drawings import draw_lesion, encode
+from tests.support.hostile import repeated_strip
 from tests.support.models import MODEL, copy_model
 from tests.support.pages import client_of, page_of, probabilities_of, text_of, upload
 from tests.support.skipping import require
@@ -144,6 +144,7 @@ REQUESTS = {
     },
     "wrong-content-type": {"data": PNG, "content_type": "image/png"},
     "unsupported-image": {"data": {"image": (io.BytesIO(b"hello"), "a.png")}},
+    "image-too-costly": {"data": {"image": (io.BytesIO(repeated_strip(1000)), "a.tif")}},
     "damaged-image": {"data": {"image": (io.BytesIO(BROKEN), "a.jpg")}},
     "no-image-usable": {
         "data": {
@@ -173,7 +174,7 @@ def test_a_problem_is_the_one_that_the_document_shows(name, client, document):
 
 
 def test_no_problem_type_is_left_untested(document):
-    elsewhere = {"busy", "model-unusable", "server-failed"}
+    elsewhere = {"busy", "model-unusable", "not-processed", "server-failed"}
     assert {kind.name for kind in PROBLEMS} == set(REQUESTS) | elsewhere
     assert set(examples_of(document)) == set(REQUESTS) | elsewhere
 
@@ -181,7 +182,7 @@ def test_no_problem_type_is_left_untested(document):
 @contextlib.contextmanager
 def all_places_taken():
     with contextlib.ExitStack() as stack:
-        for _ in range(admission.MAX_DECODES + admission.MAX_WAITING):
+        for _ in range(admission.MAX_REQUESTS):
             stack.enter_context(admission.admission())
         yield
 
@@ -288,13 +289,6 @@ def test_what_is_refused_is_read_away(client, size, content_type, name):
 
 
 # --- Many at once, and nothing kept ----------------------------------------------------------
-
-
-def test_at_most_two_images_are_decoded_at_once(app, decodes):
-    with ThreadPoolExecutor(10) as threads:
-        answers = list(threads.map(lambda _: predict(app.test_client(), PNG, PNG), range(10)))
-    assert {answer.status_code for answer in answers} == {200}
-    assert decodes.most == admission.MAX_DECODES
 
 
 def test_no_file_name_is_logged(client, caplog, capfd):

@@ -95,7 +95,7 @@ def test_no_module_of_the_app_imports_anything_slow_or_of_training():
 
 def test_gunicorn_s_master_needs_no_flask():
     imported = imported_by("import runpy; runpy.run_path('gunicorn.conf.py')")
-    assert "lesion_lens.model.admission" in imported
+    assert "lesion_lens.web.limits" in imported
     assert not imported & {"flask", "werkzeug"}
 
 

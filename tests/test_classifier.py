@@ -1,17 +1,13 @@
 """What is kept of an uploaded file, with nothing that it says beside, and how many are decoded."""
 
-import gc
 import io
-import runpy
-from concurrent.futures import ThreadPoolExecutor
-from types import SimpleNamespace
 
 import pytest
 from PIL import ExifTags, Image
 from PIL.PngImagePlugin import PngInfo
 
-from lesion_lens import ROOT
-from lesion_lens.model.classifier import PREVIEW_SIDE, decode
+from lesion_lens.model.decoder import PREVIEW_SIDE
+from lesion_lens.model.decoding import decode
 from tests.support.drawings import draw_lesion, encode
 
 LESION = draw_lesion((1200, 900))
@@ -82,23 +78,3 @@ def test_the_preview_changes_nothing_about_the_pixels():
     data = encode(LESION)
     assert (decode(data).pixels == decode(data, with_preview=True).pixels).all()
     assert decode(data).preview is None
-
-
-@pytest.mark.parametrize(("workers", "most"), [(1, 2), (2, 1)])
-def test_each_of_several_processes_decodes_one_image_at_a_time(
-    app, decodes, monkeypatch, workers, most
-):
-    monkeypatch.setenv("MODEL_PATH", "best_model.tflite")
-    settings = runpy.run_path(str(ROOT / "gunicorn.conf.py"))
-    server = SimpleNamespace(
-        app=SimpleNamespace(wsgi=lambda: app), cfg=SimpleNamespace(workers=workers)
-    )
-    settings["when_ready"](server)
-    try:
-        with ThreadPoolExecutor(4) as pool:
-            list(pool.map(decode, 8 * [encode(LESION)]))
-        assert decodes.most == most
-    finally:
-        gc.unfreeze()
-        if most == 1:
-            decodes.release()

@@ -21,9 +21,9 @@ from PIL import Image
 import skin_cancer_detection as scd
 from app import create_app
 from lesion_lens import ROOT
-from lesion_lens.model.admission import MAX_DECODES
 from lesion_lens.model.decisions import HEADLINES, LEVELS
-from lesion_lens.model.images import read_image
+from lesion_lens.model.decoding import decode
+from lesion_lens.model.limits import MAX_DECODES
 from lesion_lens.web import cli
 from lesion_lens.web.cli import AHEAD, MAX_BYTES, answers, files_in, read, whole_file
 from lesion_lens.web.current import get_classifier
@@ -221,12 +221,19 @@ def coloured_images(folder, count):
         Image.new("RGB", (30, 30), colour).save(folder / f"{i:03}.png")
 
 
-def test_images_are_decoded_side_by_side_and_come_in_the_order_of_the_files(app, tmp_path, decodes):
+def test_images_are_decoded_side_by_side_and_come_in_the_order_of_the_files(
+    app, tmp_path, monkeypatch
+):
     coloured_images(tmp_path, 3 * AHEAD)
-    decodes.crowd = MAX_DECODES
+    together = threading.Barrier(MAX_DECODES)
+
+    def decoded_together(data):
+        together.wait(20)
+        return decode(data)
+
+    monkeypatch.setattr(cli, "decode", decoded_together)
     names = [name for name, _, _ in answers([tmp_path], get_classifier(app))]
     assert names == [str(tmp_path / f"{i:03}.png") for i in range(3 * AHEAD)]
-    assert decodes.most == MAX_DECODES
 
 
 @pytest.mark.parametrize("option", [(), ("--csv", "-"), ("--json", "-")])
@@ -297,11 +304,11 @@ def test_the_memory_does_not_grow_with_the_folder(run, tmp_path, monkeypatch):
     coloured_images(tmp_path, 300)
     sizes = []
 
-    def measured(data, real=read_image):
+    def measured(data):
         sizes.append(resident_megabytes())
-        return real(data)
+        return decode(data)
 
-    monkeypatch.setattr("lesion_lens.model.classifier.read_image", measured)
+    monkeypatch.setattr(cli, "decode", measured)
     assert run(tmp_path, "--csv", tmp_path / "out.csv").exit_code == 0
     assert len(sizes) == 300
     assert sizes[-1] < sizes[50] + 20

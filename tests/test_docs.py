@@ -2,7 +2,6 @@
 
 import inspect
 import re
-import runpy
 import tomllib
 
 import pytest
@@ -10,10 +9,21 @@ from packaging.requirements import Requirement
 
 from benchmarks import bulk, table, training
 from lesion_lens import ROOT
-from lesion_lens.model.admission import MAX_DECODES, MAX_WAITING
+from lesion_lens.model.admission import MAX_REQUESTS
 from lesion_lens.model.decisions import HEADLINES, HIGH_RISK
+from lesion_lens.model.decoding import SLICE
 from lesion_lens.model.files import MOST_DEVIATION
-from lesion_lens.model.limits import MAX_PIXELS, MAX_SIDE
+from lesion_lens.model.limits import (
+    ANSWER_LIMIT,
+    CPU_LIMIT,
+    DECODE_MEMORY,
+    MAX_DECODES,
+    MAX_PIXELS,
+    MAX_SIDE,
+    MEGA,
+    PIXEL_LIMITS,
+    WALL_LIMIT,
+)
 from lesion_lens.model.outliers import FLAGGED_SHARE
 from lesion_lens.model.picture_groups import GROUPS
 from lesion_lens.model.statistics import clopper_pearson_lower
@@ -24,7 +34,15 @@ from lesion_lens.training.picture_groups import CONFIDENCE, MOST_WRONG
 from lesion_lens.training.recipe import QUICK, SEED, Recipe
 from lesion_lens.training.split import CALIBRATION_SHARE, TEST_SHARE
 from lesion_lens.web.cli import INTERRUPTED, MAX_BYTES, NO_IMAGE, NO_MODEL
-from lesion_lens.web.limits import MAX_IMAGES, MAX_MEGABYTES, MEGABYTE
+from lesion_lens.web.limits import (
+    BATCH_LIMIT,
+    BODIES_MEMORY,
+    HEADER_LIMIT,
+    LEAST_SENT,
+    MAX_IMAGES,
+    MAX_MEGABYTES,
+    MEGABYTE,
+)
 from lesion_lens.web.openapi import openapi_document
 from skin_cancer_detection import CODES, EXACT_PIXELS, PARAMETERS, build_model
 from tests.support.drawings import draw_lesion
@@ -35,7 +53,7 @@ PAGES = {
     for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"))
 }
 README = PAGES["README.md"]
-WORDS = {1: "one", 2: "two", 4: "four", 8: "eight", 12: "twelve"}
+WORDS = {1: "one", 2: "two", 3: "three", 4: "four", 16: "sixteen"}
 
 
 def rows_under(page, header):
@@ -156,25 +174,30 @@ def test_the_rules_of_the_statements_are_those_of_the_code():
 
 
 def test_the_limits_are_those_of_the_code():
-    threads = runpy.run_path(str(ROOT / "gunicorn.conf.py"))["threads"]
-    assert threads > MAX_DECODES + MAX_WAITING
     for page, sentence in (
         ("README.md", f"up to {MAX_IMAGES} images"),
         (
             "docs/uploads.md",
             f"At most {MAX_IMAGES} images at once, each of at most {MAX_MEGABYTES} MB",
         ),
-        ("docs/uploads.md", f"{MAX_PIXELS // 1_000_000} million pixels"),
+        ("docs/uploads.md", f"An image may have {MAX_PIXELS // MEGA} million pixels"),
+        ("docs/uploads.md", f"A JPEG may have {PIXEL_LIMITS['JPEG'] // MEGA} million"),
+        ("docs/uploads.md", f"A WebP may have {PIXEL_LIMITS['WEBP'] // MEGA} million"),
         ("docs/uploads.md", f"at most {MAX_SIDE:,} pixels on one side"),
+        ("docs/uploads.md", f"{CPU_LIMIT} seconds of processor time, {WALL_LIMIT} seconds by"),
+        ("docs/uploads.md", f"and {DECODE_MEMORY // MEGA} MB together with all the others"),
+        ("docs/uploads.md", f"A decode that takes longer than {SLICE} seconds"),
+        ("docs/uploads.md", f"had no turn within {ANSWER_LIMIT} seconds"),
+        ("docs/uploads.md", f"not begun within {BATCH_LIMIT} seconds"),
+        ("docs/uploads.md", f"within {HEADER_LIMIT} seconds, and each {LEAST_SENT // 1024} KB"),
+        ("docs/uploads.md", f"take at most {BODIES_MEMORY // MEGA} MB"),
         ("docs/uploads.md", f"a single request of at most {MAX_MEGABYTES} MB"),
         ("docs/uploads.md", f"up to {WORDS[EXACT_PIXELS // 1_000_000]} megapixels"),
-        ("docs/uploads.md", f"decodes at most {WORDS[MAX_DECODES]} images at once"),
-        ("docs/uploads.md", f"Up to {WORDS[MAX_WAITING]} more requests wait"),
+        ("docs/uploads.md", f"At most {WORDS[MAX_DECODES]} images are decoded at once"),
+        ("docs/uploads.md", f"Up to {WORDS[MAX_REQUESTS]} requests with images"),
         ("docs/api.md", f"1 to {MAX_IMAGES} images, at most {MAX_MEGABYTES} MB together"),
         ("docs/cli.md", f"up to {MAX_BYTES // MEGABYTE} MB"),
         ("docs/cli.md", f"{WORDS[MAX_DECODES].capitalize()} images are classified at a time"),
-        ("docs/deploy.md", f"each process has {WORDS[threads]} threads"),
-        ("docs/development.md", f"serves with {WORDS[threads]} threads"),
     ):
         assert sentence in text_of(page), sentence
 
@@ -229,7 +252,7 @@ def test_every_environment_variable_is_listed():
     code = "".join(path.read_text(encoding="utf-8") for path in sources)
     read = set(re.findall(r"""environ(?:\.get\(|\[)["'](\w+)["']""", code))
     rows = rows_under("docs/development.md", "| variable | what it sets |")
-    assert {cell.strip("`") for cell, _ in rows} == read | {"WEB_CONCURRENCY"}  # gunicorn reads it
+    assert {cell.strip("`") for cell, _ in rows} == read
 
 
 @pytest.mark.parametrize("wing", ["model", "web", "training"])

@@ -51,8 +51,8 @@ def test_up_to_two_megapixels_the_reduction_is_exact(size, options):
         ((3000, 4000), (750, 1000)),
         ((6000, 4000), (1500, 1000)),
         ((5000, 5000), (625, 625)),
-        ((2500, 1199), (2500, 1199)),
-        ((20_000, 1000), (20_000, 1000)),
+        ((2500, 1199), (1250, 600)),
+        ((20_000, 1000), (10_000, 500)),
     ],
     ids=str,
 )
@@ -84,7 +84,7 @@ def test_a_large_jpeg_is_turned_upright(orientation):
     lesion.paste("navy", (0, 0, 1000, 750))  # so that no way to lie is like another
     upright = read_image(encode(lesion, **PNG, exif=exif))  # which is decoded whole
     drafted = read_image(encode(lesion, **JPEG, exif=exif))
-    assert drafted.size == tuple(side // 2 for side in upright.size)
+    assert (drafted.width > drafted.height) == (upright.width > upright.height)
     assert np.abs(preprocess(drafted).astype(int) - preprocess(upright)).max() <= 3
 
 

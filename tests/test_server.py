@@ -1,11 +1,12 @@
 """The Procfile's own command line, as a platform runs it."""
 
+import contextlib
 import http.client
-import os
 import re
-import signal
 import socket
 import sys
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,8 +14,8 @@ import pytest
 import requests
 
 from lesion_lens import ROOT
-from lesion_lens.model.files import is_litert
 from tests.support.drawings import draw_lesion, encode
+from tests.support.hostile import ENDLESS
 from tests.support.models import LITERT, MODEL
 from tests.support.servers import gunicorn
 from tests.support.waiting import wait_for
@@ -78,26 +79,8 @@ def test_large_uploads_leave_no_memory_behind(server):
     assert anonymous_megabytes() < before + 40
 
 
-def test_of_two_workers_that_the_platform_wishes_keras_has_one(server):
-    if is_litert(MODEL):
-        wait_for(lambda: len(server.workers) == 2)
-    else:
-        assert len(server.workers) == 1
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_litert_is_loaded_before_the_fork_and_each_of_its_workers_answers(tmp_path):
-    with gunicorn(tmp_path / "log", MODEL_PATH=LITERT.name) as server:
-        server.wait_until_ready()
-        wait_for(lambda: len(server.workers) == 2)
-        libraries = Path(f"/proc/{server.process.pid}/maps").read_text("utf-8")
-        assert "ai_edge_litert" in libraries
-        assert not re.search("tensorflow|keras|h5py", libraries)
-        for stopped in server.workers:  # so that the other one must answer
-            os.kill(stopped, signal.SIGSTOP)
-            answer = requests.post(f"{server.address}/showresult", files=LESION, timeout=20)
-            os.kill(stopped, signal.SIGCONT)
-            assert "Most likely class" in answer.text
+def test_one_process_serves_whatever_the_platform_wishes(server):
+    assert len(server.workers) == 1
 
 
 def test_the_log_has_the_requests_but_no_file_names(server):
@@ -119,19 +102,97 @@ def test_what_is_no_http_leaves_no_address_in_the_log(server):
 
 
 IMPATIENT = ROOT / "tests" / "support" / "impatient.conf.py"
+POST = b"POST /showresult HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=x\r\n"
 
 
-def test_clients_that_send_nothing_hold_no_thread_for_ever(tmp_path):
-    """With a limit of a second; the product's own is longer, and its path is the same."""
-    settings = {"GUNICORN_CMD_ARGS": f"--config {IMPATIENT}", "WEB_CONCURRENCY": "1"}
-    with gunicorn(tmp_path / "log", MODEL_PATH=LITERT.name, **settings) as server:
+@pytest.fixture(scope="module")
+def impatient(tmp_path_factory):
+    """A server with limits of two seconds for clients; the product's own are longer."""
+    settings = {"GUNICORN_CMD_ARGS": f"--config {IMPATIENT}", "MODEL_PATH": LITERT.name}
+    with gunicorn(tmp_path_factory.mktemp("server") / "log", **settings) as server:
         server.wait_until_ready()
-        head = b"POST /showresult HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n"
-        head += b"Content-Type: multipart/form-data; boundary=x\r\n\r\n--x\r\n"
-        silent = [socket.create_connection(("127.0.0.1", server.port), 20) for _ in range(12)]
-        for connection in silent:
-            connection.sendall(head)
-        assert requests.get(f"{server.address}/healthz", timeout=20).status_code == 200
-        for connection in silent:
-            assert connection.recv(100).startswith(b"HTTP/1.1 400")
-            connection.close()
+        yield server
+
+
+@contextlib.contextmanager
+def many_clients(server, count, said):
+    """Clients that have connected, sent something, and send no more."""
+    with contextlib.ExitStack() as stack:
+        clients = []
+        for _ in range(count):
+            client = socket.create_connection(("127.0.0.1", server.port), 20)
+            clients.append(stack.enter_context(client))
+            client.sendall(said)
+        yield clients
+
+
+@pytest.mark.parametrize(
+    ("said", "answer"),
+    [
+        (b"", b""),
+        (POST[:60], b""),
+        (POST + b"Content-Length: 1000000\r\n\r\n--x\r\n", b"HTTP/1.1 408"),
+        (POST + b"Transfer-Encoding: chunked\r\n\r\n5\r\n--x\r\n\r\n", b"HTTP/1.1 408"),
+    ],
+    ids=["nothing", "half a header", "half a body", "some chunks"],
+)
+def test_silent_clients_hold_up_nobody_and_are_closed(impatient, said, answer):
+    with many_clients(impatient, 200, said) as clients:
+        assert requests.get(f"{impatient.address}/healthz", timeout=2).status_code == 200
+        files = {"pic": ("a.png", encode(draw_lesion()))}
+        answered = requests.post(f"{impatient.address}/showresult", files=files, timeout=4)
+        assert answered.status_code == 200
+        for client in clients:
+            assert client.recv(12) == answer
+            while client.recv(1000):  # to the end of the connection
+                pass
+
+
+def test_a_body_that_trickles_is_closed(impatient):
+    with many_clients(impatient, 1, POST + b"Content-Length: 1000000\r\n\r\n") as (client,):
+        answered = threading.Event()
+        threading.Thread(target=lambda: (client.recv(100), answered.set())).start()
+        begin = time.monotonic()
+        while not answered.wait(0.2) and time.monotonic() - begin < 20:
+            client.sendall(b"x")
+        assert time.monotonic() - begin < 6
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [b"zz\r\n", b"-5\r\n", b"5;" + b"x" * 20_000 + b"\r\n", b"\r\n", b"5\r\nhello??"],
+    ids=["no number", "negative", "long extension", "empty", "too long"],
+)
+def test_a_spoiled_chunk_is_a_bad_request(server, chunk):
+    with many_clients(server, 1, POST + b"Transfer-Encoding: chunked\r\n\r\n" + chunk) as (client,):
+        assert client.recv(12) == b"HTTP/1.1 400"
+    assert "Traceback" not in server.said
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"GET / HTTP/1.1\r\n\r\n", b"400"),
+        (POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n", b"501"),
+        (POST + b"Content-Length: 1e30\r\n\r\n", b"400"),
+        (POST + b"Content-Length: 1" + b"0" * 30 + b"\r\n\r\n", b"413"),
+        (POST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", b"400"),
+    ],
+    ids=["no host", "gzip", "1e30", "a nonillion", "both"],
+)
+def test_a_head_that_cannot_be_right_is_refused_at_once(server, head, status):
+    begin = time.monotonic()
+    with many_clients(server, 1, head) as (client,):
+        assert client.recv(12).split()[1] == status
+    assert time.monotonic() - begin < 2
+
+
+def test_a_client_that_leaves_ends_its_work(server):
+    """A batch of images that take seconds each: without an end it would be read for a minute."""
+    files = [("pic", ("slow.bmp", ENDLESS))] * 20
+    sent = requests.Request("POST", f"{server.address}/showresult", files=files).prepare()
+    head = POST.replace(b"multipart/form-data; boundary=x", sent.headers["Content-Type"].encode())
+    head += b"Content-Length: %d\r\n\r\n" % len(sent.body)
+    with many_clients(server, 1, head + sent.body):
+        time.sleep(0.5)
+    wait_for(lambda: "POST /showresult 400" in server.said, 8)

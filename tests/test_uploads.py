@@ -5,8 +5,8 @@ import contextlib
 import csv
 import io
 import logging
-import weakref
-from concurrent.futures import ThreadPoolExecutor
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -14,8 +14,9 @@ import requests
 from PIL import Image
 
 import skin_cancer_detection as scd
-from lesion_lens.model.admission import MAX_DECODES, MAX_WAITING, admission
-from lesion_lens.model.images import read_image
+from lesion_lens.model.admission import MAX_REQUESTS, admission
+from lesion_lens.model.decoding import decode
+from lesion_lens.web import uploads
 from tests.support.drawings import draw_for, draw_lesion, encode
 from tests.support.pages import page_of, probabilities_of, text_of, upload
 from tests.support.servers import serving
@@ -136,9 +137,9 @@ def test_nothing_of_an_upload_is_logged(client, caplog, capfd):
 # --- Several images --------------------------------------------------------------------------
 
 
-def upload_several(client, *files):
+def upload_several(client, *files, **options):
     form = {"pic": [(io.BytesIO(data), name) for name, data in files]}
-    return client.post("/showresult", data=form, content_type="multipart/form-data")
+    return client.post("/showresult", data=form, content_type="multipart/form-data", **options)
 
 
 def rows_of(response):
@@ -198,23 +199,33 @@ def test_fifty_images_pass_and_fifty_one_do_not(client):
 # --- Many at once ----------------------------------------------------------------------------
 
 
-def test_the_images_of_one_request_are_decoded_one_at_a_time(client, monkeypatch):
-    held = []
+@pytest.fixture
+def no_time(monkeypatch):
+    """Time for the first image of a request alone."""
+    monkeypatch.setattr(uploads, "BATCH_LIMIT", 0.1)
+    monkeypatch.setattr(uploads, "decode", lambda *given: time.sleep(0.2) or decode(*given))
 
-    def one_at_a_time(data, real=read_image):
-        assert not any(image() for image in held), "an image is kept while the next is decoded"
-        image = real(data)
-        held.append(weakref.ref(image))
-        return image
 
-    monkeypatch.setattr("lesion_lens.model.classifier.read_image", one_at_a_time)
-    upload_several(client, *[("a.png", encode(draw_lesion()))] * 4)
-    assert len(held) == 4
+def test_images_for_which_there_is_no_time_are_named(client, no_time):
+    file = ("a.png", encode(draw_lesion()))
+    page = page_of(upload_several(client, file, file, ("late.png", file[1])))
+    assert page.text.count("There was no time for this image") == 2
+    assert page.text.count("late.png") >= 1
+
+
+def test_a_client_that_has_gone_is_not_waited_for(client, monkeypatch):
+    gone = threading.Event()
+    gone.set()
+    decoded = []
+    monkeypatch.setattr(uploads, "decode", lambda *given: decoded.append(1) or decode(*given))
+    files = [("a.png", encode(draw_lesion()))] * 3
+    upload_several(client, *files, environ_overrides={uploads.CLIENT_GONE: gone})
+    assert len(decoded) == 1
 
 
 def test_when_too_many_wait_the_next_is_turned_away(client):
     with contextlib.ExitStack() as crowd:
-        for _ in range(MAX_DECODES + MAX_WAITING):
+        for _ in range(MAX_REQUESTS):
             crowd.enter_context(admission())
         response = upload(client, encode(draw_lesion()))
     assert response.status_code == 503
@@ -223,16 +234,8 @@ def test_when_too_many_wait_the_next_is_turned_away(client):
     assert upload(client, encode(draw_lesion())).status_code == 200
 
 
-def test_at_most_two_images_are_decoded_at_once(app, decodes):
-    data = encode(draw_lesion())
-    with ThreadPoolExecutor(8) as pool:
-        answers = pool.map(lambda _: upload(app.test_client(), data).status_code, range(16))
-    assert set(answers) == {200}
-    assert decodes.most == MAX_DECODES == 2
-
-
 def test_a_form_is_read_before_its_sender_takes_a_place(client):
     with contextlib.ExitStack() as crowd:
-        for _ in range(MAX_DECODES + MAX_WAITING):
+        for _ in range(MAX_REQUESTS):
             crowd.enter_context(admission())
         assert client.post("/showresult").status_code == 400

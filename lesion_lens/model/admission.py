@@ -1,10 +1,4 @@
-"""Whose turn it is: how many images are decoded at once, and how many requests may wait.
-
-A decoded image may take 100 MB, so a process decodes at most two at once, however many requests
-there are. Where several processes serve (LiteRT), each of them decodes one: `decode_one_at_a_time`
-takes one of the two turns and never gives it back. It does so before the processes are forked, so
-that all of them inherit a semaphore with one turn left.
-"""
+"""How many requests with images may be in; how their images are decoded says decoding.py."""
 
 import contextlib
 import threading
@@ -12,23 +6,9 @@ from collections.abc import Iterator
 
 from lesion_lens.model.errors import Busy
 
-MAX_DECODES = 2
-MAX_WAITING = 8  # further requests with images that wait for their turn
+MAX_REQUESTS = 16  # that are worked on or wait for their turn
 
-_decodes = threading.BoundedSemaphore(MAX_DECODES)
-_admissions = threading.BoundedSemaphore(MAX_DECODES + MAX_WAITING)
-
-
-@contextlib.contextmanager
-def turn_to_decode() -> Iterator[None]:
-    """Wait for a turn, and hold it while an image is decoded."""
-    with _decodes:
-        yield
-
-
-def decode_one_at_a_time() -> None:
-    """Take one of the two turns for good, where other processes of this machine decode as well."""
-    _decodes.acquire()
+_admissions = threading.BoundedSemaphore(MAX_REQUESTS)
 
 
 @contextlib.contextmanager
@@ -36,7 +16,7 @@ def admission() -> Iterator[None]:
     """Let a request with images in, or turn it away: hold this around all its work.
 
     Raises:
-        Busy: at once, if `MAX_DECODES` + `MAX_WAITING` requests are in.
+        Busy: at once, if `MAX_REQUESTS` are in.
     """
     if not _admissions.acquire(blocking=False):
         raise Busy

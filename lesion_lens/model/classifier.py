@@ -5,7 +5,6 @@ Holds the model of this process. How much is worked on at once: admission.py. Kn
 
 import contextlib
 import functools
-import io
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +14,6 @@ from typing import Any, ClassVar, Protocol, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lesion_lens.model.admission import turn_to_decode
 from lesion_lens.model.decisions import (
     DecisionFacts,
     Statements,
@@ -29,48 +27,10 @@ from lesion_lens.model.engines import load_engine
 from lesion_lens.model.errors import ModelFileError
 from lesion_lens.model.familiarity import PictureRules
 from lesion_lens.model.files import check_model_file, read_attributes, remedy_of, sha256_of
-from lesion_lens.model.images import read_image
 from lesion_lens.model.other_pictures import OtherPictureDetector
 from lesion_lens.model.outliers import OutlierDetector
 from lesion_lens.model.picture_groups import PictureGroups
 from lesion_lens.model.views import Engine, predict
-from skin_cancer_detection import preprocess
-
-PREVIEW_SIDE = 600  # pixels, as wide as the originals of HAM10000
-
-
-@dataclass(frozen=True)
-class DecodedImage:
-    """What is kept of an uploaded file.
-
-    Attributes:
-        pixels: (28, 28, 3), RGB, 0–255, as the network takes them.
-        preview: a JPEG of at most `PREVIEW_SIDE` pixels a side, upright, with no metadata of the
-            upload; None where none was asked for.
-        size: (width, height) of the preview in pixels; None without one.
-    """
-
-    pixels: NDArray[np.uint8]
-    preview: bytes | None = None
-    size: tuple[int, int] | None = None
-
-
-def decode(data: bytes, with_preview: bool = False) -> DecodedImage:
-    """Decode an untrusted file when it is its turn.
-
-    Raises:
-        ImageError: the file cannot be used; see `read_image`.
-    """
-    with turn_to_decode():
-        image = read_image(data)
-        pixels = preprocess(image)
-        if not with_preview:
-            return DecodedImage(pixels)
-        image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
-        image.info.clear()  # Pillow writes a JPEG's comment into the copy, whatever it says
-        file = io.BytesIO()
-        image.save(file, "JPEG", quality=85)
-        return DecodedImage(pixels, file.getvalue(), image.size)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ command.
 
 from typing import Any, ClassVar
 
-from lesion_lens.model.limits import MAX_PIXELS, MAX_SIDE, READABLE
+from lesion_lens.model.limits import MAX_PIXELS, MAX_SIDE, MEGA, READABLE
 
 
 class LesionLensError(Exception):
@@ -38,6 +38,7 @@ class Problem(LesionLensError):
 
     def __init__(self, **values: Any) -> None:
         super().__init__(self.sentence.format(**values))
+        self.values = values
 
 
 class Busy(Problem):
@@ -93,13 +94,43 @@ class DamagedImage(ImageError):
 
 
 class ImageTooLarge(ImageError):
-    """More than `limits.MAX_PIXELS` pixels, or `limits.MAX_SIDE` on one side."""
+    """More pixels than `limits.max_pixels`, or `limits.MAX_SIDE` on one side."""
 
     name = "image-too-large"
     status = 413
     title = "Too many pixels"
     meaning = "The model looks at 28 × 28 pixels, so a smaller copy loses hardly anything."
     sentence = (
-        f"The image has more than {MAX_PIXELS // 1_000_000} million pixels, or more than "
-        f"{MAX_SIDE:,} on one side. Make it smaller and send it again."
+        f"The image has more than {{megapixels}} million pixels, or more than {MAX_SIDE:,} on one "
+        "side. Make it smaller and send it again."
     )
+    example: ClassVar[dict[str, Any]] = {"megapixels": MAX_PIXELS // MEGA}
+
+
+class ImageTooCostly(ImageError):
+    """An image whose decoding takes more time or memory than one image may."""
+
+    name = "image-too-costly"
+    status = 422
+    title = "Takes too long to read"
+    meaning = (
+        "To read the image takes more time or memory than one image may take, because of its "
+        "size, its format or what else is in the file. A smaller copy, or a JPEG, takes less."
+    )
+    sentence = (
+        "The image takes too long or too much memory to read. Make it smaller or save it as JPEG, "
+        "and send it again."
+    )
+
+
+class NotProcessed(ImageError):
+    """An image of a batch for which there was no time."""
+
+    name = "not-processed"
+    status = 503
+    title = "Not processed"
+    meaning = (
+        "The images before it took too long, or the server is busy. Send this one again, in a "
+        "request of its own or a smaller batch."
+    )
+    sentence = "There was no time for this image. Send it again."

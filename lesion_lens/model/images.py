@@ -1,8 +1,9 @@
 """From the untrusted bytes of a file to an upright RGB image."""
 
 import io
+import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, cast
 
 import numpy as np
@@ -10,92 +11,209 @@ import pillow_heif
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, ImageFile
 
-from lesion_lens.model.errors import DamagedImage, EmptyImage, ImageTooLarge, UnsupportedImage
+from lesion_lens.model.errors import (
+    DamagedImage,
+    EmptyImage,
+    ImageTooCostly,
+    ImageTooLarge,
+    UnsupportedImage,
+)
 from lesion_lens.model.libheif import lower_the_limit
-from lesion_lens.model.limits import FORMATS, MAX_PIXELS, MAX_SIDE
-from skin_cancer_detection import EXACT_PIXELS
+from lesion_lens.model.limits import FORMATS, MAX_PIXELS, MAX_SIDE, MEGA, max_pixels
+from skin_cancer_detection import EXACT_PIXELS, REDUCING_GAP, SIDE
 
 Rows = NDArray[Any]  # some rows of a grey image, (height, width), of whatever dtype it has
 
 DRAFT_SIDE = 600  # pixels; what is left at least of each side of a JPEG, enough for a preview
 
 pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
+pillow_heif.options.DECODE_THREADS = 1  # what runs at once is for the scheduler to say
 lower_the_limit()
 
 
-def read_image(data: bytes) -> Image.Image:
+def read_image(data: bytes, reserve: Callable[[int], None] = lambda _: None) -> Image.Image:
     """Decode an untrusted file into an upright RGB image.
 
     Only the decoders of `FORMATS` are tried, and of several frames the first is taken, or the
     primary one of a HEIC. Alpha is laid over white, more than 8 bits are scaled to 8, and the
-    orientation is applied. A JPEG of more than `EXACT_PIXELS` is decoded at a half, a quarter or
-    an eighth of its size, which its format allows and which takes a fraction of the time.
+    orientation is applied. An image of more than `EXACT_PIXELS` is reduced: a JPEG while it is
+    decoded, to a half, a quarter or an eighth, which its format allows and which takes a fraction
+    of the time; any other afterwards by a whole factor, a strip at a time, to save memory.
+
+    Args:
+        data: the bytes of the file.
+        reserve: called with the bytes of memory that decoding will take, once they are known.
 
     Returns:
-        An image of mode "RGB", at the file's own size but for large JPEGs.
+        An image of mode "RGB", at the file's own size up to `EXACT_PIXELS`.
 
     Raises:
-        EmptyImage, UnsupportedImage, DamagedImage, ImageTooLarge: each with a sentence for the
-            person who sent the file.
+        EmptyImage, UnsupportedImage, DamagedImage, ImageTooLarge, ImageTooCostly: each with a
+            sentence for the person who sent the file.
     """
     if not data:
         raise EmptyImage
-    # Pillow's decoders raise nearly anything on spoiled bytes (OSError, ValueError, SyntaxError,
-    # struct.error, …), so here every exception means the same: not readable.
-    try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-    except Image.DecompressionBombError as error:
-        raise ImageTooLarge from error
-    except Exception as error:
-        if _claims_known_format(data):
-            raise DamagedImage from error
-        raise UnsupportedImage from error
+    image = _opened(data, reserve)
     if image.format == "HEIF" and b"avif" in data[:64]:  # AVIF in the container that HEIC is in
         raise UnsupportedImage
-    if image.width * image.height > MAX_PIXELS or max(image.size) > MAX_SIDE:
-        raise ImageTooLarge
+    most = max_pixels(image.format)
+    if image.width * image.height > most or max(image.size) > MAX_SIDE:
+        raise ImageTooLarge(megapixels=most // MEGA)
     if _takes_too_long(image, data):
-        raise DamagedImage
+        raise ImageTooCostly
+    full_size = image.size
     try:
         if image.format in _JPEGS and image.width * image.height > EXACT_PIXELS:
             image.draft(None, (DRAFT_SIDE, DRAFT_SIDE))
-        image.load()
-        return _upright(_to_rgb(image), _orientation(image))
+        if image.format != "WEBP":  # whose memory is reserved
+            reserve(_memory_of(image, full_size))
+        if image.width * image.height <= EXACT_PIXELS:
+            image.load()
+            rgb = _converter(image)(image)
+        else:
+            rgb = _reduced(*(_heic_rows(data) if image.format == "HEIF" else _rows(image)))
+        return _upright(rgb, _orientation(image))
     except Exception as error:
-        raise DamagedImage from error
+        raise (ImageTooCostly if _is_out_of_memory(error) else DamagedImage) from error
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _opened(data: bytes, reserve: Callable[[int], None]) -> ImageFile.ImageFile:
+    """Read what stands before the pixels; raises what `read_image` does."""
+    if data[:4] == b"RIFF":  # a WebP, for which the decoder takes its memory as it is opened
+        pixels, most = _webp_pixels(data), max_pixels("WEBP")
+        if pixels > most:
+            raise ImageTooLarge(megapixels=most // MEGA)
+        reserve(_BYTES_PER_PIXEL["WEBP"] * pixels)
+    # Pillow's decoders raise nearly anything on spoiled bytes (OSError, ValueError, SyntaxError,
+    # struct.error, …), so here every exception means the same: not readable.
+    try:
+        return Image.open(io.BytesIO(data), formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise ImageTooLarge(megapixels=MAX_PIXELS // MEGA) from error
+    except Exception as error:
+        if _is_out_of_memory(error):
+            raise ImageTooCostly from error
+        raise (DamagedImage if _claims_known_format(data) else UnsupportedImage) from error
+
+
+def _webp_pixels(data: bytes) -> int:
+    """The pixels of a WebP's canvas, by its first chunk (RFC 9649, sections 2.5 to 2.7)."""
+    head = int.from_bytes(data[20:30], "little")
+    if data[12:16] == b"VP8X":
+        return (1 + (head >> 32) % 2**24) * (1 + (head >> 56) % 2**24)
+    if data[12:16] == b"VP8L":
+        return (1 + (head >> 8) % 2**14) * (1 + (head >> 22) % 2**14)
+    return ((head >> 48) % 2**14) * ((head >> 64) % 2**14)  # VP8, and what is none of the three
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether it was memory that failed; libheif says so in words alone."""
+    return isinstance(error, MemoryError) or "emory alloc" in str(error)
+
+
+# What decoding takes for each pixel, in bytes, at most: measured, and the kernel holds them to it
+# (decoder.py). Pillow decodes every WebP as if it were animated, and holds it four times.
+_BYTES_PER_PIXEL = {"HEIF": 5, "WEBP": 17}
+_ANY_OTHER = 4
+
+
+def _memory_of(image: Any, full_size: tuple[int, int]) -> int:
+    """Say how many bytes it takes to decode an opened image.
+
+    Args:
+        image: after its `draft`.
+        full_size: before it.
+    """
+    needed = image.width * image.height * _BYTES_PER_PIXEL.get(image.format or "", _ANY_OTHER)
+    if image.info.get("progressive"):  # two bytes for each coefficient, however much is reduced
+        samples = [(across, down) for _, across, down, _ in image.layer]
+        largest = max(across for across, _ in samples) * max(down for _, down in samples)
+        share = sum(across * down for across, down in samples) / largest
+        needed += math.ceil(2 * share * full_size[0] * full_size[1])
+    return needed
+
+
+# --- Whole images, and strips of large ones --------------------------------------------------
+
+Converter = Callable[[Image.Image], Image.Image]  # of an image or a strip of it, to mode "RGB"
+StripOf = Callable[[int, int], Image.Image]  # rows from a first to before a last
+
+
+def _rows(image: Image.Image) -> tuple[tuple[int, int], StripOf, Converter]:
+    """Give what `_reduced` takes of an image in memory."""
+    image.load()
+    strip_of: StripOf = lambda top, bottom: image.crop((0, top, image.width, bottom))  # noqa: E731
+    return image.size, strip_of, _converter(image)
+
+
+def _heic_rows(data: bytes) -> tuple[tuple[int, int], StripOf, Converter]:
+    """Give the same of a HEIC, without the copy of all its pixels that Pillow would make."""
+    image = pillow_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=True)
+    pixels, stride, mode = memoryview(image.data), image.stride, image.mode
+
+    def strip_of(top: int, bottom: int) -> Image.Image:
+        size = (image.size[0], bottom - top)
+        rows = bytes(pixels[top * stride : bottom * stride])
+        return Image.frombuffer(mode, size, rows, "raw", mode, stride, 1)
+
+    return image.size, strip_of, _converter(strip_of(0, 1))
+
+
+def _reduced(size: tuple[int, int], strip_of: StripOf, to_rgb: Converter) -> Image.Image:
+    """Reduce a large image by the largest whole factor that leaves LANCZOS enough to see."""
+    factor = max(1, min(size) // (REDUCING_GAP * SIDE))
+    height = factor * max(1, _STRIP // (factor * size[0]))
+    reduced = Image.new("RGB", (-(-size[0] // factor), -(-size[1] // factor)))
+    for top in range(0, size[1], height):
+        strip = to_rgb(strip_of(top, min(top + height, size[1])))
+        reduced.paste(strip.reduce(factor), (0, top // factor))
+    return reduced
+
+
+_STRIP = 1_000_000  # pixels that are converted at a time
+
+
+def _converter(image: Image.Image) -> Converter:
+    """Give what makes mode "RGB" of a loaded image or of strips of it."""
     if image.mode.startswith("I;16"):
-        return _sixteen_bits_to_rgb(image)
+        to_levels = _sixteen_bits(image)
+        return lambda strip: _grey_to_rgb(strip, to_levels)
     if image.mode in ("I", "F"):
-        # 32-bit TIFFs have no agreed full scale, so their own range is stretched to 0–255.
-        finite = (rows[np.isfinite(rows)] for _, rows in _strips(image))
-        ranges = [(float(rows.min()), float(rows.max())) for rows in finite if rows.size]
-        low = min((low for low, _ in ranges), default=0)
-        high = max((high for _, high in ranges), default=0)
-        scale = 255 / (high - low) if high > low else 0
-        return _grey_to_rgb(
-            image, lambda rows: (np.nan_to_num(np.clip(rows, low, high), nan=low) - low) * scale
-        )
+        to_range = _own_range(image)
+        return lambda strip: _grey_to_rgb(strip, to_range)
     if image.mode == "LAB":
         lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-        converted = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
-        return cast(Image.Image, converted)  # None only if it were done in place
+        transform = ImageCms.buildTransform(lab, srgb, "LAB", "RGB")
+        # None only if it were done in place
+        return lambda strip: cast(Image.Image, ImageCms.applyTransform(strip, transform))
     if image.has_transparency_data:
-        rgba = _as_mode(image, "RGBA")
-        white = Image.new("RGB", image.size, "white")
-        white.paste(rgba, mask=rgba)
-        return white
-    return _as_mode(image, "RGB")
+        return _over_white
+    return lambda strip: strip.convert("RGB")
 
 
-def _as_mode(image: Image.Image, mode: str) -> Image.Image:
-    # `convert` copies even where there is nothing to convert, and a copy may be 100 MB.
-    return image if image.mode == mode else image.convert(mode)
+def _over_white(image: Image.Image) -> Image.Image:
+    rgba = image.convert("RGBA")
+    white = Image.new("RGB", image.size, "white")
+    white.paste(rgba, mask=rgba)
+    return white
 
 
-def _sixteen_bits_to_rgb(image: Image.Image) -> Image.Image:
+def _own_range(image: Image.Image) -> Callable[[Rows], Rows]:
+    # 32-bit TIFFs have no agreed full scale, so their own range is stretched to 0–255.
+    height = max(1, _STRIP // image.width)
+    strips = (
+        np.asarray(image.crop((0, top, image.width, min(top + height, image.height))))
+        for top in range(0, image.height, height)
+    )
+    finite = (rows[np.isfinite(rows)] for rows in strips)
+    ranges = [(float(rows.min()), float(rows.max())) for rows in finite if rows.size]
+    low = min((low for low, _ in ranges), default=0)
+    high = max((high for _, high in ranges), default=0)
+    scale = 255 / (high - low) if high > low else 0
+    return lambda rows: (np.nan_to_num(np.clip(rows, low, high), nan=low) - low) * scale
+
+
+def _sixteen_bits(image: Image.Image) -> Callable[[Rows], Rows]:
     tags = getattr(image, "tag_v2", {})  # a TIFF's
     bits = tags.get(ExifTags.Base.BitsPerSample, (16,))[0]
     white_is_zero = tags.get(ExifTags.Base.PhotometricInterpretation) == 0
@@ -107,23 +225,13 @@ def _sixteen_bits_to_rgb(image: Image.Image) -> Image.Image:
             levels = 255 - levels
         return levels if transparent is None else np.where(rows == transparent, 255, levels)
 
-    return _grey_to_rgb(image, to_levels)
-
-
-def _strips(image: Image.Image) -> Iterator[tuple[int, Rows]]:
-    """Yield (top, rows) of a grey image, about a million pixels at a time, to save memory."""
-    height = max(1, 1_000_000 // image.width)
-    for top in range(0, image.height, height):
-        box = (0, top, image.width, min(top + height, image.height))
-        yield top, np.asarray(image.crop(box))
+    return to_levels
 
 
 def _grey_to_rgb(image: Image.Image, to_levels: Callable[[Rows], Rows]) -> Image.Image:
     """Make an RGB image of a grey one; `to_levels` turns its values into 0–255."""
-    grey = Image.new("L", image.size)
-    for top, rows in _strips(image):
-        grey.paste(Image.fromarray(np.rint(to_levels(rows)).astype(np.uint8)), (0, top))
-    return grey.convert("RGB")
+    levels = np.rint(to_levels(np.asarray(image))).astype(np.uint8)
+    return Image.fromarray(levels).convert("RGB")
 
 
 # What undoes each EXIF orientation but the upright 1; EXIF 2.32, table 4.

@@ -1,4 +1,4 @@
-"""What an image file may be: its formats and its size."""
+"""What an image file may be: its formats, its size, and what reading it may take."""
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "HEIF")  # the last is HEIC's container
 # The same as upload forms name them.
@@ -14,8 +14,25 @@ MIME_TYPES = (
 )
 READABLE = "JPEG, PNG, WebP, BMP, TIFF, GIF or HEIC"
 
-# A phone's 24-megapixel photograph passes. Pillow holds 4 bytes a pixel, so the largest image takes
-# about 100 MB while it is decoded, and twice that where it must be converted or turned, as does
-# a HEIC.
-MAX_PIXELS = 25_000_000
+MEGA = 1_000_000
+# What fits into `DECODE_MEMORY`. A large JPEG is reduced while it is decoded, so a phone's
+# photograph of 48 megapixels passes; a WebP takes 17 bytes for each pixel, all others at most 5.
+MAX_PIXELS = 25 * MEGA
+PIXEL_LIMITS = {"JPEG": 50 * MEGA, "MPO": 50 * MEGA, "WEBP": 8 * MEGA}  # MPO: several JPEGs
 MAX_SIDE = 20_000  # pixels; LANCZOS keeps a table of 48 bytes for each pixel of a side
+
+MAX_DECODES = 3  # at once: two cores, and one that makes a long decode wait for no short one
+DECODE_MEMORY = 190 * MEGA  # bytes that all decodes of a process may take together
+# Of these an image of up to `SMALL_IMAGE` bytes in memory takes no more than this, beside its file.
+OPENING_MEMORY = 24 * MEGA
+SMALL_IMAGE = 8 * MEGA  # two megapixels
+# Of one image, in seconds. The photograph that takes longest here, a HEIC of 24 megapixels, takes
+# one; a slower machine has three times as long.
+CPU_LIMIT = 3
+WALL_LIMIT = 3.5
+ANSWER_LIMIT = 4.5  # with all waiting
+
+
+def max_pixels(image_format: str | None) -> int:
+    """The most pixels that an image of one of Pillow's formats may have."""
+    return PIXEL_LIMITS.get(image_format or "", MAX_PIXELS)

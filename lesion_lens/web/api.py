@@ -12,7 +12,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as AnyResponse
 
 from lesion_lens.model.admission import admission
-from lesion_lens.model.classifier import decode
+from lesion_lens.model.decoder import DecodedImage
 from lesion_lens.model.errors import ImageError, ModelFileError, Problem
 from lesion_lens.web.current import get_classifier
 from lesion_lens.web.limits import API_FIELD, RETRY_AFTER
@@ -27,7 +27,7 @@ from lesion_lens.web.problems import (
 )
 from lesion_lens.web.results import describe_classes, describe_model, to_dict
 from lesion_lens.web.uploads import (
-    bytes_of,
+    decoded,
     drain,
     drain_oversized_body,
     max_megabytes,
@@ -43,7 +43,7 @@ def predict() -> Response:
     # Read the body before taking a turn, so that slow clients do not block others.
     files = images_of_form()
     with admission():
-        results = [classify_file(file) for file in files]
+        results = [result_of(name, image) for name, image in decoded(files)]
     problems = [result["problem"] for result in results if "problem" in result]
     if len(problems) < len(results):
         model = describe_model(get_classifier()) | {"card": url_for("pages.model_page")}
@@ -75,13 +75,11 @@ def images_of_form() -> list[FileStorage]:
     return uploaded_images(API_FIELD)
 
 
-def classify_file(file: FileStorage) -> dict[str, Any]:
-    """Classify a file; returns a `Result` of the OpenAPI document."""
-    try:
-        pixels = decode(bytes_of(file)).pixels
-    except ImageError as error:
-        return {"file": file.filename, "problem": to_problem(error)}
-    return {"file": file.filename, "prediction": to_dict(get_classifier()(pixels))}
+def result_of(name: str, image: DecodedImage | ImageError) -> dict[str, Any]:
+    """Classify an image; returns a `Result` of the OpenAPI document."""
+    if isinstance(image, ImageError):
+        return {"file": name, "problem": to_problem(image)}
+    return {"file": name, "prediction": to_dict(get_classifier()(image.pixels))}
 
 
 @api.get("/openapi.json")

@@ -24,11 +24,11 @@ from flask.cli import with_appcontext
 from PIL import Image
 from tqdm import tqdm
 
-from lesion_lens.model.admission import MAX_DECODES
-from lesion_lens.model.classifier import Answer, Classifier, decode
+from lesion_lens.model.classifier import Answer, Classifier
 from lesion_lens.model.decisions import LAST
+from lesion_lens.model.decoding import decode
 from lesion_lens.model.errors import ImageError, LesionLensError, ModelFileError
-from lesion_lens.model.limits import FORMATS, MAX_PIXELS
+from lesion_lens.model.limits import FORMATS, MAX_DECODES, MAX_PIXELS
 from lesion_lens.model.wording import percent
 from lesion_lens.web.current import get_classifier
 from lesion_lens.web.results import csv_header, csv_line, describe_classes, describe_model, to_dict

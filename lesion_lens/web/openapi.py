@@ -8,7 +8,7 @@ from typing import Any
 from lesion_lens import version
 from lesion_lens.model.decisions import FAMILIARITIES, LEVELS, MALIGNANT_CODES
 from lesion_lens.model.errors import DamagedImage, Problem, UnsupportedImage
-from lesion_lens.model.limits import MAX_PIXELS, MAX_SIDE, MIME_TYPES, READABLE
+from lesion_lens.model.limits import MAX_PIXELS, MAX_SIDE, MEGA, MIME_TYPES, PIXEL_LIMITS, READABLE
 from lesion_lens.web.limits import MAX_IMAGES, RETRY_AFTER
 from lesion_lens.web.problems import PROBLEMS, NoImageUsable
 from lesion_lens.web.results import VERDICTS, describe_classes
@@ -69,7 +69,8 @@ def _operation(docs: str, max_megabytes: int) -> dict[str, Any]:
             "description": (
                 f"A form with 1 to {MAX_IMAGES} files in the field `image`, all together at most "
                 f"{max_megabytes} MB (of a million bytes). Each is a {READABLE} of at most "
-                f"{MAX_PIXELS // 1_000_000} million pixels and {MAX_SIDE:,} on one side; of "
+                f"{MAX_PIXELS // MEGA} million pixels (JPEG: {PIXEL_LIMITS['JPEG'] // MEGA}, WebP: "
+                f"{PIXEL_LIMITS['WEBP'] // MEGA} million) and {MAX_SIDE:,} on one side; of "
                 "several frames the first is taken. The bytes decide what a file is, not its name "
                 "nor the type that its part is labelled with."
             ),

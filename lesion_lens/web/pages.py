@@ -15,10 +15,10 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
 from lesion_lens.model.admission import admission
-from lesion_lens.model.classifier import Answer, decode
+from lesion_lens.model.classifier import Answer
 from lesion_lens.model.decisions import HEADLINES, LAST
 from lesion_lens.model.errors import ImageError, ModelFileError, Problem
-from lesion_lens.model.limits import MAX_PIXELS, MAX_SIDE, MIME_TYPES, READABLE
+from lesion_lens.model.limits import MAX_PIXELS, MAX_SIDE, MEGA, MIME_TYPES, PIXEL_LIMITS, READABLE
 from lesion_lens.model.outliers import REASONS
 from lesion_lens.web.api import show_http_problem
 from lesion_lens.web.card_page import card_page
@@ -29,7 +29,7 @@ from lesion_lens.web.occlusion_map import strongest_region, visible_patches
 from lesion_lens.web.problems import NoImage, hide_model_error
 from lesion_lens.web.results import csv_header, csv_line
 from lesion_lens.web.uploads import (
-    bytes_of,
+    decoded,
     drain_oversized_body,
     max_megabytes,
     uploaded_images,
@@ -94,7 +94,9 @@ def result_context(file: FileStorage) -> dict[str, Any]:
         ImageError, ModelFileError
     """
     classifier = get_classifier()
-    image = decode(bytes_of(file), with_preview=True)
+    ((name, image),) = decoded([file], with_preview=True)
+    if isinstance(image, ImageError):
+        raise image
     answer = classifier(image.pixels, with_map=True)
     assert image.preview is not None  # as both are asked for
     assert answer.occlusion is not None
@@ -114,7 +116,7 @@ def result_context(file: FileStorage) -> dict[str, Any]:
         "region": strongest_region(answer.occlusion),
         "preview": data_address(image.preview, "image/jpeg"),
         "preview_size": image.size,
-        "row": row_of(file.filename or "", image.pixels, answer),
+        "row": row_of(name, image.pixels, answer),
         "today": datetime.now(UTC).date().isoformat(),
     }
 
@@ -122,15 +124,12 @@ def result_context(file: FileStorage) -> dict[str, Any]:
 def show_batch(files: list[FileStorage]) -> ResponseReturnValue:
     """Classify one image after the other and show them in a table, the spoiled ones by name."""
     classifier = get_classifier()
-    rows = []
-    for file in files:
-        name = file.filename or ""
-        try:
-            pixels = decode(bytes_of(file)).pixels
-        except ImageError as error:
-            rows.append(error_row(name, error))
-        else:
-            rows.append(row_of(name, pixels, classifier(pixels)))
+    rows = [
+        error_row(name, image)
+        if isinstance(image, ImageError)
+        else row_of(name, image.pixels, classifier(image.pixels))
+        for name, image in decoded(files)
+    ]
     rows.sort(key=lambda row: row["urgency"])
     csv = "\r\n".join([csv_header(), *(row["csv"] for row in rows)]) + "\r\n"
     page = render_template(
@@ -220,7 +219,9 @@ def template_context() -> dict[str, Any]:
     return {
         "max_images": MAX_IMAGES,
         "max_megabytes": max_megabytes(),
-        "max_megapixels": MAX_PIXELS // 1_000_000,
+        "max_megapixels": MAX_PIXELS // MEGA,
+        "max_jpeg_megapixels": PIXEL_LIMITS["JPEG"] // MEGA,
+        "max_webp_megapixels": PIXEL_LIMITS["WEBP"] // MEGA,
         "max_side": MAX_SIDE,
         "facts": classifier.facts,
         "model_sha256": classifier.sha256,

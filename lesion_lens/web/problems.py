@@ -12,8 +12,10 @@ from lesion_lens.model.errors import (
     Busy,
     DamagedImage,
     EmptyImage,
+    ImageTooCostly,
     ImageTooLarge,
     ModelFileError,
+    NotProcessed,
     Problem,
     UnsupportedImage,
 )
@@ -145,8 +147,10 @@ PROBLEMS: tuple[type[Problem], ...] = (
     WrongContentType,
     UnsupportedImage,
     DamagedImage,
+    ImageTooCostly,
     NoImageUsable,
     ServerFailed,
     Busy,
+    NotProcessed,
     ModelUnusable,
 )

@@ -4,8 +4,6 @@ gunicorn.conf.py calls this. None of it changes an answer: without it a process 
 hundred megabytes larger after large images, and start more slowly.
 """
 
-import contextlib
-import ctypes
 import gc
 import logging
 import sys
@@ -13,24 +11,9 @@ from typing import NoReturn
 
 from flask import Flask
 
+from lesion_lens.model import decoding
 from lesion_lens.model.errors import ModelFileError
 from lesion_lens.web.current import get_classifier
-
-
-def return_freed_memory() -> None:
-    """Have the memory of large images go back to the system, and keep that of small ones at hand.
-
-    glibc keeps freed blocks of up to 32 MB, for each thread, so after a few large uploads the
-    process would stay some hundred MB larger. Blocks above the first threshold it gives back at
-    once; of the others it keeps up to the second, in two arenas for all threads, so that a
-    request does not fetch every page of its image from the system anew (mallopt(3)).
-    """
-    m_mmap_threshold, m_trim_threshold, m_arena_max, megabyte = -3, -1, -8, 1 << 20
-    with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(m_mmap_threshold, 4 * megabyte)
-        mallopt(m_trim_threshold, 16 * megabyte)
-        mallopt(m_arena_max, 2)
 
 
 def share_the_interpreter() -> None:
@@ -48,6 +31,7 @@ def hide_addresses(log: logging.Logger) -> None:
 
 def load_weights(app: Flask) -> None:
     """Load the weights of an app, or end the process with the sentence that says why not."""
+    decoding.prepare()  # meanwhile
     # While TensorFlow's thousands of modules are imported, Python would look through them for
     # garbage again and again: a fifth of the time that the start takes.
     gc.disable()

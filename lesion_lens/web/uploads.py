@@ -5,13 +5,21 @@ The pages and the API share it.
 
 import contextlib
 import io
+import time
+from collections.abc import Iterator
 from typing import IO
 
 from flask import Request, current_app, request
 from werkzeug.datastructures import FileStorage
 
-from lesion_lens.web.limits import MAX_IMAGES, MEGABYTE, SILENCE
+from lesion_lens.model.decoder import DecodedImage
+from lesion_lens.model.decoding import Requester, decode
+from lesion_lens.model.errors import Busy, ImageError, NotProcessed
+from lesion_lens.web.limits import BATCH_LIMIT, MAX_IMAGES, MEGABYTE
 from lesion_lens.web.problems import FormTooLarge, NoImage, RequestTooLarge, TooManyImages
+
+# What a server puts into the environment of a request: an event that is set when the client leaves.
+CLIENT_GONE = "lesion_lens.client_gone"
 
 
 class InMemoryRequest(Request):
@@ -45,6 +53,34 @@ def uploaded_images(field: str) -> list[FileStorage]:
     return files
 
 
+def decoded(
+    files: list[FileStorage], with_preview: bool = False
+) -> Iterator[tuple[str, DecodedImage | ImageError]]:
+    """Decode a request's files one after the other, for `BATCH_LIMIT` seconds.
+
+    Yields:
+        (name, image or what is wrong with the file), in the order of the files.
+
+    Raises:
+        Busy: the only file had no turn.
+        ClientGone: nobody waits for the answer any more.
+    """
+    gone = request.environ.get(CLIENT_GONE)
+    requester = Requester() if gone is None else Requester(gone.is_set)
+    end = time.monotonic() + BATCH_LIMIT
+    for file in files:
+        image: DecodedImage | ImageError = NotProcessed()
+        if time.monotonic() < end:
+            try:
+                image = decode(bytes_of(file), with_preview, requester)
+            except ImageError as error:
+                image = error
+            except Busy:
+                if len(files) == 1:
+                    raise
+        yield file.filename or "", image
+
+
 def bytes_of(file: FileStorage) -> bytes:
     """Take the bytes out of an uploaded file, so that they are in memory once."""
     data = file.read()
@@ -64,13 +100,6 @@ def drain_oversized_body() -> RequestTooLarge:
         return FormTooLarge()
     drain()
     return RequestTooLarge(megabytes=max_megabytes())
-
-
-def set_read_timeout() -> None:
-    """Give up a client that sends nothing for `SILENCE`, so that it does not hold a thread."""
-    connection = request.environ.get("gunicorn.socket")  # Flask's own server has none
-    if connection is not None:
-        connection.settimeout(SILENCE)
 
 
 def drain() -> None:

@@ -1,8 +1,9 @@
-"""gunicorn.conf.py with less patience for clients that send nothing, for a test."""
+"""gunicorn.conf.py with less patience for clients that send slowly, for tests."""
 
 import runpy
 
-from lesion_lens.web import uploads
+from lesion_lens.web import bodies
 
 globals().update(runpy.run_path("gunicorn.conf.py"))
-uploads.SILENCE = 1  # second
+keepalive = 2  # seconds
+bodies.SILENCE = 2  # seconds

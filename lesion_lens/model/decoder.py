@@ -1,0 +1,177 @@
+"""The process that decodes untrusted files. It knows Pillow, pillow-heif and NumPy, and no model.
+
+    python -m lesion_lens.model.decoder fork DESCRIPTOR       forks a decoder whenever it is told to
+    python -m lesion_lens.model.decoder connect ADDRESS       is one decoder; where there is no fork
+
+Only decoders.py starts it. A decoder takes one file after the other. The kernel holds it to limits
+of memory and processor time, and it can write no file. What it sends back is small and plain: 28×28
+pixels, a preview and its size, or the name of an error. Nothing of it is unpickled.
+"""
+
+import contextlib
+import io
+import json
+import os
+import signal
+import socket
+import struct
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Client, Connection
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lesion_lens.model.errors import ImageError, ImageTooCostly
+from lesion_lens.model.images import read_image
+from lesion_lens.model.limits import CPU_LIMIT, MEGA, OPENING_MEMORY, SMALL_IMAGE
+from lesion_lens.model.process_limits import (
+    address_space,
+    anonymous_memory,
+    be_quiet,
+    lift_limits,
+    limit_for_good,
+    limit_memory,
+    limit_processor,
+    return_freed_memory,
+)
+from skin_cancer_detection import SIDE, preprocess
+
+PREVIEW_SIDE = 600  # pixels, as wide as the originals of HAM10000
+
+# The first byte of each message. To a decoder: whether a preview is wanted, then the file.
+DECODE, DECODE_WITH_PREVIEW = b"d", b"p"
+GRANTED, REFUSED = b"y", b"n"
+# From a decoder.
+RESERVE, IMAGE, ERROR, NOT_NOW = b"r", b"i", b"e", b"w"
+MEMORY = struct.Struct("!Q")  # after RESERVE: bytes
+HEAD = struct.Struct("!HH")  # after IMAGE: width and height of the preview, then pixels and preview
+PIXELS = SIDE * SIDE * 3
+# Between decoders.py and the process that forks: an order and a process.
+FORK, KILL = b"f", b"k"
+ORDER = struct.Struct("!ci")
+
+_MOST_KEPT = 24 * MEGA  # bytes more than at first; a decoder that keeps more is replaced
+
+
+@dataclass(frozen=True)
+class DecodedImage:
+    """What is kept of an uploaded file.
+
+    Attributes:
+        pixels: (28, 28, 3), RGB, 0–255, as the network takes them.
+        preview: a JPEG of at most `PREVIEW_SIDE` pixels a side, upright, with no metadata of the
+            upload; None where none was asked for.
+        size: (width, height) of the preview in pixels; None without one.
+    """
+
+    pixels: NDArray[np.uint8]
+    preview: bytes | None = None
+    size: tuple[int, int] | None = None
+
+
+class _NotNow(BaseException):
+    """There is no memory for this image at the moment. No Exception, as decoders catch those."""
+
+
+def main() -> None:
+    """Run as the module's docstring says."""
+    with contextlib.suppress(KeyboardInterrupt):
+        way, place = sys.argv[1:]
+        if way == "fork":
+            fork_when_told(socket.socket(fileno=int(place)))
+        else:
+            serve(Client(place, authkey=sys.stdin.buffer.read()))
+
+
+def fork_when_told(channel: socket.socket) -> None:
+    """Fork a decoder for each connection that arrives, until whoever sends them has gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal; the server stops us
+    be_quiet()
+    while True:
+        message, descriptors, *_ = socket.recv_fds(channel, ORDER.size, 1)
+        if not message:
+            return
+        order, process = ORDER.unpack(message)
+        if order == KILL:  # also one that is dead already, and is kept until now for that
+            os.kill(process, signal.SIGKILL)
+            os.waitpid(process, 0)
+        elif process := os.fork():
+            os.close(descriptors[0])
+        else:
+            channel.close()
+            with contextlib.suppress(EOFError, OSError):  # the server has gone
+                serve(Connection(descriptors[0]))
+            os._exit(0)
+        channel.sendall(ORDER.pack(order, process))
+
+
+def serve(connection: Connection) -> None:
+    """Decode what the connection brings until it ends, or until too much memory is kept."""
+    return_freed_memory()
+    limit_for_good()
+    at_first = anonymous_memory()
+    while anonymous_memory() - at_first <= _MOST_KEPT:
+        order, data = connection.recv_bytes(), connection.recv_bytes()
+        try:
+            reply = reply_to(connection, data, with_preview=order == DECODE_WITH_PREVIEW)
+        except _NotNow:
+            reply = NOT_NOW
+        finally:
+            lift_limits()
+        del data
+        connection.send_bytes(reply)
+
+
+def reply_to(connection: Connection, data: bytes, with_preview: bool) -> bytes:
+    """Decode a file within the limits; returns the message that says what came of it."""
+    allowed = address_space() + OPENING_MEMORY
+
+    def reserve(needed: int) -> None:
+        nonlocal allowed
+        if needed <= SMALL_IMAGE:
+            return
+        connection.send_bytes(RESERVE + MEMORY.pack(needed))
+        if connection.recv_bytes() != GRANTED:
+            raise _NotNow
+        allowed += needed
+        limit_memory(allowed)
+
+    limit_memory(allowed)
+    limit_processor(CPU_LIMIT)
+    try:
+        image = decode(data, with_preview, reserve)
+    except ImageError as error:
+        return ERROR + json.dumps({"name": error.name, "values": error.values}).encode()
+    size = image.size or (0, 0)
+    return IMAGE + HEAD.pack(*size) + image.pixels.tobytes() + (image.preview or b"")
+
+
+def decode(data: bytes, with_preview: bool, reserve: Callable[[int], None]) -> DecodedImage:
+    """Decode a file in this process.
+
+    Args:
+        data: the file.
+        with_preview: whether to make a preview.
+        reserve: as `read_image` takes it.
+
+    Raises:
+        ImageError: the file cannot be used.
+    """
+    try:
+        image = read_image(data, reserve)
+        pixels = preprocess(image)
+        if not with_preview:
+            return DecodedImage(pixels)
+        image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
+        image.info.clear()  # Pillow writes a JPEG's comment into the copy, whatever it says
+        file = io.BytesIO()
+        image.save(file, "JPEG", quality=85)
+        return DecodedImage(pixels, file.getvalue(), image.size)
+    except MemoryError as error:
+        raise ImageTooCostly from error
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,286 @@
+"""Decoding in a box: which process decodes which file, when, and for how long.
+
+The bytes of strangers are decoded in processes of their own (decoder.py), which die in place of the
+server. At most `MAX_DECODES` decode at once, and within `DECODE_MEMORY` bytes together: a large
+image waits for another large one, a small one for neither. Whose request has decoded least comes
+first. A decode that takes longer than `SLICE` gets less of the processor; where such decodes have
+all the places and another file waits, the last of them is stopped and begun again later. So a file
+that is made to take long waits for others of its kind, and an ordinary one hardly for it.
+
+This is no `ProcessPoolExecutor` and no pool of loky or Pebble: each of these fails all that runs in
+it, and for good, once the kernel or a limit kills one of its processes.
+"""
+
+import contextlib
+import functools
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from lesion_lens.model.decoder import DecodedImage
+from lesion_lens.model.decoder_processes import (
+    Decoder,
+    DecoderDied,
+    DecoderStarter,
+    NoMemoryNow,
+)
+from lesion_lens.model.errors import (
+    Busy,
+    EmptyImage,
+    ImageError,
+    ImageTooCostly,
+    LesionLensError,
+)
+from lesion_lens.model.limits import (
+    ANSWER_LIMIT,
+    DECODE_MEMORY,
+    MAX_DECODES,
+    MEGA,
+    OPENING_MEMORY,
+    WALL_LIMIT,
+)
+
+SLICE = 0.4  # seconds; ordinary photographs take 0.01 to 0.3
+FOR_SMALL = 28 * MEGA  # bytes of the memory that are kept for images that need no more
+_TICK = 0.05  # seconds between two looks at what runs
+
+
+class ClientGone(LesionLensError):
+    """Whoever asked has closed the connection, so nobody waits for the answer."""
+
+    def __init__(self) -> None:
+        super().__init__("The client has gone.")
+
+
+class _AnotherTurn(Exception):
+    """This turn of a job ended without an image, and it needs another."""
+
+
+# What became of a job that was stopped.
+_ERRORS: dict[str, type[Exception]] = {
+    "again": _AnotherTurn,
+    "costly": ImageTooCostly,
+    "busy": Busy,
+    "gone": ClientGone,
+}
+
+
+@dataclass
+class Requester:
+    """On whose behalf images are decoded: a request, or a command.
+
+    Attributes:
+        has_gone: says whether nobody waits for the answer any more.
+        decoding: seconds that its images have been decoded for until now.
+    """
+
+    has_gone: Callable[[], bool] = lambda: False
+    decoding: float = 0
+
+
+@dataclass(eq=False)
+class _Job:
+    requester: Requester
+    memory: int  # bytes
+    number: int  # in the order of arrival
+    arrived: float = field(default_factory=time.monotonic)
+    begun: float = 0  # when its turn came
+    decoder: Decoder | None = None
+    was_long: bool = False  # it had a turn of more than `SLICE`
+    fate: str = ""  # a key of `_ERRORS` once it was stopped
+
+    @property
+    def rank(self) -> tuple[float, int]:
+        return self.requester.decoding, self.number
+
+    def ran(self) -> float:
+        """Seconds since its turn came."""
+        return time.monotonic() - self.begun
+
+    def waited(self) -> float:
+        """Seconds since it arrived."""
+        return time.monotonic() - self.arrived
+
+
+class DecoderPool:
+    """Decodes files of many threads. Its processes are started when they are first needed.
+
+    Args:
+        places: how many are decoded at once.
+        memory: bytes that they may take together.
+    """
+
+    def __init__(self, places: int = MAX_DECODES, memory: int = DECODE_MEMORY) -> None:
+        self._places, self._memory = places, memory
+        self._starter = DecoderStarter()
+        self._idle: list[Decoder] = []
+        self._waiting: list[_Job] = []
+        self._running: list[_Job] = []
+        self._changed = threading.Condition()
+        self._numbers = itertools.count()
+        self._watch: threading.Thread | None = None
+
+    def prepare(self) -> None:
+        """Begin to start what starts decoders, without waiting for it."""
+        self._starter.prepare()
+
+    def decode(
+        self, data: bytes, with_preview: bool = False, requester: Requester | None = None
+    ) -> DecodedImage:
+        """Decode an untrusted file.
+
+        Args:
+            data: the file.
+            with_preview: whether to make a preview.
+            requester: on whose behalf.
+
+        Raises:
+            ImageError: the file cannot be used; see `read_image`.
+            Busy: it had no turn in `ANSWER_LIMIT` seconds.
+            ClientGone
+            OSError: no process can be started.
+        """
+        if not data:
+            raise EmptyImage
+        job = _Job(requester or Requester(), len(data) + OPENING_MEMORY, next(self._numbers))
+        while True:
+            with contextlib.suppress(_AnotherTurn), self._turn(job):
+                return self._decode(job, data, with_preview)
+
+    @contextlib.contextmanager
+    def _turn(self, job: _Job) -> Iterator[None]:
+        """Wait for a turn and hold it; raises what became of the job if there is none."""
+        with self._changed:
+            job.fate = ""
+            self._waiting.append(job)
+            self._start_watch()
+            self._hand_out()
+            self._changed.wait_for(lambda: job in self._running or job.fate)
+        try:
+            if job.fate:
+                raise _ERRORS[job.fate]()
+            yield
+        finally:
+            with self._changed:
+                if job in self._running:
+                    self._running.remove(job)
+                    job.requester.decoding += job.ran()
+                self._hand_out()
+
+    def _decode(self, job: _Job, data: bytes, with_preview: bool) -> DecodedImage:
+        """Decode in a turn.
+
+        Raises:
+            _AnotherTurn: it was stopped, or there was too little memory.
+        """
+        decoder = self._decoder_for(job)
+        may_take = functools.partial(self._may_take, job, len(data))
+        is_fit = False
+        try:
+            image = decoder.decode(data, with_preview, may_take)
+            is_fit = True
+            return image
+        except ImageError:
+            is_fit = True
+            raise
+        except NoMemoryNow:
+            is_fit = True
+            raise (_ERRORS[job.fate] if job.fate else _AnotherTurn)() from None
+        except DecoderDied:
+            # Without a fate it was the kernel that stopped it, or a fault of its libraries.
+            raise _ERRORS[job.fate or "costly"]() from None
+        finally:
+            self._give_back(job, decoder, is_fit)
+
+    def _decoder_for(self, job: _Job) -> Decoder:
+        with self._changed:
+            decoder = self._idle.pop() if self._idle else None
+        decoder = decoder or self._starter.start()
+        with self._changed:
+            job.decoder = decoder
+            job.begun = time.monotonic()  # to start the first takes longer than `SLICE`
+            if job.fate:  # it was stopped while its decoder was started
+                decoder.kill()
+        return decoder
+
+    def _give_back(self, job: _Job, decoder: Decoder, is_fit: bool) -> None:
+        with self._changed:
+            job.decoder = None
+            if is_fit and not decoder.is_slowed and not job.fate:
+                self._idle.append(decoder)
+                return
+        decoder.close()
+
+    def _may_take(self, job: _Job, file_size: int, needed: int) -> bool:
+        """Whether a running job may take more memory. If not, it waits for another turn."""
+        with self._changed:
+            job.memory = file_size + OPENING_MEMORY + needed
+            if job.memory > self._memory - FOR_SMALL:
+                job.fate = "costly"
+            return not job.fate and self._fits(job)
+
+    def _fits(self, job: _Job) -> bool:
+        """Whether there is memory for a job beside those that run."""
+        others = [other.memory for other in self._running if other is not job]
+        if sum(others) + job.memory > self._memory:
+            return False
+        large = sum(memory for memory in others if memory > FOR_SMALL)
+        return job.memory <= FOR_SMALL or large + job.memory <= self._memory - FOR_SMALL
+
+    def _hand_out(self) -> None:
+        """Give the free places to those that wait; to be called with the lock held."""
+        for job in sorted(self._waiting, key=lambda job: job.rank):
+            if len(self._running) < self._places and self._fits(job):
+                self._waiting.remove(job)
+                self._running.append(job)
+                job.begun = time.monotonic()
+        self._changed.notify_all()
+
+    def _start_watch(self) -> None:
+        if self._watch is None:
+            self._watch = threading.Thread(target=self._keep_watch, daemon=True)
+            self._watch.start()
+
+    def _keep_watch(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._running)
+                self._look_at_waiting()
+                self._look_at_running()
+            time.sleep(_TICK)
+
+    def _look_at_waiting(self) -> None:
+        for job in list(self._waiting):
+            if job.requester.has_gone():
+                job.fate = "gone"
+            elif job.waited() > ANSWER_LIMIT:
+                job.fate = "costly" if job.was_long else "busy"
+            if job.fate:
+                self._waiting.remove(job)
+        self._changed.notify_all()
+
+    def _look_at_running(self) -> None:
+        for job in self._running:
+            if job.requester.has_gone():
+                self._stop(job, "gone")
+            elif job.ran() > WALL_LIMIT or job.waited() > ANSWER_LIMIT:
+                self._stop(job, "costly")
+            elif job.ran() > SLICE and not job.was_long and job.decoder:
+                job.was_long = True
+                job.decoder.slow_down()
+        long = [job for job in self._running if job.ran() > SLICE and not job.fate]
+        if len(long) == self._places and not all(job.was_long for job in self._waiting):
+            self._stop(max(long, key=lambda job: job.begun), "again")
+
+    def _stop(self, job: _Job, fate: str) -> None:
+        if not job.fate:
+            job.fate = fate
+            if job.decoder:
+                job.decoder.kill()
+
+
+_POOL = DecoderPool()
+decode = _POOL.decode
+prepare = _POOL.prepare

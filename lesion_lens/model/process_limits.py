@@ -1,0 +1,98 @@
+"""What the kernel and the C library can be told of this process: its limits, and its memory.
+
+Linux has all of it. Elsewhere what is missing does nothing: macOS does not enforce a limit of
+address space, and Windows knows none of these limits.
+"""
+
+import contextlib
+import ctypes
+import os
+import re
+import sys
+import time
+from pathlib import Path
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
+
+def return_freed_memory() -> None:
+    """Have the memory of large images go back to the system, and keep that of small ones at hand.
+
+    glibc keeps freed blocks of up to 32 MB, for each thread, so after a few large uploads the
+    process would stay some hundred MB larger. Blocks above the first threshold it gives back at
+    once; of the others it keeps up to the second, in two arenas for all threads, so that a
+    request does not fetch every page of its image from the system anew (mallopt(3)).
+    """
+    m_mmap_threshold, m_trim_threshold, m_arena_max, megabyte = -3, -1, -8, 1 << 20
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(m_mmap_threshold, 4 * megabyte)
+        mallopt(m_trim_threshold, 16 * megabyte)
+        mallopt(m_arena_max, 2)
+
+
+def allow_many_connections() -> None:
+    """Let this process have as many open files and connections as the system allows it at all."""
+    if resource is not None:
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with contextlib.suppress(OSError, ValueError):  # macOS, whose limit of none is too much
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def limit_for_good() -> None:
+    """Let this process write no file and leave no image of its memory."""
+    if resource is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def limit_memory(address_space: int) -> None:
+    """Have the kernel refuse whatever would make the address space larger than so many bytes."""
+    if resource is not None and sys.platform == "linux":
+        resource.setrlimit(resource.RLIMIT_AS, (address_space, resource.RLIM_INFINITY))
+
+
+def limit_processor(seconds: int) -> None:
+    """Have the kernel end this process after so many further seconds of processor time."""
+    if resource is not None:
+        used = int(time.process_time()) + 1  # it counts whole seconds
+        resource.setrlimit(resource.RLIMIT_CPU, (used + seconds, resource.RLIM_INFINITY))
+
+
+def lift_limits() -> None:
+    """Undo `limit_memory` and `limit_processor`."""
+    if resource is not None:
+        unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+        resource.setrlimit(resource.RLIMIT_AS, unlimited)
+        resource.setrlimit(resource.RLIMIT_CPU, unlimited)
+
+
+def address_space() -> int:
+    """The bytes of address space of this process; 0 where that cannot be read."""
+    return _kilobytes("VmSize")
+
+
+def anonymous_memory() -> int:
+    """The bytes that this process keeps and shares with no file; 0 where that cannot be read."""
+    return _kilobytes("RssAnon")
+
+
+def _kilobytes(name: str) -> int:
+    with contextlib.suppress(OSError):
+        found = re.search(rf"^{name}:\s+(\d+) kB", _STATUS.read_text("ascii", "replace"), re.M)
+        return 1024 * int(found[1]) if found else 0
+    return 0
+
+
+_STATUS = Path("/proc/self/status")
+
+
+def be_quiet() -> None:
+    """Drop what C libraries print: libtiff and libheif remark on a spoiled file by the line."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)

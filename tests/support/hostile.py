@@ -1,0 +1,56 @@
+"""Files that are made to take much time or memory; attacks/files.py makes all kinds of them."""
+
+import io
+import struct
+
+from PIL import Image
+
+from tests.support.drawings import encode
+
+
+def repeated_scan(times):
+    """A progressive JPEG whose last scan stands there many times over."""
+    data = encode(Image.effect_noise((2000, 2000), 50), "JPEG", progressive=True)
+    start = data.rindex(b"\xff\xda")
+    return data[:start] + data[start:-2] * times + data[-2:]
+
+
+def repeated_strip(times):
+    """A TIFF of two strips, each of which is named many times over."""
+    data = bytearray(encode(Image.new("L", (500, 500)), "TIFF", tiffinfo={278: 250}))
+    image = Image.open(io.BytesIO(data))
+    offset, size = image.tag_v2[273][0], image.tag_v2[279][0]
+    entries = int.from_bytes(data[4:8], "little")
+    count = int.from_bytes(data[entries : entries + 2], "little")
+    for entry in range(entries + 2, entries + 2 + 12 * count, 12):
+        value = {273: offset, 279: size}.get(int.from_bytes(data[entry : entry + 2], "little"))
+        if value is not None:
+            data[entry + 2 : entry + 12] = struct.pack("<HII", 4, times, len(data))
+            data += struct.pack("<I", value) * times
+    return bytes(data)
+
+
+def rle_lines(count):
+    """A BMP of one pixel and an end of line, again and again: Pillow works on it for seconds."""
+    pixels = b"\x01\x00\x00\x00" * count
+    palette = bytes(4 * 256)
+    head = struct.pack("<IiiHHIIiiII", 40, 4000, count, 1, 8, 1, len(pixels), 0, 0, 256, 0)
+    offset = 14 + len(head) + len(palette)
+    return (
+        struct.pack("<2sIHHI", b"BM", offset + len(pixels), 0, 0, offset) + head + palette + pixels
+    )
+
+
+ENDLESS = rle_lines(6000)  # 24 megapixels
+
+
+def huge_tile():
+    """A TIFF of 148 bytes whose one tile has 26,752 pixels a side."""
+    entries = {
+        256: 100, 257: 100, 258: 8, 259: 1, 262: 1, 277: 1,
+        322: 26752, 323: 26752, 324: 8, 325: 10,
+    }  # fmt: skip
+    data = struct.pack("<2sHIH", b"II", 42, 8, len(entries))
+    for tag, value in entries.items():
+        data += struct.pack("<HHII", tag, 4, 1, value)
+    return data + bytes(4)

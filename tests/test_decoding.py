@@ -1,0 +1,296 @@
+"""Decoding in a box: the processes that decode, their limits, and whose turn it is."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from PIL import ExifTags, Image
+
+from lesion_lens import ROOT
+from lesion_lens.model import decoder_processes
+from lesion_lens.model.decoder import decode as decode_here
+from lesion_lens.model.decoding import FOR_SMALL, SLICE, ClientGone, DecoderPool, Requester
+from lesion_lens.model.errors import (
+    DamagedImage,
+    EmptyImage,
+    ImageTooCostly,
+    ImageTooLarge,
+    UnsupportedImage,
+)
+from lesion_lens.model.limits import ANSWER_LIMIT, DECODE_MEMORY, MAX_DECODES, MEGA
+from tests.support.drawings import draw_grainy_lesion, draw_lesion, encode
+from tests.support.hostile import ENDLESS, huge_tile
+from tests.support.waiting import wait_for
+
+SMALL = encode(draw_lesion())
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's limits, and /proc")
+
+
+@pytest.fixture(scope="module")
+def pool():
+    return DecoderPool()
+
+
+# --- What comes back -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "HEIF"])
+def test_a_decoder_gives_what_decoding_here_gives(pool, image_format):
+    data = encode(draw_grainy_lesion(1), image_format)
+    there, here = pool.decode(data, with_preview=True), decode_here(data, True, lambda _: None)
+    assert (there.pixels == here.pixels).all()
+    assert (there.preview, there.size) == (here.preview, here.size)
+
+
+@pytest.mark.parametrize(
+    ("data", "error"),
+    [
+        (b"", EmptyImage),
+        (b"x", UnsupportedImage),
+        (SMALL[: len(SMALL) // 2], DamagedImage),
+        (encode(Image.new("1", (5001, 5000))), ImageTooLarge),
+        (encode(Image.new("1", (7000, 7200)), "JPEG"), ImageTooLarge),
+        (encode(Image.new("1", (3000, 2700)), "WEBP"), ImageTooLarge),
+    ],
+)
+def test_an_error_keeps_its_kind_and_its_words(pool, data, error):
+    with pytest.raises(error) as there:
+        pool.decode(data)
+    with pytest.raises(error) as here:
+        decode_here(data, False, lambda _: None)
+    assert str(there.value) == str(here.value) if data else there
+
+
+@pytest.mark.parametrize(
+    ("size", "options"),
+    [
+        ((8064, 6048), {"image_format": "JPEG"}),
+        ((5000, 5000), {"image_format": "PNG", "compress_level": 1}),
+        ((3264, 2448), {"image_format": "WEBP"}),
+        ((4284, 2856), {"image_format": "HEIF", "enc_params": {"preset": "ultrafast"}}),
+    ],
+    ids=str,
+)
+def test_the_largest_photographs_fit_into_the_memory(pool, size, options):
+    lesion = draw_lesion((600, 450)).resize(size)
+    turned = Image.Exif()
+    turned[ExifTags.Base.Orientation] = 6
+    image = lesion.convert("RGBA") if options["image_format"] == "PNG" else lesion
+    assert pool.decode(encode(image, exif=turned, **options)).pixels[14, 14].mean() < 150
+
+
+# --- What a hostile file cannot do -----------------------------------------------------------
+
+
+@on_linux
+@pytest.mark.parametrize("hostile", [huge_tile(), ENDLESS], ids=["memory", "time"])
+def test_a_file_that_takes_too_much_is_refused_in_time_and_the_next_is_decoded(pool, hostile):
+    begin = time.monotonic()
+    with pytest.raises((ImageTooCostly, DamagedImage)):
+        pool.decode(hostile)
+    assert time.monotonic() - begin < 5
+    assert pool.decode(SMALL)
+
+
+@on_linux
+def test_small_files_do_not_wait_for_those_that_take_long(pool):
+    with ThreadPoolExecutor(8) as threads:
+        slow = [threads.submit(pool.decode, ENDLESS) for _ in range(8)]
+        time.sleep(0.2)
+        begin = time.monotonic()
+        assert pool.decode(SMALL)
+        assert time.monotonic() - begin < 3
+        for answer in slow:
+            assert answer.exception(timeout=2 * ANSWER_LIMIT)
+    assert time.monotonic() - begin < 2 * ANSWER_LIMIT
+
+
+@on_linux
+def test_a_decode_takes_no_more_memory_than_it_was_granted(monkeypatch):
+    """A decoder that asks for too little dies of it, and not the server."""
+    pool = DecoderPool(memory=FOR_SMALL + 60 * MEGA)
+    large = encode(Image.new("RGB", (5000, 5000)), compress_level=1)
+    with pytest.raises(ImageTooCostly):
+        pool.decode(large)
+    assert pool.decode(SMALL)
+
+
+def test_two_large_images_wait_for_each_other(pool):
+    large = encode(Image.new("RGB", (4900, 4900)), compress_level=1)
+    held = []
+
+    def watch():
+        while not done.wait(0.01):
+            held.append(sum(job.memory > FOR_SMALL for job in list(pool._running)))
+
+    done = threading.Event()
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    with ThreadPoolExecutor(3) as threads:
+        assert len(list(threads.map(pool.decode, [large] * 3))) == 3
+    done.set()
+    watcher.join()
+    assert held.count(1) > held.count(2) + held.count(3)
+    assert DECODE_MEMORY < 4900 * 4900 * 4 * 2
+
+
+def decoders_of(pool):
+    return [decoder.pid for decoder in pool._idle]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no signals")
+def test_a_killed_decoder_costs_its_own_image_alone():
+    pool = DecoderPool()
+    with ThreadPoolExecutor(2) as threads:
+        slow = threads.submit(pool.decode, ENDLESS)
+        wait_for(lambda: any(job.decoder for job in list(pool._running)))
+        quick = threads.submit(pool.decode, SMALL)
+        victim = next(job for job in list(pool._running) if job.number == 0)
+        os.kill(victim.decoder.pid, signal.SIGKILL)
+        assert isinstance(slow.exception(timeout=5), ImageTooCostly)
+        assert quick.result(timeout=5)
+    assert pool.decode(SMALL)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no fork")
+def test_when_the_process_that_forks_is_killed_another_takes_its_place():
+    pool = DecoderPool()
+    pool.decode(SMALL)
+    (before,) = decoders_of(pool)
+    parent = int((ROOT / f"/proc/{before}/stat").read_text().rsplit(")", 1)[1].split()[1])
+    os.kill(parent, signal.SIGKILL)
+    os.kill(before, signal.SIGKILL)
+    with pytest.raises(ImageTooCostly):
+        pool.decode(SMALL)
+    assert pool.decode(SMALL)
+    assert decoders_of(pool) != [before]
+
+
+def test_nobody_waits_for_a_client_that_has_gone(pool):
+    gone = threading.Event()
+    threading.Timer(0.3, gone.set).start()
+    begin = time.monotonic()
+    with pytest.raises(ClientGone):
+        pool.decode(ENDLESS, requester=Requester(gone.is_set))
+    assert time.monotonic() - begin < 1.5
+
+
+def test_of_two_requests_the_one_that_decoded_less_comes_first():
+    pool, order = DecoderPool(places=1), []
+    busy, fresh = Requester(decoding=5), Requester()
+
+    def decode(requester, name):
+        pool.decode(SMALL, requester=requester)
+        order.append(name)
+
+    with ThreadPoolExecutor(3) as threads:
+        threads.submit(pool.decode, encode(Image.effect_noise((3000, 3000), 50)))
+        wait_for(lambda: pool._running)
+        threads.submit(decode, busy, "busy")
+        wait_for(lambda: len(pool._waiting) == 1)
+        threads.submit(decode, fresh, "fresh")
+    assert order == ["fresh", "busy"]
+
+
+def test_a_long_decode_gives_way_and_is_begun_again():
+    pool = DecoderPool(places=1)
+    long = encode(Image.effect_noise((4900, 4900), 80), compress_level=1)
+    with ThreadPoolExecutor(2) as threads:
+        answer = threads.submit(pool.decode, long)
+        wait_for(lambda: any(job.ran() > SLICE for job in list(pool._running)) or answer.done())
+        assert pool.decode(SMALL)
+        assert answer.result(timeout=10)
+
+
+# --- How it is started -----------------------------------------------------------------------
+
+SCRIPT = """
+import sys
+sys.path.insert(0, {root!r})
+from lesion_lens.model.decoding import decode
+print("begun")
+print(decode(open({file!r}, "rb").read()).pixels.shape)
+"""
+
+
+@pytest.mark.parametrize("way", ["file", "input", "argument"])
+def test_decoders_import_nothing_of_the_program_that_starts_them(tmp_path, way):
+    """An unguarded script: were it imported by a decoder, it would say 'begun' again, for ever."""
+    (tmp_path / "a.png").write_bytes(SMALL)
+    script = SCRIPT.format(root=str(ROOT), file=str(tmp_path / "a.png"))
+    (tmp_path / "script.py").write_text(script, encoding="utf-8")
+    (tmp_path / "numpy.py").write_text("raise SystemExit('the wrong numpy')", encoding="utf-8")
+    arguments = {"file": [str(tmp_path / "script.py")], "input": ["-"], "argument": ["-c", script]}
+    done = subprocess.run(
+        [sys.executable, "-P", *arguments[way]], cwd=tmp_path, timeout=60,
+        input=script if way == "input" else "", capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout == "begun\n(28, 28, 3)\n"
+    assert done.stderr == ""
+
+
+@on_linux
+def test_a_decoder_knows_neither_tensorflow_nor_the_app(pool):
+    pool.decode(SMALL)
+    libraries = (ROOT / f"/proc/{decoders_of(pool)[0]}/maps").read_text()
+    assert "_imaging" in libraries
+    assert not any(name in libraries for name in ("tensorflow", "h5py", "litert", "markupsafe"))
+
+
+def test_where_there_is_no_fork_each_decoder_is_started_by_itself(monkeypatch):
+    monkeypatch.setattr(decoder_processes, "CAN_FORK", False)
+    pool = DecoderPool()
+    assert pool.decode(SMALL, with_preview=True).size == (600, 450)
+    with pytest.raises(ImageTooCostly):
+        pool.decode(ENDLESS)
+    assert pool.decode(SMALL)
+
+
+@on_linux
+def test_decoders_end_with_the_program_that_started_them(tmp_path):
+    (tmp_path / "a.png").write_bytes(SMALL)
+    script = SCRIPT.format(root=str(ROOT), file=str(tmp_path / "a.png"))
+    script += "import os, signal\nfrom lesion_lens.model.decoding import _POOL\n"
+    script += "print(_POOL._idle[0].pid, flush=True)\nos.kill(os.getpid(), signal.SIGKILL)\n"
+    done = subprocess.run(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, check=False, timeout=60
+    )
+    decoder = int(done.stdout.split()[-1])
+    wait_for(lambda: not os.path.exists(f"/proc/{decoder}"))
+
+
+@on_linux
+def test_the_remarks_of_libraries_are_not_printed(capfd, pool):
+    data = bytearray(encode(Image.new("L", (64, 64)), "TIFF", compression="tiff_lzw"))
+    data[8:40] = bytes(32)
+    with pytest.raises(DamagedImage):
+        pool.decode(bytes(data))
+    assert capfd.readouterr() == ("", "")
+
+
+@on_linux
+def test_the_limits_are_the_kernels(pool):
+    pool.decode(SMALL)
+    limits = (ROOT / f"/proc/{decoders_of(pool)[0]}/limits").read_text()
+    rows = {line[:25].strip(): line[25:].split()[0] for line in limits.splitlines()}
+    assert rows["Max file size"] == rows["Max core file size"] == "0"
+
+
+def test_no_more_are_decoded_at_once_than_there_are_places(pool):
+    with ThreadPoolExecutor(3 * MAX_DECODES) as threads:
+        list(threads.map(pool.decode, [SMALL] * 6 * MAX_DECODES))
+    assert len(pool._idle) <= MAX_DECODES
+
+
+def test_a_batch_of_noise_has_the_same_pixels_in_any_order(pool):
+    files = [encode(draw_grainy_lesion(seed)) for seed in range(6)]
+    with ThreadPoolExecutor(6) as threads:
+        pixels = [image.pixels for image in threads.map(pool.decode, files)]
+    for data, found in zip(files, pixels, strict=True):
+        assert np.array_equal(found, decode_here(data, False, lambda _: None).pixels)
