@@ -1,6 +1,7 @@
 """The house: web → model ← training, and nothing slow is imported before it is needed."""
 
 import ast
+import re
 import subprocess
 import sys
 
@@ -104,3 +105,12 @@ def test_no_module_is_too_long_to_read_in_a_sitting():
     lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in ours}
     assert len(lengths) > 30
     assert not [path for path, lines in lengths.items() if lines > 450]
+
+
+def test_every_exception_from_a_rule_of_ruff_tells_its_reason():
+    folders = ("lesion_lens", "benchmarks", "scripts", "tests")
+    paths = [*ROOT.glob("*.py"), *(path for one in folders for path in (ROOT / one).rglob("*.py"))]
+    code = "\n".join(path.read_text(encoding="utf-8") for path in paths)
+    exceptions = re.findall(r"#\s+noqa.*", code)
+    assert exceptions
+    assert not [one for one in exceptions if not re.search(r": [A-Z]+\d+ \(.+\)$", one)]

@@ -11,7 +11,7 @@ from lesion_lens.model.decoding import decode
 from tests.support.drawings import draw_lesion, encode
 
 LESION = draw_lesion((1200, 900))
-SECRET = "taken at home"
+SECRET = "taken at home"  # noqa: S105 (no password, but what metadata may tell)
 SECRET_BYTES = SECRET.encode()
 
 

@@ -110,7 +110,7 @@ def _start_worker(stop: Event) -> None:
 def _end_with_parent() -> None:
     """Without this a worker whose parent was killed would train on, and then wait for ever."""
     parent = multiprocessing.parent_process()
-    assert parent is not None  # this is a worker
+    assert parent is not None  # noqa: S101 (for mypy: this is a worker, so it has a parent)
     parent.join()
     os._exit(1)
 

@@ -118,7 +118,8 @@ def places() -> tuple[str, str]:
 
 def markdown(text: str) -> Markup:
     """Make HTML of a description of the OpenAPI document."""
-    return Markup(MarkdownIt().render(text))
+    html = MarkdownIt("commonmark", {"html": False}).render(text)
+    return Markup(html)  # noqa: S704 (the renderer has escaped any HTML of the text)
 
 
 def as_text(value: Any) -> str:

@@ -98,8 +98,8 @@ def result_context(file: FileStorage) -> dict[str, Any]:
     if isinstance(image, ImageError):
         raise image
     answer = classifier(image.pixels, with_map=True)
-    assert image.preview is not None  # as both are asked for
-    assert answer.occlusion is not None
+    assert image.preview is not None  # noqa: S101 (for mypy: both are asked for above)
+    assert answer.occlusion is not None  # noqa: S101 (for mypy, likewise)
     ranking = sorted(
         zip(CLASSES, answer.probabilities.tolist(), strict=True),
         key=lambda pair: pair[1],
