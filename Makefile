@@ -6,7 +6,7 @@ PYTHON ?= $(shell for python in python3 python3.12 python3.13 python3.11 python;
 	2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
 
-.PHONY: run test test-litert test-deploy lint format slug-size requirements architecture icons notebook card screenshots benchmark benchmark-bulk benchmark-training
+.PHONY: run test test-litert test-deploy lint format slug-size requirements upgrade architecture icons notebook card screenshots benchmark benchmark-bulk benchmark-training
 
 run: .venv/run
 	$(BIN)/python app.py
@@ -45,8 +45,11 @@ format: .venv/test
 slug-size: .venv/test
 	$(BIN)/python -m scripts.slug_size
 
-requirements: .venv/test
+requirements: $(BIN)/uv
 	PATH=$(BIN):$$PATH sh scripts/compile_requirements.sh
+
+upgrade: $(BIN)/uv
+	PATH=$(BIN):$$PATH sh scripts/compile_requirements.sh --upgrade
 
 architecture: .venv/run
 	$(BIN)/python -m scripts.draw_architecture
@@ -78,10 +81,14 @@ $(BIN)/python:
 
 .venv/run: requirements.txt | $(BIN)/python
 	@echo "Installing the packages into .venv: a minute or two, once."
-	@$(BIN)/python -m pip install --quiet --requirement requirements.txt
+	@$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.txt
 	@touch $@
 
 .venv/test: requirements-dev.txt .venv/run
 	@echo "Installing what the tests need besides."
-	@$(BIN)/python -m pip install --quiet --requirement requirements-dev.txt
+	@$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements-dev.txt
 	@touch $@
+
+# Asks for no more than uv, so that files that do not fit together can be compiled anew.
+$(BIN)/uv:
+	$(MAKE) .venv/test

@@ -7,6 +7,7 @@ packages are those of the environment that runs this, with the bytecode that pip
 import gzip
 import importlib.metadata
 import io
+import re
 import sys
 import tarfile
 from collections.abc import Iterator
@@ -19,14 +20,13 @@ from lesion_lens import ROOT
 LIMIT = 420  # MB of 1,000,000 bytes
 
 
-def requirements(path: Path) -> Iterator[str]:
-    """Yield the names that requirements.txt installs on this platform."""
-    for line in path.read_text(encoding="utf-8").splitlines():
-        text = line.split("#")[0].strip()
-        if text:
-            requirement = Requirement(text)
-            if requirement.marker is None or requirement.marker.evaluate():
-                yield requirement.name
+def pins(path: Path) -> Iterator[tuple[Requirement, list[str]]]:
+    """Yield each requirement of a compiled file, with its hashes (`sha256:…`)."""
+    text = re.sub(r"\\\n\s*", "", path.read_text(encoding="utf-8"))  # one line for each of them
+    for line in text.splitlines():
+        if line and not line.lstrip().startswith(("#", "-")):
+            requirement, *hashes = line.split("--hash=")
+            yield Requirement(requirement), [one.strip() for one in hashes]
 
 
 def packed_size(package: importlib.metadata.Distribution) -> int:
@@ -46,8 +46,9 @@ def packed_size(package: importlib.metadata.Distribution) -> int:
 def main() -> int:
     path = ROOT / "requirements.txt"
     sizes = {
-        name: packed_size(importlib.metadata.distribution(name)) / 1e6
-        for name in requirements(path)
+        one.name: packed_size(importlib.metadata.distribution(one.name)) / 1e6
+        for one, _ in pins(path)
+        if one.marker is None or one.marker.evaluate()
     }
     for name, size in sorted(sizes.items(), key=lambda item: -item[1])[:10]:
         print(f"{size:7.1f} MB  {name}")

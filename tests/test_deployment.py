@@ -92,10 +92,8 @@ def install(requirements, folder):
     """Make an environment of these packages alone; returns its folder of programs."""
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     programs = folder / "bin"
-    subprocess.run(
-        [programs / "python", "-m", "pip", "install", "--quiet", "--requirement", requirements],
-        check=True,
-    )
+    command = [programs / "python", "-m", "pip", "install", "--quiet", "--require-hashes"]
+    subprocess.run([*command, "--requirement", requirements], check=True)
     return programs
 
 

@@ -5,7 +5,6 @@ import re
 import tomllib
 
 import pytest
-from packaging.requirements import Requirement
 
 from benchmarks import bulk, table, training
 from lesion_lens import ROOT
@@ -274,19 +273,6 @@ def test_the_benchmarks_explain_their_tables_as_the_code_does():
     }.items():
         section = page.split(f"<!-- {name} -->")[1].split(f"<!-- end of {name} -->")[0]
         assert all(legend in section for legend in legends)
-
-
-@pytest.mark.parametrize("name", ["requirements", "requirements-slim", "requirements-dev"])
-def test_everything_asked_for_is_pinned(name):
-    def read(path):
-        lines = (
-            line.split("#")[0].strip() for line in path.read_text(encoding="utf-8").splitlines()
-        )
-        return [Requirement(line) for line in lines if line and not line.startswith("-")]
-
-    pinned = {r.name: str(r.specifier) for r in read(ROOT / f"{name}.txt")}
-    assert all(specifier.startswith("==") for specifier in pinned.values())
-    assert {r.name for r in read(ROOT / f"{name}.in")} <= set(pinned)
 
 
 def test_the_platforms_get_python_3_12_and_developers_the_same_packages():
