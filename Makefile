@@ -6,7 +6,7 @@ PYTHON ?= $(shell for python in python3 python3.12 python3.13 python3.11 python;
 	2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
 
-.PHONY: run test test-litert test-deploy lint format slug-size requirements upgrade architecture icons notebook card screenshots benchmark benchmark-bulk benchmark-training
+.PHONY: run test test-litert test-deploy lint format slug-size requirements upgrade sbom architecture icons notebook card screenshots benchmark benchmark-bulk benchmark-training
 
 run: .venv/run
 	$(BIN)/python app.py
@@ -50,6 +50,15 @@ requirements: $(BIN)/uv
 
 upgrade: $(BIN)/uv
 	PATH=$(BIN):$$PATH sh scripts/compile_requirements.sh --upgrade
+
+sbom: sbom.cdx.json sbom-slim.cdx.json
+
+sbom.cdx.json: requirements.txt
+sbom-slim.cdx.json: requirements-slim.txt
+# The tool warns that a list of packages does not say which of them needs which.
+sbom.cdx.json sbom-slim.cdx.json: pyproject.toml | .venv/test
+	$(BIN)/python -W ignore::UserWarning:cyclonedx.model.bom -m cyclonedx_py requirements \
+		--pyproject pyproject.toml --output-file $@ $(filter requirements%,$^)
 
 architecture: .venv/run
 	$(BIN)/python -m scripts.draw_architecture

@@ -1,10 +1,12 @@
 """What the packages are pinned to, and that nothing else is installed."""
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -93,3 +95,40 @@ def test_make_refuses_a_package_with_another_hash_or_none(tmp_path, wheel, requi
     assert done.returncode != 0
     assert refusal in done.stderr
     assert not (tmp_path / ".venv" / "run").exists()
+
+
+# --- The bill of materials -------------------------------------------------------------------
+
+
+@pytest.fixture
+def listed(tmp_path):
+    """A folder of what the bills of materials are made from."""
+    for name in ("requirements.txt", "requirements-slim.txt", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    return tmp_path
+
+
+def test_the_bill_of_materials_names_what_is_pinned_and_its_hashes(listed):
+    done = make(listed, "sbom-slim.cdx.json", "--old-file=.venv/test")
+    assert done.returncode == 0, done.stderr
+    assert "skipped" not in done.stderr.lower()  # the check against CycloneDX's own schema
+    bill = json.loads((listed / "sbom-slim.cdx.json").read_text(encoding="utf-8"))
+    assert {
+        (one["name"], f"=={one['version']}", hash_of["content"])
+        for one in bill["components"]
+        for reference in one["externalReferences"]
+        for hash_of in reference["hashes"]
+    } == {
+        (one.name, str(one.specifier), each.removeprefix("sha256:"))
+        for one, hashes in pins(ROOT / "requirements-slim.txt")
+        for each in hashes
+    }
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    main = bill["metadata"]["component"]
+    assert (main["name"], main["version"]) == (project["name"], project["version"])
+
+
+def test_each_engine_has_a_bill_of_materials(listed):
+    done = make(listed, "sbom", "--old-file=.venv/test", "--dry-run")
+    assert "sbom.cdx.json requirements.txt\n" in done.stdout
+    assert "sbom-slim.cdx.json requirements-slim.txt\n" in done.stdout
