@@ -13,6 +13,7 @@ from lesion_lens import ROOT
 from lesion_lens.model.admission import MAX_DECODES, MAX_WAITING
 from lesion_lens.model.decisions import HEADLINES, HIGH_RISK
 from lesion_lens.model.files import MOST_DEVIATION
+from lesion_lens.model.image_files import MAX_BYTES
 from lesion_lens.model.limits import MAX_PIXELS, MAX_SIDE
 from lesion_lens.model.outliers import FLAGGED_SHARE
 from lesion_lens.model.picture_groups import GROUPS
@@ -23,7 +24,7 @@ from lesion_lens.training.other_pictures import BEYOND
 from lesion_lens.training.picture_groups import CONFIDENCE, MOST_WRONG
 from lesion_lens.training.recipe import QUICK, SEED, Recipe
 from lesion_lens.training.split import CALIBRATION_SHARE, TEST_SHARE
-from lesion_lens.web.cli import INTERRUPTED, MAX_BYTES, NO_IMAGE, NO_MODEL
+from lesion_lens.web.cli import INTERRUPTED, NO_IMAGE, NO_MODEL
 from lesion_lens.web.limits import MAX_IMAGES, MAX_MEGABYTES, MEGABYTE
 from lesion_lens.web.openapi import openapi_document
 from skin_cancer_detection import CODES, EXACT_PIXELS, PARAMETERS, build_model
