@@ -19,6 +19,7 @@ from lesion_lens.model.outliers import FLAGGED_SHARE
 from lesion_lens.model.picture_groups import GROUPS
 from lesion_lens.model.statistics import clopper_pearson_lower
 from lesion_lens.model.views import PATCHES
+from lesion_lens.training import csv_files, tables
 from lesion_lens.training.calibration import conformal_thresholds, low_risk_threshold
 from lesion_lens.training.other_pictures import BEYOND
 from lesion_lens.training.picture_groups import CONFIDENCE, MOST_WRONG
@@ -173,6 +174,9 @@ def test_the_limits_are_those_of_the_code():
         ("docs/uploads.md", f"Up to {WORDS[MAX_WAITING]} more requests wait"),
         ("docs/api.md", f"1 to {MAX_IMAGES} images, at most {MAX_MEGABYTES} MB together"),
         ("docs/cli.md", f"up to {MAX_BYTES // MEGABYTE} MB"),
+        ("docs/training.md", f"an image {MAX_BYTES // MEGABYTE} MB"),
+        ("docs/training.md", f"A CSV may have up to {csv_files.MAX_BYTES // MEGABYTE} MB"),
+        ("docs/training.md", f"any other table {tables.MAX_BYTES // MEGABYTE} MB"),
         ("docs/cli.md", f"{WORDS[MAX_DECODES].capitalize()} images are classified at a time"),
         ("docs/deploy.md", f"each process has {WORDS[threads]} threads"),
         ("docs/development.md", f"serves with {WORDS[threads]} threads"),
