@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import struct
 import warnings
 import zipfile
@@ -26,6 +27,7 @@ from lesion_lens import ROOT
 from lesion_lens.model.errors import ModelFileError
 from lesion_lens.model.facts import can_serve_pages, without_spoiled
 from lesion_lens.model.model_path import check_path
+from lesion_lens.model.workspaces import workspace
 from skin_cancer_detection import CODES, KERNEL_SHAPES, PARAMETERS, SIDE
 
 if TYPE_CHECKING:
@@ -81,12 +83,15 @@ def save_model(
         ModelFileError: the file cannot be written or would break the contract.
     """
     with _whole_file(Path(path), ".h5") as unfinished:
-        with _quiet():  # Keras warns that HDF5 is its older format
-            model.save(unfinished, include_optimizer=False)
-        with _hdf5(path).File(unfinished, "r+") as file:
-            file.attrs[_CLASS_ORDER] = ",".join(CODES)
-            file.attrs[_FACTS] = json.dumps(facts)
-            file.attrs.update(attributes or {})
+        try:
+            with _quiet():  # Keras warns that HDF5 is its older format
+                model.save(unfinished, include_optimizer=False)
+            with _hdf5(path).File(unfinished, "r+") as file:
+                file.attrs[_CLASS_ORDER] = ",".join(CODES)
+                file.attrs[_FACTS] = json.dumps(facts)
+                file.attrs.update(attributes or {})
+        except RuntimeError as error:  # of HDF5, when the disk is full as it closes the file
+            raise _unwritable(path, error) from error
         check_model_file(unfinished)
 
 
@@ -97,16 +102,22 @@ def _whole_file(path: Path, suffix: str) -> Iterator[Path]:
     Raises:
         ModelFileError: the system does not let it be written.
     """
-    unfinished = path.with_name(f".{path.stem}.{os.getpid()}{suffix}")
     try:
-        yield unfinished
-        os.replace(unfinished, path)
+        with workspace(path.parent) as folder:
+            unfinished = folder / f"unfinished{suffix}"
+            yield unfinished
+            os.replace(unfinished, path)
     except OSError as error:
-        raise ModelFileError(
-            f"{path} cannot be written ({error}): choose another place."
-        ) from error
-    finally:
-        unfinished.unlink(missing_ok=True)
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: str | Path, error: Exception) -> ModelFileError:
+    # HDF5's own sentence is ten times as long, and has the reason in its middle.
+    reason = re.search("error message = '(.*?)'", str(error))
+    return ModelFileError(
+        f"{path} cannot be written ({reason[1] if reason else error}): make room there, or choose "
+        "another place."
+    )
 
 
 @contextlib.contextmanager
@@ -318,9 +329,16 @@ def sha256_of(path: str | Path) -> str:
 
 
 def write_training_facts(path: str | Path, facts: Mapping[str, Any]) -> None:
-    """Write the facts of its training into an HDF5 file that nobody uses yet."""
-    with _hdf5(path).File(path, "r+") as file:
-        file.attrs[_FACTS] = json.dumps(facts)
+    """Write the facts of its training into an HDF5 file that nobody uses yet.
+
+    Raises:
+        ModelFileError: it cannot be written.
+    """
+    try:
+        with _hdf5(path).File(path, "r+") as file:
+            file.attrs[_FACTS] = json.dumps(facts)
+    except (OSError, RuntimeError) as error:
+        raise _unwritable(path, error) from error
 
 
 def _check_class_order(path: Path, class_order: Any) -> None:
