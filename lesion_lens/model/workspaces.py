@@ -26,13 +26,14 @@ def workspace(parent: Path) -> Iterator[Path]:
         OSError: the parent cannot be written.
     """
     remove_abandoned(parent)
-    with tempfile.TemporaryDirectory(prefix=PREFIX, dir=parent, ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        unmarked = folder / f".{_MARK}"
-        with unmarked.open("wb") as mark:
+    made = tempfile.TemporaryDirectory(prefix=PREFIX, dir=parent, ignore_cleanup_errors=True)
+    with made as name, contextlib.ExitStack() as stack:
+        if sys.platform != "win32":  # which has no such locks, and renames no open file
+            unmarked = Path(name, f".{_MARK}")
+            mark = stack.enter_context(unmarked.open("wb"))
             lock(mark)
-            unmarked.rename(folder / _MARK)  # now that it is locked, for whoever looks for it
-            yield folder
+            unmarked.rename(Path(name, _MARK))  # now that it is locked, for whoever looks for it
+        yield Path(name)
 
 
 def remove_abandoned(parent: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,6 +51,8 @@ def claimed(folder: Path, output: Path) -> Iterator[None]:
         try:
             yield
         finally:
+            if sys.platform == "win32":  # which removes no open file
+                file.close()
             if not any(folder.glob("*.npz")):
                 with contextlib.suppress(OSError):  # whatever else is there is not ours
                     name.unlink(missing_ok=True)

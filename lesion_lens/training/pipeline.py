@@ -113,7 +113,8 @@ def _train(
         curves.savefig(folder / "figures" / "learning_curves.png", dpi=120)
         metrics = _write_scores(folder, path, data, parts)
         write_training_facts(path, metrics)  # now with the scores, which the pages tell
-    shutil.rmtree(checkpoints)
+    for checkpoint in checkpoints.glob("*.npz"):
+        checkpoint.unlink()
     return metrics
 
 
