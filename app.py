@@ -37,22 +37,24 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
 
     Args:
         config: settings that take precedence over the environment's. `MODEL_PATH` is the model
-            file, `MAX_CONTENT_LENGTH` the largest request in bytes.
+            file, `MODEL_SHA256` the checksum that it must have, `MAX_CONTENT_LENGTH` the largest
+            request in bytes.
 
     Returns:
         The app, whose `Classifier` is checked and not yet loaded.
 
     Raises:
-        ModelFileError: the model file breaks the contract.
+        ModelFileError: the model file breaks the contract, or is not the one that is demanded.
     """
     app = Flask(__name__)
     app.request_class = InMemoryRequest
     app.config.from_mapping(
         MODEL_PATH=os.environ.get("MODEL_PATH", DEFAULT_MODEL_PATH),
+        MODEL_SHA256=os.environ.get("MODEL_SHA256"),
         MAX_CONTENT_LENGTH=MAX_CONTENT_LENGTH,
     )
     app.config.from_mapping(config or {})
-    classifier = Classifier(app.config["MODEL_PATH"])
+    classifier = Classifier(app.config["MODEL_PATH"], app.config["MODEL_SHA256"])
     set_classifier(app, classifier)
 
     app.register_blueprint(pages.pages)

@@ -49,8 +49,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             export(options)
         else:
             train_or_evaluate(options)
-    except (LesionLensError, OSError) as error:
+    except LesionLensError as error:
         print(error, file=sys.stderr)
+        return 2
+    except OSError as error:  # of whatever has no sentence of its own, such as a console
+        what = f"{error.filename} cannot be used" if error.filename else "The output cannot be used"
+        print(f"{what} ({error.strerror or error}): make room, or name another.", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         written = options.export or options.output

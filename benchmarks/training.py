@@ -81,9 +81,12 @@ def write_files(folder, rows, times):
             file.write(body)
     with zipfile.ZipFile(zip_path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         archive.write(csv_path, csv_path.name)
-    lines = [f"HAM_{row:07},ISIC_{row:07},{CODES[label]}\n" for row, label in enumerate(labels)]
+    lines = [
+        f"HAM_{row % len(labels):07},ISIC_{row:07},{CODES[label]}\n"
+        for row, label in enumerate([*labels] * times)
+    ]
     metadata_path = folder / METADATA_NAME
-    metadata_path.write_text("".join(["lesion_id,image_id,dx\n", *(lines * times)]), "utf-8")
+    metadata_path.write_text("".join(["lesion_id,image_id,dx\n", *lines]), "utf-8")
     return csv_path, zip_path, metadata_path
 
 

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -23,13 +24,15 @@ from app import create_app
 from lesion_lens import ROOT
 from lesion_lens.model.decisions import HEADLINES, LEVELS
 from lesion_lens.model.decoding import decode
+from lesion_lens.model.image_files import MAX_BYTES, UnreadableFile
 from lesion_lens.model.limits import MAX_DECODES
 from lesion_lens.web import cli
-from lesion_lens.web.cli import AHEAD, MAX_BYTES, answers, files_in, read, whole_file
+from lesion_lens.web.cli import AHEAD, answers, files_in, read
 from lesion_lens.web.current import get_classifier
+from lesion_lens.web.outputs import whole_file
 from lesion_lens.web.results import describe_classes
 from tests.support.drawings import draw_for, draw_grainy_lesion, draw_lesion, encode
-from tests.support.models import KERAS, change_layer
+from tests.support.models import KERAS, MODEL, change_layer
 from tests.support.skipping import require
 
 
@@ -374,6 +377,86 @@ def test_a_pipe_in_a_folder_stops_nothing(run, folder):
     result = run(folder)
     assert result.exit_code == 0
     assert "z.png: This is not a file that holds an image." in result.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files")
+@pytest.mark.parametrize("target", ["/dev/zero", "/dev/tty", "/proc/self/mem", "x.jpg"])
+def test_a_link_to_what_is_no_file_is_named_and_stops_nothing(run, folder, target):
+    (folder / "x.jpg").symlink_to(target)
+    result = run(folder)
+    assert result.exit_code == 0
+    assert "2 of 4 images classified." in result.stderr
+    assert re.search(r"x\.jpg: (This is not a|The) file", result.stderr)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files")
+def test_a_socket_is_named_and_stops_nothing(run, folder, monkeypatch):
+    monkeypatch.chdir(folder)  # the name of a socket must be short
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("x.jpg")
+        assert "x.jpg: This is not a file that holds an image." in run(folder).stderr
+
+
+def test_a_file_that_grows_while_it_is_read_is_read_to_the_limit(tmp_path, monkeypatch):
+    (tmp_path / "a.jpg").write_bytes(b"x" * 100)
+    monkeypatch.setattr("lesion_lens.model.image_files.MAX_BYTES", 99)
+    monkeypatch.setattr("lesion_lens.model.image_files._check", lambda _: None)  # told 0 bytes
+    with pytest.raises(UnreadableFile, match="more than"):
+        read(str(tmp_path / "a.jpg"))
+
+
+@pytest.mark.parametrize("option", ["--csv", "--json"])
+def test_no_image_is_overwritten(run, folder, option):
+    before = (folder / "b.PNG").read_bytes()
+    (folder / "link.csv").symlink_to("b.PNG")
+    for path in (folder / "b.PNG", folder / "link.csv", folder / "new.jpg"):
+        result = run(folder, option, path)
+        assert result.exit_code == 2
+        assert f"{option} names " in result.stderr
+    (folder / "b.PNG").rename(folder / "scan")
+    assert "which is one of the images" in run(folder / "scan", option, folder / "scan").stderr
+    assert (folder / "scan").read_bytes() == before
+
+
+def test_the_model_is_not_overwritten(run, folder):
+    assert "--csv names the model file" in run(folder, "--csv", MODEL).stderr
+
+
+def shell(command, folder):
+    """Run a line of a shell with the command in it; returns what it said."""
+    line = command.format(f"{sys.executable} -m flask --app app classify {folder}")
+    done = subprocess.run(
+        ["bash", "-c", line], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120
+    )
+    return done.returncode, done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a disk that is full")
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        ("{} --csv - > /dev/full", "The output cannot be written (No space left on device)."),
+        ("{} > /dev/full", "The output cannot be written (No space left on device)."),
+        ("{} --csv /dev/full", "/dev/full cannot be written (No space left on device)."),
+        ("set -o pipefail; {} --csv - | true", "The output was closed before everything"),
+        ("set -o pipefail; {} | true", "The output was closed before everything"),
+        ("{} --json - >&-", "The output is closed."),
+    ],
+)
+def test_an_output_that_takes_no_more_is_said(folder, command, sentence):
+    code, said = shell(command, folder)
+    assert code == 2
+    assert sentence in said
+    assert "Traceback" not in said
+    assert "Exception ignored" not in said
+
+
+def test_the_output_at_fault_is_named(run, folder, tmp_path):
+    if not Path("/dev/full").exists():
+        pytest.skip("needs a disk that is full")
+    result = run(folder, "--csv", "/dev/full", "--json", tmp_path / "out.json")
+    assert "/dev/full cannot be written" in result.stderr
+    assert "out.json" not in result.stderr
 
 
 def test_folders_come_in_the_order_of_the_alphabet(tmp_path):

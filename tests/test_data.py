@@ -12,11 +12,11 @@ from lesion_lens.training.data import (
     Dataset,
     read_dataset,
     read_images,
-    read_pixels,
 )
 from lesion_lens.training.download import add_clinics
 from lesion_lens.training.errors import DataError
 from lesion_lens.training.near_duplicates import NEAR_DUPLICATES, merge_near_duplicates
+from lesion_lens.training.pixel_rows import read_pixels
 from lesion_lens.training.split import PARTS, lesion_folds, read_split, split_by_lesion
 from skin_cancer_detection import CODES, preprocess
 from tests.support.data import made_images, write_csv
@@ -85,7 +85,7 @@ def test_one_pixel_changes_the_checksum():
 
 
 def test_rows_are_numbered_across_chunks(tmp_path, lines, monkeypatch):
-    monkeypatch.setattr("lesion_lens.training.data._CHUNK_ROWS", 10)
+    monkeypatch.setattr("lesion_lens.training.pixel_rows._BLOCK_ROWS", 10)
     fault = fault_of(tmp_path / "a.csv", set_value(lines, 47, "pixel0003", "256"))
     assert "row 47, column pixel0003: found 256 instead of a whole number of 0 to 255" in fault
 
@@ -116,7 +116,7 @@ def test_a_row_too_long_is_named(tmp_path, lines, row):
 def test_a_row_much_too_long_is_named(tmp_path, lines, row):
     changed = [*lines[:row], lines[row] + ",9,9,9", *lines[row + 1 :]]
     fault = fault_of(tmp_path / "a.csv", changed)
-    assert f"row {row}: there are more values than columns" in fault
+    assert f"row {row}: there are more values than the 2353 columns" in fault
 
 
 def test_a_row_too_short_is_named(tmp_path, lines):
@@ -456,7 +456,12 @@ def test_sex_age_band_and_site_come_with_the_metadata(files):
 
 def test_the_clinic_comes_with_harvards_metadata(files):
     header, first, second, *rest = files[1].read_text(encoding="utf-8").splitlines()
-    lines = [f"{header},dataset", f"{first},rosendahl", f"{second},", *rest]
+    lines = [
+        f"{header},dataset",
+        f"{first},rosendahl",
+        f"{second},",
+        *(f"{line}," for line in rest),
+    ]
     files[1].write_text("\n".join(lines) + "\n")
     clinics = read_dataset(*files).groups["clinic"]
     assert clinics[:3].tolist() == ["rosendahl", "unknown", "unknown"]

@@ -12,6 +12,7 @@ from lesion_lens.model.admission import MAX_REQUESTS
 from lesion_lens.model.decisions import HEADLINES, HIGH_RISK
 from lesion_lens.model.decoding import SLICE
 from lesion_lens.model.files import MOST_DEVIATION
+from lesion_lens.model.image_files import MAX_BYTES
 from lesion_lens.model.limits import (
     ANSWER_LIMIT,
     CPU_LIMIT,
@@ -27,12 +28,13 @@ from lesion_lens.model.outliers import FLAGGED_SHARE
 from lesion_lens.model.picture_groups import GROUPS
 from lesion_lens.model.statistics import clopper_pearson_lower
 from lesion_lens.model.views import PATCHES
+from lesion_lens.training import csv_files, tables
 from lesion_lens.training.calibration import conformal_thresholds, low_risk_threshold
 from lesion_lens.training.other_pictures import BEYOND
 from lesion_lens.training.picture_groups import CONFIDENCE, MOST_WRONG
 from lesion_lens.training.recipe import QUICK, SEED, Recipe
 from lesion_lens.training.split import CALIBRATION_SHARE, TEST_SHARE
-from lesion_lens.web.cli import INTERRUPTED, MAX_BYTES, NO_IMAGE, NO_MODEL
+from lesion_lens.web.cli import INTERRUPTED, NO_IMAGE, NO_MODEL
 from lesion_lens.web.limits import (
     BATCH_LIMIT,
     BODIES_MEMORY,
@@ -196,6 +198,9 @@ def test_the_limits_are_those_of_the_code():
         ("docs/uploads.md", f"Up to {WORDS[MAX_REQUESTS]} requests with images"),
         ("docs/api.md", f"1 to {MAX_IMAGES} images, at most {MAX_MEGABYTES} MB together"),
         ("docs/cli.md", f"up to {MAX_BYTES // MEGABYTE} MB"),
+        ("docs/training.md", f"an image {MAX_BYTES // MEGABYTE} MB"),
+        ("docs/training.md", f"A CSV may have up to {csv_files.MAX_BYTES // MEGABYTE} MB"),
+        ("docs/training.md", f"any other table {tables.MAX_BYTES // MEGABYTE} MB"),
         ("docs/cli.md", f"{WORDS[MAX_DECODES].capitalize()} images are classified at a time"),
     ):
         assert sentence in text_of(page), sentence

@@ -27,6 +27,7 @@ from lesion_lens.model.engines import load_engine
 from lesion_lens.model.errors import ModelFileError
 from lesion_lens.model.familiarity import PictureRules
 from lesion_lens.model.files import check_model_file, read_attributes, remedy_of, sha256_of
+from lesion_lens.model.model_path import check_pin, check_unchanged
 from lesion_lens.model.other_pictures import OtherPictureDetector
 from lesion_lens.model.outliers import OutlierDetector
 from lesion_lens.model.picture_groups import PictureGroups
@@ -73,6 +74,10 @@ class Answer:
 class Classifier:
     """The model of this process. Checked when made, loaded once, used by all threads.
 
+    Args:
+        path: of the model file.
+        pin: the SHA-256 that it must have; None for any.
+
     Attributes:
         facts: what the model file says of its training; empty where it says nothing.
         sha256: the model file's SHA-256 in hexadecimal digits.
@@ -83,9 +88,10 @@ class Classifier:
         ModelFileError: at once if the file breaks the contract.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, pin: str | None = None) -> None:
         self.facts: dict[str, Any] = check_model_file(path)
         self.sha256 = sha256_of(path)
+        check_pin(path, self.sha256, pin)
         attributes = read_attributes(path)
         self.decision_facts = _read(DecisionFacts, attributes, path)
         self.picture_rules = PictureRules(
@@ -121,7 +127,9 @@ class Classifier:
         """
         with self._lock:
             if self._engine is None:
-                self._engine = load_engine(self._path)
+                engine = load_engine(self._path)
+                check_unchanged(self._path, sha256_of(self._path), self.sha256)
+                self._engine = engine
             return self._engine
 
     def start_loading(self) -> None:

@@ -13,7 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesion_lens.model.errors import ModelFileError
-from lesion_lens.model.files import check_model_file, is_litert, load_model, read_network, remedy_of
+from lesion_lens.model.files import (
+    check_model_file,
+    is_litert,
+    load_model,
+    not_finite,
+    read_network,
+    remedy_of,
+)
 from lesion_lens.model.hidden_modules import UNUSED_BY_SERVING, hidden
 from lesion_lens.model.views import Engine, predict
 from skin_cancer_detection import CLASSES, SIDE
@@ -47,9 +54,15 @@ def load_engine(path: str | Path) -> Engine:
         os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
         with hidden(UNUSED_BY_SERVING):
             engine = KerasEngine(load_model(path))
+    # Noise and white, in which finite weights that are far too large become infinite.
+    noise = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
     try:
-        for with_map in (True, False):
-            probabilities = predict(engine, np.zeros((SIDE, SIDE, 3), np.uint8), with_map).views
+        for pixels, with_map in ((noise, True), (np.full_like(noise, 255), False)):
+            probabilities = predict(engine, pixels, with_map).views
+    except ModelFileError as error:
+        raise ModelFileError(
+            f"{path} gives numbers that are NaN or infinite: {remedy_of(path)}"
+        ) from error
     except Exception as error:  # whatever an engine raises on a network that is not ours
         raise ModelFileError(f"{path} cannot be run: {remedy_of(path)}") from error
     if probabilities.shape != (8, len(CLASSES)) or not np.allclose(
@@ -99,6 +112,12 @@ class LiteRTEngine:
             ) from error
         network = read_network(path)
         self._make = lambda: Interpreter(model_content=network, num_threads=1)
+        try:
+            is_finite = _has_finite_weights(self._make())
+        except Exception as error:  # whatever LiteRT raises on a network that is not ours
+            raise ModelFileError(f"{path} cannot be run: {remedy_of(path)}") from error
+        if not is_finite:
+            raise ModelFileError(not_finite(path))
         # The interpreters that were used last come first: their memory is at hand.
         self._idle: queue.LifoQueue[dict[int, Any]] = queue.LifoQueue()
         for _ in range(INTERPRETERS):
@@ -121,3 +140,17 @@ class LiteRTEngine:
             return probabilities
         finally:
             self._idle.put(interpreters)
+
+
+def _has_finite_weights(interpreter: Any) -> bool:
+    """Whether no constant of a network is NaN or infinite, before anything is allocated."""
+    for tensor in interpreter.get_tensor_details():
+        if not np.issubdtype(tensor["dtype"], np.floating):
+            continue
+        try:
+            values = interpreter.get_tensor(tensor["index"])
+        except ValueError:  # no constant, so that it has no memory yet
+            continue
+        if not np.isfinite(values).all():
+            return False
+    return True

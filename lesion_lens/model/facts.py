@@ -274,6 +274,23 @@ def can_serve_pages(facts: Any) -> bool:
     return facts.get("test") is None or _has_page_scores(facts["test"])
 
 
+def without_spoiled(facts: dict[str, Any]) -> dict[str, Any]:
+    """The facts but for those single ones that are not of their type: as if the file had none.
+
+    Args:
+        facts: that `can_serve_pages` has passed.
+    """
+    types = {"data": str, "data_sha256": str, "rows_may_share_lesions": bool}
+    return {
+        name: value for name, value in facts.items() if isinstance(value, types.get(name, object))
+    }
+
+
+def is_checksum(value: Any) -> bool:
+    """Whether a value is a SHA-256 in hexadecimal digits."""
+    return isinstance(value, str) and bool(re.fullmatch("[0-9a-f]{64}", value))
+
+
 _has_card_scores = _both(
     has_overall_scores,
     has_class_scores,

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import struct
 import warnings
 import zipfile
@@ -24,7 +25,9 @@ import numpy as np
 
 from lesion_lens import ROOT
 from lesion_lens.model.errors import ModelFileError
-from lesion_lens.model.facts import can_serve_pages
+from lesion_lens.model.facts import can_serve_pages, without_spoiled
+from lesion_lens.model.model_path import check_path
+from lesion_lens.model.workspaces import workspace
 from skin_cancer_detection import CODES, KERNEL_SHAPES, PARAMETERS, SIDE
 
 if TYPE_CHECKING:
@@ -37,6 +40,11 @@ _FACTS = "training_facts"
 _KERAS_OWN = ("backend", "keras_version", "model_config", "training_config")
 _REMEDY = "run `python train.py` to make it again."
 _SPOILED = (OSError, ValueError, LookupError, TypeError, RuntimeError)  # of h5py and json
+
+# The kinds of layers in `build_model`; any other could bring code of its own.
+_LAYERS = {
+    *("InputLayer", "Conv2D", "MaxPooling2D", "BatchNormalization", "Flatten", "Dropout", "Dense"),
+}
 
 _ARCHIVED = "attributes.json"  # the name in a .tflite's archive
 # Attributes that only a .tflite has.
@@ -75,12 +83,15 @@ def save_model(
         ModelFileError: the file cannot be written or would break the contract.
     """
     with _whole_file(Path(path), ".h5") as unfinished:
-        with _quiet():  # Keras warns that HDF5 is its older format
-            model.save(unfinished, include_optimizer=False)
-        with _hdf5(path).File(unfinished, "r+") as file:
-            file.attrs[_CLASS_ORDER] = ",".join(CODES)
-            file.attrs[_FACTS] = json.dumps(facts)
-            file.attrs.update(attributes or {})
+        try:
+            with _quiet():  # Keras warns that HDF5 is its older format
+                model.save(unfinished, include_optimizer=False)
+            with _hdf5(path).File(unfinished, "r+") as file:
+                file.attrs[_CLASS_ORDER] = ",".join(CODES)
+                file.attrs[_FACTS] = json.dumps(facts)
+                file.attrs.update(attributes or {})
+        except RuntimeError as error:  # of HDF5, when the disk is full as it closes the file
+            raise _unwritable(path, error) from error
         check_model_file(unfinished)
 
 
@@ -91,16 +102,22 @@ def _whole_file(path: Path, suffix: str) -> Iterator[Path]:
     Raises:
         ModelFileError: the system does not let it be written.
     """
-    unfinished = path.with_name(f".{path.stem}.{os.getpid()}{suffix}")
     try:
-        yield unfinished
-        os.replace(unfinished, path)
+        with workspace(path.parent) as folder:
+            unfinished = folder / f"unfinished{suffix}"
+            yield unfinished
+            os.replace(unfinished, path)
     except OSError as error:
-        raise ModelFileError(
-            f"{path} cannot be written ({error}): choose another place."
-        ) from error
-    finally:
-        unfinished.unlink(missing_ok=True)
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: str | Path, error: Exception) -> ModelFileError:
+    # HDF5's own sentence is ten times as long, and has the reason in its middle.
+    reason = re.search("error message = '(.*?)'", str(error))
+    return ModelFileError(
+        f"{path} cannot be written ({reason[1] if reason else error}): make room there, or choose "
+        "another place."
+    )
 
 
 @contextlib.contextmanager
@@ -198,16 +215,21 @@ def check_model_file(path: str | Path) -> dict[str, Any]:
         The facts of its training, of which every page can speak; empty if the file carries none.
 
     Raises:
-        ModelFileError: the file is missing, truncated, of another kind, of another network (of a
-            `.tflite` only its engine finds that out), or its classes are in another order.
+        ModelFileError: the file is missing, truncated, of another kind, of another network or with
+            weights that are not finite (of a `.tflite` only its engine finds these two out), or
+            its classes are in another order.
     """
+    check_path(path, remedy_of(path))
     path = Path(path)
-    if not path.is_file():
-        raise ModelFileError(f"{path} is missing: {remedy_of(path)}")
-    facts = _check_litert(path) if is_litert(path) else _check_hdf5(path)
+    text = _check_litert(path) if is_litert(path) else _check_hdf5(path)
+    try:
+        facts = json.loads(text)
+        json.dumps(facts, ensure_ascii=False).encode()  # half a surrogate pair is on no page
+    except _SPOILED:
+        facts = None
     if not can_serve_pages(facts):
         raise ModelFileError(f"{path} holds spoiled facts of its training: {remedy_of(path)}")
-    return facts
+    return without_spoiled(facts)
 
 
 def remedy_of(path: str | Path) -> str:
@@ -215,7 +237,13 @@ def remedy_of(path: str | Path) -> str:
     return _EXPORT_REMEDY.format(path) if is_litert(path) else _REMEDY
 
 
+def not_finite(path: str | Path) -> str:
+    """The sentence of a network whose weights are spoiled."""
+    return f"{path} holds weights that are NaN or infinite: {remedy_of(path)}"
+
+
 def _check_hdf5(path: Path) -> Any:
+    """Hold a Keras file against the contract; returns its facts as the text that it has."""
     h5py = _hdf5(path)
     try:
         with h5py.File(path, "r") as file:
@@ -223,7 +251,7 @@ def _check_hdf5(path: Path) -> Any:
                 raise ModelFileError(f"{path} does not hold a complete Keras model: {_REMEDY}")
             _check_class_order(path, file.attrs.get(_CLASS_ORDER))
             _check_shapes(path, file)
-            return json.loads(file.attrs.get(_FACTS, "{}"))
+            return file.attrs.get(_FACTS, "{}")
     except (*_SPOILED, AttributeError) as error:
         raise ModelFileError(f"{path} is truncated or is not an HDF5 file: {_REMEDY}") from error
 
@@ -247,10 +275,7 @@ def _check_litert(path: Path) -> Any:
     read_network(path)
     attributes = read_attributes(path)
     _check_class_order(path, attributes.get(_CLASS_ORDER))
-    try:
-        return json.loads(attributes.get(_FACTS, "{}"))
-    except _SPOILED as error:
-        raise ModelFileError(f"{path} is truncated or spoiled: {remedy_of(path)}") from error
+    return attributes.get(_FACTS, "{}")
 
 
 def read_network(path: str | Path) -> bytes:
@@ -304,23 +329,33 @@ def sha256_of(path: str | Path) -> str:
 
 
 def write_training_facts(path: str | Path, facts: Mapping[str, Any]) -> None:
-    """Write the facts of its training into an HDF5 file that nobody uses yet."""
-    with _hdf5(path).File(path, "r+") as file:
-        file.attrs[_FACTS] = json.dumps(facts)
+    """Write the facts of its training into an HDF5 file that nobody uses yet.
+
+    Raises:
+        ModelFileError: it cannot be written.
+    """
+    try:
+        with _hdf5(path).File(path, "r+") as file:
+            file.attrs[_FACTS] = json.dumps(facts)
+    except (OSError, RuntimeError) as error:
+        raise _unwritable(path, error) from error
 
 
-def _check_class_order(path: Path, class_order: str | None) -> None:
-    if class_order is None:
+def _check_class_order(path: Path, class_order: Any) -> None:
+    if not isinstance(class_order, str):
         raise ModelFileError(f"{path} does not say the order of its classes: {remedy_of(path)}")
     if class_order != ",".join(CODES):
         raise ModelFileError(
-            f"{path} has its classes in the order {class_order}, not {','.join(CODES)}: "
+            f"{path} has its classes in the order {class_order[:80]}, not {','.join(CODES)}: "
             f"{remedy_of(path)}"
         )
 
 
 def _check_shapes(path: Path, file: "h5py.File") -> None:
     layers = json.loads(file.attrs["model_config"])["config"]["layers"]
+    others = {str(layer["class_name"])[:40] for layer in layers} - _LAYERS
+    if others:
+        raise ModelFileError(f"{path} has a layer {min(others)}, which is not loaded: {_REMEDY}")
     if tuple(layers[0]["config"]["batch_shape"]) != (None, SIDE, SIDE, 3):
         raise ModelFileError(f"{path} does not take images of {SIDE}×{SIDE}×3: {_REMEDY}")
     weights = file["model_weights"]
@@ -330,10 +365,16 @@ def _check_shapes(path: Path, file: "h5py.File") -> None:
         for name in weights[layer].attrs["weight_names"]
     ]
     kernels = tuple(array.shape for array in arrays if array.ndim > 1)
-    if kernels != KERNEL_SHAPES or sum(array.size for array in arrays) != PARAMETERS:
+    if (
+        kernels != KERNEL_SHAPES
+        or sum(array.size for array in arrays) != PARAMETERS
+        or any(array.dtype.kind != "f" for array in arrays)
+    ):
         raise ModelFileError(
             f"{path} does not hold this network's {PARAMETERS:,} parameters: {_REMEDY}"
         )
+    if not all(np.isfinite(array[()]).all() for array in arrays):
+        raise ModelFileError(not_finite(path))
 
 
 def load_model(path: str | Path = DEFAULT_MODEL_PATH) -> "keras.Model":

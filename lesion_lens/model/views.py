@@ -7,6 +7,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from lesion_lens.model.errors import ModelFileError
 from skin_cancer_detection import SIDE
 
 Number = TypeVar("Number", bound=np.generic)
@@ -41,11 +42,16 @@ def predict(engine: Engine, pixels: NDArray[np.uint8], with_map: bool = True) ->
         engine: from `engines.load_engine`.
         pixels: (28, 28, 3), RGB, 0–255, as `preprocess` returns them.
         with_map: whether to cover the patches, 49 images more.
+
+    Raises:
+        ModelFileError: the network's numbers run over, so that they are no probabilities.
     """
     images = eight_views(pixels[np.newaxis])[:, 0]
     if with_map:
         images = np.concatenate([images, occluded(pixels)])
     probabilities = engine(images)
+    if not np.isfinite(probabilities).all():
+        raise ModelFileError("The model gives no finite probabilities: serve another model file.")
     views, covered = probabilities[:8], probabilities[8:]
     if not with_map:
         return Prediction(views, None)

@@ -2,21 +2,61 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lesion_lens.model.workspaces import lock
 from lesion_lens.training.errors import TrainingError
 from lesion_lens.training.progress import History
 
 if TYPE_CHECKING:
     import keras
 
+_UNFINISHED = ".unfinished"  # the suffix of a checkpoint while it is written
 SAVE_EVERY = 5  # epochs, so that an interruption costs no more than half a minute
+
+
+@contextlib.contextmanager
+def claimed(folder: Path, output: Path) -> Iterator[None]:
+    """Hold a folder of checkpoints for one training, and clear it of what a killed one left.
+
+    Args:
+        folder: made if it is not there, and removed at the end if it has no checkpoint.
+        output: the model file, for the sentences.
+
+    Raises:
+        TrainingError: another training holds it, or it cannot be written.
+    """
+    name = folder / "in-use"
+    with contextlib.ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context(name.open("ab"))
+        except OSError as error:  # better now than after the training
+            raise TrainingError(f"{output} cannot be written ({error}): choose another.") from error
+        if lock(file) is False:
+            raise TrainingError(
+                f"Another training of {output} is running: wait for its end, or name another "
+                "--output."
+            )
+        for unfinished in folder.glob(f"*{_UNFINISHED}"):
+            unfinished.unlink(missing_ok=True)
+        try:
+            yield
+        finally:
+            if sys.platform == "win32":  # which removes no open file
+                file.close()
+            if not any(folder.glob("*.npz")):
+                with contextlib.suppress(OSError):  # whatever else is there is not ours
+                    name.unlink(missing_ok=True)
+                    folder.rmdir()
 
 
 class Checkpoint:
@@ -32,13 +72,25 @@ class Checkpoint:
         self.identity: dict[str, Any] = json.loads(json.dumps(identity))
 
     def save(self, variables: Sequence[keras.Variable], history: History) -> None:
-        """Write every variable's value, the history and the identity."""
-        unfinished = self.path.with_suffix(".unfinished")  # which no search for *.npz finds
+        """Write every variable's value, the history and the identity.
+
+        Raises:
+            TrainingError: the file cannot be written; the one before it is as it was.
+        """
+        unfinished = self.path.with_suffix(_UNFINISHED)  # which no search for *.npz finds
         values = {str(place): variable.numpy() for place, variable in enumerate(variables)}
         text = json.dumps({"identity": self.identity, "history": history})
-        with open(unfinished, "wb") as file:  # np.savez would add a suffix to a name
-            np.savez(file, about=text, **values)
-        os.replace(unfinished, self.path)
+        try:
+            with open(unfinished, "wb") as file:  # np.savez would add a suffix to a name
+                np.savez(file, about=text, **values)
+            os.replace(unfinished, self.path)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                unfinished.unlink(missing_ok=True)
+            raise TrainingError(
+                f"{self.path} cannot be written ({error.strerror or error}): make room there, then "
+                "run the same command again; train.py also needs --resume."
+            ) from error
 
     def load(self, variables: Sequence[keras.Variable]) -> History:
         """Put the values back into the variables, if the file is there.

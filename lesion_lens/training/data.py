@@ -3,8 +3,10 @@
 What is wrong with a file is a `DataError`, as in tables.py.
 """
 
-import csv
 import hashlib
+import os
+import re
+from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,19 +16,21 @@ from numpy.typing import NDArray
 
 from lesion_lens.model.errors import ImageError
 from lesion_lens.model.facts import MOST_LETTERS
+from lesion_lens.model.image_files import UnreadableFile, read
 from lesion_lens.model.images import read_image
+from lesion_lens.training.csv_files import shown
 from lesion_lens.training.errors import DataError
 from lesion_lens.training.near_duplicates import merge_near_duplicates
+from lesion_lens.training.pixel_rows import read_pixels
 from lesion_lens.training.tables import (
-    as_data_error,
     check_lesions,
+    check_spelling,
     check_unique,
     labels_of,
-    open_csv,
     read_table,
     values_by_image,
 )
-from skin_cancer_detection import CODES, SIDE, preprocess
+from skin_cancer_detection import CODES, preprocess
 
 CSV_NAMES = ("hmnist_28_28_RGB.csv", "hmnist_28_28_RGB.csv.zip")
 METADATA_NAME = "HAM10000_metadata.csv"
@@ -82,12 +86,6 @@ class Dataset:
 
 # --- Kaggle's CSV ----------------------------------------------------------------------------
 
-_PIXEL_COLUMNS = [f"pixel{i:04d}" for i in range(SIDE * SIDE * 3)]
-_LABEL = "label"
-_SURPLUS = "surplus"
-# Rows read at once: 1,000 rows are 19 MB before they are checked and become uint8.
-_CHUNK_ROWS = 1000
-
 
 def read_dataset(csv_path: str | Path, metadata_path: str | Path | None = None) -> Dataset:
     """Read Kaggle's hmnist_28_28_RGB.csv and, with it, the lesion of every row.
@@ -115,89 +113,6 @@ def read_dataset(csv_path: str | Path, metadata_path: str | Path | None = None) 
     )
 
 
-def read_pixels(path: str | Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Read pixels and labels, checking every value. Peaks at about 200 MB for HAM10000.
-
-    Returns:
-        The pixels (N, 28, 28, 3), RGB, 0–255, and the labels (N,), 0–6.
-
-    Raises:
-        DataError: no such file, a truncated zip, a wrong header, a row too long or too short, a
-            value that is no whole number of 0–255, a label that is not 0–6, no rows.
-    """
-    path = Path(path)
-    pixels, labels = [], []
-    with as_data_error(path), open_csv(path) as file:
-        columns = _check_header(path, file.readline().decode("utf-8-sig"))
-        # One column more than there should be catches the row that has a value too many.
-        chunks = pd.read_csv(
-            file,
-            header=None,
-            names=[*columns, _SURPLUS],
-            index_col=False,
-            chunksize=_CHUNK_ROWS,
-            low_memory=False,  # else pandas warns of a text among numbers before we name it
-        )
-        for chunk in chunks:
-            _check_surplus(path, chunk[_SURPLUS])
-            _check_values(path, chunk[_PIXEL_COLUMNS], 255)
-            _check_values(path, chunk[[_LABEL]], len(CODES) - 1)
-            values = chunk[_PIXEL_COLUMNS].to_numpy(np.uint8)
-            pixels.append(values.reshape(-1, SIDE, SIDE, 3))
-            labels.append(chunk[_LABEL].to_numpy(np.int64))
-    if not sum(map(len, labels)):
-        raise DataError(f"{path} has a header but no rows: download it again.")
-    return np.concatenate(pixels), np.concatenate(labels)
-
-
-def _check_header(path: Path, line: str) -> list[str]:
-    """The columns of the header, which must be Kaggle's in Kaggle's order."""
-    columns = next(csv.reader([line]), [])
-    expected = [*_PIXEL_COLUMNS, _LABEL]
-    if not columns:
-        raise DataError(f"{path} is empty: it needs a header and rows.")
-    if columns == expected:
-        return columns
-    for column in expected:
-        if column not in columns:
-            raise DataError(f"{path}: the header has no column {column}; is it the right file?")
-    for column in columns:
-        if column not in expected or columns.count(column) > 1:
-            raise DataError(f"{path}: the header has a column {column!r} too many.")
-    raise DataError(f"{path}: the header’s columns are not in the order pixel0000 … label.")
-
-
-def _check_surplus(path: Path, column: pd.Series) -> None:
-    """Raise a DataError for the first row that has a value in a column beyond the last."""
-    surplus = column.dropna()
-    if len(surplus):
-        raise DataError(
-            f"{path}, row {surplus.index[0] + 1}: there are more values than the "
-            f"{len(_PIXEL_COLUMNS) + 1} columns."
-        )
-
-
-def _check_values(path: Path, chunk: pd.DataFrame, highest: int) -> None:
-    """Raise a DataError for the first value that is no whole number of 0 to `highest`."""
-    numbers = chunk.apply(pd.to_numeric, errors="coerce") if _has_text(chunk) else chunk
-    values = numbers.to_numpy()
-    wrong = ~((values >= 0) & (values <= highest) & (np.floor(values) == values))  # and NaN
-    if wrong.any():
-        row, column = np.argwhere(wrong)[0]
-        value = chunk.iloc[row, column]
-        found = (
-            "nothing" if pd.isna(value) else repr(value.item() if hasattr(value, "item") else value)
-        )
-        raise DataError(
-            f"{path}, row {chunk.index[row] + 1}, column {chunk.columns[column]}: found {found} "
-            f"instead of a whole number of 0 to {highest}."
-        )
-
-
-def _has_text(chunk: pd.DataFrame) -> bool:
-    return not all(pd.api.types.is_numeric_dtype(dtype) for dtype in chunk.dtypes)
-
-
 # --- Kaggle's metadata -----------------------------------------------------------------------
 
 
@@ -216,7 +131,7 @@ def read_metadata(path: str | Path, labels: NDArray[np.int64]) -> pd.DataFrame:
             `read_table` raises.
     """
     path = Path(path)
-    table = read_table(path, ("lesion_id", "dx"))
+    table = read_table(path, ("lesion_id", "dx"), optional=("image_id",))
     if len(table) != len(labels):
         raise DataError(
             f"{path} has {len(table):,} rows but the CSV has {len(labels):,}: they must be the "
@@ -230,6 +145,10 @@ def read_metadata(path: str | Path, labels: NDArray[np.int64]) -> pd.DataFrame:
             f"{path}, row {row + 1}, column dx: {table['dx'][row]}, but the CSV’s label there is "
             f"{labels[row]} ({CODES[labels[row]]}): the files do not belong together."
         )
+    for column in {"lesion_id", "image_id"} & set(table):
+        check_spelling(path, table[column])
+    if "image_id" in table:
+        check_unique(path, table["image_id"])
     check_lesions(path, table["lesion_id"], labels)
     return table
 
@@ -245,16 +164,21 @@ def _lesion_ids(table: pd.DataFrame, labels: NDArray[np.int64]) -> NDArray[np.st
 
 
 def _groups(path: Path, table: pd.DataFrame) -> dict[str, NDArray[np.str_]]:
-    """The groups of the rows by sex, age band, body site and clinic, where there is the column."""
+    """The groups of the rows by sex, age band, body site and clinic, where there is the column.
+
+    Raises:
+        DataError: an age that is none, or a name that is too long or spelt in two ways.
+    """
     groups = {}
     for name, column in (("sex", "sex"), ("site", "localization")):
         if column in table:
-            # A short row lacks its last cells, which pandas gives as NaN.
-            groups[name] = table[column].fillna("").replace("", UNKNOWN).to_numpy(str)
+            names = table[column].replace("", UNKNOWN)
+            _check_names(path, names)
+            groups[name] = names.to_numpy(str)
     if "dataset" in table:  # which Kaggle's metadata lacks, and Harvard's has
         groups["clinic"] = _clinics(path, table["dataset"]).to_numpy(str)
     if "age" in table:
-        ages = pd.to_numeric(table["age"], errors="coerce").to_numpy(float)
+        ages = _ages(path, table["age"])
         bands = np.array(["under 30", "30–44", "45–59", "60–74", "75 and over"])
         band = bands[np.digitize(ages, [30, 45, 60, 75])]
         groups["age"] = np.where(np.isnan(ages), UNKNOWN, band)
@@ -289,16 +213,45 @@ def _clinics(path: Path, column: pd.Series) -> pd.Series:
     """The names of a column `dataset` without the blanks around them.
 
     Raises:
-        DataError: a name too long for a table.
+        DataError: a name too long for a table, or spelt in two ways.
     """
-    names = column.fillna("").str.strip().replace("", UNKNOWN)
+    names = column.str.strip().replace("", UNKNOWN)
+    _check_names(path, names)
+    return names
+
+
+def _check_names(path: Path, names: pd.Series) -> None:
     too_long = np.flatnonzero(names.str.len() > MOST_LETTERS)
     if len(too_long):
         raise DataError(
-            f"{path}, row {too_long[0] + 1}, column dataset: the name has more than {MOST_LETTERS} "
-            "letters; shorten it."
+            f"{path}, row {too_long[0] + 1}, column {names.name}: the name has more than "
+            f"{MOST_LETTERS} letters; shorten it."
         )
-    return names
+    check_spelling(path, names)
+
+
+_AGE = re.compile(r"\d{1,3}(\.\d{1,9})?")
+_OLDEST = 130
+_NO_AGE = {"", UNKNOWN, "na", "n/a", "nan", "none", "null"}
+
+
+def _ages(path: Path, column: pd.Series) -> NDArray[np.float64]:
+    """The ages in years, NaN where nothing is known.
+
+    Raises:
+        DataError: a cell that is neither, which would be of no age band or of a wrong one.
+    """
+    ages = np.full(len(column), np.nan)
+    for row, cell in enumerate(column.str.strip()):
+        if cell.lower() in _NO_AGE:
+            continue
+        if not _AGE.fullmatch(cell) or float(cell) > _OLDEST:
+            raise DataError(
+                f"{path}, row {row + 1}, column age: found {shown(cell)} instead of years, 0 to "
+                f"{_OLDEST}; mend it, or leave it empty."
+            )
+        ages[row] = float(cell)
+    return ages
 
 
 # --- Images of one's own ---------------------------------------------------------------------
@@ -306,6 +259,9 @@ def _clinics(path: Path, column: pd.Series) -> pd.Series:
 _SUFFIXES = (
     "", ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic", ".heif",
 )  # fmt: skip
+
+
+_MOST_FAULTS = 50  # that are listed; a folder may have thousands
 
 
 def read_images(directory: str | Path, labels_path: str | Path) -> Dataset:
@@ -319,8 +275,8 @@ def read_images(directory: str | Path, labels_path: str | Path) -> Dataset:
         The data set; its lesion_ids are None if the CSV has no such column.
 
     Raises:
-        DataError: no such folder, spoiled or missing images (all are named), an image named
-            twice, and what `read_table` raises.
+        DataError: no such folder, spoiled or missing images (the first 50 are named), an image
+            named twice, and what `read_table` raises.
     """
     directory, labels_path = Path(directory), Path(labels_path)
     if not directory.is_dir():
@@ -328,24 +284,24 @@ def read_images(directory: str | Path, labels_path: str | Path) -> Dataset:
     table = read_table(labels_path, ("image_id", "dx"), optional=("lesion_id",))
     labels = labels_of(labels_path, table["dx"])
     check_unique(labels_path, table["image_id"])
+    check_spelling(labels_path, table["image_id"])
     if "lesion_id" in table:
+        check_spelling(labels_path, table["lesion_id"])
         check_lesions(labels_path, table["lesion_id"], labels)
-    files = {path.name.lower(): path for path in directory.iterdir() if path.is_file()}
+    groups = _groups(labels_path, table)
+    files = _files_of(directory, labels_path, table["image_id"])
     pixels, faults = [], []
-    for image_id in table["image_id"]:
-        names = [f"{image_id}{suffix}".lower() for suffix in _SUFFIXES]
-        file = next((files[name] for name in names if name in files), None)
-        if file is None:
-            faults.append(f"  {image_id}: no such file")
-            continue
+    for image_id, found in zip(table["image_id"], files, strict=True):
         try:
-            pixels.append(preprocess(read_image(file.read_bytes())))
-        except (ImageError, OSError) as error:
-            faults.append(f"  {image_id}: {error}")
+            pixels.append(preprocess(read_image(read(_only(found)))))
+        except (ImageError, UnreadableFile) as error:
+            faults.append(f"  {image_id[:100]}: {error}")
     if faults:
+        more = len(faults) - _MOST_FAULTS
+        listed = [*faults[:_MOST_FAULTS], *([f"  and {more:,} more"] if more > 0 else [])]
         raise DataError(
             f"{len(faults)} of {len(table)} images in {directory} cannot be used; mend them or "
-            f"take their rows out of {labels_path}:\n" + "\n".join(faults)
+            f"take their rows out of {labels_path}:\n" + "\n".join(listed)
         )
     return Dataset(
         np.stack(pixels),
@@ -353,5 +309,52 @@ def read_images(directory: str | Path, labels_path: str | Path) -> Dataset:
         _lesion_ids(table, labels),
         source="images of one's own",
         image_ids=table["image_id"].to_numpy(str),
-        groups=_groups(labels_path, table),
+        groups=groups,
     )
+
+
+def _files_of(directory: Path, labels_path: Path, image_ids: pd.Series) -> list[list[str]]:
+    """For each image, the paths that it may mean: one, unless something is wrong.
+
+    Raises:
+        DataError: the folder cannot be read, or two rows mean one file.
+    """
+    by_name: dict[str, list[str]] = defaultdict(list)
+    try:
+        for entry in os.scandir(directory):
+            by_name[entry.name.lower()].append(entry.path)
+    except OSError as error:
+        raise DataError(
+            f"{directory} cannot be read ({error.strerror}): name another folder."
+        ) from error
+    found: list[list[str]] = []
+    row_of: dict[str, int] = {}
+    for row, image_id in enumerate(image_ids, 1):
+        names = dict.fromkeys(f"{image_id}{suffix}".lower() for suffix in _SUFFIXES)
+        paths = [path for name in names for path in by_name.get(name, ())]
+        exact = [path for path in paths if os.path.basename(path) == image_id]
+        files = [path for path in exact or paths if not os.path.isdir(path)]
+        found.append(files or paths)
+        for path in files:
+            first = row_of.setdefault(os.path.realpath(path), row)
+            if first != row:
+                raise DataError(
+                    f"{labels_path}, row {row}, column image_id: {shown(image_id)} is the file "
+                    f"{shown(os.path.basename(path))}, as {shown(image_ids[first - 1])} in row "
+                    f"{first} is; remove one of the two rows."
+                )
+    return found
+
+
+def _only(paths: list[str]) -> str:
+    """The one path of an image.
+
+    Raises:
+        UnreadableFile: there is none, or there are several.
+    """
+    if not paths:
+        raise UnreadableFile("no such file")
+    if len(paths) > 1:
+        names = " and ".join(shown(os.path.basename(path)) for path in paths[:2])
+        raise UnreadableFile(f"there are {names}; rename one, or write its suffix in the table")
+    return paths[0]

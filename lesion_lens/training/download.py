@@ -1,9 +1,13 @@
 """The files of HAM10000: finding them on the disk, or fetching two of them from Kaggle."""
 
+import contextlib
+import errno
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from lesion_lens import ROOT
+from lesion_lens.model.workspaces import workspace
 from lesion_lens.training.data import (
     CSV_NAMES,
     METADATA_NAME,
@@ -77,22 +81,35 @@ def download(directory: Path = DATA_DIRECTORY) -> None:
     """Fetch the CSV and the metadata, and nothing else of the data set, by Kaggle's own client.
 
     Raises:
-        TrainingError: kagglehub is not installed, or the download failed.
+        TrainingError: kagglehub is not installed, the download failed, or it cannot be written.
     """
     try:
         import kagglehub
     except ImportError as error:
         raise TrainingError("--download needs Kaggle’s client: pip install kagglehub") from error
-    directory.mkdir(exist_ok=True)
+    with _writing(directory):  # better now than after the download
+        directory.mkdir(exist_ok=True)
     for name in (CSV_NAMES[0], METADATA_NAME):
         print(f"Fetching {name} from Kaggle …", flush=True)
-        unfinished = directory / f".{name}"
         try:
-            shutil.copyfile(kagglehub.dataset_download(KAGGLE_HANDLE, path=name), unfinished)
-            unfinished.replace(directory / name)
-        except Exception as error:  # the network, Kaggle, the disk: the client has no base class
-            raise TrainingError(
-                f"Kaggle did not give {name} ({error}): try again later."
-            ) from error
-        finally:
-            unfinished.unlink(missing_ok=True)
+            fetched = kagglehub.dataset_download(KAGGLE_HANDLE, path=name)
+        except Exception as error:  # the network, Kaggle, its disk: the client has no base class
+            is_full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+            remedy = "make room on the disk of its cache" if is_full else "try again later"
+            reason = " ".join(str(error).split())[:200]
+            raise TrainingError(f"Kaggle did not give {name} ({reason}): {remedy}.") from error
+        with _writing(directory / name), workspace(directory) as folder:
+            shutil.copyfile(fetched, folder / name)
+            (folder / name).replace(directory / name)
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turn what writing can raise into a `TrainingError` that names the path."""
+    try:
+        yield
+    except OSError as error:
+        raise TrainingError(
+            f"{path} cannot be written ({error.strerror or error}): make room there, or download "
+            "the files yourself and name them by --csv and --metadata."
+        ) from error

@@ -8,7 +8,6 @@ import json
 import os
 import platform
 import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -18,15 +17,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesion_lens.model.decisions import soften
+from lesion_lens.model.errors import ModelFileError
 from lesion_lens.model.facts import has_clinic_groups
 from lesion_lens.model.files import check_model_file, save_model, write_training_facts
+from lesion_lens.model.workspaces import remove_abandoned, workspace
 from lesion_lens.training.calibration import (
     fit_bias_and_temperature,
     fit_decision_facts,
     fold_calibration,
     one_image_per_lesion,
 )
-from lesion_lens.training.checkpoint import Checkpoint
+from lesion_lens.training.checkpoint import Checkpoint, claimed
 from lesion_lens.training.data import Dataset
 from lesion_lens.training.errors import TrainingError
 from lesion_lens.training.evaluation import probabilities_of, score_file, view_probabilities
@@ -71,10 +72,24 @@ def train_model(
 
     Raises:
         ModelFileError: the model cannot be written.
-        TrainingError: the output cannot be written, the training diverged, there is nothing to
-            resume, or something to resume and no `resume`.
+        TrainingError: the output cannot be written, another training writes it, the training
+            diverged, there is nothing to resume, or something to resume and no `resume`.
     """
     checkpoints = checkpoints_of(output)
+    with claimed(checkpoints, output):
+        return _train(data, parts, output, recipe, seed, resume, checkpoints)
+
+
+def _train(
+    data: Dataset,
+    parts: NDArray[np.str_],
+    output: Path,
+    recipe: Recipe,
+    seed: int,
+    resume: bool,
+    checkpoints: Path,
+) -> dict[str, Any]:
+    """Train where nobody else does; see `train_model`."""
     if resume and not is_unfinished(output):
         raise TrainingError(
             f"{checkpoints} has no checkpoint, so there is nothing to go on from: train without "
@@ -88,10 +103,7 @@ def train_model(
     identity = identity_of(data, parts, recipe, seed)
     for path in checkpoints.glob("*.npz"):
         Checkpoint(path, identity).check()  # all of them before any is resumed
-    try:
-        checkpoints.mkdir(parents=True, exist_ok=True)
-    except OSError as error:  # better now than after the training
-        raise TrainingError(f"{output} cannot be written ({error}): choose another.") from error
+    remove_abandoned(output.parent)
     model, histories = _fit(data.only(parts == "training"), recipe, seed, checkpoints, identity)
     attributes = calibrate(model, data.only(parts == "calibration"), data.only(parts == "training"))
     with _staging(output) as folder:
@@ -101,7 +113,8 @@ def train_model(
         curves.savefig(folder / "figures" / "learning_curves.png", dpi=120)
         metrics = _write_scores(folder, path, data, parts)
         write_training_facts(path, metrics)  # now with the scores, which the pages tell
-    shutil.rmtree(checkpoints)
+    for checkpoint in checkpoints.glob("*.npz"):
+        checkpoint.unlink()
     return metrics
 
 
@@ -147,11 +160,8 @@ def check_facts_can_be_added(path: Path) -> dict[str, Any]:
     """
     facts = check_model_file(path)
     _metrics_beside(path, facts)
-    try:
-        with _staging(path):
-            pass
-    except OSError as error:
-        raise TrainingError(f"{path.parent} cannot be written ({error}).") from error
+    with _staging(path):
+        pass
     return facts
 
 
@@ -320,15 +330,29 @@ def _staging(output: Path) -> Iterator[Path]:
     """Give a folder; what is in it at the end takes the place of what is beside `output`.
 
     So every file is replaced by something whole, and none is if anything fails before the end.
+
+    Raises:
+        TrainingError: the folder cannot be written, or is full.
+        ModelFileError: whatever of them is raised inside, by the name of the file to be.
     """
-    with tempfile.TemporaryDirectory(prefix=".training-", dir=output.parent) as name:
-        folder = Path(name)
-        (folder / "figures").mkdir()
-        yield folder
-        files = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
-        for file in sorted(files, key=lambda file: file.suffix == ".h5"):  # the model last
-            (output.parent / file).parent.mkdir(exist_ok=True)
-            os.replace(folder / file, output.parent / file)
+    try:
+        with workspace(output.parent) as place:
+            folder = place / "new"
+            (folder / "figures").mkdir(parents=True)
+            try:
+                yield folder
+            except ModelFileError as error:  # which names the place that nobody will find
+                sentence = str(error).replace(str(folder), str(output.parent))
+                raise ModelFileError(sentence) from error
+            files = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
+            for file in sorted(files, key=lambda file: file.suffix == ".h5"):  # the model last
+                (output.parent / file).parent.mkdir(exist_ok=True)
+                os.replace(folder / file, output.parent / file)
+    except OSError as error:
+        raise TrainingError(
+            f"{output.parent} cannot be written ({error.strerror or error}): make room there, then "
+            "run the same command again; a training needs --resume."
+        ) from error
 
 
 # --- What an interrupted training leaves -----------------------------------------------------

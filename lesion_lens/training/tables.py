@@ -1,26 +1,26 @@
-"""CSV files: reading one, and checking its columns, labels and lesions.
+"""Tables: reading a small one, and checking its columns, labels, names and lesions.
 
 Whatever is wrong with a file becomes a `DataError` that names the file and, where there is one, the
 row and the column. Rows are counted from 1 without the header, as a spreadsheet's filter does.
 """
 
-import re
-import warnings
-import zipfile
-import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+import csv
+import io
+import unicodedata
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from lesion_lens.training.csv_files import MAX_LINE, as_data_error, check_text, open_csv, shown
 from lesion_lens.training.errors import DataError
 from skin_cancer_detection import CODES
 
 TAB_SEPARATED = (".tab", ".tsv")  # Harvard Dataverse gives the metadata as .tab
+MAX_BYTES = 50_000_000  # of a table; HAM10000's metadata has half a million
+MAX_LETTERS = 1000  # of a cell: a column of N cells takes N times the memory of its longest
 
 
 def read_table(path: Path, required: Sequence[str], optional: Sequence[str] = ()) -> pd.DataFrame:
@@ -32,30 +32,98 @@ def read_table(path: Path, required: Sequence[str], optional: Sequence[str] = ()
         optional: columns that may be there; in both kinds no cell may be empty.
 
     Raises:
-        DataError: no such file, no text, a missing column, an empty cell, no rows.
+        DataError: no such file, no text, a missing or repeated column, a row too long or too short,
+            an empty or endless cell, one with a line break, no rows.
     """
-    with as_data_error(path, header_lines=1), open_csv(path) as file:
-        table = pd.read_csv(
-            file,
-            sep="\t" if path.suffix.lower() in TAB_SEPARATED else ",",
-            dtype=str,
-            keep_default_na=False,
-            index_col=False,
-            encoding="utf-8-sig",
-        )
+    separator = "\t" if path.suffix.lower() in TAB_SEPARATED else ","
+    with as_data_error(path), open_csv(path, MAX_BYTES) as file:
+        text = check_text(path, file.read(), 0)
+    rows = _rows(path, text, separator)
+    if not rows:
+        raise DataError(f"{path} is empty: it needs a header and rows.")
+    header = rows.pop(0)
+    _check_columns(path, header, required)
+    _check_cells(path, header, rows)
+    table = pd.DataFrame(rows, columns=header, dtype=object)
+    if table.empty:
+        raise DataError(f"{path} has a header but no rows: add some, or name another file.")
+    for column in {*required, *optional} & set(table):
+        empty = np.flatnonzero(table[column].str.strip() == "")
+        if len(empty):
+            raise _found_nothing(path, empty[0] + 1, column)
+    return table
+
+
+def _rows(path: Path, text: str, separator: str) -> list[list[str]]:
+    """The cells of the header and of each row; empty lines are no rows.
+
+    Raises:
+        DataError: a quotation mark where none may be, or one that is not closed.
+    """
+    rows: list[list[str]] = []
+    # The limit is the csv module's own, for all of the process, and below what a cell may have.
+    before = csv.field_size_limit(MAX_LINE)
+    try:
+        lines = io.StringIO(text, newline="")
+        rows.extend(filter(None, csv.reader(lines, delimiter=separator, strict=True)))
+    except csv.Error as error:
+        place = f"row {len(rows)}" if rows else "header"
+        raise DataError(
+            f"{path}, {place}: this is no CSV ({error}); mend its quotation marks, or save the "
+            "table as CSV anew."
+        ) from error
+    finally:
+        csv.field_size_limit(before)
+    return rows
+
+
+def _check_columns(path: Path, header: list[str], required: Sequence[str]) -> None:
     for column in required:
-        if column not in table:
+        if column not in header:
+            other = next((sign for sign in ";\t|" if sign in header[0]), None)
+            hint = f" Its columns seem to be separated by {other!r}; save it with commas."
             raise DataError(
                 f"{path} has no column {column}: its header must name {', '.join(required)}."
+                f"{hint if other and len(header) == 1 else ''}"
             )
-    if table.empty:
-        raise DataError(f"{path} has a header but no rows.")
-    for column in {*required, *optional} & set(table):
-        # A short row lacks its last cells, which pandas gives as NaN whatever it is told.
-        empty = np.flatnonzero(table[column].isna() | (table[column] == ""))
-        if len(empty):
-            raise DataError(f"{path}, row {empty[0] + 1}, column {column}: found nothing.")
-    return table
+    repeated = [column for column in header if column and header.count(column) > 1]
+    if repeated:
+        raise DataError(
+            f"{path} has two columns {shown(repeated[0])}: rename or remove one of them."
+        )
+
+
+def _check_cells(path: Path, header: list[str], rows: list[list[str]]) -> None:
+    """See that each row has as many cells as the header, none of them endless or broken."""
+    for row, cells in enumerate(rows, 1):
+        if len(cells) > len(header):
+            raise DataError(
+                f"{path}, row {row}: there are more values than columns; put those that hold a "
+                "comma in quotation marks."
+            )
+        if len(cells) < len(header):
+            raise DataError(
+                f"{path}, row {row}, column {header[len(cells)][:40]}: found nothing, as the row "
+                f"has {len(cells)} values instead of {len(header)}; add commas for those missing."
+            )
+        for column, cell in zip(header, cells, strict=True):
+            if len(cell) > MAX_LETTERS:
+                raise DataError(
+                    f"{path}, row {row}, column {shown(column)}: found {shown(cell)}, more than "
+                    f"the {MAX_LETTERS:,} that a cell may have; shorten it."
+                )
+            # Such a cell is right as CSV, and mostly a lost quotation mark that swallowed rows.
+            if "\n" in cell or "\r" in cell:
+                raise DataError(
+                    f"{path}, row {row}, column {shown(column)}: the cell holds a line break; "
+                    "remove it, or the quotation mark before it."
+                )
+
+
+def _found_nothing(path: Path, row: int, column: str) -> DataError:
+    return DataError(
+        f"{path}, row {row}, column {column[:40]}: found nothing; fill it in, or remove the row."
+    )
 
 
 def labels_of(path: Path, dx: pd.Series) -> NDArray[np.int64]:
@@ -68,7 +136,7 @@ def labels_of(path: Path, dx: pd.Series) -> NDArray[np.int64]:
     if len(unknown):
         row = unknown[0]
         raise DataError(
-            f"{path}, row {row + 1}, column dx: found {dx[row]!r} instead of one of "
+            f"{path}, row {row + 1}, column dx: found {shown(dx[row])} instead of one of "
             f"{', '.join(CODES)}."
         )
     return dx.map(CODES.index).to_numpy(np.int64)
@@ -79,9 +147,34 @@ def check_unique(path: Path, column: pd.Series) -> None:
     repeated = np.flatnonzero(column.duplicated())
     if len(repeated):
         raise DataError(
-            f"{path}, row {repeated[0] + 1}, column {column.name}: {column[repeated[0]]} stands "
-            "there twice; remove one of the two rows."
+            f"{path}, row {repeated[0] + 1}, column {column.name}: {column[repeated[0]][:40]} "
+            "stands there twice; remove one of the two rows."
         )
+
+
+def check_spelling(path: Path, column: pd.Series) -> None:
+    """Raise a `DataError` for the first cell that differs from another by its spelling alone.
+
+    What differs by capitals or blanks would count as two lesions, images or groups.
+    """
+    first_rows: dict[str, int] = {}
+    values = column.to_numpy()
+    _, firsts = np.unique(values.astype(str), return_index=True)
+    for row in sorted(firsts.tolist()):
+        value = str(values[row])
+        if not value.isprintable():
+            raise DataError(
+                f"{path}, row {row + 1}, column {column.name}: found {shown(value)}, which holds a "
+                "sign that cannot be printed; remove it."
+            )
+        key = " ".join(unicodedata.normalize("NFKC", value).casefold().split())
+        first = first_rows.setdefault(key, row)
+        if first != row:
+            raise DataError(
+                f"{path}, row {row + 1}, column {column.name}: found {shown(value)}, but "
+                f"{shown(values[first])} in row {first + 1}; write both alike, or give one another "
+                "name."
+            )
 
 
 def values_by_image(
@@ -102,11 +195,13 @@ def values_by_image(
         DataError: an image that the table names twice or does not name.
     """
     check_unique(path, table["image_id"])
+    check_spelling(path, table["image_id"])
     value_of = dict(zip(table["image_id"], table[column], strict=True))
     missing = [image_id for image_id in image_ids.tolist() if image_id not in value_of]
     if missing:
         raise DataError(
-            f"{path} has no row for {len(missing):,} of the images, such as {missing[0]}: add them."
+            f"{path} has no row for {len(missing):,} of the images, such as {missing[0][:40]}: "
+            "add them."
         )
     return np.array([value_of[image_id] for image_id in image_ids.tolist()])
 
@@ -118,53 +213,7 @@ def check_lesions(path: Path, lesion_ids: Iterable[str], labels: NDArray[np.int6
         first = first_rows.setdefault(lesion_id, row)
         if labels[first] != labels[row]:
             raise DataError(
-                f"{path}, row {row + 1}, column dx: lesion {lesion_id} is {CODES[labels[row]]} "
-                f"here but {CODES[labels[first]]} in row {first + 1}; a lesion has one class."
+                f"{path}, row {row + 1}, column dx: lesion {lesion_id[:40]} is "
+                f"{CODES[labels[row]]} here but {CODES[labels[first]]} in row {first + 1}; a "
+                "lesion has one class."
             )
-
-
-def open_csv(path: Path) -> IO[bytes]:
-    """Open a CSV, plain or as the one member of a zip."""
-    if path.suffix.lower() != ".zip":
-        return open(path, "rb")
-    with zipfile.ZipFile(path) as archive:
-        members = [
-            name
-            for name in archive.namelist()
-            if name.lower().endswith(".csv") and not name.startswith("__MACOSX/")
-        ]
-        if len(members) != 1:
-            raise DataError(f"{path} holds {len(members)} CSV files instead of one.")
-        return archive.open(members[0])
-
-
-@contextmanager
-def as_data_error(path: Path, header_lines: int = 0) -> Iterator[None]:
-    """Turn whatever reading can raise into a `DataError` that names the file.
-
-    Args:
-        path: the file that is read inside the context.
-        header_lines: how many lines pandas counts before the first row.
-    """
-    try:
-        with warnings.catch_warnings():
-            # pandas only warns of a first row that is longer than the header, and cuts it off.
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            yield
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: there is no such file.") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
-        raise DataError(f"{path} is truncated or is no zip file: download it again.") from error
-    except RuntimeError as error:  # an encrypted zip, or a compression that Python has not
-        raise DataError(f"{path} cannot be unpacked ({error}): unpack it yourself.") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not a text file in UTF-8: is it the right file?") from error
-    except pd.errors.EmptyDataError as error:
-        raise DataError(f"{path} is empty: it needs a header and rows.") from error
-    except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
-        # pandas gives the line of every row but the first, of which it only warns.
-        line = re.search(r"in line (\d+)", str(error))
-        row = int(line[1]) - header_lines if line else 1
-        raise DataError(f"{path}, row {row}: there are more values than columns.") from error
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror or error}).") from error

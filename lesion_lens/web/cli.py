@@ -9,7 +9,6 @@ the most urgent come first.
 import contextlib
 import json
 import os
-import stat
 import sys
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import NoReturn, TextIO
 
 import click
+from flask import current_app
 from flask.cli import with_appcontext
 from PIL import Image
 from tqdm import tqdm
@@ -27,27 +27,18 @@ from tqdm import tqdm
 from lesion_lens.model.classifier import Answer, Classifier
 from lesion_lens.model.decisions import LAST
 from lesion_lens.model.decoding import decode
-from lesion_lens.model.errors import ImageError, LesionLensError, ModelFileError
-from lesion_lens.model.limits import FORMATS, MAX_DECODES, MAX_PIXELS
+from lesion_lens.model.errors import ImageError, ModelFileError
+from lesion_lens.model.image_files import UnreadableFile, read
+from lesion_lens.model.limits import FORMATS, MAX_DECODES
 from lesion_lens.model.wording import percent
 from lesion_lens.web.current import get_classifier
+from lesion_lens.web.outputs import standard_output, whole_file, writing
 from lesion_lens.web.results import csv_header, csv_line, describe_classes, describe_model, to_dict
 from skin_cancer_detection import CLASSES, CODES
 
 OUT = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
-MAX_BYTES = 8 * MAX_PIXELS  # of a file: no image that may be read has more, even uncompressed
 AHEAD = 32  # images begun before the answer to the first of them is written
 NO_IMAGE, NO_MODEL, INTERRUPTED = 1, 3, 130  # exit codes; 2 is Click's, of a wrong command line
-
-
-class UnreadableFile(LesionLensError):
-    """A file that the system does not let us read."""
-
-
-class UnwritableFile(click.ClickException):
-    """A file that the system does not let us write."""
-
-    exit_code = 2
 
 
 @click.command("classify")
@@ -62,11 +53,14 @@ def classify(paths: tuple[Path, ...], csv_path: Path | None, json_path: Path | N
     level, then by the probability of a cancer or precancer. A file that cannot be used is named at
     the end and stops nothing.
     """
+    named = {"--csv": csv_path, "--json": json_path}
+    outputs_named = {option: path for option, path in named.items() if path}
     if csv_path and json_path and csv_path.resolve() == json_path.resolve():
         raise click.UsageError("--csv and --json name the same file. Give each one of its own.")
     classifier = get_classifier()
+    check_outputs(outputs_named)
     try:
-        found = Counter(is_image for _, is_image in files_in(paths))
+        found = Counter(is_image for _, is_image in spared(files_in(paths), outputs_named))
     except KeyboardInterrupt:
         exit_before_the_first()
     total, passed_over = found[True], found[False]
@@ -74,7 +68,7 @@ def classify(paths: tuple[Path, ...], csv_path: Path | None, json_path: Path | N
     if total:
         with contextlib.ExitStack() as outputs:
             writers: list[Writer] = [
-                kind(outputs.enter_context(whole_file(path)), classifier)
+                kind(path, outputs.enter_context(whole_file(path)), classifier)
                 for kind, path in ((CsvWriter, csv_path), (JsonWriter, json_path))
                 if path
             ]
@@ -207,8 +201,7 @@ def files_in(paths: Iterable[Path]) -> Iterator[tuple[str, bool]]:
         one in a folder whose suffix is that of a format of `FORMATS`. A folder that may not be
         looked into counts as an image, so that reading it says why.
     """
-    Image.init()
-    suffixes = {suffix for suffix, name in Image.EXTENSION.items() if name in FORMATS}
+    suffixes = image_suffixes()
     for path in paths:
         if not path.is_dir():
             yield str(path), True
@@ -222,25 +215,57 @@ def files_in(paths: Iterable[Path]) -> Iterator[tuple[str, bool]]:
         yield from ((error.filename, True) for error in closed)
 
 
-def read(path: str) -> bytes:
-    """Read a file's bytes.
+def image_suffixes() -> set[str]:
+    """The suffixes of the formats of `FORMATS`, with their dots, in small letters."""
+    Image.init()
+    return {suffix for suffix, name in Image.EXTENSION.items() if name in FORMATS}
+
+
+def check_outputs(outputs: dict[str, Path]) -> None:
+    """See that no output would take the place of a picture, as `--csv *.png` would, or the model.
+
+    Args:
+        outputs: option -> the path that it names.
 
     Raises:
-        UnreadableFile: the system refuses, or there are more than `MAX_BYTES`.
+        click.UsageError
     """
-    # Not by pathlib, which keeps each name that it has seen for ever (Python 3.12 and later).
+    model = identity(str(current_app.config["MODEL_PATH"]))
+    for option, path in outputs.items():
+        if path.suffix.lower() in image_suffixes():
+            raise click.UsageError(
+                f"{option} names {path}, which ends as an image does. Name another file."
+            )
+        if model and identity(str(path)) == model:
+            raise click.UsageError(f"{option} names the model file. Name another file.")
+
+
+def spared(
+    files: Iterable[tuple[str, bool]], outputs: dict[str, Path]
+) -> Iterator[tuple[str, bool]]:
+    """Pass on what `files_in` yields, and see that none of the images would be overwritten.
+
+    Raises:
+        click.UsageError: an output is one of the images, whatever it is called.
+    """
+    options = {identity(str(path)): option for option, path in outputs.items()}
+    options.pop(None, None)  # what is not there yet overwrites nothing
+    for path, is_image in files:
+        if options and is_image and (option := options.get(identity(path))):
+            raise click.UsageError(
+                f"{option} names {printable(shown(path))}, which is one of the images. Name "
+                "another file."
+            )
+        yield path, is_image
+
+
+def identity(path: str) -> tuple[int, int] | None:
+    """What is the same for all names of a file; None where there is no such file."""
     try:
         found = os.stat(path)
-        if stat.S_ISFIFO(found.st_mode):  # reading it may wait for ever
-            raise UnreadableFile("This is not a file that holds an image. Choose another.")
-        if found.st_size > MAX_BYTES:
-            raise UnreadableFile(
-                f"The file has more than {MAX_BYTES // 1_000_000} MB. Make it smaller and retry."
-            )
-        with open(path, "rb") as file:
-            return file.read()
-    except OSError as error:
-        raise UnreadableFile(f"The file cannot be read ({error.strerror}).") from error
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino
 
 
 def shown(path: str) -> str:
@@ -254,35 +279,6 @@ def printable(name: str) -> str:
 
 
 # --- Writing ---------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[TextIO]:
-    """Open a text file that takes the place of an older one only when it is finished.
-
-    What is no file, such as a pipe or `-`, the standard output, is written to as it is.
-
-    Raises:
-        UnwritableFile
-    """
-    if str(path) == "-":
-        yield sys.stdout
-        return
-    in_place = path.exists() and not path.is_file()  # nothing may take the place of /dev/null
-    goal = path.resolve()  # so that a link goes on leading there
-    written = goal if in_place else goal.with_name(f".{goal.name}.{os.getpid()}")
-    try:
-        with written.open("w", encoding="utf-8", newline="") as file:
-            yield file
-        if not in_place:
-            os.replace(written, goal)
-    except OSError as error:
-        raise UnwritableFile(
-            f"{path} cannot be written ({error.strerror}). Choose another place."
-        ) from error
-    finally:
-        if not in_place:
-            written.unlink(missing_ok=True)
 
 
 class Writer:
@@ -316,31 +312,34 @@ class LineWriter(Writer):
         return "" if answer is None else line_of(name, answer)
 
     def end(self) -> None:
-        for line in filter(None, self.in_order()):
-            tqdm.write(line)
+        with writing(Path("-")):
+            for line in filter(None, self.in_order()):
+                tqdm.write(line, file=standard_output())
+            standard_output().flush()
 
 
 class CsvWriter(Writer):
     """Writes answers as lines of CSV (RFC 4180)."""
 
-    def __init__(self, file: TextIO, classifier: Classifier) -> None:
+    def __init__(self, path: Path, file: TextIO, classifier: Classifier) -> None:
         super().__init__()
-        self._file, self._sha256 = file, classifier.sha256
+        self._path, self._file, self._sha256 = path, file, classifier.sha256
 
     def text(self, name: str, answer: Answer | None, fault: str | None) -> str:
         return csv_line(name, answer, self._sha256, fault)
 
     def end(self) -> None:
-        for line in (csv_header(), *self.in_order()):
-            self._file.write(line + "\r\n")
+        with writing(self._path):
+            for line in (csv_header(), *self.in_order()):
+                self._file.write(line + "\r\n")
 
 
 class JsonWriter(Writer):
     """Writes answers as one document of JSON, an answer a line."""
 
-    def __init__(self, file: TextIO, classifier: Classifier) -> None:
+    def __init__(self, path: Path, file: TextIO, classifier: Classifier) -> None:
         super().__init__()
-        self._file = file
+        self._path, self._file = path, file
         self._head = {"model": describe_model(classifier), "classes": describe_classes()}
 
     def text(self, name: str, answer: Answer | None, fault: str | None) -> str:
@@ -349,7 +348,8 @@ class JsonWriter(Writer):
 
     def end(self) -> None:
         head = json.dumps(self._head, ensure_ascii=False)[:-1]
-        self._file.write(head + ', "results": [\n' + ",\n".join(self.in_order()) + "\n]}\n")
+        with writing(self._path):
+            self._file.write(head + ', "results": [\n' + ",\n".join(self.in_order()) + "\n]}\n")
 
 
 def line_of(name: str, answer: Answer) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from lesion_lens.model.classifier import Answer, Classifier
 from lesion_lens.model.decisions import HEADLINES
+from lesion_lens.model.facts import is_checksum
 from skin_cancer_detection import CLASSES, CODES
 
 # The only table of the columns: a page gives it to static/csv.js in its header line, and
@@ -78,7 +79,11 @@ def describe_model(classifier: Classifier) -> dict[str, str | None]:
     Returns:
         `sha256` of the model file, `data_sha256` of what it was trained on or None.
     """
-    return {"sha256": classifier.sha256, "data_sha256": classifier.facts.get("data_sha256")}
+    data_sha256 = classifier.facts.get("data_sha256")
+    return {
+        "sha256": classifier.sha256,
+        "data_sha256": data_sha256 if is_checksum(data_sha256) else None,
+    }
 
 
 def describe_classes() -> list[dict[str, str]]:

@@ -1,0 +1,83 @@
+"""The files that the command line writes, whole or not at all, and the standard output."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+import click
+
+
+class UnwritableFile(click.ClickException):
+    """A file that the system does not let us write."""
+
+    exit_code = 2
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[TextIO]:
+    """Open a text file that takes the place of an older one only when it is finished.
+
+    What is no file, such as a pipe or `-`, the standard output, is written to as it is.
+
+    Raises:
+        UnwritableFile
+    """
+    if str(path) == "-":
+        with writing(path):
+            yield standard_output()
+            sys.stdout.flush()
+        return
+    in_place = path.exists() and not path.is_file()  # nothing may take the place of /dev/null
+    goal = path.resolve()  # so that a link goes on leading there
+    written = goal if in_place else goal.with_name(f".{goal.name}.{os.getpid()}")
+    with writing(path):
+        file = written.open("w", encoding="utf-8", newline="")
+    try:
+        yield file
+        with writing(path):
+            file.close()
+            if not in_place:
+                os.replace(written, goal)
+    finally:
+        with contextlib.suppress(OSError):  # of what is left to be written after an error
+            file.close()
+        if not in_place:
+            written.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what writing to an output can raise into an `UnwritableFile` that names it."""
+    try:
+        yield
+    except OSError as error:
+        name = "The output" if str(path) == "-" else str(path)
+        if isinstance(error, BrokenPipeError):
+            fault = f"{name} was closed before everything was written. Write to a file instead."
+        else:
+            fault = f"{name} cannot be written ({error.strerror}). Choose another place."
+        if str(path) == "-":
+            drop_output()
+        raise UnwritableFile(fault) from error
+
+
+def standard_output() -> TextIO:
+    """The standard output.
+
+    Raises:
+        UnwritableFile: the caller closed it.
+    """
+    if sys.stdout is None:
+        raise UnwritableFile("The output is closed. Name a file by --csv or --json.")
+    return sys.stdout
+
+
+def drop_output() -> None:
+    """Let what is left for the standard output vanish, or Python complains of it at the end."""
+    with contextlib.suppress(OSError, ValueError):  # tests have none of the system's
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
