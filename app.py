@@ -11,6 +11,7 @@ import sys
 import warnings
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from flask import Flask
 from werkzeug.exceptions import HTTPException
@@ -26,6 +27,7 @@ from lesion_lens.web.cli import classify
 from lesion_lens.web.current import get_classifier, set_classifier
 from lesion_lens.web.headers import add_headers
 from lesion_lens.web.limits import MAX_CONTENT_LENGTH
+from lesion_lens.web.log_lines import keep_records_on_one_line
 from lesion_lens.web.process import exit_with
 from lesion_lens.web.pwa import pwa
 from lesion_lens.web.uploads import InMemoryRequest, set_read_timeout
@@ -44,6 +46,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     Raises:
         ModelFileError: the model file breaks the contract.
     """
+    keep_records_on_one_line()
     app = Flask(__name__)
     app.request_class = InMemoryRequest
     app.config.from_mapping(
@@ -82,6 +85,15 @@ class NamelessRequestHandler(WSGIRequestHandler):
 
     def address_string(self) -> str:
         return "-"
+
+    def run_wsgi(self) -> None:
+        """Answer, also where the address is none, such as http://[."""
+        try:
+            urlsplit(self.path)
+        except ValueError:
+            self.send_error(400)
+        else:
+            super().run_wsgi()
 
 
 def main() -> None:
