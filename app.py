@@ -18,7 +18,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.serving import WSGIRequestHandler
 
 from lesion_lens.model.classifier import Classifier
-from lesion_lens.model.errors import ModelFileError, Problem
+from lesion_lens.model.errors import LesionLensError, ModelFileError, Problem
 from lesion_lens.model.files import DEFAULT_MODEL_PATH
 from lesion_lens.model.wording import about_in_100, of_100, percent
 from lesion_lens.web import pages
@@ -29,6 +29,7 @@ from lesion_lens.web.headers import add_headers
 from lesion_lens.web.limits import MAX_CONTENT_LENGTH
 from lesion_lens.web.log_lines import keep_records_on_one_line
 from lesion_lens.web.process import exit_with
+from lesion_lens.web.proxies import default_hops, trust_proxies
 from lesion_lens.web.pwa import pwa
 from lesion_lens.web.uploads import InMemoryRequest, set_read_timeout
 
@@ -38,13 +39,15 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
 
     Args:
         config: settings that take precedence over the environment's. `MODEL_PATH` is the model
-            file, `MAX_CONTENT_LENGTH` the largest request in bytes.
+            file, `MAX_CONTENT_LENGTH` the largest request in bytes; the others are in
+            docs/deploy.md.
 
     Returns:
         The app, whose `Classifier` is checked and not yet loaded.
 
     Raises:
         ModelFileError: the model file breaks the contract.
+        SettingError: a setting cannot be followed.
     """
     keep_records_on_one_line()
     app = Flask(__name__)
@@ -52,8 +55,12 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.config.from_mapping(
         MODEL_PATH=os.environ.get("MODEL_PATH", DEFAULT_MODEL_PATH),
         MAX_CONTENT_LENGTH=MAX_CONTENT_LENGTH,
+        PROXY_HOPS=os.environ.get("PROXY_HOPS", default_hops()),
     )
     app.config.from_mapping(config or {})
+    trust_proxies(app)
+    # Otherwise Werkzeug itself leads from //model to /model, by the name in the Host header.
+    app.url_map.merge_slashes = app.url_map.strict_slashes = False
     classifier = Classifier(app.config["MODEL_PATH"])
     set_classifier(app, classifier)
 
@@ -111,7 +118,7 @@ def main() -> None:
 
 try:
     app = create_app()
-except ModelFileError as error:  # the edge for every server that imports `app`
+except LesionLensError as error:  # the edge for every server that imports `app`
     exit_with(error)
 
 if __name__ == "__main__":

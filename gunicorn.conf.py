@@ -25,8 +25,10 @@ graceful_timeout = 30
 # Whoever keeps a connection stays with the worker that accepted it, and so one of several LiteRT
 # workers might get all the work: theirs are closed after each answer.
 keepalive = 0 if preload_app else 5  # seconds
-# The platform's router says whether a visitor came by https; nothing else is taken from it.
-forwarded_allow_ips = "*"
+# gunicorn itself believes no proxy's header; lesion_lens.web.proxies does, where a setting says so.
+forwarded_allow_ips = ""
+forwarder_headers = ""
+secure_scheme_headers: dict[str, str] = {}
 
 accesslog = "-"
 # Method, path, status, bytes, seconds. No address, no query, and a file's name is in neither.
