@@ -11,6 +11,7 @@ import sys
 import warnings
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from flask import Flask
 from werkzeug.exceptions import HTTPException
@@ -18,7 +19,7 @@ from werkzeug.serving import WSGIRequestHandler
 
 from lesion_lens.model.classifier import Classifier
 from lesion_lens.model.decoding import ClientGone
-from lesion_lens.model.errors import ModelFileError, Problem
+from lesion_lens.model.errors import LesionLensError, ModelFileError, Problem
 from lesion_lens.model.files import DEFAULT_MODEL_PATH
 from lesion_lens.model.wording import about_in_100, of_100, percent
 from lesion_lens.web import pages
@@ -27,8 +28,12 @@ from lesion_lens.web.cli import classify
 from lesion_lens.web.current import get_classifier, set_classifier
 from lesion_lens.web.headers import add_headers
 from lesion_lens.web.limits import MAX_CONTENT_LENGTH
+from lesion_lens.web.log_lines import keep_records_on_one_line
+from lesion_lens.web.other_sites import allow_origins
 from lesion_lens.web.process import exit_with
+from lesion_lens.web.proxies import default_hops, trust_proxies
 from lesion_lens.web.pwa import pwa
+from lesion_lens.web.rate_limit import limit_rate
 from lesion_lens.web.uploads import InMemoryRequest
 
 
@@ -38,22 +43,31 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     Args:
         config: settings that take precedence over the environment's. `MODEL_PATH` is the model
             file, `MODEL_SHA256` the checksum that it must have, `MAX_CONTENT_LENGTH` the largest
-            request in bytes.
+            request in bytes; the others are in docs/deploy.md.
 
     Returns:
         The app, whose `Classifier` is checked and not yet loaded.
 
     Raises:
         ModelFileError: the model file breaks the contract, or is not the one that is demanded.
+        SettingError: a setting cannot be followed.
     """
+    keep_records_on_one_line()
     app = Flask(__name__)
     app.request_class = InMemoryRequest
     app.config.from_mapping(
         MODEL_PATH=os.environ.get("MODEL_PATH", DEFAULT_MODEL_PATH),
         MODEL_SHA256=os.environ.get("MODEL_SHA256"),
         MAX_CONTENT_LENGTH=MAX_CONTENT_LENGTH,
+        PROXY_HOPS=os.environ.get("PROXY_HOPS", default_hops()),
+        CORS_ORIGINS=os.environ.get("CORS_ORIGINS", ""),
+        RATE_LIMIT=os.environ.get("RATE_LIMIT", ""),
+        RATE_LIMIT_REDIS_URL=os.environ.get("RATE_LIMIT_REDIS_URL", ""),
     )
     app.config.from_mapping(config or {})
+    trust_proxies(app)
+    # Otherwise Werkzeug itself leads from //model to /model, by the name in the Host header.
+    app.url_map.merge_slashes = app.url_map.strict_slashes = False
     classifier = Classifier(app.config["MODEL_PATH"], app.config["MODEL_SHA256"])
     set_classifier(app, classifier)
 
@@ -65,6 +79,8 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     # Under gunicorn the weights are there already; elsewhere the first request, whichever it is,
     # sets them loading.
     app.before_request(classifier.start_loading)
+    allow_origins(app)
+    limit_rate(app)
     app.after_request(add_headers)
     app.register_error_handler(Problem, pages.show_problem)
     app.register_error_handler(ModelFileError, pages.show_model_error)
@@ -86,6 +102,15 @@ class NamelessRequestHandler(WSGIRequestHandler):
     def address_string(self) -> str:
         return "-"
 
+    def run_wsgi(self) -> None:
+        """Answer, also where the address is none, such as http://[."""
+        try:
+            urlsplit(self.path)
+        except ValueError:
+            self.send_error(400)
+        else:
+            super().run_wsgi()
+
 
 def main() -> None:
     """Serve on this machine alone."""
@@ -102,7 +127,7 @@ def main() -> None:
 
 try:
     app = create_app()
-except ModelFileError as error:  # the edge for every server that imports `app`
+except LesionLensError as error:  # the edge for every server that imports `app`
     exit_with(error)
 
 if __name__ == "__main__":

@@ -20,8 +20,10 @@ timeout = 120  # seconds; loading TensorFlow on a small dyno counts as the worke
 graceful_timeout = 30
 # For the header of a request, from the first byte to the last, and for a connection without one.
 keepalive = HEADER_LIMIT  # seconds
-# The platform's router says whether a visitor came by https; nothing else is taken from it.
-forwarded_allow_ips = "*"
+# gunicorn itself believes no proxy's header; lesion_lens.web.proxies does, where a setting says so.
+forwarded_allow_ips = ""
+forwarder_headers = ""
+secure_scheme_headers: dict[str, str] = {}
 
 accesslog = "-"
 # Method, path, status, bytes, seconds. No address, no query, and a file's name is in neither.

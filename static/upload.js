@@ -131,11 +131,12 @@ async function send(file, onUpload) {
     request.upload.onprogress = (event) => onUpload?.(event.loaded / event.total);
     request.onload = () => {
       const page = request.response;
-      const wait = request.getResponseHeader("Retry-After");
+      const passes = request.status === 429 || request.status >= 500;
+      const wait = passes ? Number(request.getResponseHeader("Retry-After")) : 0;
       if (page?.getElementById("result")) resolve(page);
       else resolve(Object.assign(
         new Error(page?.getElementById("error")?.textContent.trim() || "The server does not work as it should. Try again later."),
-        { wait: request.status === 503 ? Number(wait) : 0, isPassing: request.status >= 500 },
+        { wait: wait <= 60 ? wait : 0, isPassing: passes },
       ));
     };
     request.timeout = 120_000; // milliseconds
@@ -149,11 +150,12 @@ async function send(file, onUpload) {
   });
 }
 
-// The server turns requests away while too many wait; come back when it says.
+// The server turns requests away while too many wait, or came; come back when it says.
 async function sendWithPatience(file, onUpload) {
   for (let tries = 5; ; tries -= 1) {
     const answer = await send(file, onUpload);
     if (!answer.wait || !tries) return answer;
+    if (answer.wait > 9) step.textContent = answer.message;
     await new Promise((resolve) => setTimeout(resolve, 1000 * answer.wait));
   }
 }

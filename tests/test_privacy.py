@@ -18,6 +18,7 @@ from app import create_app
 from lesion_lens import ROOT
 from lesion_lens.model.errors import UnsupportedImage
 from lesion_lens.model.images import FORMATS, read_image
+from lesion_lens.web.headers import PERMISSIONS_POLICY
 from tests.support.browser import SPOILED, classify, drawn
 from tests.support.drawings import draw_lesion, encode
 from tests.support.pages import page_of, pages_of, text_of, upload
@@ -64,6 +65,12 @@ def test_no_answer_sets_a_cookie(answers):
         ("X-Content-Type-Options", "nosniff"),
         ("X-Frame-Options", "DENY"),
         ("Referrer-Policy", "no-referrer"),
+        ("Cross-Origin-Embedder-Policy", "require-corp"),
+        ("Cross-Origin-Opener-Policy", "same-origin"),
+        ("Cross-Origin-Resource-Policy", "same-origin"),
+        ("Permissions-Policy", PERMISSIONS_POLICY),
+        ("X-DNS-Prefetch-Control", "off"),
+        ("X-Permitted-Cross-Domain-Policies", "none"),
     ],
 )
 def test_every_answer_has_the_header_once(answers, header, value):
@@ -85,6 +92,33 @@ def test_the_policy_of_every_answer_names_this_host_alone_and_nothing_unsafe(ans
 def test_no_answer_to_an_upload_may_be_kept(answers):
     posted = [one for one in answers if one.request.method == "POST"]
     assert {one.headers["Cache-Control"] for one in posted} == {"no-store"}
+
+
+def test_every_answer_says_whether_it_may_be_kept(answers):
+    for one in answers:
+        may_ask_again = one.request.method != "POST" and one.status_code < 400
+        kept = "no-cache" if may_ask_again else "no-store"
+        assert one.headers.getlist("Cache-Control") == [kept], one.request.path
+
+
+def test_a_static_file_is_not_sent_twice(client):
+    first = client.get("/static/style.css")
+    again = client.get("/static/style.css", headers={"If-None-Match": first.headers["ETag"]})
+    assert (again.status_code, again.data) == (304, b"")
+
+
+@pytest.mark.parametrize(("scheme", "times"), [("https", 1), ("http", 0)])
+def test_whoever_came_by_https_shall_come_by_https(client, scheme, times):
+    for path in ("/", "/none", "/static/style.css"):
+        headers = client.get(path, base_url=f"{scheme}://skin.example").headers
+        assert headers.getlist("Strict-Transport-Security") == ["max-age=63072000"] * times
+
+
+def test_the_camera_is_for_this_app_and_the_rest_is_off():
+    camera, *others = PERMISSIONS_POLICY.split(", ")
+    assert camera == "camera=(self)"
+    assert {"geolocation=()", "microphone=()", "usb=()", "payment=()"} <= set(others)
+    assert all(other.endswith("=()") for other in others)
 
 
 def pages_in(answers):

@@ -92,6 +92,16 @@ def test_the_log_has_the_requests_but_no_file_names(server):
     assert "127.0.0.1 " not in server.said  # nor whose request it was
 
 
+@pytest.mark.parametrize("prefix", ["/a", "//evil.example"])
+@pytest.mark.parametrize("header", ["SCRIPT_NAME", "X-Forwarded-Prefix"])
+def test_no_header_of_a_client_moves_the_app(server, header, prefix):
+    headers = {header: prefix, "PATH_INFO": prefix, "X-Forwarded-Proto": "https"}
+    address = f"{server.address}/showresult"
+    response = requests.get(address, headers=headers, allow_redirects=False, timeout=20)
+    assert (response.status_code, response.headers["Location"]) == (302, "/")
+    assert "Strict-Transport-Security" not in response.headers
+
+
 def test_what_is_no_http_leaves_no_address_in_the_log(server):
     with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
         connection.sendall(b"GARBAGE private.png\r\n\r\n")

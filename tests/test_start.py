@@ -173,6 +173,15 @@ def test_spoiled_attributes_stop_the_start(tmp_path):
     assert f"{path} holds spoiled decision_facts attributes: {remedy_of(path)}" in said
 
 
+@pytest.mark.parametrize("command", [pytest.param(PYTHON, id="python"), GUNICORN])
+@pytest.mark.parametrize("setting", ["PROXY_HOPS", "RATE_LIMIT", "CORS_ORIGINS"])
+def test_a_setting_that_cannot_be_followed_stops_the_start(command, setting):
+    code, said = start(command, MODEL_PATH=str(LITERT), **{setting: "many"})
+    assert code == 3
+    assert f"{setting} " in said
+    assert "'many'" in said
+
+
 @pytest.mark.parametrize("port", ["abc", "70000"])
 def test_a_port_that_is_none_is_named(port):
     code, said = start(PYTHON, PORT=port)

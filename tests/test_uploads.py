@@ -126,6 +126,29 @@ def test_a_file_name_cannot_harm(client):
     assert "<script>alert" not in response.get_data(as_text=True)
 
 
+@pytest.mark.parametrize(
+    ("disposition", "shown"),
+    [
+        (b'filename="\xe4\xff.png"', "\ufffd\ufffd.png"),
+        (b"filename=\xe4.png", "\ufffd.png"),
+        (b"filename*=UTF-8''%E4.png", "\ufffd.png"),
+        (b"filename*=ISO-8859-1''%E4.png", "ä.png"),
+        (b"filename*=UTF-8''%C3%A4.png", "ä.png"),
+        (b'filename="\xed\xa0\x80.png"', "\ufffd\ufffd\ufffd.png"),  # half of a surrogate pair
+    ],
+)
+@pytest.mark.parametrize("address", ["/showresult", "/api/v1/predictions"])
+def test_a_file_name_that_is_not_utf_8_is_shown_as_far_as_it_goes(
+    client, disposition, shown, address
+):
+    field = b"pic" if address == "/showresult" else b"image"
+    head = b"Content-Disposition: form-data; name=" + field + b"; " + disposition
+    body = b"--x\r\n" + head + b"\r\n\r\n" + encode(draw_lesion()) + b"\r\n--x--\r\n"
+    response = client.post(address, data=body, content_type="multipart/form-data; boundary=x")
+    assert response.status_code == 200
+    assert shown in response.text
+
+
 def test_nothing_of_an_upload_is_logged(client, caplog, capfd):
     caplog.set_level(logging.DEBUG)
     upload(client, encode(draw_lesion()), name="private-name.png")

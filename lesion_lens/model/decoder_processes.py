@@ -16,7 +16,7 @@ import sys
 import threading
 from collections.abc import Callable
 from multiprocessing.connection import Connection, Listener
-from typing import Any
+from typing import IO, Any, cast
 
 import numpy as np
 
@@ -185,15 +185,14 @@ def _spawned() -> Decoder:
     with Listener(authkey=key) as listener:
         address = listener.address if isinstance(listener.address, str) else listener.address[1]
         process = _python("connect", str(address), stdin=subprocess.PIPE)
-        assert process.stdin is not None
-        process.stdin.write(key)
-        process.stdin.close()
+        with cast(IO[bytes], process.stdin) as stdin:
+            stdin.write(key)
         return Decoder(listener.accept(), _once(process.kill), process.pid)
 
 
 def _python(way: str, place: str, **options: Any) -> "subprocess.Popen[bytes]":
     """Start decoder.py as a program, in its own folder, so that nothing shadows what it imports."""
-    return subprocess.Popen(
+    return subprocess.Popen(  # noqa: S603 (our own interpreter and our own module)
         [sys.executable, "-m", protocol.__name__, way, place],
         cwd=ROOT,
         env=os.environ | _ENVIRONMENT,

@@ -17,6 +17,10 @@ class ModelFileError(LesionLensError):
     """A model file that is missing, truncated, foreign or reordered."""
 
 
+class SettingError(LesionLensError):
+    """A setting of the environment that cannot be followed."""
+
+
 class Problem(LesionLensError):
     """What can be wrong with a request. All that is ever said of it stands on its class.
 

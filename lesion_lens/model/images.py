@@ -142,7 +142,10 @@ StripOf = Callable[[int, int], Image.Image]  # rows from a first to before a las
 def _rows(image: Image.Image) -> tuple[tuple[int, int], StripOf, Converter]:
     """Give what `_reduced` takes of an image in memory."""
     image.load()
-    strip_of: StripOf = lambda top, bottom: image.crop((0, top, image.width, bottom))  # noqa: E731
+
+    def strip_of(top: int, bottom: int) -> Image.Image:
+        return image.crop((0, top, image.width, bottom))
+
     return image.size, strip_of, _converter(image)
 
 

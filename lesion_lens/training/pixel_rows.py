@@ -126,7 +126,7 @@ def _numbers(path: Path, lines: list[bytes], first: int) -> NDArray[np.int64]:
     if numbers is None:  # among them may be others that are whole numbers as well
         lines = [_rewritten(path, line, row) for row, line in enumerate(lines, first)]
         numbers = _plain_numbers(lines)
-        assert numbers is not None  # each value has been seen
+        assert numbers is not None  # noqa: S101 (for mypy: each value has been seen)
     wrong = numbers > _HIGHEST
     if wrong.any():
         row, column = np.argwhere(wrong)[0].tolist()

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from flask import Blueprint, Response, redirect, render_template, request, url_for
+from flask import Blueprint, Response, current_app, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from markdown_it import MarkdownIt
 from markupsafe import Markup
@@ -15,15 +15,17 @@ from lesion_lens.model.admission import admission
 from lesion_lens.model.decoder import DecodedImage
 from lesion_lens.model.errors import ImageError, ModelFileError, Problem
 from lesion_lens.web.current import get_classifier
-from lesion_lens.web.limits import API_FIELD, RETRY_AFTER
+from lesion_lens.web.limits import API_FIELD
 from lesion_lens.web.openapi import PROBLEM_JSON, openapi_document
 from lesion_lens.web.problems import (
+    UNREAD,
     NoImageUsable,
     NotAFile,
     ServerFailed,
     UnknownField,
     WrongContentType,
     hide_model_error,
+    retry_header,
 )
 from lesion_lens.web.results import describe_classes, describe_model, to_dict
 from lesion_lens.web.uploads import (
@@ -101,6 +103,7 @@ def docs() -> str:
         answer=answer,
         example=as_text(answer["content"]["application/json"]["example"]),
         schemas=described["components"]["schemas"],
+        origins=sorted(current_app.extensions["allowed_origins"]),
         markdown=markdown,
     )
 
@@ -148,18 +151,17 @@ def to_problem(problem: Problem) -> dict[str, Any]:
 
 def as_problem(problem: dict[str, Any]) -> Response:
     """Answer with what `to_problem` laid out."""
-    response = as_json(problem, problem["status"], PROBLEM_JSON)
-    if response.status_code == 503:
-        response.headers["Retry-After"] = str(RETRY_AFTER)
-    return response
+    return as_json(problem, problem["status"], PROBLEM_JSON)
 
 
 @api.errorhandler(Problem)
 def show_problem(problem: Problem) -> Response:
     """Answer with a problem."""
-    if isinstance(problem, WrongContentType) and request.content_length:
-        drain()  # nothing of the body was read yet
-    return as_problem(to_problem(problem))
+    if isinstance(problem, UNREAD):
+        drain()
+    response = as_problem(to_problem(problem))
+    response.headers.update(retry_header(problem))
+    return response
 
 
 @api.errorhandler(ModelFileError)

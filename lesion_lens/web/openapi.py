@@ -19,9 +19,11 @@ PROBLEM_JSON = "application/problem+json"
 CONTENT_TYPES = (*MIME_TYPES, "application/octet-stream")
 _STATUSES = {
     400: "The form, or the one file in it, is not as it should be.",
+    403: "A browser sent the form for another site.",
     413: "Too much was sent.",
     415: "Not a form, or the one file in it is not an image that can be read.",
     422: "No image can be used.",
+    429: "Not at the moment. This server limits the uploads of each visitor.",
     500: "The server failed. Trying again is no use.",
     503: "Not at the moment. Nothing of the request was kept: send it again.",
 }
@@ -123,7 +125,7 @@ def _problem_response(status: int, docs: str) -> dict[str, Any]:
         "description": _STATUSES[status],
         "content": {PROBLEM_JSON: {"schema": _reference("Problem"), "examples": examples}},
     }
-    if status == 503:
+    if status in (429, 503):
         response["headers"] = {
             "Retry-After": {
                 "description": "Seconds to wait before the next attempt.",

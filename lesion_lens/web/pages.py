@@ -20,16 +20,17 @@ from lesion_lens.model.decisions import HEADLINES, LAST
 from lesion_lens.model.errors import ImageError, ModelFileError, Problem
 from lesion_lens.model.limits import MAX_PIXELS, MAX_SIDE, MEGA, MIME_TYPES, PIXEL_LIMITS, READABLE
 from lesion_lens.model.outliers import REASONS
-from lesion_lens.web.api import show_http_problem
+from lesion_lens.web import api
 from lesion_lens.web.card_page import card_page
 from lesion_lens.web.card_tables import meaning, pairs
 from lesion_lens.web.current import get_classifier
-from lesion_lens.web.limits import MAX_IMAGES, RETRY_AFTER
+from lesion_lens.web.limits import MAX_IMAGES
 from lesion_lens.web.occlusion_map import strongest_region, visible_patches
-from lesion_lens.web.problems import NoImage, hide_model_error
+from lesion_lens.web.problems import UNREAD, NoImage, hide_model_error, retry_header
 from lesion_lens.web.results import csv_header, csv_line
 from lesion_lens.web.uploads import (
     decoded,
+    drain,
     drain_oversized_body,
     max_megabytes,
     uploaded_images,
@@ -181,8 +182,11 @@ def as_png(pixels: NDArray[np.uint8]) -> bytes:
 
 def show_problem(problem: Problem) -> ResponseReturnValue:
     """Show the upload page again with a problem's sentence and its status."""
-    headers = {"Retry-After": str(RETRY_AFTER)} if problem.status == 503 else {}
-    return upload_page_with(str(problem)), problem.status, headers
+    if request.path.startswith("/api/"):  # an address there that leads nowhere
+        return api.show_problem(problem)
+    if isinstance(problem, UNREAD):
+        drain()
+    return upload_page_with(str(problem)), problem.status, retry_header(problem)
 
 
 def show_model_error(error: ModelFileError) -> ResponseReturnValue:
@@ -193,7 +197,7 @@ def show_model_error(error: ModelFileError) -> ResponseReturnValue:
 def show_http_error(error: HTTPException) -> Response:
     """Show Flask's own errors as pages; those of an upload as the upload page."""
     if request.path.startswith("/api/"):
-        return show_http_problem(error)
+        return api.show_http_problem(error)
     response = error.get_response()  # with the headers that belong to the status
     if request.endpoint != "pages.show_result" or error.code not in (400, 413):
         page = render_template("error.html", error=error)

@@ -19,7 +19,7 @@ from lesion_lens.model.errors import (
     Problem,
     UnsupportedImage,
 )
-from lesion_lens.web.limits import API_FIELD, MAX_IMAGES, MAX_MEGABYTES
+from lesion_lens.web.limits import API_FIELD, MAX_IMAGES, MAX_MEGABYTES, RETRY_AFTER
 
 
 class NoImage(Problem):
@@ -63,6 +63,19 @@ class UnknownField(Problem):
         f"The form has a field {{field!r}}. Send images in the field {API_FIELD}, and nothing else."
     )
     example: ClassVar[dict[str, Any]] = {"field": "picture"}
+
+
+class FromAnotherSite(Problem):
+    """A form that a page of another site sent, by what the browser says."""
+
+    name = "from-another-site"
+    status = 403
+    title = "Sent by another site"
+    meaning = (
+        "A browser sent this for a page of another site (`Sec-Fetch-Site`), whose origin this "
+        "server does not allow. Programs that are no browser are not concerned."
+    )
+    sentence = "Another site sent this form. Open the upload page and send the image from there."
 
 
 class RequestTooLarge(Problem):
@@ -109,6 +122,28 @@ class NoImageUsable(Problem):
     example: ClassVar[dict[str, Any]] = {"count": 2}
 
 
+class TooManyRequests(Problem):
+    """More uploads of one visitor than `RATE_LIMIT` allows.
+
+    Attributes:
+        seconds: after which the next may be sent.
+    """
+
+    name = "too-many-requests"
+    status = 429
+    title = "Too many requests"
+    meaning = (
+        "This server limits how many uploads may come from one internet address in a time. Nothing "
+        "of the request was read. Send it again after as many seconds as `Retry-After` says."
+    )
+    sentence = "Too many uploads came from your internet address. Wait {seconds} s and try again."
+    example: ClassVar[dict[str, Any]] = {"seconds": 60}
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__(seconds=seconds)
+        self.seconds = seconds
+
+
 class ServerFailed(Problem):
     """A fault of the server's own."""
 
@@ -135,6 +170,16 @@ def hide_model_error(error: ModelFileError) -> ModelUnusable:
     return ModelUnusable()
 
 
+def retry_header(problem: Problem) -> dict[str, str]:
+    """The header that says after how many seconds to try again, of problems that pass."""
+    if isinstance(problem, TooManyRequests):
+        return {"Retry-After": str(problem.seconds)}
+    return {"Retry-After": str(RETRY_AFTER)} if problem.status == 503 else {}
+
+
+# Of a request with one of these, nothing of the body was read.
+UNREAD = (FromAnotherSite, TooManyRequests, WrongContentType)
+
 # In the order of their statuses, as the API's document and page list them.
 PROBLEMS: tuple[type[Problem], ...] = (
     NoImage,
@@ -142,6 +187,7 @@ PROBLEMS: tuple[type[Problem], ...] = (
     NotAFile,
     UnknownField,
     EmptyImage,
+    FromAnotherSite,
     RequestTooLarge,
     ImageTooLarge,
     WrongContentType,
@@ -149,6 +195,7 @@ PROBLEMS: tuple[type[Problem], ...] = (
     DamagedImage,
     ImageTooCostly,
     NoImageUsable,
+    TooManyRequests,
     ServerFailed,
     Busy,
     NotProcessed,

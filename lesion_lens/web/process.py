@@ -12,7 +12,7 @@ from typing import NoReturn
 from flask import Flask
 
 from lesion_lens.model import decoding
-from lesion_lens.model.errors import ModelFileError
+from lesion_lens.model.errors import LesionLensError, ModelFileError
 from lesion_lens.web.current import get_classifier
 
 
@@ -43,7 +43,7 @@ def load_weights(app: Flask) -> None:
     gc.enable()
 
 
-def exit_with(error: ModelFileError) -> NoReturn:
+def exit_with(error: LesionLensError) -> NoReturn:
     """End the process with an error's sentence and no traceback.
 
     The code is 3, by which gunicorn knows that a worker cannot start and that trying again is no

@@ -5,12 +5,15 @@ The pages and the API share it.
 
 import contextlib
 import io
+import re
 import time
 from collections.abc import Iterator
 from typing import IO
 
 from flask import Request, current_app, request
-from werkzeug.datastructures import FileStorage
+from werkzeug import formparser
+from werkzeug.datastructures import FileStorage, Headers
+from werkzeug.sansio.multipart import MultipartDecoder
 
 from lesion_lens.model.decoder import DecodedImage
 from lesion_lens.model.decoding import Requester, decode
@@ -20,6 +23,20 @@ from lesion_lens.web.problems import FormTooLarge, NoImage, RequestTooLarge, Too
 
 # What a server puts into the environment of a request: an event that is set when the client leaves.
 CLIENT_GONE = "lesion_lens.client_gone"
+
+
+class LenientDecoder(MultipartDecoder):
+    """Reads a file's name that is not UTF-8: Werkzeug would give up the whole form, silently.
+
+    It would also pass over a name beyond ASCII that has no quotation marks.
+    """
+
+    def _parse_headers(self, data: bytes | bytearray) -> Headers:
+        data = re.sub(rb'(;\s*filename=)([^";\r\n]*[^";\r\n -~][^";\r\n]*)', rb'\1"\2"', data)
+        return super()._parse_headers(data.decode(errors="replace").encode())
+
+
+formparser.MultipartDecoder = LenientDecoder  # type: ignore[misc] # there is no other way in
 
 
 class InMemoryRequest(Request):

@@ -8,10 +8,16 @@ from bs4 import BeautifulSoup
 
 from app import create_app
 from skin_cancer_detection import CODES
+from tests.support.models import LITERT
 
 
 def app_of(path):
     return create_app({"MODEL_PATH": path})
+
+
+def app_with(**settings):
+    """An app with these settings, and with the model that is loaded in no time."""
+    return create_app({"MODEL_PATH": LITERT, **settings})
 
 
 def client_of(path):

@@ -1,0 +1,97 @@
+"""Who asks, and under which address: proxies in front of the app, the Host, the prefix.
+
+Whatever a proxy says in headers, a client could say as well. So nothing of it is believed unless a
+setting names how many proxies there are, or a platform's own variable shows that there is one.
+"""
+
+import os
+import re
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from flask import Flask, abort, request
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from lesion_lens.model.errors import SettingError
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+MAX_HOPS = 10
+# Letters, digits and what names of containers have besides; or an IPv6 address; then a port.
+_HOST = re.compile(
+    r"(?:([\w.-]{1,253})|\[[\da-f:.]{2,45}\])(?::\d{1,5})?", re.ASCII | re.IGNORECASE
+)
+# No second slash at the beginning, which would make another host of it, and no dot segments.
+_PREFIX = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[\w.~-]+)*", re.ASCII)
+_BAD_HOST = "lesion_lens.bad_host"
+
+
+def default_hops() -> str:
+    """How many proxies there are if no setting says so: Heroku and Azure have one."""
+    on_platform = os.environ.get("DYNO") or os.environ.get("WEBSITE_SITE_NAME")
+    return "1" if on_platform else "0"
+
+
+def trust_proxies(app: Flask) -> None:
+    """Have the app take address, scheme, host and prefix from `PROXY_HOPS` proxies, and check them.
+
+    Raises:
+        SettingError: `PROXY_HOPS` is no such number.
+    """
+    setting = str(app.config["PROXY_HOPS"]).strip() or "0"
+    if not (setting.isascii() and setting.isdecimal() and int(setting) <= MAX_HOPS):
+        raise SettingError(
+            f"PROXY_HOPS is {setting!r}, not a number of 0 to {MAX_HOPS}: set it to the number of "
+            "proxies between visitors and the app."
+        )
+    hops = int(setting)
+    app.wsgi_app = CheckedAddresses(app.wsgi_app)  # type: ignore[method-assign]
+    if hops:
+        app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
+            app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops, x_prefix=hops
+        )
+    app.before_request(refuse_bad_host)
+
+
+class CheckedAddresses:
+    """Replaces a Host, prefix or scheme of which no address can be made.
+
+    Flask builds the addresses of a page from these three. It fails on some of them before it has a
+    page to show, and others would lead to another host.
+    """
+
+    def __init__(self, app: "WSGIApplication") -> None:
+        self.app = app
+
+    def __call__(
+        self, environ: "WSGIEnvironment", start_response: "StartResponse"
+    ) -> Iterable[bytes]:
+        """Check, then answer as the app does."""
+        asked = environ
+        host = asked.get("HTTP_HOST", "")
+        if host and not is_host(host):
+            asked.update(HTTP_HOST="", SERVER_NAME="localhost", SERVER_PORT="80")
+            asked[_BAD_HOST] = True
+        prefix = asked.get("SCRIPT_NAME", "").rstrip("/")
+        asked["SCRIPT_NAME"] = prefix if _PREFIX.fullmatch(prefix) else ""
+        if asked["wsgi.url_scheme"] not in ("http", "https"):
+            asked["wsgi.url_scheme"] = "http"
+        return self.app(asked, start_response)
+
+
+def is_host(text: str) -> bool:
+    """Whether a Host header is a name or an address, perhaps with a port."""
+    if not (match := _HOST.fullmatch(text)):
+        return False
+    name = match[1]
+    try:
+        return not name or name.encode().decode("idna").encode("idna") is not None
+    except UnicodeError:  # a label that is empty, too long, or no Punycode
+        return False
+
+
+def refuse_bad_host() -> None:
+    """Answer 400 to a request whose Host is none (RFC 9112, section 3.2)."""
+    if _BAD_HOST in request.environ:
+        abort(400, "The Host header is not a name or an address.")

@@ -1,0 +1,124 @@
+"""How many uploads one visitor may send in a time, for public instances; off without its setting.
+
+Flask-Limiter counts them by the visitor's internet address, in this process's memory or in Redis.
+"""
+
+import ipaddress
+import logging
+import math
+import time
+
+from flask import Flask, current_app, request
+from flask.logging import default_handler
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import HTTPException
+
+from lesion_lens.model.errors import SettingError
+from lesion_lens.web.problems import TooManyRequests
+
+EXAMPLE = '"30 per minute"'
+REDIS_SCHEMES = ("redis://", "rediss://", "redis+unix://")
+# Seconds; without an answer by then, each process counts on its own.
+REDIS_TIMEOUTS: dict[str, str | int] = {"socket_connect_timeout": 1, "socket_timeout": 1}
+
+
+def limit_rate(app: Flask) -> None:
+    """Have uploads refused beyond `RATE_LIMIT`, counted in `RATE_LIMIT_REDIS_URL` if it is set.
+
+    Raises:
+        SettingError: one of them cannot be followed, or Redis's client is not installed.
+    """
+    limit = app.config["RATE_LIMIT"].strip()
+    if not limit:
+        return
+    # Imported here, as most instances need none of it and it takes a fifth of a second.
+    from flask_limiter import Limiter, RateLimitExceeded
+    from limits import parse_many
+
+    try:
+        rates = parse_many(limit)
+    except ValueError:
+        rates = []
+    if not rates or any(rate.amount < 1 for rate in rates):
+        raise SettingError(
+            f"RATE_LIMIT is {limit!r}, which is not a rate: set it to one such as {EXAMPLE}, or "
+            "remove it."
+        )
+    redis_url = app.config["RATE_LIMIT_REDIS_URL"].strip()
+    limiter = Limiter(
+        visitor,
+        application_limits=[limit],
+        application_limits_exempt_when=is_no_upload,
+        storage_uri=storage_of(redis_url),
+        storage_options=REDIS_TIMEOUTS if redis_url else None,
+        strategy="moving-window",
+        in_memory_fallback_enabled=True,
+    )
+    # It would name addresses at a lower level. What it says of Redis belongs into the log.
+    limiter.logger.setLevel(logging.WARNING)
+    limiter.logger.addHandler(default_handler)
+    limiter.init_app(app)
+    app.extensions["rate_limiter"] = limiter
+    app.register_error_handler(RateLimitExceeded, show_limit)
+
+
+def storage_of(url: str) -> str:
+    """Give the address of the storage.
+
+    Raises:
+        SettingError: without naming the address, which may hold a password.
+    """
+    if not url:
+        return "memory://"
+    if not url.startswith(REDIS_SCHEMES):
+        raise SettingError(
+            "RATE_LIMIT_REDIS_URL is not an address of Redis: set it to one such as "
+            "redis://localhost:6379, or remove it."
+        )
+    try:
+        import redis
+    except ImportError as error:
+        raise SettingError(
+            "RATE_LIMIT_REDIS_URL needs the package redis: run `pip install 'limits[redis]'`, or "
+            "remove the setting."
+        ) from error
+    try:
+        redis.from_url(url.replace("redis+unix", "unix", 1))  # which does not connect yet
+    except ValueError as error:
+        raise SettingError(
+            "RATE_LIMIT_REDIS_URL cannot be read: set it to an address such as "
+            "redis://localhost:6379, or remove it."
+        ) from error
+    return url
+
+
+def is_no_upload() -> bool:
+    """Whether a request is not counted: reading pages costs next to nothing."""
+    return request.method != "POST"
+
+
+def visitor() -> str:
+    """What uploads are counted by: an IPv4 address, or the half of an IPv6 address that one has.
+
+    It is the address that `PROXY_HOPS` proxies tell, to which Azure's adds a port.
+    """
+    text = request.remote_addr or ""
+    bare = text[1:].partition("]")[0] if text.startswith("[") else text
+    if bare.count(":") == 1:
+        bare = bare.partition(":")[0]
+    try:
+        address = ipaddress.ip_address(bare)
+    except ValueError:
+        return text or "unknown"
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped:
+            return str(address.ipv4_mapped)
+        return str(ipaddress.ip_network((address.packed, 64), strict=False))
+    return str(address)
+
+
+def show_limit(error: HTTPException) -> ResponseReturnValue:
+    """Answer a request beyond the limit, as a page or as a problem."""
+    reached = current_app.extensions["rate_limiter"].current_limit
+    seconds = max(1, math.ceil(reached.window.reset_time - time.time()))
+    return current_app.handle_user_exception(TooManyRequests(seconds))
