@@ -69,7 +69,7 @@ def test_a_link_from_another_site_leads_here(client):
 
 
 def cors_headers(response):
-    return [name for name in response.headers.keys() if name.startswith("Access-Control")]  # noqa: SIM118
+    return [name for name in response.headers.keys() if name.startswith("Access-Control")]  # noqa: SIM118 (Headers iterates over pairs)
 
 
 def test_an_origin_that_is_named_gets_the_answer(open_client):

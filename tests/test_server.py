@@ -198,11 +198,10 @@ def test_a_head_that_cannot_be_right_is_refused_at_once(server, head, status):
 
 
 def test_a_client_that_leaves_ends_its_work(server):
-    """A batch of images that take seconds each: without an end it would be read for a minute."""
-    files = [("pic", ("slow.bmp", ENDLESS))] * 20
+    files = [("pic", ("slow.jpg", ENDLESS))]
     sent = requests.Request("POST", f"{server.address}/showresult", files=files).prepare()
     head = POST.replace(b"multipart/form-data; boundary=x", sent.headers["Content-Type"].encode())
     head += b"Content-Length: %d\r\n\r\n" % len(sent.body)
     with many_clients(server, 1, head + sent.body):
         time.sleep(0.5)
-    wait_for(lambda: "POST /showresult 400" in server.said, 8)
+    wait_for(lambda: "POST /showresult 400" in server.said, 2)

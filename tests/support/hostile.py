@@ -30,18 +30,8 @@ def repeated_strip(times):
     return bytes(data)
 
 
-def rle_lines(count):
-    """A BMP of one pixel and an end of line, again and again: Pillow works on it for seconds."""
-    pixels = b"\x01\x00\x00\x00" * count
-    palette = bytes(4 * 256)
-    head = struct.pack("<IiiHHIIiiII", 40, 4000, count, 1, 8, 1, len(pixels), 0, 0, 256, 0)
-    offset = 14 + len(head) + len(palette)
-    return (
-        struct.pack("<2sIHHI", b"BM", offset + len(pixels), 0, 0, offset) + head + palette + pixels
-    )
-
-
-ENDLESS = rle_lines(6000)  # 24 megapixels
+# A JPEG that pads its first marker: Pillow reads the padding a byte at a time, for many seconds.
+ENDLESS = b"\xff\xd8" + b"\xff" * 18_000_000
 
 
 def huge_tile():
