@@ -14,6 +14,7 @@ import pytest
 import requests
 
 from lesion_lens import ROOT
+from lesion_lens.web.headers import ERROR_HEADERS
 from tests.support.drawings import draw_lesion, encode
 from tests.support.hostile import ENDLESS
 from tests.support.models import LITERT, MODEL
@@ -195,6 +196,18 @@ def test_a_head_that_cannot_be_right_is_refused_at_once(server, head, status):
     with many_clients(server, 1, head) as (client,):
         assert client.recv(12).split()[1] == status
     assert time.monotonic() - begin < 2
+
+
+@pytest.mark.parametrize(
+    "head",
+    [b"GARBAGE\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", POST + b"Content-Length: x\r\n\r\n"],
+    ids=["no http", "no host", "no length"],
+)
+def test_what_never_reaches_the_app_has_its_headers(server, head):
+    with many_clients(server, 1, head) as (client,):
+        answer = client.makefile("rb").read().decode()
+    for name, value in ERROR_HEADERS.items():
+        assert f"\r\n{name}: {value}\r\n" in answer
 
 
 def test_a_client_that_leaves_ends_its_work(server):

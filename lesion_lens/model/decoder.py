@@ -9,6 +9,7 @@ pixels, a preview and its size, or the name of an error. Nothing of it is unpick
 """
 
 import contextlib
+import gc
 import io
 import json
 import os
@@ -22,6 +23,7 @@ from multiprocessing.connection import Client, Connection
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from lesion_lens.model.errors import ImageError, ImageTooCostly
 from lesion_lens.model.images import read_image
@@ -89,6 +91,8 @@ def fork_when_told(channel: socket.socket) -> None:
     """Fork a decoder for each connection that arrives, until whoever sends them has gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal; the server stops us
     be_quiet()
+    Image.init()  # all formats, which each decoder would import anew
+    gc.freeze()  # so that no garbage is looked for among what the decoders share
     while True:
         message, descriptors, *_ = socket.recv_fds(channel, ORDER.size, 1)
         if not message:

@@ -92,12 +92,13 @@ def flat_share(pixels: Pixels, inside: NDArray[np.bool_]) -> NDArray[np.float64]
     """
     levels = np.asarray(pixels, np.float64)
     flat = inside.copy()
-    for axis in (1, 2):
-        same = (np.abs(np.diff(levels, axis=axis)) <= 1).all(axis=-1)
-        before, after = [(0, 0)] * 3, [(0, 0)] * 3
-        before[axis], after[axis] = (1, 0), (0, 1)
-        flat &= np.pad(same, before, constant_values=True)
-        flat &= np.pad(same, after, constant_values=True)
+    for here, there in (
+        (np.s_[:, 1:], np.s_[:, :-1]),
+        (np.s_[:, :, 1:], np.s_[:, :, :-1]),
+    ):
+        same = (np.abs(levels[here] - levels[there]) <= 1).all(axis=-1)
+        flat[here] &= same
+        flat[there] &= same
     return flat.sum((1, 2)) / inside.sum((1, 2))
 
 

@@ -7,7 +7,6 @@ address space, and Windows knows none of these limits.
 import contextlib
 import ctypes
 import os
-import re
 import sys
 import time
 from pathlib import Path
@@ -72,22 +71,25 @@ def lift_limits() -> None:
 
 def address_space() -> int:
     """The bytes of address space of this process; 0 where that cannot be read."""
-    return _kilobytes("VmSize")
+    return _pages()[0] * _PAGE
 
 
 def anonymous_memory() -> int:
     """The bytes that this process keeps and shares with no file; 0 where that cannot be read."""
-    return _kilobytes("RssAnon")
+    _, resident, shared = _pages()
+    return (resident - shared) * _PAGE
 
 
-def _kilobytes(name: str) -> int:
-    with contextlib.suppress(OSError):
-        found = re.search(rf"^{name}:\s+(\d+) kB", _STATUS.read_text("ascii", "replace"), re.M)
-        return 1024 * int(found[1]) if found else 0
-    return 0
+def _pages() -> tuple[int, int, int]:
+    try:
+        size, resident, shared, *_ = _STATM.read_bytes().split()  # proc(5)
+    except OSError:
+        return 0, 0, 0
+    return int(size), int(resident), int(shared)
 
 
-_STATUS = Path("/proc/self/status")
+_STATM = Path("/proc/self/statm")
+_PAGE = resource.getpagesize() if resource is not None else 4096  # bytes
 
 
 def be_quiet() -> None:

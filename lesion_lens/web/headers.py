@@ -33,6 +33,8 @@ HEADERS = {
     "X-Frame-Options": "DENY",  # for browsers that know no frame-ancestors
     "X-Permitted-Cross-Domain-Policies": "none",
 }
+# Of answers that never reach the app.
+ERROR_HEADERS = HEADERS | {"Cache-Control": "no-store"}
 # Two years, for this host alone: the app cannot speak for other hosts of the domain.
 STRICT_TRANSPORT_SECURITY = "max-age=63072000"
 

@@ -17,6 +17,7 @@ from gunicorn.workers.ggevent import GeventWorker
 
 from lesion_lens.model.admission import MAX_REQUESTS
 from lesion_lens.web.bodies import Bodies, RequestRefused
+from lesion_lens.web.headers import ERROR_HEADERS
 from lesion_lens.web.limits import MAX_CONTENT_LENGTH, SENDING_LIMIT
 from lesion_lens.web.uploads import CLIENT_GONE
 
@@ -41,6 +42,26 @@ class Worker(GeventWorker):
         super().load_wsgi()
         self.wsgi: Any = BodyFirst(self.wsgi)
 
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
+        """Answer what gunicorn cannot parse, with its own page and our headers."""
+        super().handle_error(req, _WithHeaders(client), addr, exc)
+
+
+class _WithHeaders:
+    """A connection whose one answer, which gunicorn writes by itself, gets our headers."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def sendall(self, data: bytes) -> None:
+        """Send an answer, which begins with its status line."""
+        status, rest = data.split(b"\r\n", 1)
+        lines = "".join(f"{name}: {value}\r\n" for name, value in ERROR_HEADERS.items())
+        self._connection.sendall(status + b"\r\n" + lines.encode() + rest)
+
 
 class BodyFirst:
     """WSGI middleware that reads a request's body in a greenlet and runs the app in a thread."""
@@ -59,8 +80,11 @@ class BodyFirst:
                 return self._in_a_thread(connection, asked, start_response)
         except RequestRefused as refusal:
             text = f"{refusal}\n".encode()
-            length = ("Content-Length", str(len(text)))
-            start_response(refusal.status, [("Content-Type", "text/plain; charset=utf-8"), length])
+            headers = ERROR_HEADERS | {
+                "Content-Type": "text/plain; charset=utf-8",
+                "Content-Length": str(len(text)),
+            }
+            start_response(refusal.status, list(headers.items()))
             return _LastAnswer(text, connection)
 
     def _in_a_thread(
