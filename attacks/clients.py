@@ -1,0 +1,200 @@
+"""Clients that take their time: hundreds of connections of each kind, kept by one thread."""
+
+import contextlib
+import errno
+import selectors
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from attacks.servers import Target, crowd, harmless, health
+from attacks.table import Case
+
+try:
+    import resource
+except ImportError:  # Windows, where the number of connections is not limited so
+    resource = None  # type: ignore[assignment]
+
+SLOW = 2  # seconds for an answer beside slow clients
+AT_ONCE = 50  # connections that are opened at once, so that the server's queue holds them
+HEADER_DEADLINE = 12  # seconds: the ten that a header may take, and two to notice
+_FORM = b"POST /api/v1/predictions HTTP/1.1\r\nHost: x\r\n"
+_FORM += b"Content-Type: multipart/form-data; boundary=x\r\n"
+_PAGE = b"GET /model HTTP/1.1\r\nHost: x\r\n\r\n"  # the largest one
+_LENGTH = _FORM + b"Content-Length: 19000000\r\n\r\n"
+_PART = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.jpg"\r\n\r\n'
+
+
+@dataclass(frozen=True)
+class Slow:
+    """A kind of slow client.
+
+    Attributes:
+        name: what it does.
+        first: what it sends at once.
+        then: what it sends again and again.
+        pause: seconds between two of these.
+        deadline: seconds after which the server must have closed the connection; None where it may
+            wait longer.
+        reads: bytes that it reads at each pause; None where it reads whatever comes.
+    """
+
+    name: str
+    first: bytes
+    then: bytes = b""
+    pause: float = 5
+    deadline: float | None = None
+    reads: int | None = None
+
+
+SLOW_KINDS = (
+    Slow("that send half a header", _FORM[:60], deadline=HEADER_DEADLINE),
+    Slow("that trickle a header", _FORM, b"a: b\r\n", 1, deadline=HEADER_DEADLINE),
+    Slow("that send nothing", b"", deadline=HEADER_DEADLINE),
+    Slow("that trickle a body, a byte in five seconds", _LENGTH + _PART, b"x"),
+    Slow(
+        "that trickle a body in chunks, a byte in five seconds",
+        _FORM + b"Transfer-Encoding: chunked\r\n\r\n",
+        b"1\r\nx\r\n",
+    ),
+    Slow("that send 1 MB and then trickle", _LENGTH + _PART + bytes(1_000_000), b"x"),
+    Slow(
+        "that read the answers of 50 requests slowly",
+        _PAGE * 50,
+        reads=1,
+    ),
+    Slow("that ask for 50 pages and never read", _PAGE * 50, reads=0),
+)
+
+
+class SlowClients:
+    """Connections of one kind of slow client, in a thread of their own.
+
+    Args:
+        port: of the server.
+        kind: Slow.
+        count: how many.
+    """
+
+    def __init__(self, port: int, kind: Slow, count: int) -> None:
+        self._port, self._kind, self._count = port, kind, count
+        self._links: dict[socket.socket, memoryview] = {}  # -> what it still sends
+        self._unsent = selectors.DefaultSelector()  # those that can be sent to
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._keep)
+        self.begun = 0.0  # when the first of them connected
+
+    def __enter__(self) -> "SlowClients":
+        _allow_connections(self._count + 200)
+        self.begun = time.monotonic()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+        for link in self._links:
+            link.close()
+        self._unsent.close()
+
+    def open(self) -> int:
+        """How many of them the server has not closed."""
+        return len(self._links)
+
+    def _keep(self) -> None:
+        missing, look, go_on = self._count, 0.0, time.monotonic() + self._kind.pause
+        while not self._ended.is_set():
+            for _ in range(min(missing, AT_ONCE)):
+                self._connect()
+            missing -= min(missing, AT_ONCE)
+            for key, _ in self._unsent.select(0.05):
+                self._try(self._send, key.fileobj)
+            now = time.monotonic()
+            if now >= look and self._kind.reads is None:
+                look = now + 0.25
+                for link in list(self._links):
+                    self._try(self._drain, link)
+            if now >= go_on:
+                go_on += self._kind.pause
+                for link in list(self._links):
+                    self._try(self._go_on, link)
+
+    def _connect(self) -> None:
+        link = socket.socket()
+        if self._kind.reads is not None:  # so that what the system takes for it is little
+            link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        link.setblocking(False)
+        if link.connect_ex(("127.0.0.1", self._port)) in (0, errno.EINPROGRESS):
+            self._links[link] = memoryview(self._kind.first)
+            self._unsent.register(link, selectors.EVENT_WRITE)
+        else:
+            link.close()
+
+    def _try(self, act: Callable[[Any], None], link: Any) -> None:
+        """Do something with a connection; forget it if the server has closed it."""
+        try:
+            act(link)
+        except BlockingIOError:
+            return
+        except OSError:
+            with contextlib.suppress(KeyError):
+                self._unsent.unregister(link)
+            del self._links[link]
+            link.close()
+
+    def _send(self, link: socket.socket) -> None:
+        left = self._links[link]
+        left = left[link.send(left) if left else 0 :]
+        self._links[link] = left
+        if not left:
+            self._unsent.unregister(link)
+
+    def _drain(self, link: socket.socket) -> None:
+        if not link.recv(65_536):
+            raise ConnectionResetError
+
+    def _go_on(self, link: socket.socket) -> None:
+        if self._kind.then and not self._links[link]:
+            link.send(self._kind.then)
+        if self._kind.reads and not link.recv(self._kind.reads):
+            raise ConnectionResetError
+
+
+def _allow_connections(count: int) -> None:
+    """Let this process have so many open files."""
+    if resource is not None:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft < count:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (min(count, hard), hard))
+
+
+def slow_clients(target: Target, kind: Slow, count: int, seconds: float) -> Case:
+    """Have slow clients of one kind, and meanwhile upload photographs and ask for /healthz.
+
+    Args:
+        target: Target.
+        kind: Slow.
+        count: how many of them.
+        seconds: how long; longer where the kind has a deadline.
+
+    Returns:
+        Case; its count is of the slow clients and its time of the other requests.
+    """
+    case = Case(f"{count:,} clients {kind.name}")
+    others = Case("")
+    with (
+        target.watching(case),
+        SlowClients(target.port, kind, count) as slow,
+        crowd(harmless(target, others, SLOW), health(target, others, SLOW)),
+    ):
+        time.sleep(seconds)
+        while kind.deadline and slow.open() and time.monotonic() < slow.begun + kind.deadline:
+            time.sleep(0.1)
+        if kind.deadline:
+            case.fail(f"still connected after {kind.deadline:g} s", slow.open())
+    case.count, case.worst_time = count, others.worst_time
+    case.failures += others.failures
+    return case

@@ -1,0 +1,278 @@
+"""Writers of image files that no image program would write: the parts, put together as told.
+
+Each follows its format's own document: TIFF 6.0; PNG, W3C 2025; ITU-T T.81 (JPEG); GIF89a;
+RFC 9649 (WebP); ISO 14496-12 and 23008-12 (HEIC).
+"""
+
+import functools
+import io
+import struct
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pillow_heif
+from PIL import Image
+
+BROWN = (104, 62, 42)
+
+pillow_heif.register_heif_opener()
+
+
+def encode(image: Image.Image, image_format: str, **options: Any) -> bytes:
+    """Write an image as Pillow does."""
+    file = io.BytesIO()
+    image.save(file, image_format, **options)
+    return file.getvalue()
+
+
+def plain(mode: str, width: int, height: int) -> Image.Image:
+    """An image of one colour, which any compression makes very small."""
+    return Image.new(mode, (width, height))
+
+
+# --- TIFF ------------------------------------------------------------------------------------
+
+SHORT, LONG = "<u2", "<u4"
+_TYPES = {SHORT: 3, LONG: 4}
+WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 256, 257, 258, 259, 262
+STRIP_OFFSETS, SAMPLES, ROWS_PER_STRIP, STRIP_SIZES = 273, 277, 278, 279
+TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_SIZES = 322, 323, 324, 325
+RAW, LZW, DEFLATE, LZMA, ZSTD = 1, 5, 8, 34925, 50000
+
+Tags = dict[int, tuple[str, Any]]  # tag -> its type and one number or many
+
+
+def tiff(tags: Tags, pixels: bytes, next_at: int = 0) -> bytes:
+    """Write a TIFF of one directory.
+
+    Args:
+        tags: what the directory says.
+        pixels: stand at offset 8.
+        next_at: where the next directory is said to be.
+    """
+    first = 8 + len(pixels)
+    free = first + 2 + 12 * len(tags) + 4
+    entries, behind = b"", b""
+    for tag, (kind, values) in sorted(tags.items()):
+        data = np.atleast_1d(values).astype(kind).tobytes()
+        entries += struct.pack("<HHI", tag, _TYPES[kind], np.size(values))
+        if len(data) > 4:
+            entries += struct.pack("<I", free + len(behind))
+            behind += data
+        else:
+            entries += data.ljust(4, b"\0")
+    head = b"II*\0" + struct.pack("<I", first) + pixels
+    return head + struct.pack("<H", len(tags)) + entries + struct.pack("<I", next_at) + behind
+
+
+def picture_tags(width: int, height: int, samples: int = 1, compression: int = RAW) -> Tags:
+    """The tags that every picture of 8 bits has."""
+    return {
+        WIDTH: (LONG, width),
+        HEIGHT: (LONG, height),
+        BITS: (SHORT, [8] * samples),
+        COMPRESSION: (SHORT, compression),
+        PHOTOMETRIC: (SHORT, 2 if samples == 3 else 1),
+        SAMPLES: (SHORT, samples),
+    }
+
+
+def one_strip(tags: Tags, pixels: bytes) -> bytes:
+    """Write a TIFF whose pixels are in one strip."""
+    strip = {STRIP_OFFSETS: (LONG, 8), STRIP_SIZES: (LONG, len(pixels))}
+    return tiff(tags | strip | {ROWS_PER_STRIP: (LONG, tags[HEIGHT][1])}, pixels)
+
+
+# --- PNG -------------------------------------------------------------------------------------
+
+GREY, RGB, RGBA = 0, 2, 6  # its colour types
+
+
+def chunk(kind: bytes, data: bytes = b"") -> bytes:
+    """Write a chunk of a PNG."""
+    check = zlib.crc32(kind + data)
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", check)
+
+
+def png(
+    size: tuple[int, int],
+    *chunks: bytes,
+    colour: int = GREY,
+    bits: int = 8,
+    data: bytes | None = None,
+    behind: bytes = b"",
+) -> bytes:
+    """Write a PNG.
+
+    Args:
+        size: (width, height) in pixels.
+        chunks: between its head and its pixels.
+        colour: its colour type.
+        bits: of a channel.
+        data: its IDAT chunks; without them, zeros of the right length.
+        behind: what follows the pixels.
+    """
+    head = struct.pack(">IIBBBBB", *size, bits, colour, 0, 0, 0)
+    if data is None:
+        channels = {GREY: 1, RGB: 3, RGBA: 4}[colour]
+        row = bytes(1 + size[0] * channels * bits // 8)
+        data = chunk(b"IDAT", zlib.compress(row * size[1], 1))
+    start = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head)
+    return start + b"".join(chunks) + data + behind + chunk(b"IEND")
+
+
+# --- JPEG ------------------------------------------------------------------------------------
+
+
+def segment(marker: int, data: bytes = b"") -> bytes:
+    """Write a segment of a JPEG."""
+    return struct.pack(">BBH", 0xFF, marker, 2 + len(data)) + data
+
+
+def jpeg_with(inserted: bytes, width: int = 60, height: int = 40, **options: Any) -> bytes:
+    """Write a sound JPEG with something more behind its first marker."""
+    data = encode(Image.new("RGB", (width, height), BROWN), "JPEG", **options)
+    return data[:2] + inserted + data[2:]
+
+
+# --- GIF -------------------------------------------------------------------------------------
+
+
+def gif(size: tuple[int, int], *extensions: bytes, frame: tuple[int, int] | None = None) -> bytes:
+    """Write a GIF of two colours.
+
+    Args:
+        size: (width, height) of its screen.
+        extensions: stand before its frame.
+        frame: (width, height) of that; without it, one pixel.
+    """
+    pixels = encode(plain("1", *(frame or (1, 1))), "GIF")
+    start = 13 + 3 * 2 ** (pixels[10] % 8 + 1)  # behind its head and palette
+    palette = bytes(3) + b"\xff" * 3
+    head = b"GIF89a" + struct.pack("<HHBBB", *size, 0x80, 0, 0) + palette
+    return head + b"".join(extensions) + pixels[start:]
+
+
+# --- WebP ------------------------------------------------------------------------------------
+
+
+def riff(kind: bytes, data: bytes) -> bytes:
+    """Write a chunk of a WebP."""
+    return kind + struct.pack("<I", len(data)) + data + bytes(len(data) % 2)
+
+
+def webp(size: tuple[int, int], *chunks: bytes, animated: bool = False) -> bytes:
+    """Write an extended WebP of a canvas and whatever chunks are given."""
+    flags = bytes([2 if animated else 0, 0, 0, 0])
+    canvas = b"".join((side - 1).to_bytes(3, "little") for side in size)
+    body = b"WEBP" + riff(b"VP8X", flags + canvas) + b"".join(chunks)
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def webp_pixels(width: int, height: int) -> bytes:
+    """Give the chunk of a picture's pixels."""
+    return encode(Image.new("RGB", (width, height), BROWN), "WEBP", lossless=True, method=0)[12:]
+
+
+# --- HEIC ------------------------------------------------------------------------------------
+
+
+def box(kind: bytes, *parts: bytes) -> bytes:
+    """Write a box."""
+    data = b"".join(parts)
+    return struct.pack(">I", 8 + len(data)) + kind + data
+
+
+def full_box(kind: bytes, version: int, *parts: bytes, flags: int = 0) -> bytes:
+    """Write a box with a version and flags."""
+    return box(kind, struct.pack(">I", version << 24 | flags), *parts)
+
+
+@dataclass(frozen=True)
+class Item:
+    """An item of a HEIC; the first one of a file is the primary one.
+
+    Attributes:
+        kind: `hvc1`, `grid`, `Exif`, …
+        extents: (start, length) of its parts in the file's data.
+        properties: places in the file's list of properties, from 1.
+        refers: a kind of reference and the numbers of items, from 1.
+        content: of an item `mime`, its type and a zero.
+    """
+
+    kind: bytes
+    extents: Sequence[tuple[int, int]]
+    properties: Sequence[int] = ()
+    refers: tuple[bytes, Sequence[int]] | None = None
+    content: bytes = b""
+
+
+def heic(items: Sequence[Item], properties: Sequence[bytes], data: bytes) -> bytes:
+    """Write a HEIC of items, properties and the data that the items are parts of."""
+    start = box(b"ftyp", b"heic", bytes(4), b"mif1heic")
+    length = len(_meta(items, properties, 0))
+    return start + _meta(items, properties, len(start) + length + 8) + box(b"mdat", data)
+
+
+def _meta(items: Sequence[Item], properties: Sequence[bytes], data_at: int) -> bytes:
+    numbered = list(enumerate(items, 1))
+    infos = [
+        full_box(b"infe", 2, struct.pack(">HH", number, 0), item.kind, b"\0", item.content)
+        for number, item in numbered
+    ]
+    places = b"".join(_location(number, item, data_at) for number, item in numbered)
+    uses = b"".join(
+        struct.pack(">HB", number, len(item.properties)) + bytes(item.properties)
+        for number, item in numbered
+    )
+    references = b"".join(
+        box(kind, struct.pack(f">HH{len(to)}H", number, len(to), *to))
+        for number, item in numbered
+        if item.refers
+        for kind, to in [item.refers]
+    )
+    count = struct.pack(">H", len(items))
+    return full_box(
+        b"meta",
+        0,
+        full_box(b"hdlr", 0, bytes(4), b"pict", bytes(13)),
+        full_box(b"pitm", 0, b"\0\1"),
+        full_box(b"iloc", 0, b"\x44\0", count, places),
+        full_box(b"iinf", 0, count, *infos),
+        full_box(b"iref", 0, references) if references else b"",
+        box(
+            b"iprp",
+            box(b"ipco", *properties),
+            full_box(b"ipma", 0, struct.pack(">I", len(items)), uses),
+        ),
+    )
+
+
+def _location(number: int, item: Item, data_at: int) -> bytes:
+    extents = b"".join(struct.pack(">II", data_at + at, size) for at, size in item.extents)
+    return struct.pack(">HHH", number, 0, len(item.extents)) + extents
+
+
+def image_size(width: int, height: int) -> bytes:
+    """Write the property of an item's size."""
+    return full_box(b"ispe", 0, struct.pack(">II", width, height))
+
+
+@functools.cache
+def coded(side: int) -> tuple[bytes, bytes]:
+    """Encode a square of one colour; seconds for a large one.
+
+    Returns:
+        (its property hvcC, its coded data).
+    """
+    image = Image.new("RGB", (side, side), BROWN)
+    data = encode(image, "HEIF", quality=1, enc_params={"preset": "ultrafast"})
+    return _box_of(data, b"hvcC"), _box_of(data, b"mdat")[8:]
+
+
+def _box_of(data: bytes, kind: bytes) -> bytes:
+    start = data.index(kind) - 4
+    return data[start : start + int.from_bytes(data[start : start + 4])]

@@ -1,0 +1,322 @@
+"""What happens to the app while eight or sixteen clients use it: hostile files, faults, a soak."""
+
+import contextlib
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from itertools import count
+
+from attacks.files import title_of
+from attacks.malformed import MALFORMED, exchange, hang_up, judge_exchange
+from attacks.servers import (
+    ANSWER,
+    LARGE_PHOTO,
+    PHOTO,
+    REFUSALS,
+    Question,
+    Target,
+    anonymous_megabytes,
+    ask,
+    crowd,
+    get,
+    harmless,
+    health,
+    judge,
+    kill,
+    upload,
+)
+from attacks.table import Case
+from benchmarks.servers import PAGE, ticks_of
+
+CLIENTS, SOAK_CLIENTS = 8, 16
+BUSY = 503
+HOSTILE_ANSWERS = (200, *REFUSALS, BUSY)
+BATCH = 50  # images of one request
+BATCH_ANSWER = 30  # seconds; Heroku's router waits no longer
+BACK = 5  # seconds until uploads are answered again after a fault
+LASTING = 30  # megabytes that may be left of a soak
+PAGES = ("/", "/model", "/healthz", "/readyz", "/api/v1/docs", "/api/v1/openapi.json", "/nothing")
+
+
+# --- Hostile files ---------------------------------------------------------------------------
+
+
+def hostile_file(target: Target, name: str, data: bytes) -> Case:
+    """Have eight clients send a hostile file at the same time."""
+    case = Case(title_of(name))
+    with target.watching(case):
+        threads = [
+            threading.Thread(target=lambda: judge(case, ask(target.port, question), _STATUSES))
+            for question in [upload(data)] * CLIENTS
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    return case
+
+
+_STATUSES = HOSTILE_ANSWERS
+
+
+def hostile_files_without_pause(
+    target: Target, files: Mapping[str, bytes], seconds: float
+) -> Iterator[Case]:
+    """Have eight clients send hostile files without pause, beside harmless requests.
+
+    Yields:
+        Case of the hostile, of the harmless uploads and of /healthz.
+    """
+    hostile = Case("hostile files from eight clients without pause")
+    beside = Case("a harmless upload beside them")
+    asked = Case("/healthz beside them")
+    orders = count()
+
+    def client(ended: threading.Event) -> None:
+        names = list(files)
+        random.Random(next(orders)).shuffle(names)
+        while not ended.is_set():
+            for name in names:
+                if ended.is_set():
+                    return
+                judge(hostile, ask(target.port, upload(files[name])), HOSTILE_ANSWERS)
+
+    clients = [client] * CLIENTS
+    with (
+        target.watching(hostile),
+        crowd(*clients, harmless(target, beside), health(target, asked)),
+    ):
+        time.sleep(seconds)
+    yield from (hostile, beside, asked)
+
+
+def batches(target: Target, data: bytes) -> Case:
+    """Have four clients send fifty hostile files each in one request, beside harmless uploads."""
+    case = Case(f"{BATCH} hostile files in one request, from four clients")
+    beside = Case("")
+
+    def client(_: threading.Event) -> None:
+        reply = ask(target.port, _batch([data] * BATCH), 2 * BATCH_ANSWER)
+        judge(case, reply, HOSTILE_ANSWERS, BATCH_ANSWER)
+
+    with target.watching(case), crowd(harmless(target, beside), health(target, beside)) as ended:
+        threads = [threading.Thread(target=client, args=[ended]) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    for failure, times in beside.failures.items():
+        case.fail(f"a harmless request beside them: {failure}", times)
+    return case
+
+
+def _batch(files: list[bytes]) -> Question:
+    boundary = "boundary-of-the-attack"
+    parts = [
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{PAGE.field}"; filename="a.jpg"\r\n'
+        "Content-Type: image/jpeg\r\n\r\n".encode()
+        + data
+        + b"\r\n"
+        for data in files
+    ]
+    body = b"".join(parts) + f"--{boundary}--\r\n".encode()
+    return "POST", PAGE.path, body, {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+
+
+# --- Faults ----------------------------------------------------------------------------------
+
+
+def fault(target: Target, name: str, strike: Callable[[Target], int], seconds: float = 4) -> Case:
+    """Let something break while eight clients upload photographs.
+
+    Args:
+        target: Target.
+        name: of the case.
+        strike: breaks it; returns how many requests in flight may fail for it.
+        seconds: before and after it.
+
+    Returns:
+        Case; its failures are those of other requests, and an upload that is not answered within
+        `BACK` seconds.
+    """
+    case, used = Case(name), Case("")
+
+    def client(ended: threading.Event) -> None:
+        page = False
+        while not ended.is_set():
+            judge(used, ask(target.port, upload(PHOTO, page)), (200,), 2 * BACK)
+            page = not page
+
+    with target.watching(case), crowd(*[client] * CLIENTS):
+        time.sleep(seconds / 4)
+        excused = strike(target)
+        if not target.until_well(BACK):
+            case.fail(f"no upload was answered within {BACK} s")
+        time.sleep(seconds)
+    case.count, case.worst_time = used.count, used.worst_time
+    for failure, times in used.failures.items():
+        pardoned = min(times, excused)
+        excused -= pardoned
+        case.fail(failure, times - pardoned)
+    return case
+
+
+def _kill_decoders(target: Target) -> int:
+    killed = 0
+    for _ in range(10):
+        killed += kill(target.decoders()[:1])
+        time.sleep(0.1)
+    return killed
+
+
+def _kill_forkers(target: Target) -> int:
+    return CLIENTS if kill(target.forkers()) else 0
+
+
+def _kill_workers(target: Target) -> int:
+    return CLIENTS if kill(target.workers()[:1]) else 0
+
+
+FAULTS: Mapping[str, Callable[[Target], int]] = {
+    "ten decoders killed by `kill -9`": _kill_decoders,
+    "the process that forks decoders killed by `kill -9`": _kill_forkers,
+    "the gunicorn worker killed by `kill -9`": _kill_workers,
+}
+
+
+def clients_that_hang_up(target: Target, files: Mapping[str, bytes], seconds: float) -> Case:
+    """Have eight clients send uploads and go, some in the middle, beside harmless requests.
+
+    The time is that of the harmless requests. What is still worked on `ANSWER` seconds after the
+    last has gone is a failure.
+    """
+    case, beside = Case("clients that hang up"), Case("")
+    seeds = count()
+    sent = [*files.values(), PHOTO, LARGE_PHOTO]
+
+    def client(ended: threading.Event) -> None:
+        rng = random.Random(next(seeds))
+        while not ended.is_set():
+            share = rng.choice([0.01, 0.5, 1, 1])
+            hang_up(target.port, rng.choice(sent), share, rng.uniform(0, 0.5))
+            case.add()
+
+    with target.watching(case):
+        with crowd(*[client] * CLIENTS, harmless(target, beside), health(target, beside)):
+            time.sleep(seconds)
+        if not _falls_idle(target, ANSWER):
+            case.fail(f"still at work {ANSWER} s after the last had gone")
+    case.worst_time = beside.worst_time
+    case.failures += beside.failures
+    return case
+
+
+def _falls_idle(target: Target, seconds: float) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        with contextlib.suppress(OSError):  # a process is ending
+            before = ticks_of(target.pid)
+            time.sleep(0.3)
+            if ticks_of(target.pid) - before <= 2:
+                return True
+    return False
+
+
+def stop_under_load(target: Target) -> Case:
+    """Stop gunicorn as a platform does while eight clients upload; the last case of a server.
+
+    A request that was sent before the signal must be answered. One that was sent later may be
+    refused.
+    """
+    case = Case("SIGTERM under load")
+    stopped: list[float] = []
+    data = upload(LARGE_PHOTO, page=True)
+
+    def client(ended: threading.Event) -> None:
+        while not ended.is_set():
+            begun = time.monotonic()
+            reply = ask(target.port, data)
+            # The margin is for the connection to be accepted.
+            if not stopped or begun < stopped[0] - 0.1:
+                judge(case, reply, (200,))
+            elif reply.status == 0:
+                return
+
+    with target.watching(case), crowd(*[client] * CLIENTS):
+        time.sleep(1.5)
+        stopped.append(time.monotonic())
+        target.server.process.terminate()
+        target.server.process.wait(60)
+    if target.server.process.returncode:
+        case.fail(f"gunicorn ended with the code {target.server.process.returncode}")
+    return case
+
+
+# --- The soak --------------------------------------------------------------------------------
+
+
+def soak(target: Target, files: Mapping[str, bytes], requests: int) -> Case:
+    """Have sixteen clients send requests of all kinds, and see what memory is left in use.
+
+    Args:
+        target: Target.
+        files: hostile ones that take little time.
+        requests: how many in all.
+    """
+    case = Case(f"{requests:,} mixed requests from {SOAK_CLIENTS} clients")
+    numbers = iter(range(requests))
+    lock = threading.Lock()
+
+    def client(_: threading.Event) -> None:
+        while True:
+            with lock:
+                number = next(numbers, None)
+            if number is None:
+                return
+            _one_of_the_mix(target, case, files, random.Random(number))
+
+    with target.watching(case):
+        with crowd(*[client] * SOAK_CLIENTS):
+            pass
+        if not target.until_well(ANSWER):
+            case.fail("no upload was answered afterwards")
+        _falls_idle(target, ANSWER)
+        if (left := anonymous_megabytes(target.pid) - target.idle) > LASTING:
+            case.fail(f"{left:.0f} MB more are left in use")
+    return case
+
+
+def _one_of_the_mix(
+    target: Target, case: Case, files: Mapping[str, bytes], rng: random.Random
+) -> None:
+    """Send one request: of twenty, twelve are harmless uploads."""
+    draw = rng.randrange(20)
+    if draw < 11:
+        judge(case, ask(target.port, upload(PHOTO, page=draw % 2 == 0)), (200, BUSY))
+    elif draw < 12:
+        judge(case, ask(target.port, upload(LARGE_PHOTO)), (200, BUSY))
+    elif draw < 14:
+        path = rng.choice(PAGES)
+        judge(case, ask(target.port, get(path)), (404,) if path == "/nothing" else (200,))
+    elif draw < 15:
+        question = _batch([PHOTO, rng.choice(list(files.values())), b"no image"])
+        judge(case, ask(target.port, question), (200, BUSY), BATCH_ANSWER)
+    elif draw < 17:
+        data = files[rng.choice(list(files))]
+        judge(case, ask(target.port, upload(data, page=draw == 15)), HOSTILE_ANSWERS)
+    elif draw < 18:
+        name = rng.choice(list(MALFORMED))
+        judge_exchange(case, name, *exchange(target.port, MALFORMED[name]))
+    elif draw < 19:
+        judge(case, ask(target.port, upload(_spoiled(rng))), HOSTILE_ANSWERS)
+    else:
+        hang_up(target.port, PHOTO, rng.random(), rng.uniform(0, 0.1))
+        case.add()
+
+
+def _spoiled(rng: random.Random) -> bytes:
+    data = bytearray(PHOTO)
+    for _ in range(rng.randrange(1, 20)):
+        data[rng.randrange(len(data))] = rng.randrange(256)
+    return bytes(data)

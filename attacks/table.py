@@ -1,0 +1,111 @@
+"""What came of each attack, as the Markdown table of docs/reliability.md."""
+
+import os
+import platform
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from lesion_lens import ROOT
+
+PAGE = ROOT / "docs" / "reliability.md"
+LEGEND = """\
+*Count* is of requests, connections or files. *Worst time* is of the slowest answer, in seconds.
+*Worst memory* is by how many MB (of 1,000,000 bytes) the anonymous memory of all processes together
+was larger than when nothing was going on. *Failures* are what broke a promise of this page."""
+MOST_SAID = 4  # kinds of failures that are told of a case
+
+
+@dataclass
+class Case:
+    """One row of the table. Several threads may add to it.
+
+    Attributes:
+        name: what was done.
+        count: how often.
+        worst_time: seconds; None where no time is promised.
+        worst_memory: megabytes above the idle server; None where it was not watched.
+        failures: what broke a promise -> how often.
+    """
+
+    name: str
+    count: int = 0
+    worst_time: float | None = None
+    worst_memory: float | None = None
+    failures: Counter[str] = field(default_factory=Counter)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def add(self, seconds: float | None = None, failure: str | None = None) -> None:
+        """Count something that was done, how long it took and what went wrong with it."""
+        with self._lock:
+            self.count += 1
+            if seconds is not None:
+                self.worst_time = max(self.worst_time or 0, seconds)
+            if failure:
+                self.failures[failure] += 1
+
+    def fail(self, failure: str, times: int = 1) -> None:
+        """Count a failure that is none of a single request's."""
+        with self._lock:
+            if times > 0:
+                self.failures[failure] += times
+
+    def __str__(self) -> str:
+        """The case in a line for the console."""
+        time, memory = written(self.worst_time, 2), written(self.worst_memory, 0)
+        told = "".join(f"\n      {times:,} × {what}" for what, times in self._told())
+        return (
+            f"{self.count:7,}  {time:>6} s  {memory:>5} MB  {self.failures.total():5,}"
+            f"  {self.name}{told}"
+        )
+
+    def row(self) -> str:
+        """The case as a row of the table."""
+        cells = [
+            self.name,
+            f"{self.count:,}",
+            written(self.worst_time, 2),
+            written(self.worst_memory, 0),
+            f"{self.failures.total():,}",
+        ]
+        return f"| {' | '.join(cells)} |"
+
+    def remarks(self) -> list[str]:
+        """Say what the failures were, as items of a list."""
+        if not self.failures:
+            return []
+        told = "; ".join(f"{times:,} × {what}" for what, times in self._told())
+        return [f"- {self.name}: {told}"]
+
+    def _told(self) -> list[tuple[str, int]]:
+        return self.failures.most_common(MOST_SAID)
+
+
+def written(number: float | None, digits: int) -> str:
+    """Write a number, or a dash for None."""
+    return "–" if number is None else f"{number:.{digits}f}"
+
+
+def document(sections: Sequence[tuple[str, Sequence[Case]]], remark: str, seconds: float) -> str:
+    """Write everything that was measured.
+
+    Args:
+        sections: the heading of each table and its cases.
+        remark: what the run had and had not.
+        seconds: that it took.
+    """
+    cores = len(os.sched_getaffinity(0))
+    parts = [
+        f"Measured on {cores} cores, Python {platform.python_version()}, in {seconds / 60:.1f} "
+        f"minutes. {remark}",
+        LEGEND,
+    ]
+    for heading, cases in sections:
+        head = ["| case | count | worst time, s | worst memory, MB | failures |"]
+        rows = [*head, "|---|---|---|---|---|", *(case.row() for case in cases)]
+        parts += [f"**{heading}**", "\n".join(rows)]
+        if remarks := [line for case in cases for line in case.remarks()]:
+            parts.append("\n".join(["What failed:", "", *remarks]))
+    failures = sum(case.failures.total() for _, cases in sections for case in cases)
+    return "\n\n".join([*parts, f"{failures:,} failures in all."])
