@@ -6,7 +6,7 @@ PYTHON ?= $(shell for python in python3 python3.12 python3.13 python3.11 python;
 	2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
 
-.PHONY: run test test-litert test-deploy lint format slug-size requirements upgrade sbom architecture icons notebook card screenshots benchmark benchmark-bulk benchmark-training
+.PHONY: run test test-litert test-deploy lint format slug-size requirements upgrade sbom architecture icons notebook card screenshots benchmark benchmark-bulk benchmark-training attack
 
 run: .venv/run
 	$(BIN)/python app.py
@@ -80,6 +80,9 @@ benchmark-bulk: .venv/test
 
 benchmark-training: .venv/test
 	$(BIN)/python -m benchmarks.training
+
+attack: .venv/test
+	$(BIN)/python -m attacks
 
 card: .venv/run
 	$(BIN)/python -m scripts.write_scores

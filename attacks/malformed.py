@@ -50,7 +50,8 @@ MALFORMED: dict[str, bytes] = {
     "a path that is not UTF-8": b"GET /\xff\xfe%ff%fe HTTP/1.1\r\nHost: x\r\n\r\n",
     "a path that climbs": b"GET /static/..%2f..%2fapp.py HTTP/1.1\r\nHost: x\r\n\r\n",
     "a SCRIPT_NAME": b"GET / HTTP/1.1\r\nHost: x\r\nSCRIPT_NAME: /a\r\n\r\n",
-    "a SCRIPT_NAME elsewhere": b"GET /model/ HTTP/1.1\r\nHost: x\r\nSCRIPT-NAME: //evil.example\r\n\r\n",
+    "a SCRIPT_NAME elsewhere": b"GET /model/ HTTP/1.1\r\nHost: x\r\n"
+    b"SCRIPT_NAME: //evil.example\r\n\r\n",
     "HTTP 0.9": b"GET /\r\n\r\n",
     "HTTP 9.9": b"GET / HTTP/9.9\r\nHost: x\r\n\r\n",
     "the preface of HTTP/2": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",

@@ -1,4 +1,4 @@
-"""The server that is attacked: as the Procfile starts it, in 512 MB where the kernel can hold it."""
+"""The server that is attacked: as the Procfile starts it, in 512 MB where the kernel holds it."""
 
 import contextlib
 import http.client
@@ -66,7 +66,9 @@ def ask(port: int, question: Question, patience: float = PATIENCE) -> Reply:
     begin = time.perf_counter()
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=patience)
     try:
-        connection.request(method, path, body, {"Connection": "close", **headers})
+        # Whoever is refused before all is sent may have an answer nevertheless.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            connection.request(method, path, body, {"Connection": "close", **headers})
         answer = connection.getresponse()
         answer.read()
         status, said = answer.status, f"answered {answer.status}"
@@ -120,6 +122,12 @@ class MemoryGroup:
         """What a shell does so that whatever it runs then is in the group."""
         return f"echo $$ > {self._folder}/cgroup.procs &&" if self.is_there else ""
 
+    def said(self) -> str:
+        """Say in a sentence whether the memory was bounded."""
+        if self.is_there:
+            return f"A cgroup held each server to {LIMIT / MEGABYTE:.0f} MB."
+        return "Nothing held the servers to an amount of memory, as no cgroup could be made."
+
     def kills(self) -> int:
         """How many processes the kernel has ended for want of memory."""
         with contextlib.suppress(OSError):
@@ -131,6 +139,10 @@ class MemoryGroup:
         """Remove the group, in which nothing may run any more."""
         with contextlib.suppress(OSError):
             self._folder.rmdir()
+
+
+# Of a traceback, the line that says what the error was.
+_TRACEBACK = re.compile(rb"^Traceback \(most recent call last\):\n(?:[ \t].*\n)*(\S.*)", re.M)
 
 
 def anonymous_megabytes(pid: int) -> float:
@@ -182,16 +194,14 @@ class Target:
     def watching(self, case: Case, most: float | None = MOST_GROWTH) -> Iterator[Case]:
         """Note in a case the memory while the context lasts, and what the log says of faults."""
         self._most = anonymous_megabytes(self.pid)
-        kills, tracebacks = self._group.kills(), self._tracebacks()
+        kills, said = self._group.kills(), self.server.log.stat().st_size
         yield case
         case.worst_memory = max(0.0, self._most - self.idle)
         if most is not None and case.worst_memory > most:
             case.fail(f"more than {most:g} MB more")
         case.fail("ended by the kernel for want of memory", self._group.kills() - kills)
-        case.fail("a traceback in the log", self._tracebacks() - tracebacks)
-
-    def _tracebacks(self) -> int:
-        return self.server.log.read_bytes().count(b"Traceback")
+        for error in _TRACEBACK.findall(self.server.log.read_bytes()[said:]):
+            case.fail(f"a traceback in the log: {error.decode('utf-8', 'replace')[:60]}")
 
     def until_well(self, seconds: float) -> bool:
         """Wait until an upload is answered; says whether it was within so many seconds."""

@@ -5,6 +5,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 
 from attacks.files import title_of
@@ -12,9 +13,11 @@ from attacks.malformed import MALFORMED, exchange, hang_up, judge_exchange
 from attacks.servers import (
     ANSWER,
     LARGE_PHOTO,
+    PATIENCE,
     PHOTO,
     REFUSALS,
     Question,
+    Reply,
     Target,
     anonymous_megabytes,
     ask,
@@ -46,18 +49,16 @@ def hostile_file(target: Target, name: str, data: bytes) -> Case:
     """Have eight clients send a hostile file at the same time."""
     case = Case(title_of(name))
     with target.watching(case):
-        threads = [
-            threading.Thread(target=lambda: judge(case, ask(target.port, question), _STATUSES))
-            for question in [upload(data)] * CLIENTS
-        ]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        for reply in _all_at_once(target, upload(data), CLIENTS):
+            judge(case, reply, HOSTILE_ANSWERS)
     return case
 
 
-_STATUSES = HOSTILE_ANSWERS
+def _all_at_once(
+    target: Target, question: Question, times: int, patience: float = PATIENCE
+) -> list[Reply]:
+    with ThreadPoolExecutor(times) as clients:
+        return list(clients.map(lambda one: ask(target.port, one, patience), [question] * times))
 
 
 def hostile_files_without_pause(
@@ -95,17 +96,9 @@ def batches(target: Target, data: bytes) -> Case:
     """Have four clients send fifty hostile files each in one request, beside harmless uploads."""
     case = Case(f"{BATCH} hostile files in one request, from four clients")
     beside = Case("")
-
-    def client(_: threading.Event) -> None:
-        reply = ask(target.port, _batch([data] * BATCH), 2 * BATCH_ANSWER)
-        judge(case, reply, HOSTILE_ANSWERS, BATCH_ANSWER)
-
-    with target.watching(case), crowd(harmless(target, beside), health(target, beside)) as ended:
-        threads = [threading.Thread(target=client, args=[ended]) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+    with target.watching(case), crowd(harmless(target, beside), health(target, beside)):
+        for reply in _all_at_once(target, _batch([data] * BATCH), 4, 2 * BATCH_ANSWER):
+            judge(case, reply, HOSTILE_ANSWERS, BATCH_ANSWER)
     for failure, times in beside.failures.items():
         case.fail(f"a harmless request beside them: {failure}", times)
     return case

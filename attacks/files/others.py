@@ -23,7 +23,7 @@ def bmp_ends_of_lines(size: float) -> bytes:
 
 
 def bmp_nibbles(size: float) -> bytes:
-    """The same in RLE4."""
+    """BMP in RLE4 with one pixel and an end of line for each line."""
     side = side_of(5000, size)
     return _bmp(side, 2, 4, b"\1\0\0\0" * side + b"\0\1")
 

@@ -27,7 +27,7 @@ def png_compressed_texts(size: float) -> bytes:
 
 
 def png_international_texts(size: float) -> bytes:
-    """The same as international texts, behind the pixels."""
+    """PNG with 10,000 such texts in iTXt chunks behind the pixels."""
     bomb = chunk(b"iTXt", b"x\0\1\0\0\0" + zlib.compress(bytes(1_000_000), 9))
     return png((10, 10), behind=bomb * max(1, int(10_000 * size)))
 
@@ -41,7 +41,8 @@ def png_of_single_bytes(size: float) -> bytes:
     """PNG whose pixels come in 1.5 million chunks of one byte."""
     pixels = random.Random(1).randbytes(int(1_500_000 * size))
     packed = zlib.compress(b"".join(b"\0" + bytes([value]) for value in pixels), 0)
-    data = b"".join(chunk(b"IDAT", packed[i : i + 1]) for i in range(int(1_500_000 * size)))
+    chunks = [chunk(b"IDAT", bytes([value])) for value in range(256)]
+    data = b"".join(chunks[value] for value in packed[: len(pixels)])
     side = side_of(1200, size)
     return png((side, side), data=data)
 

@@ -47,7 +47,7 @@ def tiff_huge_tile(size: float) -> bytes:
 
 
 def tiff_huge_deflated_tile(size: float) -> bytes:
-    """The same, deflated."""
+    """TIFF of 100×100 whose one tile is 26752², deflated."""
     return _one_tile(side_of(26752, size, 16), DEFLATE)
 
 
