@@ -4,6 +4,8 @@ import json
 import re
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from itertools import product
 
 import pytest
@@ -12,6 +14,7 @@ from lesion_lens import ROOT
 from lesion_lens.model.classifier import Classifier
 from lesion_lens.web.card_page import card_page
 from lesion_lens.web.current import get_classifier
+from lesion_lens.web.model_card import model_card
 from skin_cancer_detection import CODES
 from tests.support.browser import resize, shoot
 from tests.support.cards import estimates_in, shown, with_sources
@@ -130,6 +133,21 @@ def test_the_page_needs_nothing_that_is_slow_to_import():
 def test_the_card_is_made_once(app):
     classifier = get_classifier(app)
     assert card_page(classifier) is card_page(classifier)
+
+
+def test_of_many_first_visitors_one_has_the_page_made(path_with, monkeypatch):
+    made = []
+
+    def slow_card(facts):
+        made.append(facts)
+        time.sleep(0.1)
+        return model_card(facts)
+
+    monkeypatch.setattr("lesion_lens.web.card_page.model_card", slow_card)
+    classifier = Classifier(path_with(KNOWN))
+    with ThreadPoolExecutor(8) as visitors:
+        pages = list(visitors.map(card_page, [classifier] * 8))
+    assert len(made) == len(set(map(id, pages))) == 1
 
 
 # --- The figures -----------------------------------------------------------------------------

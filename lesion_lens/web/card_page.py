@@ -2,6 +2,7 @@
 
 import functools
 import re
+import threading
 from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,12 +34,22 @@ class CardPage:
     is_whole: bool
 
 
-@functools.lru_cache(maxsize=1)  # a process serves one model
+# Held while a page is made: of a hundred visitors just after the start, one has it made, which
+# takes a quarter of a second, and the others wait for it.
+_making = threading.Lock()
+
+
 def card_page(classifier: Classifier) -> CardPage:
-    """Make the page of the card of a model.
+    """Make the page of the card of a model, or give the one that was made before.
 
     The card of the whole facts if they are there, else what any model file tells.
     """
+    with _making:
+        return _made(classifier)
+
+
+@functools.lru_cache(maxsize=1)  # a process serves one model
+def _made(classifier: Classifier) -> CardPage:
     facts = classifier.facts
     try:
         markdown, is_whole = model_card(facts), True
