@@ -12,7 +12,7 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from attacks import fuzzing, serving
@@ -25,8 +25,10 @@ from benchmarks.servers import CannotMeasure, litert_is_missing
 from lesion_lens.model.errors import LesionLensError
 from scripts.marks import filled, publish
 
-QUICK_SIZE = 0.01  # of the hostile files that the soak sends
+SMALL = 0.01  # of the hostile files that the soak sends
+Files = Mapping[str, bytes]
 Section = tuple[str, list[Case]]
+Part = Callable[[Target, Files, argparse.Namespace], Iterator[Case]]
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -38,13 +40,15 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--soak", type=int, default=5000, help="requests of each soak (5000)")
     parser.add_argument("--fuzzing", type=float, default=60, help="seconds of all fuzzing (60)")
     parser.add_argument("--clients", type=int, default=500, help="slow clients of each kind (500)")
-    parser.add_argument("--seconds", type=float, default=6, help="of each case that lasts (6)")
-    parser.add_argument("--dry", action="store_true", help="write nothing into the page")
+    parser.add_argument("--seconds", type=float, default=5, help="of each case that lasts (5)")
+    parser.add_argument("--part", choices=PARTS, action="append", help="what to do; all without it")
+    parser.add_argument("--dry", action="store_true", help="print the table and write nothing")
     return parser.parse_args(arguments)
 
 
-def shown(cases: Iterator[Case]) -> list[Case]:
+def shown(heading: str, cases: Iterator[Case]) -> list[Case]:
     """Print each case as it comes."""
+    print(f"{heading}:", flush=True)
     found = []
     for case in cases:
         print(case, flush=True)
@@ -58,31 +62,55 @@ def fuzzed(seconds: float) -> Iterator[Case]:
     yield fuzzing.coverage_guided(seconds / 2)
 
 
-def each_file(target: Target, files: Mapping[str, bytes]) -> Iterator[Case]:
+def each_file(target: Target, files: Files, _: argparse.Namespace) -> Iterator[Case]:
     """Yield the case of each hostile file."""
     for name, data in files.items():
         yield serving.hostile_file(target, name, data)
 
 
-def on_engine(
-    target: Target, files: Mapping[str, bytes], options: argparse.Namespace
-) -> Iterator[Case]:
-    """Yield the cases that both engines get; the last of them stops the server."""
-    small = {name: make(QUICK_SIZE) for name, make in HOSTILE.items()}
+def crowds(target: Target, files: Files, options: argparse.Namespace) -> Iterator[Case]:
+    """Yield the cases of hostile files and requests from many clients."""
     yield from serving.hostile_files_without_pause(target, files, 2 * options.seconds)
     yield serving.batches(target, files["heic_many_turns"])
     yield malformed_requests(target)
     yield serving.clients_that_hang_up(target, files, options.seconds)
+
+
+def slow(target: Target, _: Files, options: argparse.Namespace) -> Iterator[Case]:
+    """Yield the case of each kind of slow client."""
     for kind in SLOW_KINDS:
         yield slow_clients(target, kind, options.clients, options.seconds)
+
+
+def faults(target: Target, _: Files, options: argparse.Namespace) -> Iterator[Case]:
+    """Yield the case of each fault."""
     for name, strike in serving.FAULTS.items():
-        yield serving.fault(target, name, strike)
+        yield serving.fault(target, name, strike, options.seconds)
+
+
+def soak(target: Target, _: Files, options: argparse.Namespace) -> Iterator[Case]:
+    """Yield the case of the soak."""
+    small = {name: make(SMALL) for name, make in HOSTILE.items()}
     yield serving.soak(target, small, options.soak)
+
+
+def stop(target: Target, _: Files, options: argparse.Namespace) -> Iterator[Case]:
+    """Yield the case of a stop, after which the server is no more."""
     yield serving.stop_under_load(target)
 
 
+ON_ENGINES: dict[str, Part] = {
+    "crowds": crowds,
+    "slow": slow,
+    "faults": faults,
+    "soak": soak,
+    "stop": stop,
+}
+PARTS = ("fuzzing", "files", *ON_ENGINES)
+
+
 def run(options: argparse.Namespace) -> tuple[list[Section], str]:
-    """Run all attacks.
+    """Run the attacks that were asked for.
 
     Returns:
         (sections, a remark on what the run had).
@@ -90,24 +118,29 @@ def run(options: argparse.Namespace) -> tuple[list[Section], str]:
     Raises:
         CannotMeasure: something needed is missing.
     """
-    engines = options.engine or list(MODELS)
+    engines, parts = options.engine or list(MODELS), options.part or PARTS
     if "LiteRT" in engines and (missing := litert_is_missing()):
         raise CannotMeasure(missing)
-    print("Fuzzing of image reading, in processes of its own:", flush=True)
-    sections = [("Fuzzing", shown(fuzzed(options.fuzzing)))]
-    print("Building the hostile files:", flush=True)
-    files = {name: make(1) for name, make in HOSTILE.items()}
-    remark = fuzzing.remark()
+    sections, files, remark = [], {}, fuzzing.remark()
+    if "fuzzing" in parts:
+        sections.append(("Fuzzing", shown("Fuzzing", fuzzed(options.fuzzing))))
+    if {"files", "crowds"} & set(parts):
+        print("The hostile files are built.", flush=True)
+        files = {name: make(1) for name, make in HOSTILE.items()}
     with tempfile.TemporaryDirectory() as folder:
         for engine in engines:
-            print(f"The app on {engine}:", flush=True)
             with attacked(engine, Path(folder)) as (target, group):
                 if engine == engines[0]:
                     remark += f" {group.said()}"
-                    cases = shown(each_file(target, files))
-                    sections.append((f"Hostile files, eight at once, on {engine}", cases))
-                cases = shown(on_engine(target, files, options))
-                sections.append((f"The app on {engine}", cases))
+                    if "files" in parts:
+                        heading = f"Hostile files, eight at once, on {engine}"
+                        sections.append(
+                            (heading, shown(heading, each_file(target, files, options)))
+                        )
+                heading = f"The app on {engine}"
+                chosen = (part for name, part in ON_ENGINES.items() if name in parts)
+                cases = (case for part in chosen for case in part(target, files, options))
+                sections.append((heading, shown(heading, cases)))
     return sections, remark
 
 

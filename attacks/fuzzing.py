@@ -70,19 +70,19 @@ def _read_mutants(case: Case, first: int, last: int, seconds: float) -> None:
             case.fail(f"{fault} (mutant {first - 1})")
 
 
-def coverage_guided(seconds: float) -> Case:
+def coverage_guided(seconds: float, processes: int = PROCESSES) -> Case:
     """Have atheris change the seeds; more mutants where there is no atheris.
 
     Files that fail are kept in a folder, which the console names.
     """
     if not HAS_ATHERIS:
-        return mutations(seconds)
+        return mutations(seconds, processes=processes)
     case = Case("image files that atheris found, read")
     folder = Path(tempfile.mkdtemp(prefix="lesion-lens-fuzzing-"))
     for number, data in enumerate(seeds()):
         (folder / f"seed-{number}").write_bytes(data)
-    numbers = range(1, PROCESSES + 1)
-    with ThreadPoolExecutor(PROCESSES) as pool:
+    numbers = range(1, processes + 1)
+    with ThreadPoolExecutor(processes) as pool:
         runs = pool.map(lambda number: _read_guided(case, folder, number, seconds), numbers)
         case.count = sum(runs)
     if case.failures:
@@ -95,7 +95,7 @@ def coverage_guided(seconds: float) -> Case:
 def _read_guided(case: Case, folder: Path, seed: int, seconds: float) -> int:
     """Read until the time is up; returns how many files."""
     end, total = time.monotonic() + seconds, 0
-    while (left := end - time.monotonic()) > 1:
+    while (left := end - time.monotonic()) > 0.5:  # it counts whole seconds, and needs half a one
         process = _reading("guided", folder, seed, left, stderr=subprocess.STDOUT)
         runs = 0
         for line in _lines(process):

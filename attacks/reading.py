@@ -102,7 +102,7 @@ def read_guided(folder: Path, seed: int, seconds: float) -> None:
 
     options = {
         "seed": seed,
-        "max_total_time": round(seconds),
+        "max_total_time": max(1, round(seconds)),
         "max_len": 20_000,
         "timeout": 10,  # seconds; the kernel's limit of processor time comes before it
         "rss_limit_mb": 2000,

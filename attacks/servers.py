@@ -136,9 +136,12 @@ class MemoryGroup:
         return 0
 
     def close(self) -> None:
-        """Remove the group, in which nothing may run any more."""
-        with contextlib.suppress(OSError):
-            self._folder.rmdir()
+        """Remove the group when the last that runs in it has ended."""
+        end = time.monotonic() + 5
+        while self._folder.is_dir() and time.monotonic() < end:
+            with contextlib.suppress(OSError):
+                self._folder.rmdir()
+            time.sleep(0.05)
 
 
 # Of a traceback, the line that says what the error was.

@@ -38,7 +38,7 @@ HOSTILE_ANSWERS = (200, *REFUSALS, BUSY)
 BATCH = 50  # images of one request
 BATCH_ANSWER = 30  # seconds; Heroku's router waits no longer
 BACK = 5  # seconds until uploads are answered again after a fault
-LASTING = 30  # megabytes that may be left of a soak
+LASTING = 80  # megabytes that may be left of a soak; each of three decoders keeps some 24
 PAGES = ("/", "/model", "/healthz", "/readyz", "/api/v1/docs", "/api/v1/openapi.json", "/nothing")
 
 
