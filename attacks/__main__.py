@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from attacks import fuzzing, serving
-from attacks.clients import SLOW_KINDS, slow_clients
+from attacks.clients import SLOW_KINDS, headers_without_end, slow_clients
 from attacks.files import HOSTILE
 from attacks.malformed import malformed_requests
 from attacks.servers import MODELS, Target, attacked
@@ -38,9 +38,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         "--engine", choices=MODELS, action="append", help="which engine; both without it"
     )
     parser.add_argument("--soak", type=int, default=5000, help="requests of each soak (5000)")
-    parser.add_argument("--fuzzing", type=float, default=60, help="seconds of all fuzzing (60)")
+    parser.add_argument("--fuzzing", type=float, default=40, help="seconds of all fuzzing (40)")
     parser.add_argument("--clients", type=int, default=500, help="slow clients of each kind (500)")
-    parser.add_argument("--seconds", type=float, default=5, help="of each case that lasts (5)")
+    parser.add_argument("--seconds", type=float, default=4, help="of each case that lasts (4)")
     parser.add_argument("--part", choices=PARTS, action="append", help="what to do; all without it")
     parser.add_argument("--dry", action="store_true", help="print the table and write nothing")
     return parser.parse_args(arguments)
@@ -63,15 +63,15 @@ def fuzzed(seconds: float) -> Iterator[Case]:
 
 
 def each_file(target: Target, files: Files, _: argparse.Namespace) -> Iterator[Case]:
-    """Yield the case of each hostile file."""
+    """Yield the case of each hostile file, and that of many in one request."""
     for name, data in files.items():
         yield serving.hostile_file(target, name, data)
+    yield serving.batches(target, files["heic_many_turns"])
 
 
 def crowds(target: Target, files: Files, options: argparse.Namespace) -> Iterator[Case]:
     """Yield the cases of hostile files and requests from many clients."""
-    yield from serving.hostile_files_without_pause(target, files, 2 * options.seconds)
-    yield serving.batches(target, files["heic_many_turns"])
+    yield from serving.hostile_files_without_pause(target, files, 3 * options.seconds)
     yield malformed_requests(target)
     yield serving.clients_that_hang_up(target, files, options.seconds)
 
@@ -80,6 +80,7 @@ def slow(target: Target, _: Files, options: argparse.Namespace) -> Iterator[Case
     """Yield the case of each kind of slow client."""
     for kind in SLOW_KINDS:
         yield slow_clients(target, kind, options.clients, options.seconds)
+    yield headers_without_end(target, options.clients // 5)
 
 
 def faults(target: Target, _: Files, options: argparse.Namespace) -> Iterator[Case]:

@@ -18,7 +18,7 @@ from benchmarks.servers import MEGABYTE, PAGE, PREDICTION, family, form, kilobyt
 from lesion_lens.model.files import DEFAULT_MODEL_PATH
 from tests.support.servers import Gunicorn, gunicorn
 
-LIMIT = 512 * MEGABYTE  # as tests/test_deployment.py
+LIMIT = 512 * MEGABYTE  # of memory; Heroku's own 512 MB are a little more
 MOST_GROWTH = 250  # megabytes
 ANSWER = 5  # seconds for any answer
 HARMLESS = 3  # for a harmless upload beside hostile ones

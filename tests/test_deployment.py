@@ -9,7 +9,6 @@ import importlib.metadata
 import io
 import itertools
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -20,12 +19,13 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 import requests
 
+from attacks.servers import LIMIT, MemoryGroup
 from benchmarks.pictures import photograph
+from benchmarks.servers import family
 from lesion_lens import ROOT
 from lesion_lens.model.files import DEFAULT_MODEL_PATH
 from lesion_lens.web.limits import MEGABYTE
@@ -36,9 +36,7 @@ from train import parse_arguments
 GUIDE = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
 MANIFEST = json.loads((ROOT / "app.json").read_text(encoding="utf-8"))
 
-LIMIT = 512 * MEGABYTE  # of anonymous memory; Heroku's own 512 MB are a little more
 CLIENTS, SECONDS = 8, 60
-CGROUPS = Path("/sys/fs/cgroup")
 # Each engine's packages and model file.
 ENGINES = {
     "Keras": ("requirements.txt", "best_model.h5"),
@@ -101,59 +99,35 @@ class Memory:
     """The memory of a server: bounded by a cgroup where one can be made, sampled in any case.
 
     Attributes:
-        bounded: whether the kernel holds the limit.
+        group: MemoryGroup.
         anonymous: bytes, the largest sum of all processes' anonymous memory so far; a page that
             they share since the fork counts for each.
         resident: bytes, the largest resident memory of one process so far.
     """
 
     def __init__(self):
-        self.bounded, self.anonymous, self.resident = False, 0, 0
+        self.group, self.anonymous, self.resident = MemoryGroup(), 0, 0
         self._ended = threading.Event()
-        if (CGROUPS / "memory").is_dir():  # version 1, whose second limit is with swap
-            parent = CGROUPS / "memory"
-            limits = {"memory.limit_in_bytes": LIMIT, "memory.memsw.limit_in_bytes": LIMIT}
-        else:
-            parent = CGROUPS
-            limits = {"memory.max": LIMIT, "memory.swap.max": 0}
-        self._group = parent / f"lesion-lens-{os.getpid()}"
-        try:
-            self._group.mkdir()
-            for name, value in limits.items():
-                (self._group / name).write_text(str(value))
-            self.bounded = True
-        except OSError:  # no memory controller there, or it is not ours
-            self._remove_group()
-
-    @property
-    def enter(self):
-        """What a shell does so that whatever it runs then is within the limit."""
-        return f"echo $$ > {self._group}/cgroup.procs &&" if self.bounded else ""
 
     def sample(self, pid):
-        """Sample a process and its children every 50 ms until `close`."""
+        """Sample a process and all that descend from it every 50 ms until `close`."""
         while not self._ended.wait(0.05):
             try:
-                children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-                samples = [memory_of(one) for one in [pid, *children]]
+                samples = [memory_of(member) for member in family(pid)]
                 self.anonymous = max(self.anonymous, sum(one["RssAnon"] for one in samples))
                 self.resident = max(self.resident, *(one["VmRSS"] for one in samples))
             except (OSError, KeyError):  # one of them is ending
                 continue
 
     def close(self):
-        """End the sampling and remove the group, in which nothing may run any more."""
+        """End the sampling and remove the group."""
         self._ended.set()
-        self._remove_group()
-
-    def _remove_group(self):
-        if self._group.is_dir():
-            self._group.rmdir()
+        self.group.close()
 
 
-def memory_of(pid):
-    """Read the kernel's account of a process in bytes: `VmRSS`, `RssAnon` and so on."""
-    status = Path(f"/proc/{pid}/status").read_text()
+def memory_of(folder):
+    """Read the kernel's account in /proc of a process in bytes: `VmRSS`, `RssAnon` and so on."""
+    status = (folder / "status").read_text()
     return {name: 1024 * int(value) for name, value in re.findall(r"(\w+):\s+(\d+) kB", status)}
 
 
@@ -194,7 +168,7 @@ def on_heroku(app, programs, settings):
     memory, begin = Memory(), time.monotonic()
     settings = {"HOME": str(app), **settings}
     try:
-        with gunicorn(app.parent / "log", programs, app, memory.enter, **settings) as server:
+        with gunicorn(app.parent / "log", programs, app, memory.group.enter, **settings) as server:
             pid = server.process.pid
             threading.Thread(target=memory.sample, args=[pid], daemon=True).start()
             server.wait_until_ready()
@@ -220,7 +194,7 @@ def deployed(engine, folder):
     packages = importlib.metadata.distributions(path=[str(site)])
     print(
         f"\n{engine}, of {requirements}, in {LIMIT / MEGABYTE:.0f} MB that "
-        f"{'a cgroup holds' if memory.bounded else 'nothing holds but this test'}:\n"
+        f"{'a cgroup holds' if memory.group.is_there else 'nothing holds but this test'}:\n"
         f"{start:9.1f} s  to the first page\n"
         f"{answers.total():9,}    answers to {CLIENTS} clients in {SECONDS} s, "
         f"{answers.total() / SECONDS:.1f} a second: {dict(answers)}\n"

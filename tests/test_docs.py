@@ -6,6 +6,9 @@ import tomllib
 
 import pytest
 
+from attacks.clients import HEADER_DEADLINE, SLOW
+from attacks.servers import ANSWER, HARMLESS, HEALTH, MOST_GROWTH
+from attacks.serving import BACK, LASTING
 from benchmarks import bulk, table, training
 from lesion_lens import ROOT
 from lesion_lens.model.admission import MAX_REQUESTS
@@ -267,6 +270,27 @@ def test_every_module_is_listed(wing):
     tree = README.split(f"\n      {wing}/ ")[1].split("/ ")[0]
     names = re.findall(r"^ {8}(\w+(?:, \w+)*)  ", tree, re.M)
     assert sorted(", ".join(names).split(", ")) == sorted(modules)
+
+
+def test_every_module_of_the_attacks_is_listed():
+    modules = {path.name.removesuffix(".py") for path in ROOT.glob("attacks/*")}
+    section = PAGES["docs/development.md"].split("### attacks:")[1].split("\n#")[0]
+    listed = set(re.findall(r"^\| `(\w+)`", section, re.M))
+    assert listed == modules - {"__init__", "__pycache__"}
+
+
+def test_the_attacks_judge_by_what_is_promised():
+    said = text_of("docs/reliability.md")
+    for sentence in (
+        f"is answered within {ANSWER} seconds",
+        f"at most {MOST_GROWTH} MB more anonymous memory",
+        f"within {HARMLESS} seconds and `/healthz` within {HEALTH} second**",
+        f"an upload are answered within {SLOW} seconds",
+        f"after {HEADER_DEADLINE - 2} seconds is given up",
+        f"are answered again within {BACK} seconds",
+        f"more than {LASTING} MB left in use",
+    ):
+        assert sentence in said, sentence
 
 
 def test_the_benchmarks_explain_their_tables_as_the_code_does():
