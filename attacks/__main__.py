@@ -3,6 +3,7 @@
     make attack                          under ten minutes on two cores
     python -m attacks --soak 50000       a longer soak
     python -m attacks --fuzzing 3600     an hour of fuzzing
+    python -m attacks --dry --part slow --engine LiteRT     one part, and nothing written
 
 Writes the table of docs/reliability.md. The exit code is 0 whatever failed, as that is in the
 table, and 1 where something needed is missing. Everything stays on this machine.

@@ -122,12 +122,14 @@ def _reading(*arguments: object, stderr: int = subprocess.DEVNULL) -> "subproces
 def _lines(process: "subprocess.Popen[bytes]") -> Iterator[str]:
     """Yield what a process prints, and end it when it is silent for too long."""
     assert process.stdout is not None
-    spoke = [time.monotonic()]
-    ended = threading.Event()
+    spoke, ended = threading.Event(), threading.Event()
 
     def watch() -> None:
+        quiet = 0.0  # by turns of this loop, as the machine may stand still
         while not ended.wait(0.5):
-            if time.monotonic() - spoke[0] > SILENCE:
+            quiet = 0 if spoke.is_set() else quiet + 0.5
+            spoke.clear()
+            if quiet > SILENCE:
                 process.kill()
                 return
 
@@ -135,7 +137,7 @@ def _lines(process: "subprocess.Popen[bytes]") -> Iterator[str]:
     watcher.start()
     try:
         for line in process.stdout:
-            spoke[0] = time.monotonic()
+            spoke.set()
             yield line.decode("utf-8", "replace").strip()
         process.wait()  # what has ended by itself says how, and what hangs is ended by the watch
     finally:

@@ -27,6 +27,7 @@ class Case:
         worst_time: seconds; None where no time is promised.
         worst_memory: megabytes above the idle server; None where it was not watched.
         failures: what broke a promise -> how often.
+        note: what else there is to say.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Case:
     worst_time: float | None = None
     worst_memory: float | None = None
     failures: Counter[str] = field(default_factory=Counter)
+    note: str = ""
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def add(self, seconds: float | None = None, failure: str | None = None) -> None:
@@ -55,6 +57,7 @@ class Case:
         """The case in a line for the console."""
         time, memory = written(self.worst_time, 2), written(self.worst_memory, 0)
         told = "".join(f"\n      {times:,} × {what}" for what, times in self._told())
+        told += f"\n      {self.note}" if self.note else ""
         return (
             f"{self.count:7,}  {time:>6} s  {memory:>5} MB  {self.failures.total():5,}"
             f"  {self.name}{told}"
@@ -72,11 +75,10 @@ class Case:
         return f"| {' | '.join(cells)} |"
 
     def remarks(self) -> list[str]:
-        """Say what the failures were, as items of a list."""
-        if not self.failures:
-            return []
-        told = "; ".join(f"{times:,} × {what}" for what, times in self._told())
-        return [f"- {self.name}: {told}"]
+        """Say what the failures were, and the note, as items of a list."""
+        told = [f"{times:,} × {what}" for what, times in self._told()]
+        told += [self.note] if self.note else []
+        return [f"- {self.name}: {'; '.join(told)}"] if told else []
 
     def _told(self) -> list[tuple[str, int]]:
         return self.failures.most_common(MOST_SAID)
@@ -95,7 +97,8 @@ def document(sections: Sequence[tuple[str, Sequence[Case]]], remark: str, second
         remark: what the run had and had not.
         seconds: that it took.
     """
-    cores = len(os.sched_getaffinity(0))
+    # Linux alone tells the cores that this process may use.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     parts = [
         f"Measured on {cores} cores, Python {platform.python_version()}, in {seconds / 60:.1f} "
         f"minutes. {remark}",
@@ -106,6 +109,6 @@ def document(sections: Sequence[tuple[str, Sequence[Case]]], remark: str, second
         rows = [*head, "|---|---|---|---|---|", *(case.row() for case in cases)]
         parts += [f"**{heading}**", "\n".join(rows)]
         if remarks := [line for case in cases for line in case.remarks()]:
-            parts.append("\n".join(["What failed:", "", *remarks]))
+            parts.append("\n".join(["Remarks:", "", *remarks]))
     failures = sum(case.failures.total() for _, cases in sections for case in cases)
     return "\n\n".join([*parts, f"{failures:,} failures in all."])
