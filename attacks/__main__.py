@@ -130,7 +130,7 @@ def run(options: argparse.Namespace) -> tuple[list[Section], str]:
         print("The hostile files are built.", flush=True)
         files = {name: make(1) for name, make in HOSTILE.items()}
     with tempfile.TemporaryDirectory() as folder:
-        for engine in engines:
+        for engine in engines if set(parts) - {"fuzzing"} else ():
             with attacked(engine, Path(folder)) as (target, group):
                 if engine == engines[0]:
                     remark += f" {group.said()}"
