@@ -34,7 +34,7 @@ from lesion_lens.web.process import exit_with
 from lesion_lens.web.proxies import default_hops, trust_proxies
 from lesion_lens.web.pwa import pwa
 from lesion_lens.web.rate_limit import limit_rate
-from lesion_lens.web.uploads import InMemoryRequest
+from lesion_lens.web.uploads import InMemoryRequest, refuse_without_room
 
 
 def create_app(config: Mapping[str, Any] | None = None) -> Flask:
@@ -79,6 +79,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     # Under gunicorn the weights are there already; elsewhere the first request, whichever it is,
     # sets them loading.
     app.before_request(classifier.start_loading)
+    app.before_request(refuse_without_room)
     allow_origins(app)
     limit_rate(app)
     app.after_request(add_headers)

@@ -40,12 +40,13 @@ from lesion_lens.training.split import CALIBRATION_SHARE, TEST_SHARE
 from lesion_lens.web.cli import INTERRUPTED, NO_IMAGE, NO_MODEL
 from lesion_lens.web.limits import (
     BATCH_LIMIT,
-    BODIES_MEMORY,
     HEADER_LIMIT,
+    LARGE_BODIES,
     LEAST_SENT,
     MAX_IMAGES,
     MAX_MEGABYTES,
     MEGABYTE,
+    SMALL_BODIES,
 )
 from lesion_lens.web.openapi import openapi_document
 from skin_cancer_detection import CODES, EXACT_PIXELS, PARAMETERS, build_model
@@ -194,7 +195,10 @@ def test_the_limits_are_those_of_the_code():
         ("docs/uploads.md", f"had no turn within {ANSWER_LIMIT} seconds"),
         ("docs/uploads.md", f"not begun within {BATCH_LIMIT} seconds"),
         ("docs/uploads.md", f"within {HEADER_LIMIT} seconds, and each {LEAST_SENT // 1024} KB"),
-        ("docs/uploads.md", f"take at most {BODIES_MEMORY // MEGA} MB"),
+        (
+            "docs/uploads.md",
+            f"share {SMALL_BODIES // MEGA} MB, the others {LARGE_BODIES // MEGA} MB",
+        ),
         ("docs/uploads.md", f"a single request of at most {MAX_MEGABYTES} MB"),
         ("docs/uploads.md", f"up to {WORDS[EXACT_PIXELS // 1_000_000]} megapixels"),
         ("docs/uploads.md", f"At most {WORDS[MAX_DECODES]} images are decoded at once"),

@@ -265,12 +265,19 @@ class DecoderPool:
         for job in self._running:
             if job.requester.has_gone():
                 self._stop(job, "gone")
+            elif job.decoder is None:  # it is being started, which is not the image's fault
+                if job.waited() > ANSWER_LIMIT:
+                    self._stop(job, "busy")
             elif job.ran() > WALL_LIMIT or job.waited() > ANSWER_LIMIT:
                 self._stop(job, "costly")
-            elif job.ran() > SLICE and not job.was_long and job.decoder:
+            elif job.ran() > SLICE and not job.was_long:
                 job.was_long = True
                 job.decoder.slow_down()
-        long = [job for job in self._running if job.ran() > SLICE and not job.fate]
+        long = [
+            job
+            for job in self._running
+            if job.decoder is not None and job.ran() > SLICE and not job.fate
+        ]
         if len(long) == self._places and not all(job.was_long for job in self._waiting):
             self._stop(max(long, key=lambda job: job.begun), "again")
 

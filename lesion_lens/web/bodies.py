@@ -1,14 +1,14 @@
 """Reading the bodies of requests, from clients that may send slowly or never.
 
-A body is read into memory before anything works on it. All bodies together take `BODIES_MEMORY` at
-most, and each has to come at a least rate. Where there is no room left, whoever has sent nothing
-for longest gives way. Everything here runs in gevent's loop, so that nothing of it needs a lock.
+A body is read into memory before anything works on it, and each has to come at a least rate. What
+all bodies together may take is divided between small and large ones, so that neither waits for the
+other. A body takes its room before it is read on; where there is none, the slowest sender gives
+way. Everything here runs in gevent's loop, so that nothing of it needs a lock.
 """
 
 import contextlib
 import io
 import time
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,15 +16,19 @@ from typing import Any
 import gevent
 
 from lesion_lens.web.limits import (
-    BODIES_MEMORY,
     BODY_LIMIT,
+    LARGE_BODIES,
     LEAST_SENT,
     MAX_CONTENT_LENGTH,
     SILENCE,
+    SMALL_BODIES,
+    SMALL_BODY,
 )
+from lesion_lens.web.uploads import NO_ROOM
 
-_FREE = 65_536  # bytes of each body that are not counted
-_STALE = 1  # second without a byte, after which a body may be given up for another
+_FREE = 32_768  # bytes of each body that need no room
+_SLOW = 100_000  # bytes a second; a slower sender gives way to others after `_GRACE`
+_GRACE = 1  # second
 _PATIENCE = 3  # seconds that a body waits for room
 
 
@@ -47,10 +51,26 @@ def _too_slow() -> RequestRefused:
 
 @dataclass(eq=False)
 class _Body:
+    """A body that is read or worked on.
+
+    Attributes:
+        most: bytes that it has, or may have where it does not say.
+        size: bytes that have come.
+        room: bytes that it holds.
+        since: when it got them.
+    """
+
     greenlet: Any
+    most: int
     size: int = 0
-    last: float = field(default_factory=time.monotonic)  # when something came
+    room: int = 0
+    since: float = field(default_factory=time.monotonic)
     is_whole: bool = False
+
+    def rate(self) -> float:
+        """Bytes a second since it got its room, infinite in the first `_GRACE`."""
+        seconds = time.monotonic() - self.since
+        return (self.size - _FREE) / seconds if seconds > _GRACE else float("inf")
 
 
 class Bodies:
@@ -58,111 +78,123 @@ class Bodies:
 
     Args:
         largest: bytes of the largest body that the app takes.
-        memory: bytes of all together.
     """
 
-    def __init__(self, largest: int = MAX_CONTENT_LENGTH, memory: int = BODIES_MEMORY) -> None:
-        self._largest, self._memory = largest, memory
-        self._bodies: set[_Body] = set()
+    def __init__(self, largest: int = MAX_CONTENT_LENGTH) -> None:
+        self._largest = largest
+        self._holders: list[_Body] = []
 
     @contextlib.contextmanager
     def read(self, asked: dict[str, Any]) -> Iterator[None]:
         """Read a request's body, and put it in the place of its stream for as long as this lasts.
 
-        A body that is larger than the largest is read away up to a bound, as a browser shows an
-        answer only when it could send everything; the app sees its length and refuses it.
+        What is too large, or finds no room, is read away up to a bound, as a browser shows an
+        answer only when it could send everything. The app then refuses it.
 
         Raises:
             RequestRefused
             gunicorn.http.errors.ParseException: the chunks are spoiled.
         """
-        declared = asked.get("CONTENT_LENGTH") or None
+        declared = asked.get("CONTENT_LENGTH") or "0"
         is_chunked = "chunked" in asked.get("HTTP_TRANSFER_ENCODING", "").lower()
-        if not is_chunked and declared in (None, "0"):
+        if not is_chunked and declared == "0":
             yield
             return
-        body = _Body(gevent.getcurrent())
-        self._bodies.add(body)
+        length = None if is_chunked else int(declared)
+        most = self._largest + 1 if length is None else length
+        body = _Body(gevent.getcurrent(), most)
         try:
-            length = None if is_chunked else int(declared or 0)
-            if length is None or length <= 8 * self._largest:
-                chunks = self._chunks(asked["wsgi.input"], body, length)
-                asked["wsgi.input"] = Chunks(chunks)
-                asked["CONTENT_LENGTH"] = str(body.size if length is None else length)
-            else:
-                asked["wsgi.input"] = Chunks(deque())
+            stream = asked["wsgi.input"]
+            asked["wsgi.input"] = data = ReadOnce()
+            if most <= 8 * self._largest:  # else nothing of it is read
+                asked[NO_ROOM] = not self._fill(data, stream, body)
+                length = body.size if length is None else length
+            asked["CONTENT_LENGTH"] = str(length)
             asked.pop("HTTP_TRANSFER_ENCODING", None)
             body.is_whole = True
             yield
         finally:
-            self._bodies.discard(body)
+            if body in self._holders:
+                self._holders.remove(body)
 
-    def _chunks(self, stream: Any, body: _Body, length: int | None) -> "deque[bytes]":
-        """Read a body; of one that is too large nothing is kept."""
-        chunks: deque[bytes] = deque()
+    def _fill(self, data: "ReadOnce", stream: Any, body: _Body) -> bool:
+        """Read a body; returns False if nothing was kept because there is no room for it."""
         deadline = time.monotonic() + BODY_LIMIT
-        while chunk := self._next_chunk(stream, deadline):
+        has_room = True
+        while chunk := _next_chunk(stream, deadline):
             body.size += len(chunk)
-            body.last = time.monotonic()
-            if max(body.size, length or 0) > self._largest:
-                chunks.clear()
+            if body.size > self._largest or body.most > self._largest + 1:
+                data.clear()
                 if body.size > 8 * self._largest:
                     break
+            elif has_room and (has_room := self._has_room(body)):
+                data.append(chunk)
             else:
-                self._make_room(body)
-                chunks.append(chunk)
-        return chunks
+                data.clear()
+        return has_room
 
-    def _next_chunk(self, stream: Any, deadline: float) -> bytes:
-        try:
-            with gevent.Timeout(SILENCE):
-                chunk: bytes = stream.read(LEAST_SENT)
-        except gevent.Timeout as error:
-            raise _too_slow() from error
-        if time.monotonic() > deadline:
-            raise _too_slow()
-        return chunk
-
-    def _make_room(self, body: _Body) -> None:
-        """Wait until there is room for a body that grew.
-
-        Raises:
-            RequestRefused: there is none.
-        """
-        waited_since = time.monotonic()
-        while body.size > _FREE and self._held() > self._memory:
-            others = (one for one in self._bodies if not one.is_whole and one.size > _FREE)
-            stalest = min(others, key=lambda one: one.last)
-            if time.monotonic() - stalest.last > _STALE:
-                self._bodies.discard(stalest)
-                gevent.kill(stalest.greenlet, _too_slow(), block=False)
-            elif time.monotonic() - waited_since > _PATIENCE:
-                sentence = "Too much is being sent at the moment. Try again in a few seconds."
-                raise RequestRefused("503 Service Unavailable", sentence)
+    def _has_room(self, body: _Body) -> bool:
+        """Wait until there is room for a body; returns False if there is none for `_PATIENCE`."""
+        needed = min(body.most, self._largest)
+        if body.room or needed <= _FREE or body.size <= _FREE:
+            return True
+        is_small = needed <= SMALL_BODY
+        end = time.monotonic() + _PATIENCE
+        while True:
+            same = [one for one in self._holders if (one.room <= SMALL_BODY) == is_small]
+            held = sum(one.room for one in same)
+            if held + needed <= (SMALL_BODIES if is_small else LARGE_BODIES):
+                body.room, body.since = needed, time.monotonic()
+                self._holders.append(body)
+                return True
+            slow = [one for one in same if not one.is_whole and one.rate() < _SLOW]
+            if slow:
+                slowest = min(slow, key=_Body.rate)
+                self._holders.remove(slowest)
+                slowest.greenlet.kill(_too_slow(), block=False)
+            elif time.monotonic() > end:
+                return False
             else:
                 gevent.sleep(0.05)
 
-    def _held(self) -> int:
-        return sum(body.size for body in self._bodies if body.size > _FREE)
+
+def _next_chunk(stream: Any, deadline: float) -> bytes:
+    try:
+        with gevent.Timeout(SILENCE):
+            chunk: bytes = stream.read(LEAST_SENT)
+    except gevent.Timeout as error:
+        raise _too_slow() from error
+    if time.monotonic() > deadline:
+        raise _too_slow()
+    return chunk
 
 
-class Chunks(io.RawIOBase):
-    """A stream of chunks that lets go of each as it is read, so that a body is in memory once."""
+class ReadOnce(io.RawIOBase):
+    """A stream that lets go of its bytes when all of them are read."""
 
-    def __init__(self, chunks: "deque[bytes]") -> None:
-        self._chunks = chunks
+    def __init__(self) -> None:
+        self._data = bytearray()
+        self._place = 0
+
+    def append(self, chunk: bytes) -> None:
+        """Add bytes at the end."""
+        self._data += chunk
+
+    def clear(self) -> None:
+        """Forget what was added."""
+        self._data = bytearray()
 
     def readable(self) -> bool:
         """Always."""
         return True
 
     def readinto(self, target: Any) -> int:
-        """Fill a buffer from the first chunk; returns the number of bytes, 0 at the end."""
-        if not self._chunks:
-            return 0
-        chunk = self._chunks.popleft()
-        count = min(len(chunk), len(target))
-        target[:count] = chunk[:count]
-        if count < len(chunk):
-            self._chunks.appendleft(chunk[count:])
+        """Fill a buffer; returns the number of bytes, 0 at the end."""
+        found = memoryview(self._data)[self._place : self._place + len(target)]
+        count = len(found)
+        target[:count] = found
+        found.release()
+        self._place += count
+        if self._place == len(self._data):
+            self._data, self._place = bytearray(), 0
         return count

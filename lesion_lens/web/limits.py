@@ -13,5 +13,8 @@ HEADER_LIMIT = 10  # seconds for all of a request's header
 SILENCE = 10  # seconds
 LEAST_SENT = 32_768  # bytes
 BODY_LIMIT = 300  # seconds for all of a body
-BODIES_MEMORY = 40 * MEGABYTE  # that the bodies of all requests may take together
+# What the bodies of all requests may take together, small ones of up to `SMALL_BODY` and others.
+SMALL_BODY = MEGABYTE
+SMALL_BODIES = 12 * MEGABYTE
+LARGE_BODIES = 24 * MEGABYTE
 SENDING_LIMIT = 60  # seconds for a client to take an answer

@@ -23,6 +23,9 @@ from lesion_lens.web.problems import FormTooLarge, NoImage, RequestTooLarge, Too
 
 # What a server puts into the environment of a request: an event that is set when the client leaves.
 CLIENT_GONE = "lesion_lens.client_gone"
+NO_ROOM = (
+    "lesion_lens.no_room"  # and whether there was no room for the body, which is therefore gone
+)
 
 
 class LenientDecoder(MultipartDecoder):
@@ -50,6 +53,16 @@ class InMemoryRequest(Request):
         content_length: int | None = None,
     ) -> IO[bytes]:
         return io.BytesIO()
+
+
+def refuse_without_room() -> None:
+    """Turn away a request whose body there was no room for.
+
+    Raises:
+        Busy
+    """
+    if request.environ.get(NO_ROOM):
+        raise Busy
 
 
 def uploaded_images(field: str) -> list[FileStorage]:
