@@ -172,6 +172,18 @@ def test_when_the_process_that_forks_is_killed_another_takes_its_place():
     assert decoders_of(pool) != [before]
 
 
+@on_linux
+def test_a_decoder_that_kept_much_memory_leaves_without_costing_an_image():
+    pool, seen = DecoderPool(), set()
+    for _ in range(12):
+        with pytest.raises(UnsupportedImage):
+            pool.decode(bytes(10_000_000))
+        assert pool.decode(SMALL)
+        seen.update(decoders_of(pool))
+    for pid in seen - set(decoders_of(pool)):
+        assert not os.path.exists(f"/proc/{pid}")
+
+
 def test_nobody_waits_for_a_client_that_has_gone(pool):
     gone = threading.Event()
     threading.Timer(0.3, gone.set).start()

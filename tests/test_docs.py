@@ -37,6 +37,7 @@ from lesion_lens.training.other_pictures import BEYOND
 from lesion_lens.training.picture_groups import CONFIDENCE, MOST_WRONG
 from lesion_lens.training.recipe import QUICK, SEED, Recipe
 from lesion_lens.training.split import CALIBRATION_SHARE, TEST_SHARE
+from lesion_lens.web.bodies import _PATIENCE
 from lesion_lens.web.cli import INTERRUPTED, NO_IMAGE, NO_MODEL
 from lesion_lens.web.limits import (
     BATCH_LIMIT,
@@ -193,6 +194,7 @@ def test_the_limits_are_those_of_the_code():
         ("docs/uploads.md", f"and {DECODE_MEMORY // MEGA} MB together with all the others"),
         ("docs/uploads.md", f"A decode that takes longer than {SLICE} seconds"),
         ("docs/uploads.md", f"had no turn within {ANSWER_LIMIT} seconds"),
+        ("docs/uploads.md", f"503 after {_PATIENCE} seconds"),
         ("docs/uploads.md", f"not begun within {BATCH_LIMIT} seconds"),
         ("docs/uploads.md", f"within {HEADER_LIMIT} seconds, and each {LEAST_SENT // 1024} KB"),
         (

@@ -47,6 +47,7 @@ DECODE, DECODE_WITH_PREVIEW = b"d", b"p"
 GRANTED, REFUSED = b"y", b"n"
 # From a decoder.
 RESERVE, IMAGE, ERROR, NOT_NOW = b"r", b"i", b"e", b"w"
+STAYS, LEAVES = b"+", b"-"  # before all but RESERVE: whether it takes another file
 MEMORY = struct.Struct("!Q")  # after RESERVE: bytes
 HEAD = struct.Struct("!HH")  # after IMAGE: width and height of the preview, then pixels and preview
 PIXELS = SIDE * SIDE * 3
@@ -54,7 +55,7 @@ PIXELS = SIDE * SIDE * 3
 FORK, KILL = b"f", b"k"
 ORDER = struct.Struct("!ci")
 
-_MOST_KEPT = 24 * MEGA  # bytes more than at first; a decoder that keeps more is replaced
+_MOST_KEPT = 8 * MEGA  # bytes more than at first; a decoder that keeps more is replaced
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,8 @@ def serve(connection: Connection) -> None:
     return_freed_memory()
     limit_for_good()
     at_first = anonymous_memory()
-    while anonymous_memory() - at_first <= _MOST_KEPT:
+    stays = True
+    while stays:
         order, data = connection.recv_bytes(), connection.recv_bytes()
         try:
             reply = reply_to(connection, data, with_preview=order == DECODE_WITH_PREVIEW)
@@ -125,7 +127,8 @@ def serve(connection: Connection) -> None:
         finally:
             lift_limits()
         del data
-        connection.send_bytes(reply)
+        stays = anonymous_memory() - at_first <= _MOST_KEPT
+        connection.send_bytes((STAYS if stays else LEAVES) + reply)
 
 
 def reply_to(connection: Connection, data: bytes, with_preview: bool) -> bytes:

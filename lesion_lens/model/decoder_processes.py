@@ -49,6 +49,7 @@ class Decoder:
     def __init__(self, connection: "Connection[Any, Any]", kill: Callable[[], None], pid: int):
         self._connection, self._kill, self.pid = connection, kill, pid
         self.is_slowed = False
+        self.stays = True  # whether it takes another file
 
     def decode(
         self, data: bytes, with_preview: bool, may_take: Callable[[int], bool]
@@ -75,7 +76,8 @@ class Decoder:
                 reply = self._connection.recv_bytes(_LARGEST_REPLY)
         except (EOFError, OSError) as error:
             raise DecoderDied from error
-        return _read(reply)
+        self.stays = reply[:1] == protocol.STAYS
+        return _read(reply[1:])
 
     def slow_down(self) -> None:
         """Leave the processor to others; for good, as only the superuser can undo it."""

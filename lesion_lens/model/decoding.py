@@ -73,10 +73,12 @@ class Requester:
 
     Attributes:
         has_gone: says whether nobody waits for the answer any more.
+        waited: seconds that it had waited when it asked.
         decoding: seconds that its images have been decoded for until now.
     """
 
     has_gone: Callable[[], bool] = lambda: False
+    waited: float = 0
     decoding: float = 0
 
 
@@ -100,8 +102,8 @@ class _Job:
         return time.monotonic() - self.begun
 
     def waited(self) -> float:
-        """Seconds since it arrived."""
-        return time.monotonic() - self.arrived
+        """Seconds since it arrived, and those before."""
+        return time.monotonic() - self.arrived + self.requester.waited
 
 
 class DecoderPool:
@@ -208,7 +210,7 @@ class DecoderPool:
     def _give_back(self, job: _Job, decoder: Decoder, is_fit: bool) -> None:
         with self._changed:
             job.decoder = None
-            if is_fit and not decoder.is_slowed and not job.fate:
+            if is_fit and decoder.stays and not decoder.is_slowed and not job.fate:
                 self._idle.append(decoder)
                 return
         decoder.close()

@@ -29,8 +29,8 @@ SMALL_IMAGE = 8 * MEGA  # two megapixels
 # Of one image, in seconds. The photograph that takes longest here, a HEIC of 24 megapixels, takes
 # one; a slower machine has three times as long.
 CPU_LIMIT = 3
-WALL_LIMIT = 3.5
-ANSWER_LIMIT = 4.5  # with all waiting
+WALL_LIMIT = 3
+ANSWER_LIMIT = 4  # with all waiting
 
 
 def max_pixels(image_format: str | None) -> int:

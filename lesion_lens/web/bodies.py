@@ -24,12 +24,12 @@ from lesion_lens.web.limits import (
     SMALL_BODIES,
     SMALL_BODY,
 )
-from lesion_lens.web.uploads import NO_ROOM
+from lesion_lens.web.uploads import NO_ROOM, WAITED
 
 _FREE = 32_768  # bytes of each body that need no room
 _SLOW = 100_000  # bytes a second; a slower sender gives way to others after `_GRACE`
 _GRACE = 1  # second
-_PATIENCE = 3  # seconds that a body waits for room
+_PATIENCE = 2  # seconds that a body waits for room
 
 
 class RequestRefused(Exception):
@@ -58,6 +58,7 @@ class _Body:
         size: bytes that have come.
         room: bytes that it holds.
         since: when it got them.
+        waited: seconds that it waited for them.
     """
 
     greenlet: Any
@@ -65,6 +66,7 @@ class _Body:
     size: int = 0
     room: int = 0
     since: float = field(default_factory=time.monotonic)
+    waited: float = 0
     is_whole: bool = False
 
     def rate(self) -> float:
@@ -108,6 +110,7 @@ class Bodies:
             asked["wsgi.input"] = data = ReadOnce()
             if most <= 8 * self._largest:  # else nothing of it is read
                 asked[NO_ROOM] = not self._fill(data, stream, body)
+                asked[WAITED] = body.waited
                 length = body.size if length is None else length
             asked["CONTENT_LENGTH"] = str(length)
             asked.pop("HTTP_TRANSFER_ENCODING", None)
@@ -139,8 +142,9 @@ class Bodies:
         if body.room or needed <= _FREE or body.size <= _FREE:
             return True
         is_small = needed <= SMALL_BODY
-        end = time.monotonic() + _PATIENCE
+        begin = time.monotonic()
         while True:
+            body.waited = time.monotonic() - begin
             same = [one for one in self._holders if (one.room <= SMALL_BODY) == is_small]
             held = sum(one.room for one in same)
             if held + needed <= (SMALL_BODIES if is_small else LARGE_BODIES):
@@ -152,7 +156,7 @@ class Bodies:
                 slowest = min(slow, key=_Body.rate)
                 self._holders.remove(slowest)
                 slowest.greenlet.kill(_too_slow(), block=False)
-            elif time.monotonic() > end:
+            elif body.waited > _PATIENCE:
                 return False
             else:
                 gevent.sleep(0.05)

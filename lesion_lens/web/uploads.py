@@ -8,7 +8,7 @@ import io
 import re
 import time
 from collections.abc import Iterator
-from typing import IO
+from typing import IO, cast
 
 from flask import Request, current_app, request
 from werkzeug import formparser
@@ -21,11 +21,12 @@ from lesion_lens.model.errors import Busy, ImageError, NotProcessed
 from lesion_lens.web.limits import BATCH_LIMIT, MAX_IMAGES, MEGABYTE
 from lesion_lens.web.problems import FormTooLarge, NoImage, RequestTooLarge, TooManyImages
 
-# What a server puts into the environment of a request: an event that is set when the client leaves.
+# What a server puts into the environment of a request: an event that is set when the client leaves;
 CLIENT_GONE = "lesion_lens.client_gone"
-NO_ROOM = (
-    "lesion_lens.no_room"  # and whether there was no room for the body, which is therefore gone
-)
+# whether there was no room for the body, of which therefore nothing is left;
+NO_ROOM = "lesion_lens.no_room"
+# and for how many seconds it waited for room.
+WAITED = "lesion_lens.waited"
 
 
 class LenientDecoder(MultipartDecoder):
@@ -96,7 +97,8 @@ def decoded(
         ClientGone: nobody waits for the answer any more.
     """
     gone = request.environ.get(CLIENT_GONE)
-    requester = Requester() if gone is None else Requester(gone.is_set)
+    waited = request.environ.get(WAITED, 0)
+    requester = Requester(waited=waited) if gone is None else Requester(gone.is_set, waited)
     end = time.monotonic() + BATCH_LIMIT
     for file in files:
         image: DecodedImage | ImageError = NotProcessed()
@@ -104,7 +106,9 @@ def decoded(
             try:
                 image = decode(bytes_of(file), with_preview, requester)
             except ImageError as error:
-                image = error
+                # A new one, as the traceback of this one leads to the file, and in a circle: the
+                # file would stay in memory until the garbage collector comes.
+                image = type(error)(**error.values)
             except Busy:
                 if len(files) == 1:
                     raise
@@ -113,7 +117,7 @@ def decoded(
 
 def bytes_of(file: FileStorage) -> bytes:
     """Take the bytes out of an uploaded file, so that they are in memory once."""
-    data = file.read()
+    data = cast(io.BytesIO, file.stream).getvalue()  # which copies nothing, as `read` would
     file.close()
     return data
 
