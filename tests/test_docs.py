@@ -13,7 +13,7 @@ from benchmarks import bulk, table, training
 from lesion_lens import ROOT
 from lesion_lens.model.admission import MAX_REQUESTS
 from lesion_lens.model.decisions import HEADLINES, HIGH_RISK
-from lesion_lens.model.decoding import SLICE
+from lesion_lens.model.decoding import FOR_SMALL, SLICE
 from lesion_lens.model.files import MOST_DEVIATION
 from lesion_lens.model.image_files import MAX_BYTES
 from lesion_lens.model.limits import (
@@ -191,7 +191,10 @@ def test_the_limits_are_those_of_the_code():
         ("docs/uploads.md", f"A WebP may have {PIXEL_LIMITS['WEBP'] // MEGA} million"),
         ("docs/uploads.md", f"at most {MAX_SIDE:,} pixels on one side"),
         ("docs/uploads.md", f"{CPU_LIMIT} seconds of processor time, {WALL_LIMIT} seconds by"),
-        ("docs/uploads.md", f"and {DECODE_MEMORY // MEGA} MB together with all the others"),
+        (
+            "docs/uploads.md",
+            f"{(DECODE_MEMORY - FOR_SMALL) // MEGA} MB of the {DECODE_MEMORY // MEGA} MB",
+        ),
         ("docs/uploads.md", f"A decode that takes longer than {SLICE} seconds"),
         ("docs/uploads.md", f"had no turn within {ANSWER_LIMIT} seconds"),
         ("docs/uploads.md", f"503 after {_PATIENCE} seconds"),
@@ -199,7 +202,7 @@ def test_the_limits_are_those_of_the_code():
         ("docs/uploads.md", f"within {HEADER_LIMIT} seconds, and each {LEAST_SENT // 1024} KB"),
         (
             "docs/uploads.md",
-            f"share {SMALL_BODIES // MEGA} MB, the others {LARGE_BODIES // MEGA} MB",
+            f"share {SMALL_BODIES // MEGA} MB, and larger ones {LARGE_BODIES // MEGA} MB",
         ),
         ("docs/uploads.md", f"a single request of at most {MAX_MEGABYTES} MB"),
         ("docs/uploads.md", f"up to {WORDS[EXACT_PIXELS // 1_000_000]} megapixels"),

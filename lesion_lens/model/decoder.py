@@ -3,9 +3,9 @@
     python -m lesion_lens.model.decoder fork DESCRIPTOR       forks a decoder whenever it is told to
     python -m lesion_lens.model.decoder connect ADDRESS       is one decoder; where there is no fork
 
-Only decoders.py starts it. A decoder takes one file after the other. The kernel holds it to limits
-of memory and processor time, and it can write no file. What it sends back is small and plain: 28×28
-pixels, a preview and its size, or the name of an error. Nothing of it is unpickled.
+Only decoder_processes.py starts it. A decoder takes one file after the other. The kernel holds it
+to limits of memory and processor time, and it can write no file. What it sends back is small and
+plain: 28×28 pixels, a preview and its size, or the name of an error. Nothing of it is unpickled.
 """
 
 import contextlib
@@ -51,7 +51,7 @@ STAYS, LEAVES = b"+", b"-"  # before all but RESERVE: whether it takes another f
 MEMORY = struct.Struct("!Q")  # after RESERVE: bytes
 HEAD = struct.Struct("!HH")  # after IMAGE: width and height of the preview, then pixels and preview
 PIXELS = SIDE * SIDE * 3
-# Between decoders.py and the process that forks: an order and a process.
+# Between decoder_processes.py and the process that forks: an order and a process.
 FORK, KILL = b"f", b"k"
 ORDER = struct.Struct("!ci")
 
@@ -85,12 +85,18 @@ def main() -> None:
         if way == "fork":
             fork_when_told(socket.socket(fileno=int(place)))
         else:
-            serve(Client(place, authkey=sys.stdin.buffer.read()))
+            with contextlib.suppress(EOFError, OSError):  # the server has gone
+                connection = Client(place, authkey=sys.stdin.buffer.read())
+                be_quiet()
+                serve(connection)
 
 
 def fork_when_told(channel: socket.socket) -> None:
     """Fork a decoder for each connection that arrives, until whoever sends them has gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal; the server stops us
+    # A terminal or a platform sends these to all processes of a server at once. The server finishes
+    # what it has begun, and then its end is ours.
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stop, signal.SIG_IGN)
     be_quiet()
     Image.init()  # all formats, which each decoder would import anew
     gc.freeze()  # so that no garbage is looked for among what the decoders share
@@ -100,8 +106,9 @@ def fork_when_told(channel: socket.socket) -> None:
             return
         order, process = ORDER.unpack(message)
         if order == KILL:  # also one that is dead already, and is kept until now for that
-            os.kill(process, signal.SIGKILL)
-            os.waitpid(process, 0)
+            with contextlib.suppress(ProcessLookupError, ChildProcessError):
+                os.kill(process, signal.SIGKILL)
+                os.waitpid(process, 0)
         elif process := os.fork():
             os.close(descriptors[0])
         else:

@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import secrets
-import signal
 import socket
 import subprocess
 import sys
@@ -42,12 +41,15 @@ class Decoder:
 
     Args:
         connection: to it.
-        kill: ends it, also where it has ended already; to be called once.
+        end: ends the process, also where it has ended already; to be called once.
         pid: of the process.
     """
 
-    def __init__(self, connection: "Connection[Any, Any]", kill: Callable[[], None], pid: int):
-        self._connection, self._kill, self.pid = connection, kill, pid
+    def __init__(
+        self, connection: "Connection[Any, Any]", end: Callable[[], None], pid: int
+    ) -> None:
+        self._connection, self._end, self.pid = connection, end, pid
+        self._lock, self._has_ended = threading.Lock(), False
         self.is_slowed = False
         self.stays = True  # whether it takes another file
 
@@ -74,7 +76,7 @@ class Decoder:
                 granted = may_take(protocol.MEMORY.unpack(reply[1:])[0])
                 self._connection.send_bytes(protocol.GRANTED if granted else protocol.REFUSED)
                 reply = self._connection.recv_bytes(_LARGEST_REPLY)
-        except (EOFError, OSError) as error:
+        except (EOFError, OSError, protocol.struct.error) as error:
             raise DecoderDied from error
         self.stays = reply[:1] == protocol.STAYS
         return _read(reply[1:])
@@ -87,15 +89,19 @@ class Decoder:
 
     def kill(self) -> None:
         """End the process; whoever waits in `decode` gets `DecoderDied`."""
-        self._kill()
+        with self._lock:  # once: later, its number may be another process's
+            if not self._has_ended:
+                self._has_ended = True
+                self._end()
 
     def close(self) -> None:
         """End the process when nobody waits for it, and forget it."""
-        self._kill()
+        self.kill()
         self._connection.close()
 
 
 _LARGEST_REPLY = 4_000_000  # bytes; a preview of noise has 400,000
+_LARGEST_ERROR = 1000
 
 
 def _read(reply: bytes) -> DecodedImage:
@@ -110,11 +116,11 @@ def _read(reply: bytes) -> DecodedImage:
         raise NoMemoryNow
     try:
         if kind == protocol.ERROR:
-            said = json.loads(rest)
+            said = json.loads(rest[:_LARGEST_ERROR])
             raise _IMAGE_ERRORS[said["name"]](**said["values"])
         width, height = protocol.HEAD.unpack_from(rest)
         pixels = np.frombuffer(rest, np.uint8, protocol.PIXELS, protocol.HEAD.size)
-    except (ValueError, KeyError, TypeError, protocol.struct.error) as error:
+    except (ValueError, KeyError, TypeError, RecursionError, protocol.struct.error) as error:
         raise DecoderDied from error
     preview = rest[protocol.HEAD.size + protocol.PIXELS :]
     if kind != protocol.IMAGE or max(width, height) > PREVIEW_SIDE:
@@ -131,13 +137,12 @@ class DecoderStarter:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._channel: socket.socket | None = None
+        self._forker: _Forker | None = None
 
     def prepare(self) -> None:
         """Begin to start, without waiting, the process that forks."""
         if CAN_FORK:
-            with self._lock:
-                self._open_channel()
+            self._current()
 
     def start(self) -> Decoder:
         """Start a decoder.
@@ -145,51 +150,103 @@ class DecoderStarter:
         Raises:
             OSError: no process can be started.
         """
-        return self._forked() if CAN_FORK else _spawned()
-
-    def _forked(self) -> Decoder:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            pid = self._order(protocol.FORK, 0, [theirs.fileno()])
-        kill = _once(lambda: self._order(protocol.KILL, pid, []))
-        return Decoder(Connection(ours.detach()), kill, pid)
-
-    def _order(self, order: bytes, process: int, descriptors: list[int]) -> int:
-        """Give the process that forks an order, once more if it has died; returns its answer."""
-        with self._lock:
-            for _ in range(2):
-                channel = self._open_channel()
-                with contextlib.suppress(OSError):
-                    message = protocol.ORDER.pack(order, process)
-                    socket.send_fds(channel, [message], descriptors)
-                    if answer := channel.recv(protocol.ORDER.size, socket.MSG_WAITALL):
-                        return int(protocol.ORDER.unpack(answer)[1])
-                channel.close()
-                self._channel = None
-                if order == protocol.KILL:  # the decoders of a dead one are not its successor's
-                    with contextlib.suppress(OSError):
-                        os.kill(process, signal.SIGKILL)
-                    return process
+        if not CAN_FORK:
+            return _spawned()
+        for _ in range(2):  # once more if it has died
+            forker = self._current()
+            with contextlib.suppress(OSError):
+                return forker.fork()
+            self._give_up(forker)
         raise OSError("The process that decodes images cannot be started.")
 
-    def _open_channel(self) -> socket.socket:
-        if self._channel is None:
-            self._channel, theirs = socket.socketpair()
-            with theirs:
-                theirs.set_inheritable(True)
-                _python("fork", str(theirs.fileno()), pass_fds=[theirs.fileno()])
-        return self._channel
+    def _current(self) -> "_Forker":
+        with self._lock:
+            if self._forker is None:
+                self._forker = _Forker()
+            return self._forker
+
+    def _give_up(self, forker: "_Forker") -> None:
+        with self._lock:
+            if self._forker is forker:
+                self._forker = None
+        forker.end()
+
+
+class _Forker:
+    """The process that forks decoders.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._channel, theirs = socket.socketpair()
+        self._channel.settimeout(_LONGEST_START)
+        with theirs:
+            theirs.set_inheritable(True)
+            self._process = _python("fork", str(theirs.fileno()), pass_fds=[theirs.fileno()])
+
+    def fork(self) -> Decoder:
+        """Fork a decoder.
+
+        Raises:
+            OSError: the process has died or does not answer.
+        """
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                pid = self._order(protocol.FORK, 0, [theirs.fileno()])
+            except OSError:
+                ours.close()
+                raise
+        return Decoder(Connection(os.dup(ours.fileno())), lambda: self._kill(pid, ours), pid)
+
+    def _kill(self, pid: int, connection: socket.socket) -> None:
+        """End a decoder. Where the forker has died, cut it off: it ends with what it decodes."""
+        with connection, contextlib.suppress(OSError):
+            try:
+                self._order(protocol.KILL, pid, [])
+            finally:
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def _order(self, order: bytes, process: int, descriptors: list[int]) -> int:
+        with self._lock:
+            message = protocol.ORDER.pack(order, process)
+            socket.send_fds(self._channel, [message], descriptors)
+            answer = self._channel.recv(protocol.ORDER.size, socket.MSG_WAITALL)
+        if len(answer) < protocol.ORDER.size:
+            raise ConnectionResetError("The process that forks decoders has died.")
+        return int(protocol.ORDER.unpack(answer)[1])
+
+    def end(self) -> None:
+        """End it; its decoders end when their connections are closed."""
+        with self._lock:
+            self._channel.close()
+        self._process.kill()
+        self._process.wait()
+
+
+_LONGEST_START = 20  # seconds; on an idle machine it takes a third of one
 
 
 def _spawned() -> Decoder:
-    """Start a decoder by itself."""
+    """Start a decoder by itself.
+
+    Raises:
+        OSError: it does not come.
+    """
     key = secrets.token_bytes(32)
     with Listener(authkey=key) as listener:
-        address = listener.address if isinstance(listener.address, str) else listener.address[1]
-        process = _python("connect", str(address), stdin=subprocess.PIPE)
+        process = _python("connect", str(listener.address), stdin=subprocess.PIPE)
         with cast(IO[bytes], process.stdin) as stdin:
             stdin.write(key)
-        return Decoder(listener.accept(), _once(process.kill), process.pid)
+        waiting = threading.Timer(_LONGEST_START, listener.close)
+        waiting.start()
+        try:
+            return Decoder(listener.accept(), process.kill, process.pid)
+        finally:
+            waiting.cancel()
 
 
 def _python(way: str, place: str, **options: Any) -> "subprocess.Popen[bytes]":
@@ -205,17 +262,3 @@ def _python(way: str, place: str, **options: Any) -> "subprocess.Popen[bytes]":
 
 # NumPy's threads and glibc's arenas for them would take address space, and nothing needs them.
 _ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}
-
-
-def _once(kill: Callable[[], Any]) -> Callable[[], None]:
-    """Make a `kill` that works once: later, the process's number may be another process's."""
-    lock, done = threading.Lock(), False
-
-    def kill_once() -> None:
-        nonlocal done
-        with lock:
-            if not done:
-                done = True
-                kill()
-
-    return kill_once

@@ -2,13 +2,16 @@
 
 The bytes of strangers are decoded in processes of their own (decoder.py), which die in place of the
 server. At most `MAX_DECODES` decode at once, and within `DECODE_MEMORY` bytes together: a large
-image waits for another large one, a small one for neither. Whose request has decoded least comes
-first. A decode that takes longer than `SLICE` gets less of the processor; where such decodes have
-all the places and another file waits, the last of them is stopped and begun again later. So a file
-that is made to take long waits for others of its kind, and an ordinary one hardly for it.
+image waits for another large one, a small one for neither. The request that has used the least
+decoding time goes first. A decode that takes longer than `SLICE` gets less of the processor; where
+such decodes have all the places and another file waits, the last of them is stopped and begun again
+later. So a file that is made to take long waits for others of its kind, and an ordinary one hardly
+for it.
 
-This is no `ProcessPoolExecutor` and no pool of loky or Pebble: each of these fails all that runs in
-it, and for good, once the kernel or a limit kills one of its processes.
+This is no `ProcessPoolExecutor` and no pool of loky: these fail all that runs in them once one of
+their processes is killed. Pebble's pool survives its own time-outs, but not a kill from outside
+(5.2: after one `kill -9`, every task ends with 'Unexpected error within the Pool'). None of them
+stops a task that may be begun again later, or grants memory while a task runs.
 """
 
 import contextlib
@@ -44,6 +47,7 @@ from lesion_lens.model.limits import (
 
 SLICE = 0.4  # seconds; ordinary photographs take 0.01 to 0.3
 FOR_SMALL = 28 * MEGA  # bytes of the memory that are kept for images that need no more
+_PATIENCE = 1  # second that a large image lets small ones pass
 _TICK = 0.05  # seconds between two looks at what runs
 
 
@@ -91,6 +95,7 @@ class _Job:
     begun: float = 0  # when its turn came
     decoder: Decoder | None = None
     was_long: bool = False  # it had a turn of more than `SLICE`
+    deaths: int = 0  # of its decoders, for reasons unknown
     fate: str = ""  # a key of `_ERRORS` once it was stopped
 
     @property
@@ -112,10 +117,16 @@ class DecoderPool:
     Args:
         places: how many are decoded at once.
         memory: bytes that they may take together.
+        answer_limit: seconds after which a file is given up that still waits.
     """
 
-    def __init__(self, places: int = MAX_DECODES, memory: int = DECODE_MEMORY) -> None:
-        self._places, self._memory = places, memory
+    def __init__(
+        self,
+        places: int = MAX_DECODES,
+        memory: int = DECODE_MEMORY,
+        answer_limit: float = ANSWER_LIMIT,
+    ) -> None:
+        self._places, self._memory, self._answer_limit = places, memory, answer_limit
         self._starter = DecoderStarter()
         self._idle: list[Decoder] = []
         self._waiting: list[_Job] = []
@@ -140,13 +151,15 @@ class DecoderPool:
 
         Raises:
             ImageError: the file cannot be used; see `read_image`.
-            Busy: it had no turn in `ANSWER_LIMIT` seconds.
+            Busy: it was not decoded within `answer_limit`, and not because it takes long.
             ClientGone
             OSError: no process can be started.
         """
         if not data:
             raise EmptyImage
         job = _Job(requester or Requester(), len(data) + OPENING_MEMORY, next(self._numbers))
+        if job.memory > self._most():
+            raise ImageTooCostly
         while True:
             with contextlib.suppress(_AnotherTurn), self._turn(job):
                 return self._decode(job, data, with_preview)
@@ -191,8 +204,11 @@ class DecoderPool:
             is_fit = True
             raise (_ERRORS[job.fate] if job.fate else _AnotherTurn)() from None
         except DecoderDied:
-            # Without a fate it was the kernel that stopped it, or a fault of its libraries.
-            raise _ERRORS[job.fate or "costly"]() from None
+            # Without a fate, the kernel stopped it at its limits or for others' sake, or a fault
+            # of its libraries did: it gets a second turn, and not a third.
+            job.deaths += not job.fate
+            fate = job.fate or ("again" if job.deaths == 1 else "costly")
+            raise _ERRORS[fate]() from None
         finally:
             self._give_back(job, decoder, is_fit)
 
@@ -203,8 +219,9 @@ class DecoderPool:
         with self._changed:
             job.decoder = decoder
             job.begun = time.monotonic()  # to start the first takes longer than `SLICE`
-            if job.fate:  # it was stopped while its decoder was started
-                decoder.kill()
+            is_stopped = bool(job.fate)
+        if is_stopped:  # while its decoder was started
+            decoder.kill()
         return decoder
 
     def _give_back(self, job: _Job, decoder: Decoder, is_fit: bool) -> None:
@@ -219,17 +236,24 @@ class DecoderPool:
         """Whether a running job may take more memory. If not, it waits for another turn."""
         with self._changed:
             job.memory = file_size + OPENING_MEMORY + needed
-            if job.memory > self._memory - FOR_SMALL:
+            if job.memory > self._most():
                 job.fate = "costly"
             return not job.fate and self._fits(job)
 
+    def _most(self) -> int:
+        """The bytes that one job may take, or all large ones together."""
+        return self._memory - FOR_SMALL
+
     def _fits(self, job: _Job) -> bool:
         """Whether there is memory for a job beside those that run."""
-        others = [other.memory for other in self._running if other is not job]
-        if sum(others) + job.memory > self._memory:
-            return False
+        others = sum(other.memory for other in self._running if other is not job)
+        return others + job.memory <= self._memory and self._fits_beside_large(job)
+
+    def _fits_beside_large(self, job: _Job) -> bool:
+        """Whether there would be memory if no small job ran."""
+        others = (other.memory for other in self._running if other is not job)
         large = sum(memory for memory in others if memory > FOR_SMALL)
-        return job.memory <= FOR_SMALL or large + job.memory <= self._memory - FOR_SMALL
+        return job.memory <= FOR_SMALL or large + job.memory <= self._most()
 
     def _hand_out(self) -> None:
         """Give the free places to those that wait; to be called with the lock held."""
@@ -238,10 +262,12 @@ class DecoderPool:
                 self._waiting.remove(job)
                 self._running.append(job)
                 job.begun = time.monotonic()
+            elif job.waited() > _PATIENCE and self._fits_beside_large(job):
+                break  # small ones after it would take its memory again and again
         self._changed.notify_all()
 
     def _start_watch(self) -> None:
-        if self._watch is None:
+        if self._watch is None or not self._watch.is_alive():
             self._watch = threading.Thread(target=self._keep_watch, daemon=True)
             self._watch.start()
 
@@ -250,44 +276,46 @@ class DecoderPool:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting or self._running)
                 self._look_at_waiting()
-                self._look_at_running()
+                stopped = self._look_at_running()
+            for decoder in stopped:  # without the lock, as it may take its time
+                decoder.kill()
             time.sleep(_TICK)
 
     def _look_at_waiting(self) -> None:
         for job in list(self._waiting):
             if job.requester.has_gone():
                 job.fate = "gone"
-            elif job.waited() > ANSWER_LIMIT:
-                job.fate = "costly" if job.was_long else "busy"
+            elif job.waited() > self._answer_limit:
+                job.fate = "busy"
             if job.fate:
                 self._waiting.remove(job)
-        self._changed.notify_all()
+        self._hand_out()
 
-    def _look_at_running(self) -> None:
+    def _look_at_running(self) -> list[Decoder]:
+        """Decide which jobs are stopped; returns their decoders, which are to be killed."""
+        fates = {}
         for job in self._running:
+            if job.fate:
+                continue
             if job.requester.has_gone():
-                self._stop(job, "gone")
-            elif job.decoder is None:  # it is being started, which is not the image's fault
-                if job.waited() > ANSWER_LIMIT:
-                    self._stop(job, "busy")
-            elif job.ran() > WALL_LIMIT or job.waited() > ANSWER_LIMIT:
-                self._stop(job, "costly")
-            elif job.ran() > SLICE and not job.was_long:
+                fates[job] = "gone"
+            elif job.decoder is not None and job.ran() > WALL_LIMIT:
+                fates[job] = "costly"
+            elif job.waited() > self._answer_limit:
+                fates[job] = "busy"
+            elif job.decoder is not None and job.ran() > SLICE and not job.was_long:
                 job.was_long = True
                 job.decoder.slow_down()
         long = [
             job
             for job in self._running
-            if job.decoder is not None and job.ran() > SLICE and not job.fate
+            if job.decoder is not None and job.ran() > SLICE and not job.fate and job not in fates
         ]
         if len(long) == self._places and not all(job.was_long for job in self._waiting):
-            self._stop(max(long, key=lambda job: job.begun), "again")
-
-    def _stop(self, job: _Job, fate: str) -> None:
-        if not job.fate:
+            fates[max(long, key=lambda job: job.begun)] = "again"
+        for job, fate in fates.items():
             job.fate = fate
-            if job.decoder:
-                job.decoder.kill()
+        return [job.decoder for job in fates if job.decoder is not None]
 
 
 _POOL = DecoderPool()

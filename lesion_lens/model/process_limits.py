@@ -44,29 +44,34 @@ def allow_many_connections() -> None:
 def limit_for_good() -> None:
     """Let this process write no file and leave no image of its memory."""
     if resource is not None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        _set(resource.RLIMIT_FSIZE, 0)
+        _set(resource.RLIMIT_CORE, 0)
 
 
 def limit_memory(address_space: int) -> None:
     """Have the kernel refuse whatever would make the address space larger than so many bytes."""
     if resource is not None and sys.platform == "linux":
-        resource.setrlimit(resource.RLIMIT_AS, (address_space, resource.RLIM_INFINITY))
+        _set(resource.RLIMIT_AS, address_space)
 
 
 def limit_processor(seconds: int) -> None:
     """Have the kernel end this process after so many further seconds of processor time."""
     if resource is not None:
-        used = int(time.process_time()) + 1  # it counts whole seconds
-        resource.setrlimit(resource.RLIMIT_CPU, (used + seconds, resource.RLIM_INFINITY))
+        _set(resource.RLIMIT_CPU, int(time.process_time()) + 1 + seconds)  # of whole seconds
 
 
 def lift_limits() -> None:
     """Undo `limit_memory` and `limit_processor`."""
     if resource is not None:
-        unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
-        resource.setrlimit(resource.RLIMIT_AS, unlimited)
-        resource.setrlimit(resource.RLIMIT_CPU, unlimited)
+        _set(resource.RLIMIT_AS, resource.RLIM_INFINITY)
+        _set(resource.RLIMIT_CPU, resource.RLIM_INFINITY)
+
+
+def _set(kind: int, limit: int) -> None:
+    """Set a limit that can be lifted again, within the one that was set from outside."""
+    _, most = resource.getrlimit(kind)
+    is_within = most == resource.RLIM_INFINITY or 0 <= limit <= most
+    resource.setrlimit(kind, (limit if is_within else most, most))
 
 
 def address_space() -> int:

@@ -3,7 +3,8 @@
 A body is read into memory before anything works on it, and each has to come at a least rate. What
 all bodies together may take is divided between small and large ones, so that neither waits for the
 other. A body takes its room before it is read on; where there is none, the slowest sender gives
-way. Everything here runs in gevent's loop, so that nothing of it needs a lock.
+way. Everything here runs in gevent's loop, so that nothing of it needs a lock, and nothing of it
+may keep the loop for long.
 """
 
 import contextlib
@@ -20,16 +21,21 @@ from lesion_lens.web.limits import (
     LARGE_BODIES,
     LEAST_SENT,
     MAX_CONTENT_LENGTH,
+    MEGABYTE,
     SILENCE,
     SMALL_BODIES,
     SMALL_BODY,
 )
 from lesion_lens.web.uploads import NO_ROOM, WAITED
 
+_STEP = 4096  # bytes that are read before others get their turn
 _FREE = 32_768  # bytes of each body that need no room
-_SLOW = 100_000  # bytes a second; a slower sender gives way to others after `_GRACE`
+_SLOW = 250_000  # bytes a second; a slower sender gives way to others after `_GRACE`
 _GRACE = 1  # second
 _PATIENCE = 2  # seconds that a body waits for room
+# Seconds of the processor for reading a body, at first and for each megabyte. Chunks of one byte
+# take 60 times as long.
+_READING, _READING_A_MEGABYTE = 0.1, 0.05
 
 
 class RequestRefused(Exception):
@@ -55,19 +61,25 @@ class _Body:
 
     Attributes:
         most: bytes that it has, or may have where it does not say.
+        data: where it is read into.
         size: bytes that have come.
         room: bytes that it holds.
         since: when it got them.
         waited: seconds that it waited for them.
+        work: seconds that the processor spent on reading it.
+        is_whole: all of it has come.
+        gave_way: it lost its room to another.
     """
 
-    greenlet: Any
     most: int
+    data: "ReadOnce"
     size: int = 0
     room: int = 0
     since: float = field(default_factory=time.monotonic)
     waited: float = 0
+    work: float = 0
     is_whole: bool = False
+    gave_way: bool = False
 
     def rate(self) -> float:
         """Bytes a second since it got its room, infinite in the first `_GRACE`."""
@@ -87,11 +99,14 @@ class Bodies:
         self._holders: list[_Body] = []
 
     @contextlib.contextmanager
-    def read(self, asked: dict[str, Any]) -> Iterator[None]:
+    def read(self, asked: dict[str, Any]) -> Iterator[bool]:
         """Read a request's body, and put it in the place of its stream for as long as this lasts.
 
         What is too large, or finds no room, is read away up to a bound, as a browser shows an
         answer only when it could send everything. The app then refuses it.
+
+        Yields:
+            Whether the body was read to its end.
 
         Raises:
             RequestRefused
@@ -100,40 +115,41 @@ class Bodies:
         declared = asked.get("CONTENT_LENGTH") or "0"
         is_chunked = "chunked" in asked.get("HTTP_TRANSFER_ENCODING", "").lower()
         if not is_chunked and declared == "0":
-            yield
+            yield True
             return
         length = None if is_chunked else int(declared)
-        most = self._largest + 1 if length is None else length
-        body = _Body(gevent.getcurrent(), most)
+        body = _Body(self._largest + 1 if length is None else length, ReadOnce())
+        stream, asked["wsgi.input"] = asked["wsgi.input"], body.data
         try:
-            stream = asked["wsgi.input"]
-            asked["wsgi.input"] = data = ReadOnce()
-            if most <= 8 * self._largest:  # else nothing of it is read
-                asked[NO_ROOM] = not self._fill(data, stream, body)
-                asked[WAITED] = body.waited
-                length = body.size if length is None else length
-            asked["CONTENT_LENGTH"] = str(length)
+            has_room = body.most > 8 * self._largest or self._fill(stream, body)
+            body.is_whole = body.size <= 8 * self._largest and body.most <= 8 * self._largest
+            asked |= {
+                NO_ROOM: not has_room,
+                WAITED: body.waited,
+                "CONTENT_LENGTH": str(body.size if length is None else length),
+            }
             asked.pop("HTTP_TRANSFER_ENCODING", None)
-            body.is_whole = True
-            yield
+            yield body.is_whole
         finally:
             if body in self._holders:
                 self._holders.remove(body)
 
-    def _fill(self, data: "ReadOnce", stream: Any, body: _Body) -> bool:
+    def _fill(self, stream: Any, body: _Body) -> bool:
         """Read a body; returns False if nothing was kept because there is no room for it."""
         deadline = time.monotonic() + BODY_LIMIT
         has_room = True
-        while chunk := _next_chunk(stream, deadline):
-            body.size += len(chunk)
+        for step in _steps(stream, body):
+            body.size += len(step)
+            if body.gave_way or time.monotonic() > deadline:
+                raise _too_slow()
             if body.size > self._largest or body.most > self._largest + 1:
-                data.clear()
+                body.data.clear()
                 if body.size > 8 * self._largest:
                     break
             elif has_room and (has_room := self._has_room(body)):
-                data.append(chunk)
+                body.data.append(step)
             else:
-                data.clear()
+                body.data.clear()
         return has_room
 
     def _has_room(self, body: _Body) -> bool:
@@ -146,8 +162,9 @@ class Bodies:
         while True:
             body.waited = time.monotonic() - begin
             same = [one for one in self._holders if (one.room <= SMALL_BODY) == is_small]
-            held = sum(one.room for one in same)
-            if held + needed <= (SMALL_BODIES if is_small else LARGE_BODIES):
+            if sum(one.room for one in same) + needed <= (
+                SMALL_BODIES if is_small else LARGE_BODIES
+            ):
                 body.room, body.since = needed, time.monotonic()
                 self._holders.append(body)
                 return True
@@ -155,22 +172,36 @@ class Bodies:
             if slow:
                 slowest = min(slow, key=_Body.rate)
                 self._holders.remove(slowest)
-                slowest.greenlet.kill(_too_slow(), block=False)
+                slowest.gave_way = True  # which it sees when something comes of it again
+                slowest.data.clear()
             elif body.waited > _PATIENCE:
                 return False
             else:
                 gevent.sleep(0.05)
 
 
-def _next_chunk(stream: Any, deadline: float) -> bytes:
-    try:
-        with gevent.Timeout(SILENCE):
-            chunk: bytes = stream.read(LEAST_SENT)
-    except gevent.Timeout as error:
-        raise _too_slow() from error
-    if time.monotonic() > deadline:
-        raise _too_slow()
-    return chunk
+def _steps(stream: Any, body: _Body) -> Iterator[bytes]:
+    """Yield a body as it comes, at least `LEAST_SENT` in `SILENCE`, and let others work between.
+
+    Raises:
+        RequestRefused: it comes too slowly, or in so small pieces that reading it is the work.
+    """
+    loop = gevent.get_hub().loop
+    while True:
+        got = 0
+        with gevent.Timeout(SILENCE, _too_slow()):
+            while got < LEAST_SENT:
+                now, begin = loop.now(), time.thread_time()
+                step: bytes = stream.read(_STEP)
+                if loop.now() == now:  # else others worked meanwhile
+                    body.work += time.thread_time() - begin
+                if not step:
+                    return
+                got += len(step)
+                yield step
+                gevent.sleep(0)
+        if body.work > _READING + _READING_A_MEGABYTE * body.size / MEGABYTE:
+            raise RequestRefused("400 Bad Request", "The chunks of the request are too small.")
 
 
 class ReadOnce(io.RawIOBase):
@@ -180,9 +211,9 @@ class ReadOnce(io.RawIOBase):
         self._data = bytearray()
         self._place = 0
 
-    def append(self, chunk: bytes) -> None:
+    def append(self, step: bytes) -> None:
         """Add bytes at the end."""
-        self._data += chunk
+        self._data += step
 
     def clear(self) -> None:
         """Forget what was added."""

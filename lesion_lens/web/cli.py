@@ -8,6 +8,7 @@ the most urgent come first.
 
 import contextlib
 import json
+import math
 import os
 import sys
 from collections import Counter, deque
@@ -26,10 +27,10 @@ from tqdm import tqdm
 
 from lesion_lens.model.classifier import Answer, Classifier
 from lesion_lens.model.decisions import LAST
-from lesion_lens.model.decoding import decode
+from lesion_lens.model.decoding import DecoderPool
 from lesion_lens.model.errors import ImageError, ModelFileError
 from lesion_lens.model.image_files import UnreadableFile, read
-from lesion_lens.model.limits import FORMATS, MAX_DECODES
+from lesion_lens.model.limits import FORMATS, MAX_DECODES, MEGA
 from lesion_lens.model.wording import percent
 from lesion_lens.web.current import get_classifier
 from lesion_lens.web.outputs import standard_output, whole_file, writing
@@ -39,6 +40,10 @@ from skin_cancer_detection import CLASSES, CODES
 OUT = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
 AHEAD = 32  # images begun before the answer to the first of them is written
 NO_IMAGE, NO_MODEL, INTERRUPTED = 1, 3, 130  # exit codes; 2 is Click's, of a wrong command line
+
+
+# Nobody else waits for these, so each has as much memory as the largest image needs, and its turn.
+decode = DecoderPool(memory=MAX_DECODES * 400 * MEGA, answer_limit=math.inf).decode
 
 
 @click.command("classify")

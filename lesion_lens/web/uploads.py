@@ -112,6 +112,7 @@ def decoded(
             except Busy:
                 if len(files) == 1:
                     raise
+            requester.waited = 0  # which was before the first alone
         yield file.filename or "", image
 
 

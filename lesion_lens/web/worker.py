@@ -6,6 +6,7 @@ and processes are the ordinary ones, and what it computes does not stop gevent's
 """
 
 import contextlib
+import errno
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -42,6 +43,13 @@ class Worker(GeventWorker):
         super().load_wsgi()
         self.wsgi: Any = BodyFirst(self.wsgi)
 
+    def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> Any:
+        """Answer a request; a client that does not take the answer in time has gone."""
+        try:
+            return super().handle_request(listener_name, req, sock, addr)
+        except TimeoutError as error:
+            raise BrokenPipeError(errno.EPIPE, str(error)) from error
+
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         """Answer what gunicorn cannot parse, with its own page and our headers."""
         super().handle_error(req, _WithHeaders(client), addr, exc)
@@ -76,8 +84,9 @@ class BodyFirst:
         connection.settimeout(SENDING_LIMIT)  # also of whoever reads the answer slowly
         try:
             _check_head(asked)
-            with self._bodies.read(asked):
-                return self._in_a_thread(connection, asked, start_response)
+            with self._bodies.read(asked) as is_whole:
+                answer = self._in_a_thread(connection, asked, start_response)
+            return answer if is_whole else _last(answer, start_response, connection)
         except RequestRefused as refusal:
             text = f"{refusal}\n".encode()
             headers = ERROR_HEADERS | {
@@ -85,7 +94,7 @@ class BodyFirst:
                 "Content-Length": str(len(text)),
             }
             start_response(refusal.status, list(headers.items()))
-            return _LastAnswer(text, connection)
+            return _last([text], start_response, connection)
 
     def _in_a_thread(
         self, connection: Any, asked: Environ, start_response: StartResponse
@@ -111,27 +120,44 @@ def _check_head(asked: Environ) -> None:
         raise RequestRefused("501 Not Implemented", "Only the transfer encoding chunked is known.")
 
 
-class _LastAnswer:
-    """An answer after which gunicorn reads no more from the connection, and so closes it."""
+def _last(answer: Iterable[bytes], start_response: Any, connection: Any) -> "_LastAnswer":
+    """Have gunicorn close the connection after an answer to a request that was not read whole."""
+    start_response.__self__.force_close()  # gunicorn's own response, which begins with it
+    return _LastAnswer(answer, connection)
 
-    def __init__(self, text: bytes, connection: Any) -> None:
-        self._text, self._connection = text, connection
+
+class _LastAnswer:
+    """An answer after which the connection is closed so that the client can still read it.
+
+    Closed at once, with bytes of the request unread, the system would drop the answer too.
+    """
+
+    def __init__(self, answer: Iterable[bytes], connection: Any) -> None:
+        self._answer, self._connection = answer, connection
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter([self._text])
+        return iter(self._answer)
 
     def close(self) -> None:
-        with contextlib.suppress(OSError):  # the client has closed it
-            self._connection.shutdown(gevent_socket.SHUT_RD)
+        if hasattr(self._answer, "close"):
+            self._answer.close()
+        with contextlib.suppress(OSError), gevent.Timeout(_FAREWELL, False):
+            self._connection.shutdown(gevent_socket.SHUT_WR)
+            while self._connection.recv(65536):
+                gevent.sleep(0.001)  # so that it takes little of the processor
+
+
+_FAREWELL = 1  # second that a client has to read the last answer
 
 
 def _watch(connection: Any, gone: threading.Event) -> None:
-    """Say when the client has closed the connection."""
-    with contextlib.suppress(gevent.GreenletExit):
-        try:
-            gevent_socket.wait_read(connection.fileno())
-            if connection.recv(1, gevent_socket.MSG_PEEK):
-                return  # it sends its next request already
-        except OSError:
-            pass
-        gone.set()
+    """Say when the client has closed the connection; only Linux tells."""
+    if not hasattr(gevent_socket, "TCP_INFO"):
+        return
+    with contextlib.suppress(OSError):  # it is closed already
+        while connection.getsockopt(gevent_socket.IPPROTO_TCP, gevent_socket.TCP_INFO, 1) == _OPEN:
+            gevent.sleep(0.1)
+    gone.set()
+
+
+_OPEN = b"\x01"  # TCP_ESTABLISHED, the state that the answer begins with

@@ -1,4 +1,4 @@
-"""Files that are made to take much time or memory; attacks/files.py makes all kinds of them."""
+"""Files that are made to take much time or memory; attacks/files makes all kinds of them."""
 
 import io
 import struct
