@@ -50,7 +50,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
 
     Raises:
         ModelFileError: the model file breaks the contract, or is not the one that is demanded.
-        SettingError: a setting cannot be followed.
+        SettingError: a setting is invalid.
     """
     keep_records_on_one_line()
     app = Flask(__name__)

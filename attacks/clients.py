@@ -61,6 +61,11 @@ SLOW_KINDS = (
         _FORM + b"Transfer-Encoding: chunked\r\n\r\n",
         b"1\r\nx\r\n",
     ),
+    Slow(
+        "that send 40 kB of an ordinary upload and then trickle",
+        _FORM + b"Content-Length: 990000\r\n\r\n" + _PART + bytes(40_000),
+        b"x",
+    ),
     Slow("that send 1 MB and then trickle", _LENGTH + _PART + bytes(1_000_000), b"x"),
     Slow("that ask for a page and read a byte in five seconds", _PAGE, reads=1),
     # These fill what the system keeps for a connection, some 2 MB. To compute thirty pages for each

@@ -198,6 +198,38 @@ def test_a_head_that_cannot_be_right_is_refused_at_once(server, head, status):
     assert time.monotonic() - begin < 2
 
 
+def test_tiny_chunks_hold_up_nobody(server):
+    """Each costs as much to parse as a large one: two million of them kept the loop for 6 s."""
+    head = POST + b"Transfer-Encoding: chunked\r\n\r\n"
+    with many_clients(server, 1, head) as (client,):
+        sender = threading.Thread(target=send_all, args=(client, b"1\r\nx\r\n" * 2_000_000))
+        sender.start()
+        for _ in range(10):
+            begin = time.monotonic()
+            assert requests.get(f"{server.address}/healthz", timeout=5).status_code == 200
+            assert time.monotonic() - begin < 1
+        assert client.recv(12) == b"HTTP/1.1 400"
+    sender.join()
+
+
+def send_all(client, data):
+    """Send until all is sent or the other end is closed."""
+    with contextlib.suppress(OSError):
+        client.sendall(data)
+
+
+def test_of_a_body_that_is_far_too_large_little_is_read(server):
+    head = POST + b"Content-Length: %d\r\n\r\n" % 10**15
+    with many_clients(server, 1, head) as (client,):
+        sender = threading.Thread(target=send_all, args=(client, bytes(200_000_000)))
+        sender.start()
+        assert client.recv(12) == b"HTTP/1.1 413"
+        while client.recv(65536):  # to the end of the connection
+            pass
+    sender.join(10)
+    assert not sender.is_alive()
+
+
 @pytest.mark.parametrize(
     "head",
     [b"GARBAGE\r\n\r\n", b"GET / HTTP/1.1\r\n\r\n", POST + b"Content-Length: x\r\n\r\n"],

@@ -18,7 +18,7 @@ class ModelFileError(LesionLensError):
 
 
 class SettingError(LesionLensError):
-    """A setting of the environment that cannot be followed."""
+    """A setting of the environment with an invalid value."""
 
 
 class Problem(LesionLensError):

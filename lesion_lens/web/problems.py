@@ -73,7 +73,7 @@ class FromAnotherSite(Problem):
     title = "Sent by another site"
     meaning = (
         "A browser sent this for a page of another site (`Sec-Fetch-Site`), whose origin this "
-        "server does not allow. Programs that are no browser are not concerned."
+        "server does not allow. Non-browser clients are unaffected."
     )
     sentence = "Another site sent this form. Open the upload page and send the image from there."
 
@@ -133,8 +133,8 @@ class TooManyRequests(Problem):
     status = 429
     title = "Too many requests"
     meaning = (
-        "This server limits how many uploads may come from one internet address in a time. Nothing "
-        "of the request was read. Send it again after as many seconds as `Retry-After` says."
+        "This server limits how many uploads one internet address may send in a time. No image of "
+        "the request was classified. Send it again after as many seconds as `Retry-After` says."
     )
     sentence = "Too many uploads came from your internet address. Wait {seconds} s and try again."
     example: ClassVar[dict[str, Any]] = {"seconds": 60}

@@ -26,7 +26,7 @@ def limit_rate(app: Flask) -> None:
     """Have uploads refused beyond `RATE_LIMIT`, counted in `RATE_LIMIT_REDIS_URL` if it is set.
 
     Raises:
-        SettingError: one of them cannot be followed, or Redis's client is not installed.
+        SettingError: one of them is invalid, or Redis's client is not installed.
     """
     limit = app.config["RATE_LIMIT"].strip()
     if not limit:
