@@ -249,9 +249,10 @@ def memory_of(pid):
     """
     anonymous, mapped = 0, 0
     for member in family(pid):
-        anonymous += kilobytes("Pss_Anon", (member / "smaps_rollup").read_text())
-        status = (member / "status").read_text()
-        mapped = max(mapped, kilobytes("RssFile", status) + kilobytes("RssShmem", status))
+        with contextlib.suppress(OSError, TypeError):  # a decoder that has just ended
+            status = (member / "status").read_text()
+            anonymous += kilobytes("Pss_Anon", (member / "smaps_rollup").read_text())
+            mapped = max(mapped, kilobytes("RssFile", status) + kilobytes("RssShmem", status))
     return Memory((anonymous + mapped) * 1024 / MEGABYTE, anonymous * 1024 / MEGABYTE)
 
 
@@ -292,5 +293,9 @@ def wait_until_idle(pid):
 
 def ticks_of(pid):
     """Add up the processor time of a server, in hundredths of a second."""
-    stats = [(member / "stat").read_text().rpartition(")")[2].split() for member in family(pid)]
-    return sum(int(stat[11]) + int(stat[12]) for stat in stats)  # utime and stime; proc(5)
+    ticks = 0
+    for member in family(pid):
+        with contextlib.suppress(OSError):  # a decoder that has just ended
+            stat = (member / "stat").read_text().rpartition(")")[2].split()
+            ticks += int(stat[11]) + int(stat[12])  # utime and stime; proc(5)
+    return ticks
