@@ -3,6 +3,7 @@
 import os
 from typing import Any
 
+from lesion_lens.model.process_limits import most_connections
 from lesion_lens.web.limits import HEADER_LIMIT
 
 bind = f"0.0.0.0:{os.environ.get('PORT', '8000')}"
@@ -12,7 +13,10 @@ bind = f"0.0.0.0:{os.environ.get('PORT', '8000')}"
 # and by the processes that decode, so that one process keeps some cores busy.
 workers = 1
 worker_class = "lesion_lens.web.worker.Worker"
-worker_connections = 2000  # a silent one takes some kilobytes
+worker_connections = most_connections(2000)  # a silent one takes some kilobytes
+# Of a header; no browser or platform sends as much. To parse one takes time with the square of it.
+limit_request_fields = 40
+limit_request_field_size = 4096  # bytes
 
 control_socket_disable = True  # nobody uses it, and it would stand in the home folder
 

@@ -1,5 +1,6 @@
 """Decoding in a box: the processes that decode, their limits, and whose turn it is."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from lesion_lens.model import decoder_processes
 from lesion_lens.model.decoder import decode as decode_here
 from lesion_lens.model.decoding import FOR_SMALL, ClientGone, DecoderPool, Requester
 from lesion_lens.model.errors import (
+    Busy,
     DamagedImage,
     EmptyImage,
     ImageTooCostly,
@@ -36,6 +38,8 @@ from tests.support.hostile import ENDLESS, huge_tile
 from tests.support.waiting import wait_for
 
 SMALL = encode(draw_lesion())
+# Of a file that takes long: the second where the machine has other things to do.
+GIVEN_UP = (ImageTooCostly, Busy)
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's limits, and /proc")
 
 
@@ -99,7 +103,7 @@ def test_the_largest_photographs_fit_into_the_memory(pool, size, options):
 @pytest.mark.parametrize("hostile", [huge_tile(), ENDLESS], ids=["memory", "time"])
 def test_a_file_that_takes_too_much_is_refused_in_time_and_the_next_is_decoded(pool, hostile):
     begin = time.monotonic()
-    with pytest.raises((ImageTooCostly, DamagedImage)):
+    with pytest.raises((*GIVEN_UP, DamagedImage)):
         pool.decode(hostile)
     assert time.monotonic() - begin < 5
     assert pool.decode(SMALL)
@@ -175,14 +179,45 @@ def test_when_the_process_that_forks_is_killed_another_takes_its_place(also_its_
     if also_its_decoder:
         os.kill(decoders_of(pool)[0], signal.SIGKILL)
     else:
-        with pytest.raises(ImageTooCostly):  # of the orphan, which is cut off
+        with pytest.raises(GIVEN_UP):  # of the orphan, which is cut off
             pool.decode(ENDLESS)
     assert pool.decode(SMALL)
     successor = forker_of(pool)
-    with pytest.raises(ImageTooCostly):
+    with pytest.raises(GIVEN_UP):
         pool.decode(ENDLESS)
     assert pool.decode(SMALL)
     assert forker_of(pool) == successor
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no signals")
+def test_decoders_that_were_killed_while_idle_cost_nothing(pool):
+    with ThreadPoolExecutor(6) as threads:
+        list(threads.map(pool.decode, [SMALL] * 12))
+    for pid in decoders_of(pool):
+        os.kill(pid, signal.SIGKILL)
+    assert pool.decode(SMALL)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no signals")
+def test_a_forker_that_stands_still_is_replaced():
+    pool = DecoderPool()
+    pool.decode(SMALL)
+    os.kill(forker_of(pool), signal.SIGSTOP)
+    os.kill(decoders_of(pool)[0], signal.SIGKILL)
+    begin = time.monotonic()
+    while time.monotonic() - begin < 8:
+        with contextlib.suppress(Busy):
+            assert pool.decode(SMALL)
+            return
+    pytest.fail("no image was decoded again")
+
+
+def test_where_no_process_can_be_started_the_answer_is_busy(monkeypatch, caplog):
+    pool = DecoderPool()
+    monkeypatch.setattr(pool._starter, "start", lambda: open("/no/such/file"))  # noqa: SIM115 (it raises)
+    with pytest.raises(Busy):
+        pool.decode(SMALL)
+    assert "No image can be decoded" in caplog.text
 
 
 @on_linux
@@ -268,7 +303,8 @@ def test_decoders_import_nothing_of_the_program_that_starts_them(tmp_path, way):
     (tmp_path / "numpy.py").write_text("raise SystemExit('the wrong numpy')", encoding="utf-8")
     arguments = {"file": [str(tmp_path / "script.py")], "input": ["-"], "argument": ["-c", script]}
     done = subprocess.run(
-        [sys.executable, "-P", *arguments[way]], cwd=tmp_path, timeout=60,
+        [sys.executable, *arguments[way]], cwd=tmp_path, timeout=60,
+        env=os.environ | {"PYTHONSAFEPATH": "1"},
         input=script if way == "input" else "", capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.stdout == "begun\n(28, 28, 3)\n"
@@ -287,7 +323,7 @@ def test_where_there_is_no_fork_each_decoder_is_started_by_itself(monkeypatch):
     monkeypatch.setattr(decoder_processes, "CAN_FORK", False)
     pool = DecoderPool()
     assert pool.decode(SMALL, with_preview=True).size == (600, 450)
-    with pytest.raises(ImageTooCostly):
+    with pytest.raises(GIVEN_UP):
         pool.decode(ENDLESS)
     assert pool.decode(SMALL)
 

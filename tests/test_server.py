@@ -212,6 +212,16 @@ def test_tiny_chunks_hold_up_nobody(server):
     sender.join()
 
 
+def test_large_heads_hold_up_nobody(server):
+    head = POST + b"".join(b"X-%d: %s\r\n" % (i, b"a" * 4000) for i in range(38))
+    with many_clients(server, 60, head):
+        begin = time.monotonic()
+        assert requests.get(f"{server.address}/healthz", timeout=5).status_code == 200
+        assert time.monotonic() - begin < 2
+    with many_clients(server, 1, head + b"X: 1\r\n" * 5 + b"\r\n") as (client,):
+        assert client.recv(12) in (b"HTTP/1.1 400", b"HTTP/1.1 431")
+
+
 def send_all(client, data):
     """Send until all is sent or the other end is closed."""
     with contextlib.suppress(OSError):

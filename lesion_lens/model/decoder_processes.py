@@ -32,6 +32,10 @@ class DecoderDied(Exception):
     """A decoder that ended before it answered: it was killed, or what it decoded crashed it."""
 
 
+class DecoderWasDead(DecoderDied):
+    """A decoder that had ended before it was given the file."""
+
+
 class NoMemoryNow(Exception):
     """The decoder was not granted the memory that it asked for, and waits for the next file."""
 
@@ -65,11 +69,14 @@ class Decoder:
 
         Raises:
             ImageError: the file cannot be used.
-            NoMemoryNow, DecoderDied
+            NoMemoryNow, DecoderWasDead, DecoderDied
         """
         order = protocol.DECODE_WITH_PREVIEW if with_preview else protocol.DECODE
         try:
             self._connection.send_bytes(order)
+        except OSError as error:
+            raise DecoderWasDead from error
+        try:
             self._connection.send_bytes(data)
             reply = self._connection.recv_bytes(_LARGEST_REPLY)
             if reply[:1] == protocol.RESERVE:
@@ -154,7 +161,7 @@ class DecoderStarter:
             return _spawned()
         for _ in range(2):  # once more if it has died
             forker = self._current()
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(ConnectionError, TimeoutError):
                 return forker.fork()
             self._give_up(forker)
         raise OSError("The process that decodes images cannot be started.")
@@ -200,6 +207,7 @@ class _Forker:
             except OSError:
                 ours.close()
                 raise
+        self._channel.settimeout(_LONGEST_ANSWER)  # once it is there
         return Decoder(Connection(os.dup(ours.fileno())), lambda: self._kill(pid, ours), pid)
 
     def _kill(self, pid: int, connection: socket.socket) -> None:
@@ -228,6 +236,7 @@ class _Forker:
 
 
 _LONGEST_START = 20  # seconds; on an idle machine it takes a third of one
+_LONGEST_ANSWER = 2  # seconds; a fork takes some milliseconds
 
 
 def _spawned() -> Decoder:
@@ -254,10 +263,20 @@ def _python(way: str, place: str, **options: Any) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(  # noqa: S603 (our own interpreter and our own module)
         [sys.executable, "-m", protocol.__name__, way, place],
         cwd=ROOT,
-        env=os.environ | _ENVIRONMENT,
+        env=_environment(),
         stdout=subprocess.DEVNULL,
         **{"stdin": subprocess.DEVNULL, **options},
     )
+
+
+def _environment() -> dict[str, str]:
+    """The environment of decoders: as ours, but they find this package, whatever is set."""
+    environment = os.environ | _ENVIRONMENT
+    environment.pop("PYTHONSAFEPATH", None)
+    environment["PYTHONPATH"] = os.pathsep.join(
+        filter(None, [str(ROOT), environment.get("PYTHONPATH")])
+    )
+    return environment
 
 
 # NumPy's threads and glibc's arenas for them would take address space, and nothing needs them.

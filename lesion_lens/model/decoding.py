@@ -17,6 +17,7 @@ stops a task that may be begun again later, or grants memory while a task runs.
 import contextlib
 import functools
 import itertools
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -27,6 +28,7 @@ from lesion_lens.model.decoder_processes import (
     Decoder,
     DecoderDied,
     DecoderStarter,
+    DecoderWasDead,
     NoMemoryNow,
 )
 from lesion_lens.model.errors import (
@@ -38,12 +40,14 @@ from lesion_lens.model.errors import (
 )
 from lesion_lens.model.limits import (
     ANSWER_LIMIT,
+    CPU_LIMIT,
     DECODE_MEMORY,
     MAX_DECODES,
     MEGA,
     OPENING_MEMORY,
     WALL_LIMIT,
 )
+from lesion_lens.model.process_limits import processor_time
 
 SLICE = 0.4  # seconds; ordinary photographs take 0.01 to 0.3
 FOR_SMALL = 28 * MEGA  # bytes of the memory that are kept for images that need no more
@@ -94,6 +98,7 @@ class _Job:
     arrived: float = field(default_factory=time.monotonic)
     begun: float = 0  # when its turn came
     decoder: Decoder | None = None
+    worked_before: float | None = None  # seconds of the processor that its decoder had taken
     was_long: bool = False  # it had a turn of more than `SLICE`
     deaths: int = 0  # of its decoders, for reasons unknown
     fate: str = ""  # a key of `_ERRORS` once it was stopped
@@ -105,6 +110,11 @@ class _Job:
     def ran(self) -> float:
         """Seconds since its turn came."""
         return time.monotonic() - self.begun
+
+    def worked(self) -> float:
+        """Seconds of the processor that it took in its turn, or as many as it ran."""
+        now = processor_time(self.decoder.pid) if self.decoder else None
+        return self.ran() if now is None or self.worked_before is None else now - self.worked_before
 
     def waited(self) -> float:
         """Seconds since it arrived, and those before."""
@@ -153,7 +163,6 @@ class DecoderPool:
             ImageError: the file cannot be used; see `read_image`.
             Busy: it was not decoded within `answer_limit`, and not because it takes long.
             ClientGone
-            OSError: no process can be started.
         """
         if not data:
             raise EmptyImage
@@ -203,21 +212,27 @@ class DecoderPool:
         except NoMemoryNow:
             is_fit = True
             raise (_ERRORS[job.fate] if job.fate else _AnotherTurn)() from None
+        except DecoderWasDead:
+            raise _ERRORS[job.fate or "again"]() from None
         except DecoderDied:
             # Without a fate, the kernel stopped it at its limits or for others' sake, or a fault
             # of its libraries did: it gets a second turn, and not a third.
-            job.deaths += not job.fate
-            fate = job.fate or ("again" if job.deaths == 1 else "costly")
-            raise _ERRORS[fate]() from None
+            job.deaths += 1
+            raise _ERRORS[job.fate or ("again" if job.deaths == 1 else "costly")]() from None
         finally:
             self._give_back(job, decoder, is_fit)
 
     def _decoder_for(self, job: _Job) -> Decoder:
         with self._changed:
             decoder = self._idle.pop() if self._idle else None
-        decoder = decoder or self._starter.start()
+        try:
+            decoder = decoder or self._starter.start()
+        except OSError as error:  # too many open files, or no memory for a process
+            logging.getLogger(__name__).error("No image can be decoded: %s", error)
+            raise Busy from error
         with self._changed:
             job.decoder = decoder
+            job.worked_before = processor_time(decoder.pid)
             job.begun = time.monotonic()  # to start the first takes longer than `SLICE`
             is_stopped = bool(job.fate)
         if is_stopped:  # while its decoder was started
@@ -300,7 +315,7 @@ class DecoderPool:
             if job.requester.has_gone():
                 fates[job] = "gone"
             elif job.decoder is not None and job.ran() > WALL_LIMIT:
-                fates[job] = "costly"
+                fates[job] = "costly" if job.worked() > CPU_LIMIT / 3 else "busy"
             elif job.waited() > self._answer_limit:
                 fates[job] = "busy"
             elif job.decoder is not None and job.ran() > SLICE and not job.was_long:

@@ -105,8 +105,8 @@ class ImageTooLarge(ImageError):
     title = "Too many pixels"
     meaning = "The model looks at 28 × 28 pixels, so a smaller copy loses hardly anything."
     sentence = (
-        f"The image has more than {{megapixels}} million pixels, or more than {MAX_SIDE:,} on one "
-        "side. Make it smaller and send it again."
+        f"The image has more than {{megapixels}} million pixels, the most for its format, or more "
+        f"than {MAX_SIDE:,} on one side. Make it smaller and send it again."
     )
     example: ClassVar[dict[str, Any]] = {"megapixels": MAX_PIXELS // MEGA}
 
@@ -116,14 +116,15 @@ class ImageTooCostly(ImageError):
 
     name = "image-too-costly"
     status = 422
-    title = "Takes too long to read"
+    title = "Too costly to read"
     meaning = (
-        "To read the image takes more time or memory than one image may take, because of its "
-        "size, its format or what else is in the file. A smaller copy, or a JPEG, takes less."
+        "Reading the image takes more time or memory than one image may take, because of its "
+        "size, its format or what else is in the file. A smaller copy, or an ordinary JPEG (not "
+        "a progressive one), takes less."
     )
     sentence = (
-        "The image takes too long or too much memory to read. Make it smaller or save it as JPEG, "
-        "and send it again."
+        "The image takes too long or too much memory to read. Make it smaller or save it as an "
+        "ordinary JPEG, and send it again."
     )
 
 

@@ -41,6 +41,17 @@ def allow_many_connections() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
+def most_connections(wished: int) -> int:
+    """How many connections there may be, up to the wish, so that files can still be opened."""
+    if resource is None:
+        return wished
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return wished if most == resource.RLIM_INFINITY else max(1, min(wished, most - _FOR_OTHERS))
+
+
+_FOR_OTHERS = 64  # open files
+
+
 def limit_for_good() -> None:
     """Let this process write no file and leave no image of its memory."""
     if resource is not None:
@@ -95,6 +106,15 @@ def _pages() -> tuple[int, int, int]:
 
 _STATM = Path("/proc/self/statm")
 _PAGE = resource.getpagesize() if resource is not None else 4096  # bytes
+
+
+def processor_time(pid: int) -> float | None:
+    """The seconds of processor time that a process has taken; None where that cannot be read."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()
+    except OSError:
+        return None
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # utime, stime; proc(5)
 
 
 def be_quiet() -> None:

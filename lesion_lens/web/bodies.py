@@ -28,14 +28,17 @@ from lesion_lens.web.limits import (
 )
 from lesion_lens.web.uploads import NO_ROOM, WAITED
 
-_STEP = 4096  # bytes that are read before others get their turn
+# Bytes that are read before others get their turn: at first, and as reading them takes little time.
+_FIRST_STEP, _LARGEST_STEP = 128, 16_384
+_CHEAP, _DEAR = 0.0005, 0.002  # seconds of a step, up to which the next is larger, or smaller
+_SHARE = 5  # all bodies that are dear to read have one fifth of the loop together
 _FREE = 32_768  # bytes of each body that need no room
 _SLOW = 250_000  # bytes a second; a slower sender gives way to others after `_GRACE`
 _GRACE = 1  # second
 _PATIENCE = 2  # seconds that a body waits for room
 # Seconds of the processor for reading a body, at first and for each megabyte. Chunks of one byte
 # take 60 times as long.
-_READING, _READING_A_MEGABYTE = 0.1, 0.05
+_READING, _READING_A_MEGABYTE = 0.05, 0.05
 
 
 class RequestRefused(Exception):
@@ -97,6 +100,7 @@ class Bodies:
     def __init__(self, largest: int = MAX_CONTENT_LENGTH) -> None:
         self._largest = largest
         self._holders: list[_Body] = []
+        self._dear_until = 0.0  # when the next step of a dear body may be read
 
     @contextlib.contextmanager
     def read(self, asked: dict[str, Any]) -> Iterator[bool]:
@@ -138,7 +142,7 @@ class Bodies:
         """Read a body; returns False if nothing was kept because there is no room for it."""
         deadline = time.monotonic() + BODY_LIMIT
         has_room = True
-        for step in _steps(stream, body):
+        for step in self._steps(stream, body):
             body.size += len(step)
             if body.gave_way or time.monotonic() > deadline:
                 raise _too_slow()
@@ -179,29 +183,35 @@ class Bodies:
             else:
                 gevent.sleep(0.05)
 
+    def _steps(self, stream: Any, body: _Body) -> Iterator[bytes]:
+        """Yield a body as it comes, at least `LEAST_SENT` in `SILENCE`; others work between.
 
-def _steps(stream: Any, body: _Body) -> Iterator[bytes]:
-    """Yield a body as it comes, at least `LEAST_SENT` in `SILENCE`, and let others work between.
-
-    Raises:
-        RequestRefused: it comes too slowly, or in so small pieces that reading it is the work.
-    """
-    loop = gevent.get_hub().loop
-    while True:
-        got = 0
-        with gevent.Timeout(SILENCE, _too_slow()):
-            while got < LEAST_SENT:
-                now, begin = loop.now(), time.thread_time()
-                step: bytes = stream.read(_STEP)
-                if loop.now() == now:  # else others worked meanwhile
-                    body.work += time.thread_time() - begin
-                if not step:
-                    return
-                got += len(step)
-                yield step
-                gevent.sleep(0)
-        if body.work > _READING + _READING_A_MEGABYTE * body.size / MEGABYTE:
-            raise RequestRefused("400 Bad Request", "The chunks of the request are too small.")
+        Raises:
+            RequestRefused: it comes too slowly, or in so small pieces that reading it is the work.
+        """
+        loop, size = gevent.get_hub().loop, _FIRST_STEP
+        while True:
+            got = 0
+            with gevent.Timeout(SILENCE, _too_slow()):
+                while got < LEAST_SENT:
+                    now, begin = loop.now(), time.thread_time()
+                    step: bytes = stream.read(size)
+                    took = time.thread_time() - begin if loop.now() == now else 0  # others worked
+                    if not step:
+                        return
+                    got += len(step)
+                    yield step
+                    body.work += took
+                    if took > _DEAR:
+                        size = max(16, size // 2)
+                        self._dear_until = max(self._dear_until, time.monotonic()) + _SHARE * took
+                        gevent.sleep(self._dear_until - time.monotonic())
+                    else:
+                        size = min(_LARGEST_STEP, 2 * size) if took < _CHEAP else size
+                        gevent.sleep(0)
+                    if body.work > _READING + _READING_A_MEGABYTE * body.size / MEGABYTE:
+                        sentence = "The chunks of the request are too small."
+                        raise RequestRefused("400 Bad Request", sentence)
 
 
 class ReadOnce(io.RawIOBase):

@@ -12,7 +12,7 @@ HEADER_LIMIT = 10  # seconds for all of a request's header
 # A body that brings less than the second in the first is given up: 3 kB a second.
 SILENCE = 10  # seconds
 LEAST_SENT = 32_768  # bytes
-BODY_LIMIT = 300  # seconds for all of a body
+BODY_LIMIT = 120  # seconds for all of a body; the page gives up then too
 # What the bodies of all requests may take together, small ones of up to `SMALL_BODY` and others.
 SMALL_BODY = MEGABYTE
 SMALL_BODIES = 12 * MEGABYTE

@@ -13,6 +13,7 @@ from typing import IO, cast
 from flask import Request, current_app, request
 from werkzeug import formparser
 from werkzeug.datastructures import FileStorage, Headers
+from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.sansio.multipart import MultipartDecoder
 
 from lesion_lens.model.decoder import DecodedImage
@@ -29,6 +30,9 @@ NO_ROOM = "lesion_lens.no_room"
 WAITED = "lesion_lens.waited"
 
 
+LONGEST_PART_HEADER = 8192  # bytes of what stands before a file in a form
+
+
 class LenientDecoder(MultipartDecoder):
     """Reads a file's name that is not UTF-8: Werkzeug would give up the whole form, silently.
 
@@ -36,6 +40,8 @@ class LenientDecoder(MultipartDecoder):
     """
 
     def _parse_headers(self, data: bytes | bytearray) -> Headers:
+        if len(data) > LONGEST_PART_HEADER:  # to parse it would take seconds
+            raise RequestEntityTooLarge
         data = re.sub(rb'(;\s*filename=)([^";\r\n]*[^";\r\n -~][^";\r\n]*)', rb'\1"\2"', data)
         return super()._parse_headers(data.decode(errors="replace").encode())
 
