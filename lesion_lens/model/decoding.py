@@ -167,6 +167,8 @@ class DecoderPool:
         if not data:
             raise EmptyImage
         job = _Job(requester or Requester(), len(data) + OPENING_MEMORY, next(self._numbers))
+        if job.requester.has_gone():
+            raise ClientGone
         if job.memory > self._most():
             raise ImageTooCostly
         while True:
@@ -215,10 +217,11 @@ class DecoderPool:
         except DecoderWasDead:
             raise _ERRORS[job.fate or "again"]() from None
         except DecoderDied:
-            # Without a fate, the kernel stopped it at its limits or for others' sake, or a fault
-            # of its libraries did: it gets a second turn, and not a third.
+            # Without a fate, a fault of its libraries ended it, or the kernel for others' sake, or
+            # somebody before its turn: it gets another decoder, once for each that may be dead.
             job.deaths += 1
-            raise _ERRORS[job.fate or ("again" if job.deaths == 1 else "costly")]() from None
+            may_be_dead = job.deaths <= self._places
+            raise _ERRORS[job.fate or ("again" if may_be_dead else "costly")]() from None
         finally:
             self._give_back(job, decoder, is_fit)
 
