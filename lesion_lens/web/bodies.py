@@ -28,7 +28,7 @@ from lesion_lens.web.limits import (
 )
 from lesion_lens.web.uploads import NO_ROOM, WAITED
 
-# Bytes that are read before others get their turn: at first, and as reading them takes little time.
+# Bytes that are read before others get their turn: of chunks at first, and of what is cheap.
 _FIRST_STEP, _LARGEST_STEP = 128, 16_384
 _CHEAP, _DEAR = 0.0005, 0.002  # seconds of a step, up to which the next is larger, or smaller
 _SHARE = 5  # all bodies that are dear to read have one fifth of the loop together
@@ -125,7 +125,8 @@ class Bodies:
         body = _Body(self._largest + 1 if length is None else length, ReadOnce())
         stream, asked["wsgi.input"] = asked["wsgi.input"], body.data
         try:
-            has_room = body.most > 8 * self._largest or self._fill(stream, body)
+            first = _FIRST_STEP if is_chunked else _LARGEST_STEP
+            has_room = body.most > 8 * self._largest or self._fill(stream, body, first)
             body.is_whole = body.size <= 8 * self._largest and body.most <= 8 * self._largest
             asked |= {
                 NO_ROOM: not has_room,
@@ -138,11 +139,11 @@ class Bodies:
             if body in self._holders:
                 self._holders.remove(body)
 
-    def _fill(self, stream: Any, body: _Body) -> bool:
+    def _fill(self, stream: Any, body: _Body, first: int) -> bool:
         """Read a body; returns False if nothing was kept because there is no room for it."""
         deadline = time.monotonic() + BODY_LIMIT
         has_room = True
-        for step in self._steps(stream, body):
+        for step in self._steps(stream, body, first):
             body.size += len(step)
             if body.gave_way or time.monotonic() > deadline:
                 raise _too_slow()
@@ -183,13 +184,13 @@ class Bodies:
             else:
                 gevent.sleep(0.05)
 
-    def _steps(self, stream: Any, body: _Body) -> Iterator[bytes]:
+    def _steps(self, stream: Any, body: _Body, size: int) -> Iterator[bytes]:
         """Yield a body as it comes, at least `LEAST_SENT` in `SILENCE`; others work between.
 
         Raises:
             RequestRefused: it comes too slowly, or in so small pieces that reading it is the work.
         """
-        loop, size = gevent.get_hub().loop, _FIRST_STEP
+        loop = gevent.get_hub().loop
         while True:
             got = 0
             with gevent.Timeout(SILENCE, _too_slow()):

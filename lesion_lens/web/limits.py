@@ -16,5 +16,5 @@ BODY_LIMIT = 120  # seconds for all of a body; the page gives up then too
 # What the bodies of all requests may take together, small ones of up to `SMALL_BODY` and others.
 SMALL_BODY = MEGABYTE
 SMALL_BODIES = 12 * MEGABYTE
-LARGE_BODIES = 44 * MEGABYTE
+LARGE_BODIES = 24 * MEGABYTE
 SENDING_LIMIT = 60  # seconds for a client to take an answer

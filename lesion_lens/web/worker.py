@@ -3,6 +3,9 @@
 A connection costs a greenlet of some kilobytes, so hundreds of slow clients hold up nobody. Once
 all of a request is there, a thread runs the app, which knows nothing of gevent: its locks, threads
 and processes are the ordinary ones, and what it computes does not stop gevent's loop.
+
+gunicorn's own gevent worker computes in the loop, and was slower than threads. Its asgi worker has
+no deadline for a header (27.0), and would need an adapter that reads bodies as bodies.py does.
 """
 
 import contextlib
@@ -14,6 +17,7 @@ from typing import Any
 import gevent
 from gevent import socket as gevent_socket
 from gevent.threadpool import ThreadPool
+from gunicorn.http.unreader import SocketUnreader
 from gunicorn.workers.ggevent import GeventWorker
 
 from lesion_lens.model.admission import MAX_REQUESTS
@@ -26,6 +30,11 @@ Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 
 THREADS = MAX_REQUESTS + 8  # for all requests with images that are let in, and for others
+
+
+# How much gunicorn reads ahead of a body, in bytes; by itself it would keep 1 MB for each of
+# hundreds of connections.
+SocketUnreader.max_body_chunk = 32_768
 
 
 class Worker(GeventWorker):
