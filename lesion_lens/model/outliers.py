@@ -71,12 +71,11 @@ def features(pixels: Pixels) -> NDArray[np.float64]:
     """
     colours = np.asarray(pixels, np.float32) @ COLOUR_AXES.T
     brightness = colours[..., 0]
-    steps = np.sqrt(
-        np.square(np.diff(brightness, axis=1)).mean((1, 2))
-        + np.square(np.diff(brightness, axis=2)).mean((1, 2))
-    )
-    contrasts = np.column_stack([colours.std((1, 2)), steps])
-    described = [colours.mean((1, 2)), np.log(contrasts + LEAST_CONTRAST)]
+    down = np.square(brightness[:, 1:] - brightness[:, :-1]).mean((1, 2))
+    across = np.square(brightness[:, :, 1:] - brightness[:, :, :-1]).mean((1, 2))
+    means = colours.mean((1, 2), keepdims=True)
+    contrasts = np.column_stack([colours.std((1, 2), mean=means), np.sqrt(down + across)])
+    described = [means[:, 0, 0], np.log(contrasts + LEAST_CONTRAST)]
     return np.concatenate(described, axis=1, dtype=np.float64)
 
 
@@ -215,5 +214,11 @@ def _mahalanobis(
 def squared_distances(
     away: NDArray[np.float64], covariance: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Give the squared Mahalanobis distance of each of (N, F) differences from a mean, (N,)."""
-    return (away * np.linalg.solve(covariance, away.T).T).sum(axis=1)
+    """Give the squared Mahalanobis distances of (…, N, F) differences from means, (…, N).
+
+    Args:
+        away: the differences.
+        covariance: (…, F, F).
+    """
+    solved = np.linalg.solve(covariance, away.swapaxes(-1, -2)).swapaxes(-1, -2)
+    return (away * solved).sum(axis=-1)

@@ -83,8 +83,5 @@ def log_likelihoods(
     Returns:
         (N, K) for K groups, but for a constant that all have.
     """
-    columns = []
-    for mean, covariance, share in zip(means, covariances, shares, strict=True):
-        squares = squared_distances(described - mean, covariance)
-        columns.append(np.log(share) - (squares + np.linalg.slogdet(covariance)[1]) / 2)
-    return np.stack(columns, axis=1)
+    squares = squared_distances(described - means[:, np.newaxis], covariances)
+    return np.log(shares) - (squares.T + np.linalg.slogdet(covariances)[1]) / 2

@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from skin_cancer_detection import SIDE
+
 # Images, uint8 or float (N, 28, 28, 3), RGB, 0–255.
 Pixels = NDArray[np.uint8] | NDArray[np.floating]
 
@@ -118,18 +120,19 @@ def describe(pixels: Pixels, inside: NDArray[np.bool_] | None = None) -> NDArray
         the three axes, the arcsine of the square root of the share of the variance that stays when
         the eight views are averaged, which is large where there is one spot in the middle.
     """
-    weights = (field_of_view(pixels) if inside is None else inside).astype(np.float64)
+    if inside is None:
+        inside = field_of_view(pixels)
+    weights = inside / inside.sum((1, 2), keepdims=True)
     colours = np.moveaxis(np.asarray(pixels, np.float64) @ COLOUR_AXES.T, -1, 0)  # (3, N, 28, 28)
     means = _mean(colours, weights)
     away = colours - means[..., np.newaxis, np.newaxis]
-    variances = _mean(away**2, weights)
-    kurtosis = _mean(away**4, weights) / (variances + _LEAST_VARIANCE) ** 2
-    steps = np.stack([_steps(colours[0], weights, lag) for lag in _LAGS])
-    down, across = np.mgrid[-1 : 1 : colours.shape[2] * 1j, -1 : 1 : colours.shape[3] * 1j]
-    distances = np.broadcast_to(down**2 + across**2, weights.shape)
-    outward = distances - _mean(distances, weights)[:, np.newaxis, np.newaxis]
+    squares = away * away
+    variances = _mean(squares, weights)
+    kurtosis = _mean(squares * squares, weights) / (variances + _LEAST_VARIANCE) ** 2
+    steps = np.stack([_steps(colours[0], inside, lag) for lag in _LAGS])
+    outward = _DISTANCES - _mean(_DISTANCES, weights)[:, np.newaxis, np.newaxis]
     covariance = _mean(outward * away[0], weights)
-    spread = np.sqrt(_mean(outward**2, weights) * (variances[0] + _LEAST_VARIANCE))
+    spread = np.sqrt(_mean(outward * outward, weights) * (variances[0] + _LEAST_VARIANCE))
     correlation = np.clip(covariance / spread, -0.98, 0.98)  # whose z stays finite
     return np.concatenate(
         [
@@ -138,27 +141,39 @@ def describe(pixels: Pixels, inside: NDArray[np.bool_] | None = None) -> NDArray
             np.log(steps + LEAST_CONTRAST),
             np.log(kurtosis + 0.2),  # of flat pictures it is 0
             np.arctanh(correlation)[np.newaxis],
-            np.arcsin(np.sqrt(_symmetric_shares(away * weights))),
+            np.arcsin(np.sqrt(_symmetric_shares(away * inside))),
         ]
     ).T
 
 
+# Squared, from the middle of a picture, whose half side is 1.
+_DISTANCES = np.add(*np.square(np.mgrid[-1 : 1 : SIDE * 1j, -1 : 1 : SIDE * 1j]))
+
+
 def _symmetric_shares(away: NDArray[np.float64]) -> NDArray[np.float64]:
     """The share of the variance that the mean of the turned and mirrored (…, 28, 28) has, 0–1."""
-    turned = [np.rot90(away, quarter, (-2, -1)) for quarter in range(4)]
-    mean = np.mean([*turned, *(view[..., ::-1] for view in turned)], axis=0)
+    # With its two mirror images, what they give, and that transposed, it is there in all eight ways.
+    upright = away + away[..., ::-1]
+    upright += upright[..., ::-1, :]
+    mean = (upright + upright.swapaxes(-2, -1)) / 8
     # Never more than 1 but for rounding, as an average has no more variance than what it is of.
-    shares = (mean**2).mean((-2, -1)) / ((away**2).mean((-2, -1)) + _LEAST_VARIANCE)
+    shares = _mean_square(mean) / (_mean_square(away) + _LEAST_VARIANCE)
     return np.minimum(shares, 1)
 
 
-def _mean(values: NDArray[np.float64], inside: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The mean of (…, N, 28, 28) over the pixels that are inside."""
-    return (values * inside).sum((-2, -1)) / inside.sum((-2, -1))
+def _mean_square(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    squares: NDArray[np.float64] = np.einsum("...yx,...yx->...", values, values)
+    return squares / (SIDE * SIDE)
+
+
+def _mean(values: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The means of (…, N, 28, 28) with weights, (N, 28, 28), that sum to 1 in each picture."""
+    means: NDArray[np.float64] = np.einsum("...yx,...yx->...", values, weights)
+    return means
 
 
 def _steps(
-    brightness: NDArray[np.float64], inside: NDArray[np.float64], lag: int
+    brightness: NDArray[np.float64], inside: NDArray[np.bool_], lag: int
 ) -> NDArray[np.float64]:
     """The root mean square of the steps over so many pixels, down and across together."""
     squares: NDArray[np.float64] | float = 0.0
@@ -166,7 +181,7 @@ def _steps(
         (np.s_[:, lag:], np.s_[:, :-lag]),
         (np.s_[:, :, lag:], np.s_[:, :, :-lag]),
     ):
-        both = inside[here] * inside[there]
-        sums = ((brightness[here] - brightness[there]) ** 2 * both).sum((1, 2))
-        squares = squares + sums / np.maximum(both.sum((1, 2)), 1)
+        both = inside[here] & inside[there]
+        steps = (brightness[here] - brightness[there]) * both
+        squares = squares + np.einsum("nyx,nyx->n", steps, steps) / np.maximum(both.sum((1, 2)), 1)
     return np.sqrt(squares)
