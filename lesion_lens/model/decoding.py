@@ -98,7 +98,7 @@ class _Job:
     arrived: float = field(default_factory=time.monotonic)
     begun: float = 0  # when its turn came
     decoder: Decoder | None = None
-    worked_before: float | None = None  # seconds of the processor that its decoder had taken
+    worked_before: float | None = None  # seconds of the processor that its decoder took for others
     was_long: bool = False  # it had a turn of more than `SLICE`
     deaths: int = 0  # of its decoders, for reasons unknown
     fate: str = ""  # a key of `_ERRORS` once it was stopped
@@ -235,7 +235,6 @@ class DecoderPool:
             raise Busy from error
         with self._changed:
             job.decoder = decoder
-            job.worked_before = processor_time(decoder.pid)
             job.begun = time.monotonic()  # to start the first takes longer than `SLICE`
             is_stopped = bool(job.fate)
         if is_stopped:  # while its decoder was started
@@ -279,7 +278,7 @@ class DecoderPool:
             if len(self._running) < self._places and self._fits(job):
                 self._waiting.remove(job)
                 self._running.append(job)
-                job.begun = time.monotonic()
+                job.begun, job.worked_before = time.monotonic(), None
             elif job.waited() > _PATIENCE and self._fits_beside_large(job):
                 break  # small ones after it would take its memory again and again
         self._changed.notify_all()
@@ -315,6 +314,9 @@ class DecoderPool:
         for job in self._running:
             if job.fate:
                 continue
+            if job.worked_before is None and job.decoder is not None:
+                # Only now, at most a tick late, as most jobs are done before anybody looks.
+                job.worked_before = processor_time(job.decoder.pid)
             if job.requester.has_gone():
                 fates[job] = "gone"
             elif job.decoder is not None and job.ran() > WALL_LIMIT:

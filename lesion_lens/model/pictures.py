@@ -152,7 +152,7 @@ _DISTANCES = np.add(*np.square(np.mgrid[-1 : 1 : SIDE * 1j, -1 : 1 : SIDE * 1j])
 
 def _symmetric_shares(away: NDArray[np.float64]) -> NDArray[np.float64]:
     """The share of the variance that the mean of the turned and mirrored (…, 28, 28) has, 0–1."""
-    # With its two mirror images, what they give, and that transposed, it is there in all eight ways.
+    # The mirror images left to right, then top to bottom, then about the diagonal: all eight ways.
     upright = away + away[..., ::-1]
     upright += upright[..., ::-1, :]
     mean = (upright + upright.swapaxes(-2, -1)) / 8

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 from werkzeug.datastructures import FileStorage
@@ -165,9 +166,10 @@ def error_row(name: str, error: ImageError) -> dict[str, Any]:
     }
 
 
-def data_address(data: bytes, kind: str) -> str:
+def data_address(data: bytes, kind: str) -> Markup:
     """Make a data: address of bytes, as nothing is kept that another address could lead to."""
-    return f"data:{kind};base64,{base64.b64encode(data).decode()}"
+    text = f"data:{kind};base64,{base64.b64encode(data).decode()}"
+    return Markup(text)  # noqa: S704 (it holds nothing to escape, and to look takes 0.5 ms)
 
 
 def as_png(pixels: NDArray[np.uint8]) -> bytes:

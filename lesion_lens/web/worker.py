@@ -164,9 +164,11 @@ def _watch(connection: Any, gone: threading.Event) -> None:
     if not hasattr(gevent_socket, "TCP_INFO"):
         return
     with contextlib.suppress(OSError):  # it is closed already
+        gevent.sleep(_TICK)  # most requests are answered before the first look
         while connection.getsockopt(gevent_socket.IPPROTO_TCP, gevent_socket.TCP_INFO, 1) == _OPEN:
-            gevent.sleep(0.1)
+            gevent.sleep(_TICK)
     gone.set()
 
 
+_TICK = 0.1  # second
 _OPEN = b"\x01"  # TCP_ESTABLISHED, the state that the answer begins with
