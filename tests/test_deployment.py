@@ -100,8 +100,8 @@ class Memory:
 
     Attributes:
         group: MemoryGroup.
-        anonymous: bytes, the largest sum of all processes' anonymous memory so far; a page that
-            they share since the fork counts for each.
+        anonymous: bytes, the largest anonymous memory of all processes together so far; a page that
+            several share counts once.
         resident: bytes, the largest resident memory of one process so far.
     """
 
@@ -110,11 +110,11 @@ class Memory:
         self._ended = threading.Event()
 
     def sample(self, pid):
-        """Sample a process and all that descend from it every 50 ms until `close`."""
-        while not self._ended.wait(0.05):
+        """Sample a process and all that descend from it every 0.1 s until `close`."""
+        while not self._ended.wait(0.1):
             try:
                 samples = [memory_of(member) for member in family(pid)]
-                self.anonymous = max(self.anonymous, sum(one["RssAnon"] for one in samples))
+                self.anonymous = max(self.anonymous, sum(one["Pss_Anon"] for one in samples))
                 self.resident = max(self.resident, *(one["VmRSS"] for one in samples))
             except (OSError, KeyError):  # one of them is ending
                 continue
@@ -126,8 +126,8 @@ class Memory:
 
 
 def memory_of(folder):
-    """Read the kernel's account in /proc of a process in bytes: `VmRSS`, `RssAnon` and so on."""
-    status = (folder / "status").read_text()
+    """Read the kernel's account in /proc of a process in bytes: `VmRSS`, `Pss_Anon` and so on."""
+    status = (folder / "status").read_text() + (folder / "smaps_rollup").read_text()
     return {name: 1024 * int(value) for name, value in re.findall(r"(\w+):\s+(\d+) kB", status)}
 
 
