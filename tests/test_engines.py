@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -278,6 +279,18 @@ def test_an_archive_of_something_else(path, document):
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("attributes.json", document)
     assert "spoiled" in fault_of(path)
+
+
+def test_attributes_that_inflate_without_end(path):
+    path.write_bytes(read_network(LITERT))
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("attributes.json", '{"a": "' + 64_000_000 * "a" + '"}')
+    tracemalloc.start()
+    fault = fault_of(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert "spoiled attributes" in fault
+    assert peak < 60_000_000
 
 
 @pytest.mark.parametrize("network", [b"", b"no network", bytes(1000)])

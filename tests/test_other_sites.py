@@ -113,7 +113,7 @@ def test_it_is_off_without_the_setting_and_the_page_says_what_is_so(client, open
 
 @pytest.mark.parametrize(
     "origin",
-    ["*", "null", "example.org", "https://example.org/", "https://*.example.org", "ftp://x",
+    ["*", "null", "example.org", "https://example.org/a", "https://*.example.org", "ftp://x",
      "https://user@example.org", "https://example.org:99999", "https://a..b", "https://bücher.de"],
 )  # fmt: skip
 def test_an_origin_that_is_none_is_named(origin):
@@ -125,6 +125,7 @@ def test_an_origin_that_is_none_is_named(origin):
     ("written", "sent"),
     [
         ("HTTPS://Example.org", "https://example.org"),
+        ("https://example.org/", "https://example.org"),
         ("https://example.org:443", "https://example.org"),
         ("http://example.org:443", "http://example.org:443"),
         ("http://[::1]:5000", "http://[::1]:5000"),

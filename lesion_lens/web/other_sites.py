@@ -55,7 +55,7 @@ def origin_of(text: str) -> str:
         raise SettingError(
             f"CORS_ORIGINS holds {text!r}, which stands for any site: name each origin, {example}."
         )
-    match = _ORIGIN.fullmatch(text.lower())
+    match = _ORIGIN.fullmatch(text.lower().removesuffix("/"))  # which address bars add
     if not match or int(match[2] or 0) > 65535:
         raise SettingError(
             f"CORS_ORIGINS holds {text!r}, which is not an origin: write scheme, host and perhaps "
