@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import struct
 import subprocess
 import sys
 import threading
@@ -75,7 +76,7 @@ def test_an_error_keeps_its_kind_and_its_words(pool, data, error):
         pool.decode(data)
     with pytest.raises(error) as here:
         decode_here(data, False, lambda _: None)
-    assert str(there.value) == str(here.value) if data else there
+    assert str(there.value) == str(here.value)
 
 
 @pytest.mark.parametrize(
@@ -94,6 +95,49 @@ def test_the_largest_photographs_fit_into_the_memory(pool, size, options):
     turned[ExifTags.Base.Orientation] = 6
     image = lesion.convert("RGBA") if options["image_format"] == "PNG" else lesion
     assert pool.decode(encode(image, exif=turned, **options)).pixels[14, 14].mean() < 150
+
+
+def just_below_the_exact_size(name):
+    """Images whose decoding takes the most memory of those that are not reduced by strips."""
+    sideways = Image.Exif()
+    sideways[ExifTags.Base.Orientation] = 5
+    if name == "float":
+        return encode(Image.new("F", (1414, 1414), 0.5), "TIFF")
+    if name == "narrow":
+        return encode(Image.new("RGB", (20_000, 99)), "JPEG", exif=sideways)
+    return encode(Image.new("RGBA", (1632, 1224)), "PNG", exif=sideways)
+
+
+@pytest.mark.parametrize("name", ["float", "narrow", "alpha"])
+def test_an_image_that_is_just_small_enough_to_be_exact_is_decoded(pool, name):
+    for _ in range(3):  # what a decoder keeps of one leaves less for the next
+        assert pool.decode(just_below_the_exact_size(name), with_preview=True)
+
+
+def scan_per_colour(width, height):
+    """A JPEG of one grey, not progressive, whose three colours come one after the other."""
+
+    def segment(marker, content):
+        return b"\xff" + bytes([marker]) + struct.pack(">H", len(content) + 2) + content
+
+    huffman = bytes([1] + 15 * [0] + [0])  # one code of one bit, which stands for nothing
+    components = b"".join(bytes([colour, 0x11, 0]) for colour in (1, 2, 3))
+    scans = (
+        segment(0xDA, bytes([1, colour, 0, 0, 63, 0])) + bytes(width * height // 256 + 1)
+        for colour in (1, 2, 3)
+    )
+    return b"".join(
+        [
+            *(b"\xff\xd8", segment(0xDB, bytes([0] + 64 * [1]))),
+            segment(0xC0, struct.pack(">BHHB", 8, height, width, 3) + components),
+            *(segment(0xC4, bytes([table]) + huffman) for table in (0x00, 0x10)),
+            *(*scans, b"\xff\xd9"),
+        ]
+    )
+
+
+def test_a_large_jpeg_with_a_scan_for_each_colour_is_decoded(pool):
+    assert (pool.decode(scan_per_colour(4000, 3000)).pixels == 128).all()
 
 
 # --- What a hostile file cannot do -----------------------------------------------------------
@@ -210,6 +254,54 @@ def test_a_forker_that_stands_still_is_replaced():
             assert pool.decode(SMALL)
             return
     pytest.fail("no image was decoded again")
+
+
+def children_of(pid):
+    return [int(child) for child in (ROOT / f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@on_linux
+def test_a_forker_that_answers_late_is_not_believed():
+    starter = decoder_processes.DecoderStarter()
+    first, late = starter.start(), starter._current()
+    os.kill(late._process.pid, signal.SIGSTOP)
+    first.kill()  # which the forker does only when nobody waits for it any more
+    os.kill(late._process.pid, signal.SIGCONT)
+    second, third = starter.start(), starter.start()
+    assert {second.pid, third.pid} == set(children_of(starter._current()._process.pid))
+
+
+@on_linux
+def test_all_that_wait_for_a_forker_that_stands_still_get_its_successor():
+    starter = decoder_processes.DecoderStarter()
+    starter.start()
+    os.kill(starter._current()._process.pid, signal.SIGSTOP)
+    with ThreadPoolExecutor(3) as threads:
+        begun = [threads.submit(starter.start) for _ in range(3)]
+    assert len({decoder.result().pid for decoder in begun}) == 3
+
+
+def test_a_decoder_that_ends_at_its_start_is_not_waited_for(monkeypatch):
+    nothing = [sys.executable, "-c", "pass"]
+    monkeypatch.setattr(
+        decoder_processes, "_python", lambda *_, **options: subprocess.Popen(nothing, **options)
+    )
+    with pytest.raises(OSError, match="cannot be started"):
+        decoder_processes._spawned()
+
+
+@on_linux
+def test_an_interruption_while_waiting_gives_the_turn_back(monkeypatch):
+    pool = DecoderPool(places=0)  # where everybody waits
+    monkeypatch.setattr(pool, "_start_watch", lambda: None)  # which knows only pools of some places
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            pool.decode(SMALL)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert pool._waiting == pool._running == []
 
 
 def test_where_no_process_can_be_started_the_answer_is_busy(monkeypatch, caplog):
@@ -359,7 +451,9 @@ def test_the_limits_are_the_kernels(pool):
         said = (ROOT / f"/proc/{pid}/limits").read_text()
         kept = int((ROOT / f"/proc/{pid}/statm").read_text().split()[0]) * 4096
     limits = {line[:25].strip(): line[25:].split()[0] for line in said.splitlines()}
-    assert limits["Max file size"] == limits["Max core file size"] == "0"
+    hard = {line[:25].strip(): line[25:].split()[1] for line in said.splitlines()}
+    for kind in ("Max file size", "Max core file size"):
+        assert limits[kind] == hard[kind] == "0"
     assert CPU_LIMIT < int(limits["Max cpu time"]) <= CPU_LIMIT + 3
     assert 0 < int(limits["Max address space"]) - kept <= OPENING_MEMORY
 

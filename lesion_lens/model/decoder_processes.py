@@ -14,7 +14,8 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from multiprocessing.connection import Connection, Listener
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import Client, Connection, Listener
 from typing import IO, Any, cast
 
 import numpy as np
@@ -161,7 +162,7 @@ class DecoderStarter:
             return _spawned()
         for _ in range(2):  # once more if it has died
             forker = self._current()
-            with contextlib.suppress(ConnectionError, TimeoutError):
+            with contextlib.suppress(ConnectionResetError):
                 return forker.fork()
             self._give_up(forker)
         raise OSError("The process that decodes images cannot be started.")
@@ -198,20 +199,20 @@ class _Forker:
         """Fork a decoder.
 
         Raises:
-            OSError: the process has died or does not answer.
+            ConnectionResetError: the process has died or does not answer.
+            OSError: there are too many open files.
         """
         ours, theirs = socket.socketpair()
-        with theirs:
-            try:
-                pid = self._order(protocol.FORK, 0, [theirs.fileno()])
-            except OSError:
-                ours.close()
-                raise
-        self._channel.settimeout(_LONGEST_ANSWER)  # once it is there
-        return Decoder(Connection(os.dup(ours.fileno())), lambda: self._kill(pid, ours), pid)
+        with contextlib.ExitStack() as if_it_fails, theirs:
+            if_it_fails.enter_context(ours)
+            # Before the fork: what came after it and failed would leave a process behind.
+            connection = if_it_fails.enter_context(Connection(os.dup(ours.fileno())))
+            pid = self._order(protocol.FORK, 0, [theirs.fileno()])
+            if_it_fails.pop_all()
+        return Decoder(connection, lambda: self._kill(pid, ours), pid)
 
     def _kill(self, pid: int, connection: socket.socket) -> None:
-        """End a decoder. Where the forker has died, cut it off: it ends with what it decodes."""
+        """End a decoder. Where the forker does not do it, cut it off: it ends with its file."""
         with connection, contextlib.suppress(OSError):
             try:
                 self._order(protocol.KILL, pid, [])
@@ -219,13 +220,23 @@ class _Forker:
                 connection.shutdown(socket.SHUT_RDWR)
 
     def _order(self, order: bytes, process: int, descriptors: list[int]) -> int:
+        """Give an order and wait for what was done.
+
+        Raises:
+            ConnectionResetError: it was not done. The forker is of no more use then, as an answer
+                that comes late would be taken for that to the next order.
+        """
         with self._lock:
-            message = protocol.ORDER.pack(order, process)
-            socket.send_fds(self._channel, [message], descriptors)
-            answer = self._channel.recv(protocol.ORDER.size, socket.MSG_WAITALL)
-        if len(answer) < protocol.ORDER.size:
-            raise ConnectionResetError("The process that forks decoders has died.")
-        return int(protocol.ORDER.unpack(answer)[1])
+            try:
+                message = protocol.ORDER.pack(order, process)
+                socket.send_fds(self._channel, [message], descriptors)
+                answer = self._channel.recv(protocol.ORDER.size, socket.MSG_WAITALL)
+                _, process = protocol.ORDER.unpack(answer)
+                self._channel.settimeout(_LONGEST_ANSWER)  # now that it is there
+            except (OSError, protocol.struct.error) as error:  # also where it was given up before
+                self._channel.close()
+                raise ConnectionResetError("The process that forks does not answer.") from error
+        return process
 
     def end(self) -> None:
         """End it; its decoders end when their connections are closed."""
@@ -248,14 +259,27 @@ def _spawned() -> Decoder:
     key = secrets.token_bytes(32)
     with Listener(authkey=key) as listener:
         process = _python("connect", str(listener.address), stdin=subprocess.PIPE)
-        with cast(IO[bytes], process.stdin) as stdin:
-            stdin.write(key)
-        waiting = threading.Timer(_LONGEST_START, listener.close)
-        waiting.start()
+        waker = threading.Thread(target=_stop_waiting, args=(process, listener.address))
+        waker.daemon = True
+        waker.start()
         try:
+            with cast(IO[bytes], process.stdin) as stdin:
+                stdin.write(key)
             return Decoder(listener.accept(), process.kill, process.pid)
-        finally:
-            waiting.cancel()
+        except (OSError, EOFError, AuthenticationError) as error:
+            process.kill()
+            raise OSError("The process that decodes images cannot be started.") from error
+
+
+def _stop_waiting(process: "subprocess.Popen[bytes]", address: Any) -> None:
+    """Connect in the place of a process that has ended or takes too long; only that ends `accept`.
+
+    If it had come, nobody listens any more.
+    """
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(_LONGEST_START)
+    with contextlib.suppress(OSError):
+        Client(address).close()
 
 
 def _python(way: str, place: str, **options: Any) -> "subprocess.Popen[bytes]":

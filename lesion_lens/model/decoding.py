@@ -183,13 +183,16 @@ class DecoderPool:
             self._waiting.append(job)
             self._start_watch()
             self._hand_out()
-            self._changed.wait_for(lambda: job in self._running or job.fate)
         try:
+            with self._changed:
+                self._changed.wait_for(lambda: job in self._running or job.fate)
             if job.fate:
                 raise _ERRORS[job.fate]()
             yield
         finally:
             with self._changed:
+                if job in self._waiting:  # the thread was interrupted
+                    self._waiting.remove(job)
                 if job in self._running:
                     self._running.remove(job)
                     job.requester.decoding += job.ran()

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
-# Each interpreter works on one thread and has memory of its own, so there are as many as images are
-# decoded at once, for each size of batch.
+# Each interpreter works on one thread and has memory of its own, for each size of batch. More than
+# two at once would be no faster on two cores.
 INTERPRETERS = 2
 
 

@@ -3,7 +3,7 @@
 import io
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import numpy as np
@@ -66,7 +66,7 @@ def read_image(data: bytes, reserve: Callable[[int], None] = lambda _: None) -> 
         if image.format in _JPEGS and image.width * image.height > EXACT_PIXELS:
             image.draft(None, (DRAFT_SIDE, DRAFT_SIDE))
         if image.format != "WEBP":  # whose memory is reserved
-            reserve(_memory_of(image, full_size))
+            reserve(_memory_of(image, full_size, data))
         if image.width * image.height <= EXACT_PIXELS:
             image.load()
             rgb = _converter(image)(image)
@@ -117,15 +117,17 @@ _BYTES_PER_PIXEL = {"HEIF": 5, "WEBP": 17}
 _ANY_OTHER = 4
 
 
-def _memory_of(image: Any, full_size: tuple[int, int]) -> int:
+def _memory_of(image: Any, full_size: tuple[int, int], data: bytes) -> int:
     """Say how many bytes it takes to decode an opened image.
 
     Args:
         image: after its `draft`.
         full_size: before it.
+        data: its file.
     """
     needed = image.width * image.height * _BYTES_PER_PIXEL.get(image.format or "", _ANY_OTHER)
-    if image.info.get("progressive"):  # two bytes for each coefficient, however much is reduced
+    # Of several scans, two bytes for each coefficient are kept, however much is reduced.
+    if image.info.get("progressive") or (image.format in _JPEGS and _has_several_scans(data)):
         samples = [(across, down) for _, across, down, _ in image.layer]
         largest = max(across for across, _ in samples) * max(down for _, down in samples)
         share = sum(across * down for across, down in samples) / largest
@@ -203,12 +205,7 @@ def _over_white(image: Image.Image) -> Image.Image:
 
 def _own_range(image: Image.Image) -> Callable[[Rows], Rows]:
     # 32-bit TIFFs have no agreed full scale, so their own range is stretched to 0–255.
-    height = max(1, _STRIP // image.width)
-    strips = (
-        np.asarray(image.crop((0, top, image.width, min(top + height, image.height))))
-        for top in range(0, image.height, height)
-    )
-    finite = (rows[np.isfinite(rows)] for rows in strips)
+    finite = (rows[np.isfinite(rows)] for rows in _few_rows(image))
     ranges = [(float(rows.min()), float(rows.max())) for rows in finite if rows.size]
     low = min((low for low, _ in ranges), default=0)
     high = max((high for _, high in ranges), default=0)
@@ -233,8 +230,18 @@ def _sixteen_bits(image: Image.Image) -> Callable[[Rows], Rows]:
 
 def _grey_to_rgb(image: Image.Image, to_levels: Callable[[Rows], Rows]) -> Image.Image:
     """Make an RGB image of a grey one; `to_levels` turns its values into 0–255."""
-    levels = np.rint(to_levels(np.asarray(image))).astype(np.uint8)
-    return Image.fromarray(levels).convert("RGB")
+    strips = (np.rint(to_levels(rows)).astype(np.uint8) for rows in _few_rows(image))
+    return Image.fromarray(np.concatenate(list(strips))).convert("RGB")
+
+
+def _few_rows(image: Image.Image) -> Iterator[Rows]:
+    """Yield a grey image some rows at a time, as NumPy makes a copy in each step of reckoning."""
+    height = max(1, _FEW // image.width)
+    for top in range(0, image.height, height):
+        yield np.asarray(image.crop((0, top, image.width, min(top + height, image.height))))
+
+
+_FEW = 200_000  # pixels
 
 
 # What undoes each EXIF orientation but the upright 1; EXIF 2.32, table 4.
@@ -261,6 +268,11 @@ def _takes_too_long(image: ImageFile.ImageFile, data: bytes) -> bool:
     boxes = filter(None, (extents for _, extents, *_ in image.tile))
     area = sum((right - left) * (lower - upper) for left, upper, right, lower in boxes)
     return area > 2 * image.width * image.height * len(image.getbands())
+
+
+def _has_several_scans(data: bytes) -> bool:
+    """Whether the pixels of a JPEG are put together from several scans, such as one per colour."""
+    return data.count(b"\xff\xda") > 1 and _scans(data) > 1
 
 
 def _scans(data: bytes) -> int:

@@ -25,7 +25,7 @@ MAX_DECODES = 3  # at once: two cores, and one that makes a long decode wait for
 DECODE_MEMORY = 190 * MEGA  # bytes that all decodes of a process may take together
 # Of these an image of up to `SMALL_IMAGE` bytes in memory takes no more than this, beside its file.
 OPENING_MEMORY = 24 * MEGA
-SMALL_IMAGE = 8 * MEGA  # two megapixels
+SMALL_IMAGE = 6 * MEGA  # one and a half megapixels
 # Of one image, in seconds. The photograph that takes longest here, a HEIC of 24 megapixels, takes
 # one; a slower machine has three times as long.
 CPU_LIMIT = 3

@@ -53,10 +53,10 @@ _FOR_OTHERS = 64  # open files
 
 
 def limit_for_good() -> None:
-    """Let this process write no file and leave no image of its memory."""
+    """Let this process put nothing into a file and leave no image of its memory."""
     if resource is not None:
-        _set(resource.RLIMIT_FSIZE, 0)
-        _set(resource.RLIMIT_CORE, 0)
+        for kind in (resource.RLIMIT_FSIZE, resource.RLIMIT_CORE):
+            resource.setrlimit(kind, (0, 0))  # the second can be lowered alone, never raised
 
 
 def limit_memory(address_space: int) -> None:
