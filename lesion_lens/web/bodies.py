@@ -155,6 +155,8 @@ class Bodies:
                 body.data.append(step)
             else:
                 body.data.clear()
+        if body.gave_way:  # after its last byte, but before its end was read
+            raise _too_slow()
         return has_room
 
     def _has_room(self, body: _Body) -> bool:
