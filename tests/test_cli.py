@@ -24,6 +24,7 @@ from app import create_app
 from lesion_lens import ROOT
 from lesion_lens.model.decisions import HEADLINES, LEVELS
 from lesion_lens.model.decoding import decode
+from lesion_lens.model.errors import Busy
 from lesion_lens.model.image_files import MAX_BYTES, UnreadableFile
 from lesion_lens.model.limits import MAX_DECODES
 from lesion_lens.web import cli
@@ -187,6 +188,16 @@ def test_a_file_that_vanished_stops_nothing(run, folder):
     result = run(folder)
     assert result.exit_code == 0
     assert "c.png: The file cannot be read (No such file or directory)." in result.stderr
+
+
+def test_a_decoder_without_time_stops_nothing(run, folder, monkeypatch):
+    def decode(data):
+        raise Busy
+
+    monkeypatch.setattr(cli, "decode", decode)
+    done = run(folder)
+    assert done.exit_code == 1
+    assert "There was no time for this image." in done.output
 
 
 def test_a_loop_of_links_ends(folder):

@@ -256,6 +256,20 @@ def test_a_huge_member_of_a_zip_is_not_unpacked(tmp_path):
     assert "holds 60 MB, more than the 50 MB" in fault
 
 
+@pytest.mark.parametrize(
+    "method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA], ids=str
+)
+@pytest.mark.parametrize("spoiled", [slice(39, 40), slice(55, 65)], ids=str)
+def test_a_zip_of_any_compression_whose_bytes_are_spoiled_is_named(tmp_path, method, spoiled):
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("a.csv", b"pixel0000,label\n" + b"1,2\n" * 5000)
+    content = bytearray(path.read_bytes())
+    content[spoiled] = b"\xff" * len(content[spoiled])
+    path.write_bytes(content)
+    fault_of(path, lambda: read_pixels(path))
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files")
 @pytest.mark.parametrize("name", ["/dev/zero", "pipe", "loop", "."])
 def test_what_is_no_file_is_not_read(tmp_path, name):

@@ -6,6 +6,7 @@ sentence grows with what it speaks of.
 
 import csv
 import io
+import lzma
 import os
 import stat
 import zipfile
@@ -106,7 +107,7 @@ def as_data_error(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise DataError(f"{path}: there is no such file.") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError) as error:
         raise DataError(f"{path} is truncated or is no zip file: download it again.") from error
     except RuntimeError as error:  # an encrypted zip, or a compression that Python has not
         why = str(error)[:200]

@@ -2,8 +2,8 @@
 
     flask --app app classify PATH… [--csv OUT] [--json OUT]
 
-Two images are in memory at a time, however many there are. The answers are kept until the last, as
-the most urgent come first.
+Three images are in memory at a time, however many there are. The answers are kept until the last,
+as the most urgent come first.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ from tqdm import tqdm
 from lesion_lens.model.classifier import Answer, Classifier
 from lesion_lens.model.decisions import LAST
 from lesion_lens.model.decoding import DecoderPool
-from lesion_lens.model.errors import ImageError, ModelFileError
+from lesion_lens.model.errors import Busy, ImageError, ModelFileError, NotProcessed
 from lesion_lens.model.image_files import UnreadableFile, read
 from lesion_lens.model.limits import FORMATS, MAX_DECODES, MEGA
 from lesion_lens.model.wording import percent
@@ -163,6 +163,8 @@ def answer_of(path: str, classifier: Classifier) -> Result:
         return shown(path), classifier(decode(read(path)).pixels), None
     except (ImageError, UnreadableFile) as error:
         return shown(path), None, str(error)
+    except Busy:  # the machine left its decoder no time, or let none be started
+        return shown(path), None, str(NotProcessed())
 
 
 def exit_before_the_first() -> NoReturn:
