@@ -26,12 +26,12 @@ from lesion_lens.web import pages
 from lesion_lens.web.api import api
 from lesion_lens.web.cli import classify
 from lesion_lens.web.current import get_classifier, set_classifier
-from lesion_lens.web.headers import add_headers
+from lesion_lens.web.headers import add_headers, drop_bad_dates
 from lesion_lens.web.limits import MAX_CONTENT_LENGTH
 from lesion_lens.web.log_lines import keep_records_on_one_line
 from lesion_lens.web.other_sites import allow_origins
 from lesion_lens.web.process import exit_with
-from lesion_lens.web.proxies import default_hops, trust_proxies
+from lesion_lens.web.proxies import trust_proxies
 from lesion_lens.web.pwa import pwa
 from lesion_lens.web.rate_limit import limit_rate
 from lesion_lens.web.uploads import InMemoryRequest, refuse_without_room
@@ -59,7 +59,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         MODEL_PATH=os.environ.get("MODEL_PATH", DEFAULT_MODEL_PATH),
         MODEL_SHA256=os.environ.get("MODEL_SHA256"),
         MAX_CONTENT_LENGTH=MAX_CONTENT_LENGTH,
-        PROXY_HOPS=os.environ.get("PROXY_HOPS", default_hops()),
+        PROXY_HOPS=os.environ.get("PROXY_HOPS", ""),
         CORS_ORIGINS=os.environ.get("CORS_ORIGINS", ""),
         RATE_LIMIT=os.environ.get("RATE_LIMIT", ""),
         RATE_LIMIT_REDIS_URL=os.environ.get("RATE_LIMIT_REDIS_URL", ""),
@@ -80,6 +80,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     # sets them loading.
     app.before_request(classifier.start_loading)
     app.before_request(refuse_without_room)
+    app.before_request(drop_bad_dates)
     allow_origins(app)
     limit_rate(app)
     app.after_request(add_headers)

@@ -1,6 +1,7 @@
 """Requests that no browser sends. Each must be refused, or its connection closed, in time."""
 
 import contextlib
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -69,15 +70,24 @@ MALFORMED: dict[str, bytes] = {
     "a part with 10,000 headers": _form_of(
         b"--x\r\n" + b"a: b\r\n" * 10_000 + b"\r\nabc\r\n--x--\r\n"
     ),
+    "a form of 900 parts with long headers": _form_of(
+        _part(b'a"' + b";b*=utf-8'a'%20" * 400 + b';c="') * 900 + b"--x--\r\n"
+    ),
     "a form as another encoding": _form_of(
         b"a=%ff&a=b" * 1000, b"Content-Type: application/x-www-form-urlencoded\r\n"
     ),
     "a JSON body": _form_of(b"[" * 100_000, b"Content-Type: application/json\r\n"),
     "an expectation that is none": _POST + b"Expect: 200-maybe\r\nContent-Length: 0\r\n\r\n",
+    "a date beyond all years": b"GET /static/style.css HTTP/1.1\r\nHost: x\r\n"
+    b"If-Modified-Since: Mon, 01 Jan 99999999999 00:00:00 GMT\r\n\r\n",
     "a range without end": b"GET /static/style.css HTTP/1.1\r\nHost: x\r\nRange: bytes="
     + b"0-1," * 1000
     + b"0-1\r\n\r\n",
 }
+
+
+# These may be answered: what is odd in them is passed over.
+ODD_ALONE = {"a SCRIPT_NAME", "a SCRIPT_NAME elsewhere", "a date beyond all years"}
 
 
 def exchange(port: int, sent: bytes, patience: float = 2 * ANSWER) -> tuple[bytes, float]:
@@ -108,18 +118,31 @@ def malformed_requests(target: Target) -> Case:
     case = Case("malformed requests")
     with target.watching(case):
         for name in MALFORMED:
-            for sent in _sent(name):
-                judge_exchange(case, name, *exchange(target.port, sent))
+            for sound, sent in enumerate(_sent(name)):
+                judge_exchange(case, name, *exchange(target.port, sent), sound)
         if not target.until_well(ANSWER):
             case.fail("the server was not well afterwards")
     return case
 
 
-def judge_exchange(case: Case, name: str, came: bytes, seconds: float) -> None:
-    """Count what came of a malformed request: an answer of 500, or nothing in time, fails."""
+def judge_exchange(case: Case, name: str, came: bytes, seconds: float, sound: int = 0) -> None:
+    """Count what came of a malformed request.
+
+    An answer of 500 fails, one as to a sound request, and nothing in time.
+
+    Args:
+        case: what it is counted for.
+        name: of the request, a key of `MALFORMED`.
+        came: all bytes that came on its connection.
+        seconds: until then.
+        sound: how many sound requests stood before it.
+    """
     failure = None
-    if b"HTTP/1.1 500" in came:  # 501 and 505 are refusals
+    statuses = [int(status) for status in re.findall(rb"^HTTP/1\.1 (\d{3}) ", came, re.M)]
+    if 500 in statuses:  # 501 and 505 are refusals
         failure = f"{name}: an error of the server"
+    elif name not in ODD_ALONE and sum(status < 400 for status in statuses) > sound:
+        failure = f"{name}: answered as if nothing were wrong"
     elif seconds > ANSWER:
         failure = f"{name}: later than {ANSWER} s"
     case.add(seconds, failure)

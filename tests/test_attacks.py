@@ -11,7 +11,7 @@ from attacks import fuzzing, reading, serving, table
 from attacks.clients import SLOW, SLOW_KINDS, SlowClients
 from attacks.files import HOSTILE, title_of
 from attacks.files.sizes import MOST_BYTES
-from attacks.malformed import malformed_requests
+from attacks.malformed import judge_exchange, malformed_requests
 from attacks.servers import ANSWER, PHOTO, Reply, attacked, crowd, harmless, health, judge
 from attacks.table import Case
 from lesion_lens import ROOT
@@ -99,6 +99,13 @@ def test_an_answer_that_is_late_or_wrong_fails(status, seconds, failure):
     case = Case("")
     judge(case, Reply(status, seconds, f"answered {status}"), (200,))
     assert list(case.failures) == [failure] * bool(failure)
+
+
+@pytest.mark.parametrize(("sound", "fails"), [(0, True), (1, False)])
+def test_a_malformed_request_that_is_answered_fails(sound, fails):
+    case = Case("malformed requests")
+    judge_exchange(case, "two Hosts", b"HTTP/1.1 200 OK\r\n\r\nok\n", 0.1, sound)
+    assert bool(case.failures) == fails
 
 
 def test_the_table_tells_what_failed():

@@ -40,8 +40,10 @@ def test_as_many_proxies_are_believed_as_the_setting_says():
 @pytest.mark.parametrize("variable", ["DYNO", "WEBSITE_SITE_NAME"])
 def test_a_platform_has_one_proxy_unless_the_setting_says_otherwise(variable, monkeypatch):
     monkeypatch.setenv(variable, "web.1")
-    answer = app_with().test_client().get("/showresult", headers=FORWARDED)
-    assert answer.location == "/skin/"
+    client = app_with().test_client()
+    assert client.get("/showresult", headers=FORWARDED).location == "/skin/"
+    # Neither platform sets it, so it would be the client's own.
+    assert "skin.example" not in client.get("/api/v1/docs", headers=FORWARDED).text
     monkeypatch.setenv("PROXY_HOPS", "0")
     answer = app_with().test_client().get("/showresult", headers=FORWARDED)
     assert answer.location == "/"

@@ -1,6 +1,10 @@
-"""The security headers of every response: those that OWASP's Secure Headers Project lists."""
+"""The security headers of every response: those that OWASP's Secure Headers Project lists.
+
+Also headers of requests that Werkzeug cannot read.
+"""
 
 from flask import Response, request
+from werkzeug.http import parse_date
 
 # Nothing is fetched from elsewhere, no script or style stands in a page, and no page in a frame.
 # data: are the images of a result, blob: the preview of an upload.
@@ -37,6 +41,18 @@ HEADERS = {
 ERROR_HEADERS = HEADERS | {"Cache-Control": "no-store"}
 # Two years, for this host alone: the app cannot speak for other hosts of the domain.
 STRICT_TRANSPORT_SECURITY = "max-age=63072000"
+
+
+def drop_bad_dates() -> None:
+    """Pass over a date that is none, as RFC 9110 wants (13.1.3): Werkzeug fails on a late year."""
+    for name in _DATES:
+        try:
+            parse_date(request.environ.get(name))
+        except OverflowError:
+            del request.environ[name]
+
+
+_DATES = ("HTTP_DATE", "HTTP_IF_MODIFIED_SINCE", "HTTP_IF_RANGE", "HTTP_IF_UNMODIFIED_SINCE")
 
 
 def add_headers(response: Response) -> Response:

@@ -27,29 +27,28 @@ _PREFIX = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[\w.~-]+)*", re.ASCII)
 _BAD_HOST = "lesion_lens.bad_host"
 
 
-def default_hops() -> str:
-    """How many proxies there are if no setting says so: Heroku and Azure have one."""
-    on_platform = os.environ.get("DYNO") or os.environ.get("WEBSITE_SITE_NAME")
-    return "1" if on_platform else "0"
-
-
 def trust_proxies(app: Flask) -> None:
     """Have the app take address, scheme, host and prefix from `PROXY_HOPS` proxies, and check them.
+
+    Without the setting, Heroku and Azure have one proxy. Both leave the true host in `Host`, and
+    let a client's own `X-Forwarded-Host` pass, so that is not believed.
 
     Raises:
         SettingError: `PROXY_HOPS` is no such number.
     """
-    setting = str(app.config["PROXY_HOPS"]).strip() or "0"
+    on_platform = bool(os.environ.get("DYNO") or os.environ.get("WEBSITE_SITE_NAME"))
+    given = str(app.config["PROXY_HOPS"]).strip()
+    setting = given or ("1" if on_platform else "0")
     if not (setting.isascii() and setting.isdecimal() and int(setting) <= MAX_HOPS):
         raise SettingError(
             f"PROXY_HOPS is {setting!r}, not a number of 0 to {MAX_HOPS}: set it to the number of "
             "proxies between visitors and the app."
         )
     hops = int(setting)
-    app.wsgi_app = CheckedAddresses(app.wsgi_app)  # type: ignore[method-assign]
+    app.wsgi_app = CheckedAddresses(app.wsgi_app)  # type: ignore[assignment]
     if hops:
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
-            app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops, x_prefix=hops
+            app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops if given else 0, x_prefix=hops
         )
     app.before_request(refuse_bad_host)
 
@@ -65,10 +64,9 @@ class CheckedAddresses:
         self.app = app
 
     def __call__(
-        self, environ: "WSGIEnvironment", start_response: "StartResponse"
+        self, asked: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
         """Check, then answer as the app does."""
-        asked = environ
         host = asked.get("HTTP_HOST", "")
         if host and not is_host(host):
             asked.update(HTTP_HOST="", SERVER_NAME="localhost", SERVER_PORT="80")
@@ -84,11 +82,11 @@ def is_host(text: str) -> bool:
     """Whether a Host header is a name or an address, perhaps with a port."""
     if not (match := _HOST.fullmatch(text)):
         return False
-    name = match[1]
     try:
-        return not name or name.encode().decode("idna").encode("idna") is not None
+        (match[1] or "").encode().decode("idna").encode("idna")
     except UnicodeError:  # a label that is empty, too long, or no Punycode
         return False
+    return True
 
 
 def refuse_bad_host() -> None:

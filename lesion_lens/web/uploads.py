@@ -30,7 +30,9 @@ NO_ROOM = "lesion_lens.no_room"
 WAITED = "lesion_lens.waited"
 
 
-LONGEST_PART_HEADER = 8192  # bytes of what stands before a file in a form
+# Bytes of what stands before a file in a form, and before all of them. To parse a longer one would
+# take seconds.
+LONGEST_PART_HEADER, ALL_PART_HEADERS = 8192, 65_536
 
 
 class LenientDecoder(MultipartDecoder):
@@ -39,8 +41,11 @@ class LenientDecoder(MultipartDecoder):
     It would also pass over a name beyond ASCII that has no quotation marks.
     """
 
+    _parsed = 0  # bytes of headers until now
+
     def _parse_headers(self, data: bytes | bytearray) -> Headers:
-        if len(data) > LONGEST_PART_HEADER:  # to parse it would take seconds
+        self._parsed += len(data)
+        if len(data) > LONGEST_PART_HEADER or self._parsed > ALL_PART_HEADERS:
             raise RequestEntityTooLarge
         data = re.sub(rb'(;\s*filename=)([^";\r\n]*[^";\r\n -~][^";\r\n]*)', rb'\1"\2"', data)
         return super()._parse_headers(data.decode(errors="replace").encode())
