@@ -1,5 +1,7 @@
 """Whether a picture is dermatoscopic at all: the regression, its fit, and what it finds."""
 
+import functools
+
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
@@ -240,12 +242,16 @@ def test_nine_in_ten_of_the_made_pictures_are_not_dermatoscopic(committed, seed)
 
 
 @pytest.fixture(scope="module")
-def originals(original_files):
-    return [read_image(file.read_bytes()) for file in original_files]
+def changed(original_files):
+    """A function that changes all originals, and remembers what came of it."""
+    originals = [read_image(file.read_bytes()) for file in original_files]
+    return functools.cache(
+        lambda change: np.stack([preprocess(change(image)) for image in originals])
+    )
 
 
-def changed(originals, change):
-    return np.stack([preprocess(change(image)) for image in originals])
+def as_it_is(image):
+    return image
 
 
 def black_outside(image, radius):
@@ -301,9 +307,8 @@ ARTEFACTS = {"an ink ring": draw_ink_ring, "a ruler": draw_ruler, "hair": draw_h
 
 
 @pytest.mark.parametrize("name", [*FRAMES, *ARTEFACTS])
-def test_what_lies_on_an_image_does_not_make_it_one_of_other_things(committed, originals, name):
-    drawn = changed(originals, (FRAMES | ARTEFACTS)[name])
-    assert share_of_others(committed, drawn) == 0
+def test_what_lies_on_an_image_does_not_make_it_one_of_other_things(committed, changed, name):
+    assert share_of_others(committed, changed((FRAMES | ARTEFACTS)[name])) == 0
 
 
 def reasons_of(rules, pixels):
@@ -314,13 +319,10 @@ def reasons_of(rules, pixels):
 
 @pytest.mark.parametrize("name", FRAMES)
 def test_a_black_frame_is_named_as_the_reason_where_it_alone_is_unfamiliar(
-    committed, originals, name
+    committed, changed, name
 ):
-    as_they_are = committed.familiarities(changed(originals, lambda image: image))
-    known = [
-        image for image, said in zip(originals, as_they_are, strict=True) if said == "familiar"
-    ]
-    reasons = reasons_of(committed, changed(known, FRAMES[name]))
+    known = np.array(committed.familiarities(changed(as_it_is))) == "familiar"
+    reasons = reasons_of(committed, changed(FRAMES[name])[known])
     assert len(reasons) >= 20
     assert np.mean([reason == "frame" for reason in reasons]) >= 0.9
 
@@ -354,8 +356,8 @@ SPOILT = {
 
 
 @pytest.mark.parametrize("name", SPOILT)
-def test_the_reason_fits_what_was_done_to_an_image(committed, originals, name):
+def test_the_reason_fits_what_was_done_to_an_image(committed, changed, name):
     spoil, fitting = SPOILT[name]
-    reasons = reasons_of(committed, changed(originals, spoil))
+    reasons = reasons_of(committed, changed(spoil))
     assert len(reasons) >= 20
     assert np.mean([reason in fitting for reason in reasons]) > 0.6
