@@ -227,15 +227,19 @@ class _Forker:
                 that comes late would be taken for that to the next order.
         """
         with self._lock:
+            is_done = False
             try:
                 message = protocol.ORDER.pack(order, process)
                 socket.send_fds(self._channel, [message], descriptors)
                 answer = self._channel.recv(protocol.ORDER.size, socket.MSG_WAITALL)
                 _, process = protocol.ORDER.unpack(answer)
                 self._channel.settimeout(_LONGEST_ANSWER)  # now that it is there
+                is_done = True
             except (OSError, protocol.struct.error) as error:  # also where it was given up before
-                self._channel.close()
                 raise ConnectionResetError("The process that forks does not answer.") from error
+            finally:
+                if not is_done:  # also after an interruption
+                    self._channel.close()
         return process
 
     def end(self) -> None:
