@@ -111,4 +111,5 @@ def document(sections: Sequence[tuple[str, Sequence[Case]]], remark: str, second
         if remarks := [line for case in cases for line in case.remarks()]:
             parts.append("\n".join(["Remarks:", "", *remarks]))
     failures = sum(case.failures.total() for _, cases in sections for case in cases)
-    return "\n\n".join([*parts, f"{failures:,} failures in all."])
+    noun = "failure" if failures == 1 else "failures"
+    return "\n\n".join([*parts, f"{failures:,} {noun} in all."])
