@@ -4,9 +4,9 @@
     python -m lesion_lens.model.decoder connect ADDRESS       is one decoder; where there is no fork
 
 Only decoder_processes.py starts it. A decoder takes one file after the other. The kernel holds it
-to limits of memory and processor time, and it can put nothing into a file. What it
-sends back is small and plain: 28×28 pixels, a preview and its size, or the name of an error.
-Nothing of it is unpickled.
+to limits of memory and processor time, and it can put nothing into a file. What it sends
+back is small and plain: 28×28 pixels, a preview and its size, or the name of an error. Nothing of
+it is unpickled.
 """
 
 import contextlib

@@ -276,9 +276,9 @@ def _spawned() -> Decoder:
 
 
 def _stop_waiting(process: "subprocess.Popen[bytes]", address: Any) -> None:
-    """Connect in the place of a process that has ended or takes too long; only that ends `accept`.
+    """Connect for a process that has ended or takes too long: nothing else ends `accept`.
 
-    If it had come, nobody listens any more.
+    Where the process has connected itself, nobody listens any more.
     """
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(_LONGEST_START)

@@ -44,7 +44,7 @@ STRICT_TRANSPORT_SECURITY = "max-age=63072000"
 
 
 def drop_bad_dates() -> None:
-    """Pass over a date that is none, as RFC 9110 wants (13.1.3): Werkzeug fails on a late year."""
+    """Ignore dates that Werkzeug fails on, as RFC 9110 (13.1.3) wants of invalid ones."""
     for name in _DATES:
         try:
             parse_date(request.environ.get(name))
