@@ -109,8 +109,9 @@ def just_below_the_exact_size(name):
 
 
 @pytest.mark.parametrize("name", ["float", "narrow", "alpha"])
-def test_an_image_that_is_just_small_enough_to_be_exact_is_decoded(pool, name):
-    for _ in range(3):  # what a decoder keeps of one leaves less for the next
+def test_an_image_that_is_just_small_enough_to_be_exact_is_decoded(name):
+    pool = DecoderPool()  # whose decoders keep nothing of other images that could be used again
+    for _ in range(3):  # what one keeps of this one leaves less for the next
         assert pool.decode(just_below_the_exact_size(name), with_preview=True)
 
 
