@@ -23,7 +23,9 @@ from lesion_lens.model.errors import (
     ImageTooLarge,
     UnsupportedImage,
 )
+from lesion_lens.model.image_files import may_be_image
 from lesion_lens.model.images import _UPRIGHT, FORMATS, read_image
+from lesion_lens.model.limits import SUFFIXES
 from tests.support.drawings import draw_lesion, encode
 from tests.support.hostile import repeated_scan, repeated_strip
 
@@ -311,3 +313,32 @@ def test_a_file_that_is_decoded_over_and_over_is_refused_at_once(repeated, times
 )
 def test_a_sound_jpeg_has_few_scans(options):
     read_image(encode(draw_lesion(), "JPEG", **options))
+
+
+def test_the_suffixes_are_those_that_pillow_gives_the_formats():
+    Image.init()
+    known = {suffix for suffix, name in Image.EXTENSION.items() if name in (*FORMATS, "MPO")}
+    assert set(SUFFIXES) == known
+
+
+@pytest.mark.parametrize(
+    ("name", "is_image"),
+    [
+        ("a.jpg", True),
+        ("a.JFIF", True),
+        ("a.mpo", True),
+        ("a.hif", True),
+        ("ISIC_0000001", True),
+        ("1.2.840.10008", True),
+        ("a.txt", False),
+        (".a.jpg", False),
+    ],
+)
+def test_which_files_of_a_folder_are_images(tmp_path, name, is_image):
+    Image.new("RGB", (8, 8)).save(tmp_path / name, "PNG")
+    assert may_be_image(str(tmp_path / name)) is is_image
+
+
+def test_a_text_without_a_suffix_is_no_image(tmp_path):
+    (tmp_path / "README").write_text("about these images")
+    assert not may_be_image(str(tmp_path / "README"))

@@ -5,7 +5,7 @@ import os
 import stat
 
 from lesion_lens.model.errors import LesionLensError
-from lesion_lens.model.limits import MAX_PIXELS
+from lesion_lens.model.limits import MAX_PIXELS, SUFFIXES
 
 MAX_BYTES = 8 * MAX_PIXELS  # of a file: no image that may be read has more, even uncompressed
 _NO_FILE = "This is not a file that holds an image. Choose another."
@@ -35,6 +35,30 @@ def read(path: str) -> bytes:
         raise UnreadableFile(_NO_FILE)
     _check_size(len(data))
     return data
+
+
+def may_be_image(path: str) -> bool:
+    """Whether a file in a folder is taken for an image, in training and by `classify` alike.
+
+    Its suffix decides, in capitals or not. Without one, or with one of digits alone, as the numbers
+    have that name DICOM files, its first bytes do; a file that cannot be opened is none then. A
+    hidden file is never taken.
+    """
+    name = os.path.basename(path)
+    suffix = os.path.splitext(name)[1].lower()
+    if name.startswith("."):
+        return False
+    if suffix and not suffix[1:].isdecimal():
+        return suffix in SUFFIXES
+    from lesion_lens.model.images import SIGNATURE, has_known_signature  # which loads every decoder
+
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return False
+        with open(path, "rb", opener=_open) as file:
+            return has_known_signature(file.read(SIGNATURE) or b"")
+    except OSError:
+        return False
 
 
 def _open(path: str, flags: int) -> int:

@@ -93,7 +93,7 @@ def _opened(data: bytes, reserve: Callable[[int], None]) -> ImageFile.ImageFile:
     except Exception as error:
         if _is_out_of_memory(error):
             raise ImageTooCostly from error
-        raise (DamagedImage if _claims_known_format(data) else UnsupportedImage) from error
+        raise (DamagedImage if has_known_signature(data) else UnsupportedImage) from error
 
 
 def _webp_pixels(data: bytes) -> int:
@@ -302,8 +302,11 @@ def _upright(image: Image.Image, orientation: int | None) -> Image.Image:
     return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
 
 
-def _claims_known_format(data: bytes) -> bool:
-    """Whether the first bytes are the signature of one of `FORMATS`."""
+def has_known_signature(data: bytes) -> bool:
+    """Whether a file begins as one of `FORMATS` does; its first `SIGNATURE` bytes are enough."""
     Image.init()
     tests = (Image.OPEN[name][1] for name in FORMATS)
-    return any(accepts(data[:16]) for accepts in tests if accepts)
+    return any(accepts(data[:SIGNATURE]) for accepts in tests if accepts)
+
+
+SIGNATURE = 16  # bytes

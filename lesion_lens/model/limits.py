@@ -12,6 +12,11 @@ MIME_TYPES = (
     "image/heic",
     "image/heif",
 )
+# How names of such files end, in small letters.
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".bmp", ".tif", ".tiff"),
+    *(".gif", ".heic", ".heics", ".heif", ".heifs", ".hif"),
+)
 READABLE = "JPEG, PNG, WebP, BMP, TIFF, GIF or HEIC"
 
 MEGA = 1_000_000

@@ -22,15 +22,14 @@ from typing import NoReturn, TextIO
 import click
 from flask import current_app
 from flask.cli import with_appcontext
-from PIL import Image
 from tqdm import tqdm
 
 from lesion_lens.model.classifier import Answer, Classifier
 from lesion_lens.model.decisions import LAST
 from lesion_lens.model.decoding import DecoderPool
 from lesion_lens.model.errors import Busy, ImageError, ModelFileError, NotProcessed
-from lesion_lens.model.image_files import UnreadableFile, read
-from lesion_lens.model.limits import FORMATS, MAX_DECODES, MEGA
+from lesion_lens.model.image_files import UnreadableFile, may_be_image, read
+from lesion_lens.model.limits import MAX_DECODES, MEGA, SUFFIXES
 from lesion_lens.model.wording import percent
 from lesion_lens.web.current import get_classifier
 from lesion_lens.web.outputs import standard_output, whole_file, writing
@@ -205,10 +204,9 @@ def files_in(paths: Iterable[Path]) -> Iterator[tuple[str, bool]]:
 
     Yields:
         (path, is_image): the second says whether to classify it: a file that is named itself, or
-        one in a folder whose suffix is that of a format of `FORMATS`. A folder that may not be
-        looked into counts as an image, so that reading it says why.
+        one in a folder that `may_be_image`. A folder that may not be looked into counts as an
+        image, so that reading it says why.
     """
-    suffixes = image_suffixes()
     for path in paths:
         if not path.is_dir():
             yield str(path), True
@@ -217,15 +215,9 @@ def files_in(paths: Iterable[Path]) -> Iterator[tuple[str, bool]]:
         for folder, folders, names in os.walk(path, onerror=closed.append):
             folders.sort()
             for name in sorted(names):
-                is_image = os.path.splitext(name)[1].lower() in suffixes
-                yield os.path.join(folder, name), is_image and not name.startswith(".")
+                found = os.path.join(folder, name)
+                yield found, may_be_image(found)
         yield from ((error.filename, True) for error in closed)
-
-
-def image_suffixes() -> set[str]:
-    """The suffixes of the formats of `FORMATS`, with their dots, in small letters."""
-    Image.init()
-    return {suffix for suffix, name in Image.EXTENSION.items() if name in FORMATS}
 
 
 def check_outputs(outputs: dict[str, Path]) -> None:
@@ -239,7 +231,7 @@ def check_outputs(outputs: dict[str, Path]) -> None:
     """
     model = identity(str(current_app.config["MODEL_PATH"]))
     for option, path in outputs.items():
-        if path.suffix.lower() in image_suffixes():
+        if path.suffix.lower() in SUFFIXES:
             raise click.UsageError(
                 f"{option} names {path}, which ends as an image does. Name another file."
             )
