@@ -244,9 +244,9 @@ def test_the_exit_codes_are_those_of_the_command():
 def test_the_options_are_those_of_the_training(capsys):
     with pytest.raises(SystemExit):
         parse_arguments(["--help"])
-    options = set(re.findall(r"--[a-z]+", capsys.readouterr().out)) - {"--help"}
+    options = set(re.findall(r"--[a-z]+(?:-[a-z]+)*", capsys.readouterr().out)) - {"--help"}
     rows = rows_under("docs/training.md", "| option | what it does |")
-    assert {option for cell, _ in rows for option in re.findall(r"`(--[a-z]+)`", cell)} == options
+    assert {option for cell, _ in rows for option in re.findall(r"`(--[a-z-]+)`", cell)} == options
     for default_value in (
         f"number of teachers ({Recipe.teachers})",
         f"for each network ({Recipe.epochs})",
