@@ -174,7 +174,10 @@ def evaluate_images(
             f"No image of {', '.join(result['missing_classes'])}: balanced accuracy and macro AUC "
             "are those of the other classes."
         )
-    print("In brackets: the 95 % interval.\n")
+    print("In brackets: the 95 % interval.")
+    if result["lesions"] is None:
+        print("Which images show the same lesion is not known, so each counts as one of its own.")
+    print()
     print(table_of_images(result["scores"]))
     if warning:
         print(f"These scores are inflated: {warning}.")

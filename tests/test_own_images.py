@@ -146,6 +146,11 @@ def test_kaggles_two_folders_are_one_data_set(tmp_path):
         assert read_images(sources, labels).lesion_ids.tolist() == ["L1", "L2"]
 
 
+def test_folders_that_overlap_have_each_image_once(tmp_path):
+    picture(tmp_path / "mel" / "a.png")
+    assert len(read_images([tmp_path, tmp_path / "mel", tmp_path], None).labels) == 1
+
+
 def test_a_zip_is_read_as_it_is(folder, tmp_path):
     archive = tmp_path / "ISIC-images.zip"
     with zipfile.ZipFile(archive, "w") as file:

@@ -91,7 +91,9 @@ def find_images(sources: Sequence[Path]) -> list[ImageFile]:
             raise DataError(
                 f"{source} is not a folder and not a zip: say where the images are with --images."
             )
-    return found
+    # Sources may overlap, such as a folder and one inside it.
+    places = [(os.path.abspath(file.path), file.name if file.archive else "") for file in found]
+    return list(dict(zip(reversed(places), reversed(found), strict=True)).values())[::-1]
 
 
 def _in_folder(source: Path) -> Iterator[ImageFile]:
