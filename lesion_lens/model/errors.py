@@ -87,6 +87,23 @@ class UnsupportedImage(ImageError):
     )
 
 
+class UnsupportedVariant(ImageError):
+    """An image that may be whole, in a form of its format that no decoder here knows."""
+
+    name = "unsupported-variant"
+    status = 415
+    title = "A variant that cannot be read"
+    meaning = (
+        "The format is one of those that are read, but not this variant of it. The file need not "
+        "be damaged."
+    )
+    sentence = (
+        "The file is {kind}, which cannot be read here. Save it as an ordinary JPEG or PNG and "
+        "send it again."
+    )
+    example: ClassVar[dict[str, Any]] = {"kind": "a JPEG of 12 bits"}
+
+
 class DamagedImage(ImageError):
     """The right format, but truncated or spoiled."""
 

@@ -18,6 +18,7 @@ from lesion_lens.model.errors import (
     NotProcessed,
     Problem,
     UnsupportedImage,
+    UnsupportedVariant,
 )
 from lesion_lens.web.limits import API_FIELD, MAX_IMAGES, MAX_MEGABYTES, RETRY_AFTER
 
@@ -192,6 +193,7 @@ PROBLEMS: tuple[type[Problem], ...] = (
     ImageTooLarge,
     WrongContentType,
     UnsupportedImage,
+    UnsupportedVariant,
     DamagedImage,
     ImageTooCostly,
     NoImageUsable,
