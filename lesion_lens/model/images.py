@@ -3,13 +3,13 @@
 import io
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, cast
 
 import numpy as np
 import pillow_heif
 from numpy.typing import NDArray
-from PIL import AvifImagePlugin, ExifTags, Image, ImageCms, ImageFile, UnidentifiedImageError
+from PIL import AvifImagePlugin, ExifTags, Image, ImageCms, ImageFile
 
 from lesion_lens.model.codestreams import (
     avif_plane_bytes,
@@ -17,6 +17,7 @@ from lesion_lens.model.codestreams import (
     jpeg_scans,
     webp_pixels,
 )
+from lesion_lens.model.dicom import first_frame, is_dicom
 from lesion_lens.model.errors import (
     DamagedImage,
     EmptyImage,
@@ -27,7 +28,7 @@ from lesion_lens.model.errors import (
     UnsupportedVariant,
 )
 from lesion_lens.model.libheif import lower_the_limit
-from lesion_lens.model.limits import FORMATS, MAX_PIXELS, MAX_SIDE, MEGA, NAMES, max_pixels
+from lesion_lens.model.limits import FORMATS, MAX_PIXELS, MEGA, NAMES, max_pixels
 from skin_cancer_detection import EXACT_PIXELS, REDUCING_GAP, SIDE
 
 Rows = NDArray[Any]  # some rows of a grey image, (height, width), of whatever dtype it has
@@ -40,10 +41,14 @@ pillow_heif.options.DECODE_THREADS = AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 lower_the_limit()
 
 
-def read_image(data: bytes, reserve: Callable[[int], None] = lambda _: None) -> Image.Image:
+def read_image(
+    data: bytes,
+    reserve: Callable[[int], None] = lambda _: None,
+    formats: Collection[str] = (*FORMATS, "DICOM"),
+) -> Image.Image:
     """Decode an untrusted file into an upright RGB image.
 
-    Only the decoders of `FORMATS` are tried, and of several frames the first is taken, or the
+    Only the decoders of `formats` are tried, and of several frames the first is taken, or the
     primary one of a HEIC. Alpha is laid over white, more than 8 bits are scaled to 8, and the
     orientation is applied. An image of more than `EXACT_PIXELS` is reduced: a JPEG or JPEG 2000
     while it is decoded, to a half, a quarter and so on, which their formats allow and which takes a
@@ -52,18 +57,21 @@ def read_image(data: bytes, reserve: Callable[[int], None] = lambda _: None) -> 
     Args:
         data: the bytes of the file.
         reserve: called with the bytes of memory that decoding will take, once they are known.
+        formats: as Pillow names them, and DICOM.
 
     Returns:
         An image of mode "RGB", at the file's own size up to `EXACT_PIXELS`.
 
     Raises:
-        EmptyImage, UnsupportedImage, UnsupportedVariant, DamagedImage, ImageTooLarge,
+        EmptyImage, UnsupportedImage, UnsupportedVariant, DicomNotRead, DamagedImage, ImageTooLarge,
             ImageTooCostly: each with a sentence for the person who sent the file.
     """
     if not data:
         raise EmptyImage
-    image = _opened(data, reserve)
-    check_size(image.size, image.format)
+    if "DICOM" in formats and is_dicom(data):
+        return _read_dicom(data, reserve)
+    image = _opened(data, reserve, formats)
+    ImageTooLarge.check(image.size, image.format)
     if _takes_too_long(image, data):
         raise ImageTooCostly
     full_size = image.size
@@ -82,52 +90,45 @@ def read_image(data: bytes, reserve: Callable[[int], None] = lambda _: None) -> 
         raise _error_of(error, image.format) from error
 
 
-def check_size(size: tuple[int, int], image_format: str | None) -> None:
-    """See that an image is no larger than its format may be.
+def _read_dicom(data: bytes, reserve: Callable[[int], None]) -> Image.Image:
+    """Decode the first frame of a DICOM file; raises what `read_image` does."""
+    frame = first_frame(data, reserve)
+    if frame.coded:
+        return frame.recoloured(read_image(bytes(frame.data), reserve, (frame.coded,)))
+    if frame.size[0] * frame.size[1] <= EXACT_PIXELS:
+        return frame.strip(0, frame.size[1])
+    return _reduced(frame.size, frame.strip, lambda strip: strip)
 
-    Raises:
-        ImageTooLarge
-    """
-    most = max_pixels(image_format)
-    if size[0] * size[1] > most or max(size) > MAX_SIDE:
-        raise ImageTooLarge(megapixels=most // MEGA)
 
-
-def _opened(data: bytes, reserve: Callable[[int], None]) -> ImageFile.ImageFile:
+def _opened(
+    data: bytes, reserve: Callable[[int], None], formats: Collection[str]
+) -> ImageFile.ImageFile:
     """Read what stands before the pixels; raises what `read_image` does."""
     if data[:4] == b"RIFF":  # a WebP, for which the decoder takes its memory as it is opened
         pixels, most = webp_pixels(data), max_pixels("WEBP")
         if pixels > most:
             raise ImageTooLarge(megapixels=most // MEGA)
         reserve(_BYTES_PER_PIXEL["WEBP"] * pixels)
-    # Pillow's decoders raise nearly anything on spoiled bytes (OSError, ValueError, SyntaxError,
-    # struct.error, …), so here every exception means the same: not readable.
-    try:
-        return Image.open(io.BytesIO(data), formats=FORMATS)
-    except Image.DecompressionBombError as error:
-        raise ImageTooLarge(megapixels=MAX_PIXELS // MEGA) from error
-    except UnidentifiedImageError as error:  # which does not say why
-        image_format, reason = _refusal(data)
-        raise _error_of(reason, image_format) if image_format else UnsupportedImage() from error
-    except Exception as error:
-        raise _error_of(error, _refusal(data)[0]) from error
-
-
-def _refusal(data: bytes) -> tuple[str | None, Exception]:
-    """Which of the formats a file begins as, and why its decoder does not open it."""
+    error: ImageError = UnsupportedImage()
     for name in formats_of(data):
-        try:
-            Image.OPEN[name][0](io.BytesIO(data), "")
-        except Exception as error:
-            return name, error
-    return None, ValueError()
+        if name in formats:
+            # Not `Image.open`, which hides why a decoder refuses a file. They raise nearly anything
+            # on spoiled bytes (OSError, ValueError, SyntaxError, struct.error, …).
+            try:
+                return Image.OPEN[name][0](io.BytesIO(data), "")
+            except Exception as reason:
+                error = _error_of(reason, name)
+                error.__cause__ = reason
+    raise error
 
 
 def _error_of(error: Exception, image_format: str | None) -> ImageError:
     """What to say of an exception of a decoder: its words alone tell one cause from another."""
-    text = str(error)
     if isinstance(error, ImageError):
         return error
+    if isinstance(error, Image.DecompressionBombError):
+        return ImageTooLarge(megapixels=MAX_PIXELS // MEGA)
+    text = str(error)
     if isinstance(error, MemoryError) or "emory alloc" in text or "out of memory" in text.lower():
         return ImageTooCostly()
     if _UNSUPPORTED.search(text):
@@ -348,7 +349,7 @@ def formats_of(data: bytes) -> list[str]:
 
 def has_known_signature(data: bytes) -> bool:
     """Whether a file begins as an image does; its first `SIGNATURE` bytes are enough."""
-    return bool(formats_of(data))
+    return bool(formats_of(data)) or is_dicom(data)
 
 
 SIGNATURE = 132  # bytes

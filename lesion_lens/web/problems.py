@@ -11,6 +11,7 @@ from flask import current_app
 from lesion_lens.model.errors import (
     Busy,
     DamagedImage,
+    DicomNotRead,
     EmptyImage,
     ImageTooCostly,
     ImageTooLarge,
@@ -194,6 +195,7 @@ PROBLEMS: tuple[type[Problem], ...] = (
     WrongContentType,
     UnsupportedImage,
     UnsupportedVariant,
+    DicomNotRead,
     DamagedImage,
     ImageTooCostly,
     NoImageUsable,
