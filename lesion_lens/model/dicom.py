@@ -242,24 +242,22 @@ def _first_frame(data: bytes, reserve: Callable[[int], None]) -> Frame:
     width, height = frame.size
     reserve(4 * width * height + (2 * frame.bytes if syntax == _DEFLATED else 0))
     missing = start + frame.bytes - len(data)
-    if missing > 0:
+    if syntax == _DEFLATED and missing > 0:
         data += inflater.decompress(inflater.unconsumed_tail, missing)
     pixels: bytes | memoryview = memoryview(data)[start : start + frame.bytes]
+    if order == ">" and is_of_words and frame.bits[0] == 8:  # two pixels are one word
+        words = np.frombuffer(data, "u2", (frame.bytes + 1) // 2, start)
+        pixels = words.byteswap().tobytes()[: frame.bytes]
     if len(pixels) < frame.bytes:
         raise DamagedImage
-    if order == ">" and is_of_words and frame.bits[0] == 8:  # two pixels are one word
-        pixels = np.frombuffer(pixels, "u2", len(pixels) // 2).byteswap().tobytes()
-        pixels += bytes(frame.bytes - len(pixels))
     return replace(frame, data=pixels)
 
 
 def _pixel_element(data: bytes, place: int, order: str) -> tuple[int, bool, int]:
     """Where the pixels stand, whether they come as words, and their length in bytes."""
-    if len(data) < place + 12:
-        raise DamagedImage
-    group, element = struct.unpack_from(f"{order}HH", data, place)
-    if group << 16 | element != _PIXELS:
-        raise UnsupportedVariant(kind="a DICOM file without a photograph")
+    tag = struct.pack(f"{order}HH", _PIXELS >> 16, _PIXELS & 0xFFFF)
+    if place == len(data) or data[place : place + 4] != tag[: len(data) - place]:
+        raise UnsupportedVariant(kind="a DICOM file without a photograph")  # but with a report, …
     vr = data[place + 4 : place + 6]
     if vr in (b"OB", b"OW", b"UN"):
         return place + 12, vr == b"OW", struct.unpack_from(f"{order}I", data, place + 8)[0]
@@ -362,5 +360,5 @@ def _of_red_green_and_blue(data: bytes) -> bytes:
 
     Without a marker of JFIF or Adobe, a decoder takes them for YCbCr.
     """
-    says = data[2:4] == b"\xff\xe0" or b"Adobe\0" in data[:10_000]
+    says = data[2:4] == b"\xff\xe0" or b"\xff\xee\0\x0eAdobe" in data[:10_000]
     return data if says else data[:2] + b"\xff\xee\0\x0eAdobe\0\x64" + bytes(5) + data[2:]
