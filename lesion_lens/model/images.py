@@ -29,6 +29,7 @@ from lesion_lens.model.errors import (
 )
 from lesion_lens.model.libheif import lower_the_limit
 from lesion_lens.model.limits import FORMATS, MAX_PIXELS, MEGA, NAMES, max_pixels
+from lesion_lens.model.tiff_numbers import numbers_image, scale_of
 from skin_cancer_detection import EXACT_PIXELS, REDUCING_GAP, SIDE
 
 Rows = NDArray[Any]  # some rows of a grey image, (height, width), of whatever dtype it has
@@ -70,7 +71,12 @@ def read_image(
         raise EmptyImage
     if "DICOM" in formats and is_dicom(data):
         return _read_dicom(data, reserve)
-    image = _opened(data, reserve, formats)
+    try:
+        image = _opened(data, reserve, formats)
+    except (UnsupportedVariant, DamagedImage):
+        if "TIFF" in formats and "TIFF" in formats_of(data):
+            return _read_numbers(data, reserve)
+        raise
     ImageTooLarge.check(image.size, image.format)
     if _takes_too_long(image, data):
         raise ImageTooCostly
@@ -98,6 +104,26 @@ def _read_dicom(data: bytes, reserve: Callable[[int], None]) -> Image.Image:
     if frame.size[0] * frame.size[1] <= EXACT_PIXELS:
         return frame.strip(0, frame.size[1])
     return _reduced(frame.size, frame.strip, lambda strip: strip)
+
+
+def _read_numbers(data: bytes, reserve: Callable[[int], None]) -> Image.Image:
+    """Decode a TIFF of numbers that Pillow has no mode for; raises what `read_image` does."""
+    found = numbers_image(data)
+    if _takes_too_long(found.image, data):
+        raise ImageTooCostly
+    reserve(found.bytes)
+    try:
+        found.image.load()
+        scale = found.scale()
+    except Exception as error:
+        raise _error_of(error, "TIFF") from error
+    if found.size[0] * found.size[1] <= EXACT_PIXELS:
+        rgb = found.strip(0, found.size[1], scale)
+    else:
+        rgb = _reduced(
+            found.size, lambda top, bottom: found.strip(top, bottom, scale), lambda strip: strip
+        )
+    return _upright(rgb, found.orientation)
 
 
 def _opened(
@@ -260,11 +286,11 @@ def _over_white(image: Image.Image) -> Image.Image:
 
 
 def _own_range(image: Image.Image) -> Callable[[Rows], Rows]:
-    # 32-bit TIFFs have no agreed full scale, so their own range is stretched to 0–255.
     finite = (rows[np.isfinite(rows)] for rows in _few_rows(image))
     ranges = [(float(rows.min()), float(rows.max())) for rows in finite if rows.size]
-    low = min((low for low, _ in ranges), default=0)
-    high = max((high for _, high in ranges), default=0)
+    low, high = scale_of(
+        min((low for low, _ in ranges), default=0), max((high for _, high in ranges), default=0)
+    )
     scale = 255 / (high - low) if high > low else 0
     return lambda rows: (np.nan_to_num(np.clip(rows, low, high), nan=low) - low) * scale
 
