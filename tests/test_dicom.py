@@ -32,7 +32,7 @@ from lesion_lens.model.images import read_image
 from tests.support.drawings import draw_grainy_lesion, draw_lesion, encode
 
 LESION = draw_lesion((60, 40))
-needs_pydicom = pytest.mark.skipif(not reader.is_installed(), reason="needs pydicom")
+needs_pydicom = pytest.mark.skipif(not reader.HAS_DICOM, reason="needs pydicom")
 
 
 def of(image, photometric="RGB", syntax=EXPLICIT, pixels=None, bits=8, **changed):
@@ -243,7 +243,7 @@ def test_what_is_said_of_the_patient_is_neither_kept_nor_quoted(capfd):
 
 
 def test_without_pydicom_the_page_and_the_command_line_name_a_remedy(monkeypatch):
-    monkeypatch.setattr(reader, "is_installed", lambda: False)
+    monkeypatch.setattr(reader, "HAS_DICOM", False)
     with pytest.raises(DicomNotRead, match="Export the image as JPEG or PNG") as caught:
         read_image(of(LESION))
     assert "pip install pydicom" in caught.value.at_the_command_line()

@@ -8,11 +8,9 @@ DICOM 2024: part 3, C.7.6.3 (the elements); part 5, 7.1, 8.2 and annexes A and G
 10, 7.1 (the file).
 """
 
-import importlib.util
 import io
 import logging
 import struct
-import sys
 import warnings
 import zlib
 from collections.abc import Callable
@@ -31,7 +29,7 @@ from lesion_lens.model.errors import (
     UnsupportedVariant,
 )
 from lesion_lens.model.hidden_modules import hidden
-from lesion_lens.model.limits import MEGA
+from lesion_lens.model.limits import HAS_DICOM, MEGA
 
 _MAGIC_AT, _DATA_AT = 128, 132  # behind a preamble that means nothing
 _PIXELS, _FIRST_OF_PIXELS = 0x7FE00010, 0x7FE00008  # the two between them are of floats
@@ -80,11 +78,6 @@ def is_dicom(data: bytes) -> bool:
     return data[_MAGIC_AT:_DATA_AT] == b"DICM"
 
 
-def is_installed() -> bool:
-    """Whether pydicom is there, which is not imported to find out."""
-    return "pydicom" in sys.modules or importlib.util.find_spec("pydicom") is not None
-
-
 def load_reader() -> None:
     """Import pydicom, and have it say nothing: its remarks quote what the file says.
 
@@ -94,7 +87,7 @@ def load_reader() -> None:
     Raises:
         DicomNotRead: it is not installed.
     """
-    if not is_installed():
+    if not HAS_DICOM:
         raise DicomNotRead
     with hidden(("requests",)):  # with which it would fetch files of examples
         import pydicom.config

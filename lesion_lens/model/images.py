@@ -29,7 +29,7 @@ from lesion_lens.model.errors import (
 )
 from lesion_lens.model.libheif import lower_the_limit
 from lesion_lens.model.limits import FORMATS, MAX_PIXELS, MEGA, NAMES, max_pixels
-from lesion_lens.model.tiff_numbers import numbers_image, scale_of
+from lesion_lens.model.tiff_numbers import is_of_numbers, numbers_image, scale_of
 from skin_cancer_detection import EXACT_PIXELS, REDUCING_GAP, SIDE
 
 Rows = NDArray[Any]  # some rows of a grey image, (height, width), of whatever dtype it has
@@ -78,6 +78,8 @@ def read_image(
             return _read_numbers(data, reserve)
         raise
     ImageTooLarge.check(image.size, image.format)
+    if is_of_numbers(image):
+        return _read_numbers(data, reserve)
     if _takes_too_long(image, data):
         raise ImageTooCostly
     full_size = image.size
@@ -93,7 +95,13 @@ def read_image(
             rgb = _reduced(*(_heic_rows(data) if image.format == "HEIF" else _rows(image)))
         return _upright(rgb, _orientation(image))
     except Exception as error:
+        if image.info.get("compression") in _NOT_IN_LIBTIFF:
+            raise UnsupportedVariant(kind="a variant of TIFF") from error
         raise _error_of(error, image.format) from error
+
+
+# Codings of TIFF that Pillow's libtiff has no decoder for; it says no more than that it failed.
+_NOT_IN_LIBTIFF = ("webp", "tiff_sgilog", "tiff_sgilog24", "tiff_thunderscan")
 
 
 def _read_dicom(data: bytes, reserve: Callable[[int], None]) -> Image.Image:

@@ -1,5 +1,7 @@
 """What an image file may be: its formats, its size, and what reading it may take."""
 
+import importlib.util
+
 # As Pillow names them, in the order in which they are tried: HEIC's container, HEIF, is AVIF's too.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "HEIF", "JPEG2000")
 # As people do, where that is another name.
@@ -24,7 +26,9 @@ SUFFIXES = (
     *(".gif", ".heic", ".heics", ".heif", ".heifs", ".hif", ".avif", ".avifs", ".jp2", ".j2k"),
     *(".jpc", ".jpf", ".jpx", ".j2c", ".dcm", ".dicom"),
 )
-READABLE = "JPEG, PNG, WebP, BMP, TIFF, GIF, HEIC, AVIF or JPEG 2000"
+HAS_DICOM = importlib.util.find_spec("pydicom") is not None  # which is optional
+READABLE = "JPEG, PNG, WebP, BMP, TIFF, GIF, HEIC, AVIF"
+READABLE += ", JPEG 2000 or DICOM" if HAS_DICOM else " or JPEG 2000"
 
 MEGA = 1_000_000
 # What fits into `DECODE_MEMORY`. A large JPEG is reduced while it is decoded, so a phone's

@@ -1,6 +1,9 @@
-"""TIFFs of numbers that Pillow has no mode for: floats of 16 or 64 bits, colours of floats, …
+"""TIFFs of numbers: floats of 16, 32 or 64 bits, colours of floats, whole numbers of 32 bits, …
 
-Pillow unpacks them nonetheless: its decoder is told that each pixel is so many grey ones of 8 bits,
+For most of these Pillow has no mode, and of some it takes the bytes in the wrong order (Pillow 13:
+compressed floats with the highest byte first) or apart colours of 16 bits for 8.
+
+It unpacks them nonetheless: its decoder is told that each pixel is so many grey ones of 8 bits,
 and the bytes that come of it are the numbers (TIFF 6.0; Adobe's technical note 3 on predictors).
 """
 
@@ -22,7 +25,7 @@ Numbers = NDArray[Any]  # (height, width, bands), of the file's own type
 _NONE, _PREDICTED = 1, (5, 8, 32946, 50000)  # LZW, deflate, its old number, Zstandard
 _CODINGS = (_NONE, *_PREDICTED, 32773, 34925)  # PackBits, LZMA
 _DIFFERENCES, _FLOATING = 2, 3  # the predictors
-_PREDICTOR, _TILE_WIDTH, _EXTRA_SAMPLES, _SAMPLE_FORMAT = 317, 322, 338, 339
+_PREDICTOR, _TILE_WIDTH, _TILE_HEIGHT, _EXTRA_SAMPLES, _SAMPLE_FORMAT = 317, 322, 323, 338, 339
 _PLACES = {273: 279, 324: 325}  # of strips and of tiles, and their sizes
 _COPIED = (257, 259, 273, 278, 279, 284, 323, 324, 325)  # tags that stay as they are
 _KINDS = {1: "u", 2: "i", 3: "f"}
@@ -87,8 +90,9 @@ class NumbersImage:
         """Rows from a first to before a last, in "RGB"; the alpha is laid over white."""
         strip = Image.new("RGB", (self.size[0], bottom - top))
         step = max(1, _FEW // self.size[0])
+        exact = np.promote_types(self._type, np.float32)
         for row in range(top, bottom, step):
-            numbers = self._numbers(row, min(row + step, bottom)).astype(np.float64)
+            numbers = self._numbers(row, min(row + step, bottom)).astype(exact)
             low, high = scale
             with np.errstate(invalid="ignore", over="ignore"):
                 shares = (np.clip(numbers[..., : self._colours], low, high) - low) / (
@@ -136,6 +140,14 @@ class NumbersImage:
         else:
             numbers = rows.view(self._type)
         return numbers.reshape(height, -1, bands)
+
+
+def is_of_numbers(image: Image.Image) -> bool:
+    """Whether an opened TIFF is one of those that Pillow alone does not read rightly."""
+    tags = getattr(image, "tag_v2", {})
+    is_deep = max(tags.get(Base.BitsPerSample, (1,))) > 8
+    is_apart = tags.get(Base.PlanarConfiguration) == _SEPARATE and len(image.getbands()) > 1
+    return image.format == "TIFF" and (image.mode in ("I", "F") or (is_deep and is_apart))
 
 
 def numbers_image(data: bytes) -> NumbersImage:
@@ -188,10 +200,12 @@ def _numbers_image(data: bytes) -> NumbersImage:
     )
     extra = tags.get(_EXTRA_SAMPLES, ())
     has_alpha = bands > colours and extra[:1] in ((1,), (2,))
-    held = width * size[1] * (4 if is_apart else 1)
+    # The image, and one strip or tile as it comes out of the decoder.
+    rows = min(size[1], int(tags.get(_TILE_HEIGHT) or tags.get(Base.RowsPerStrip) or size[1]))
+    strip = rows * (tile * each if _TILE_WIDTH in tags else width)
     return NumbersImage(
         size=size,
-        bytes=held if coding == _NONE else 2 * held,
+        bytes=width * size[1] * (4 if is_apart else 1) + strip,
         image=image,
         orientation=int(tags.get(Base.Orientation, 1)),
         _type=np.dtype(name).newbyteorder(">" if data[:1] == b"M" else "<"),

@@ -18,6 +18,7 @@ from lesion_lens.model.errors import ImageError
 from lesion_lens.model.facts import MOST_LETTERS
 from lesion_lens.model.image_files import UnreadableFile, read
 from lesion_lens.model.images import read_image
+from lesion_lens.model.limits import SUFFIXES
 from lesion_lens.training.csv_files import shown
 from lesion_lens.training.errors import DataError
 from lesion_lens.training.near_duplicates import merge_near_duplicates
@@ -256,11 +257,6 @@ def _ages(path: Path, column: pd.Series) -> NDArray[np.float64]:
 
 # --- Images of one's own ---------------------------------------------------------------------
 
-_SUFFIXES = (
-    "", ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic", ".heif",
-)  # fmt: skip
-
-
 _MOST_FAULTS = 50  # that are listed; a folder may have thousands
 
 
@@ -295,7 +291,7 @@ def read_images(directory: str | Path, labels_path: str | Path) -> Dataset:
         try:
             pixels.append(preprocess(read_image(read(_only(found)))))
         except (ImageError, UnreadableFile) as error:
-            faults.append(f"  {image_id[:100]}: {error}")
+            faults.append(f"  {image_id[:100]}: {error.at_the_command_line()}")
     if faults:
         more = len(faults) - _MOST_FAULTS
         listed = [*faults[:_MOST_FAULTS], *([f"  and {more:,} more"] if more > 0 else [])]
@@ -330,7 +326,7 @@ def _files_of(directory: Path, labels_path: Path, image_ids: pd.Series) -> list[
     found: list[list[str]] = []
     row_of: dict[str, int] = {}
     for row, image_id in enumerate(image_ids, 1):
-        names = dict.fromkeys(f"{image_id}{suffix}".lower() for suffix in _SUFFIXES)
+        names = dict.fromkeys(f"{image_id}{suffix}".lower() for suffix in ("", *SUFFIXES))
         paths = [path for name in names for path in by_name.get(name, ())]
         exact = [path for path in paths if os.path.basename(path) == image_id]
         files = [path for path in exact or paths if not os.path.isdir(path)]
