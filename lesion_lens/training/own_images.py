@@ -227,7 +227,7 @@ def _results(found: Sequence[Sequence[ImageFile]]) -> Iterator[NDArray[np.uint8]
         try:
             return decode(only(files).read()).pixels
         except (ImageError, UnreadableFile) as error:
-            return str(error)
+            return error.at_the_command_line()
         except Busy:  # the machine left its decoder no time, or let none be started
             return str(NotProcessed())
 

@@ -161,7 +161,7 @@ def answer_of(path: str, classifier: Classifier) -> Result:
     try:
         return shown(path), classifier(decode(read(path)).pixels), None
     except (ImageError, UnreadableFile) as error:
-        return shown(path), None, str(error)
+        return shown(path), None, error.at_the_command_line()
     except Busy:  # the machine left its decoder no time, or let none be started
         return shown(path), None, str(NotProcessed())
 
