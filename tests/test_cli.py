@@ -26,11 +26,12 @@ from lesion_lens import ROOT
 from lesion_lens.model.decisions import HEADLINES, LEVELS
 from lesion_lens.model.decoding import decode
 from lesion_lens.model.errors import Busy
-from lesion_lens.model.image_files import MAX_BYTES, UnreadableFile
+from lesion_lens.model.image_files import MAX_BYTES, UnreadableFile, read
 from lesion_lens.model.limits import MAX_DECODES
-from lesion_lens.web import cli
-from lesion_lens.web.cli import AHEAD, answers, files_in, read
+from lesion_lens.web import bulk
+from lesion_lens.web.bulk import AHEAD, answers
 from lesion_lens.web.current import get_classifier
+from lesion_lens.web.folders import files_in
 from lesion_lens.web.outputs import whole_file
 from lesion_lens.web.results import describe_classes
 from tests.support.drawings import draw_for, draw_grainy_lesion, draw_lesion, encode
@@ -195,7 +196,7 @@ def test_a_decoder_without_time_stops_nothing(run, folder, monkeypatch):
     def decode(data):
         raise Busy
 
-    monkeypatch.setattr(cli, "decode", decode)
+    monkeypatch.setattr(bulk, "decode", decode)
     done = run(folder)
     assert done.exit_code == 1
     assert "There was no time for this image." in done.output
@@ -246,7 +247,7 @@ def test_images_are_decoded_side_by_side_and_come_in_the_order_of_the_files(
         together.wait(20)
         return decode(data)
 
-    monkeypatch.setattr(cli, "decode", decoded_together)
+    monkeypatch.setattr(bulk, "decode", decoded_together)
     names = [name for name, _, _ in answers([tmp_path], get_classifier(app))]
     assert names == [str(tmp_path / f"{i:03}.png") for i in range(3 * AHEAD)]
 
@@ -282,7 +283,7 @@ def test_images_wait_for_the_answers_before_them_to_be_written(app, tmp_path, mo
     coloured_images(tmp_path, 2 * AHEAD)
     taken = []
     monkeypatch.setattr(
-        cli, "files_in", lambda paths: (taken.append(file) or file for file in files_in(paths))
+        bulk, "files_in", lambda paths: (taken.append(file) or file for file in files_in(paths))
     )
     given = answers([tmp_path], get_classifier(app))
     next(given)
@@ -307,8 +308,8 @@ def test_after_an_interruption_only_what_is_begun_is_waited_for(app, tmp_path, m
             interrupted.set()
             super().shutdown(wait=wait)
 
-    monkeypatch.setattr(cli, "read", held)
-    monkeypatch.setattr(cli, "ThreadPoolExecutor", Pool)
+    monkeypatch.setattr(bulk, "read", held)
+    monkeypatch.setattr(bulk, "ThreadPoolExecutor", Pool)
     given = answers([tmp_path], get_classifier(app))
     next(given)
     given.close()
@@ -323,7 +324,7 @@ def test_the_memory_does_not_grow_with_the_folder(run, tmp_path, monkeypatch):
         sizes.append(resident_megabytes())
         return decode(data)
 
-    monkeypatch.setattr(cli, "decode", measured)
+    monkeypatch.setattr(bulk, "decode", measured)
     assert run(tmp_path, "--csv", tmp_path / "out.csv").exit_code == 0
     assert len(sizes) == 300
     assert sizes[-1] < sizes[50] + 20

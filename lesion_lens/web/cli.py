@@ -7,42 +7,27 @@ as the most urgent come first.
 """
 
 import contextlib
-import json
-import math
-import os
 import sys
-from collections import Counter, deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
-from typing import NoReturn, TextIO
+from typing import NoReturn
 
 import click
-from flask import current_app
 from flask.cli import with_appcontext
 from tqdm import tqdm
 
-from lesion_lens.model.classifier import Answer, Classifier
-from lesion_lens.model.decisions import LAST
-from lesion_lens.model.decoding import DecoderPool
-from lesion_lens.model.errors import Busy, ImageError, ModelFileError, NotProcessed
-from lesion_lens.model.image_files import UnreadableFile, may_be_image, read
-from lesion_lens.model.limits import MAX_DECODES, MEGA, SUFFIXES
-from lesion_lens.model.wording import percent
+from lesion_lens.model.classifier import Classifier
+from lesion_lens.model.errors import ModelFileError
+from lesion_lens.web.bulk import answers
 from lesion_lens.web.current import get_classifier
-from lesion_lens.web.outputs import standard_output, whole_file, writing
-from lesion_lens.web.results import csv_header, csv_line, describe_classes, describe_model, to_dict
-from skin_cancer_detection import CLASSES, CODES
+from lesion_lens.web.folders import check_outputs, files_in, printable, spared
+from lesion_lens.web.outputs import whole_file
+from lesion_lens.web.reports import CsvWriter, JsonWriter, LineWriter, Writer
 
 OUT = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
-AHEAD = 32  # images begun before the answer to the first of them is written
 NO_IMAGE, NO_MODEL, INTERRUPTED = 1, 3, 130  # exit codes; 2 is Click's, of a wrong command line
-
-
-# Nobody else waits for these, so each has as much memory as the largest image needs, and its turn.
-decode = DecoderPool(memory=MAX_DECODES * 400 * MEGA, answer_limit=math.inf).decode
 
 
 @click.command("classify")
@@ -134,38 +119,6 @@ def classify_all(
     return outcome
 
 
-# The name of a file, the answer or None, and what is wrong with the file where there is none.
-Result = tuple[str, Answer | None, str | None]
-
-
-def answers(paths: Iterable[Path], classifier: Classifier) -> Iterator[Result]:
-    """Classify images, `MAX_DECODES` at a time, and give the results in the order of the files."""
-    images = (path for path, is_image in files_in(paths) if is_image)
-    with ThreadPoolExecutor(MAX_DECODES) as pool:
-        begun = (pool.submit(answer_of, path, classifier) for path in images)
-        try:
-            ahead = deque(islice(begun, AHEAD))
-            while ahead:
-                yield ahead.popleft().result()
-                ahead.extend(islice(begun, 1))
-        finally:  # after an interruption only what is begun is waited for
-            pool.shutdown(cancel_futures=True)
-
-
-def answer_of(path: str, classifier: Classifier) -> Result:
-    """Classify one image.
-
-    Raises:
-        ModelFileError
-    """
-    try:
-        return shown(path), classifier(decode(read(path)).pixels), None
-    except (ImageError, UnreadableFile) as error:
-        return shown(path), None, str(error)
-    except Busy:  # the machine left its decoder no time, or let none be started
-        return shown(path), None, str(NotProcessed())
-
-
 def exit_before_the_first() -> NoReturn:
     """End after an interruption that left nothing to keep."""
     say("Interrupted before the first image; nothing was written.")
@@ -191,174 +144,3 @@ def say_outcome(outcome: Outcome, total: int, passed_over: int) -> None:
 def say(text: str) -> None:
     """Print a line where it does not mix with the answers."""
     print(text, file=sys.stderr)
-
-
-# --- Reading ---------------------------------------------------------------------------------
-
-
-def files_in(paths: Iterable[Path]) -> Iterator[tuple[str, bool]]:
-    """Walk through folders in the order of the alphabet, following no links to folders.
-
-    Args:
-        paths: files and folders that exist.
-
-    Yields:
-        (path, is_image): the second says whether to classify it: a file that is named itself, or
-        one in a folder that `may_be_image`. A folder that may not be looked into counts as an
-        image, so that reading it says why.
-    """
-    for path in paths:
-        if not path.is_dir():
-            yield str(path), True
-            continue
-        closed: list[OSError] = []
-        for folder, folders, names in os.walk(path, onerror=closed.append):
-            folders.sort()
-            for name in sorted(names):
-                found = os.path.join(folder, name)
-                yield found, may_be_image(found)
-        yield from ((error.filename, True) for error in closed)
-
-
-def check_outputs(outputs: dict[str, Path]) -> None:
-    """See that no output would take the place of a picture, as `--csv *.png` would, or the model.
-
-    Args:
-        outputs: option -> the path that it names.
-
-    Raises:
-        click.UsageError
-    """
-    model = identity(str(current_app.config["MODEL_PATH"]))
-    for option, path in outputs.items():
-        if path.suffix.lower() in SUFFIXES:
-            raise click.UsageError(
-                f"{option} names {path}, which ends as an image does. Name another file."
-            )
-        if model and identity(str(path)) == model:
-            raise click.UsageError(f"{option} names the model file. Name another file.")
-
-
-def spared(
-    files: Iterable[tuple[str, bool]], outputs: dict[str, Path]
-) -> Iterator[tuple[str, bool]]:
-    """Pass on what `files_in` yields, and see that none of the images would be overwritten.
-
-    Raises:
-        click.UsageError: an output is one of the images, whatever it is called.
-    """
-    options = {identity(str(path)): option for option, path in outputs.items()}
-    options.pop(None, None)  # what is not there yet overwrites nothing
-    for path, is_image in files:
-        if options and is_image and (option := options.get(identity(path))):
-            raise click.UsageError(
-                f"{option} names {printable(shown(path))}, which is one of the images. Name "
-                "another file."
-            )
-        yield path, is_image
-
-
-def identity(path: str) -> tuple[int, int] | None:
-    """What is the same for all names of a file; None where there is no such file."""
-    try:
-        found = os.stat(path)
-    except (OSError, ValueError):
-        return None
-    return found.st_dev, found.st_ino
-
-
-def shown(path: str) -> str:
-    """Write a path so that every output can hold it, whatever its bytes are."""
-    return os.fsencode(path).decode("utf-8", "replace")
-
-
-def printable(name: str) -> str:
-    """Write a name so that it stays on its line and gives a terminal no orders."""
-    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in name)
-
-
-# --- Writing ---------------------------------------------------------------------------------
-
-
-class Writer:
-    """Keeps a text for each image, to write them the most urgent first."""
-
-    def __init__(self) -> None:
-        self._texts: list[tuple[float, str]] = []
-
-    def take(self, name: str, answer: Answer | None, fault: str | None) -> None:
-        """Keep what is to be written of an image: its answer, or what is wrong with its file."""
-        urgency = LAST if answer is None else answer.urgency
-        self._texts.append((urgency, self.text(name, answer, fault)))
-
-    def text(self, name: str, answer: Answer | None, fault: str | None) -> str:
-        """Write down one image."""
-        raise NotImplementedError
-
-    def in_order(self) -> list[str]:
-        """All texts; of equally urgent ones the first that came is the first."""
-        return [text for _, text in sorted(self._texts, key=lambda pair: pair[0])]
-
-    def end(self) -> None:
-        """Write everything."""
-        raise NotImplementedError
-
-
-class LineWriter(Writer):
-    """Prints a line for each answer; the faults are told at the end."""
-
-    def text(self, name: str, answer: Answer | None, fault: str | None) -> str:
-        return "" if answer is None else line_of(name, answer)
-
-    def end(self) -> None:
-        with writing(Path("-")):
-            for line in filter(None, self.in_order()):
-                tqdm.write(line, file=standard_output())
-            standard_output().flush()
-
-
-class CsvWriter(Writer):
-    """Writes answers as lines of CSV (RFC 4180)."""
-
-    def __init__(self, path: Path, file: TextIO, classifier: Classifier) -> None:
-        super().__init__()
-        self._path, self._file, self._sha256 = path, file, classifier.sha256
-
-    def text(self, name: str, answer: Answer | None, fault: str | None) -> str:
-        return csv_line(name, answer, self._sha256, fault)
-
-    def end(self) -> None:
-        with writing(self._path):
-            for line in (csv_header(), *self.in_order()):
-                self._file.write(line + "\r\n")
-
-
-class JsonWriter(Writer):
-    """Writes answers as one document of JSON, an answer a line."""
-
-    def __init__(self, path: Path, file: TextIO, classifier: Classifier) -> None:
-        super().__init__()
-        self._path, self._file = path, file
-        self._head = {"model": describe_model(classifier), "classes": describe_classes()}
-
-    def text(self, name: str, answer: Answer | None, fault: str | None) -> str:
-        what = {"error": fault} if answer is None else {"prediction": to_dict(answer)}
-        return json.dumps({"file": name} | what, ensure_ascii=False)
-
-    def end(self) -> None:
-        head = json.dumps(self._head, ensure_ascii=False)[:-1]
-        with writing(self._path):
-            self._file.write(head + ', "results": [\n' + ",\n".join(self.in_order()) + "\n]}\n")
-
-
-def line_of(name: str, answer: Answer) -> str:
-    """Say of one image what a reader of a terminal looks for."""
-    record = to_dict(answer)
-    likely = CLASSES[CODES.index(record["most_likely"])].name
-    probability = percent(record["probabilities"][record["most_likely"]])
-    said = [record["sentence"]]
-    if record["familiarity"] in ("unfamiliar", "not dermatoscopic"):
-        said.append(f"The image is {record['familiarity']}.")
-    said.append(f"Most likely class: {likely}, {probability}.")
-    said.append(f"Cancer or precancer: {percent(record['malignant_probability'])}.")
-    return f"{printable(name)}: {' '.join(said)}"
