@@ -29,9 +29,9 @@ from lesion_lens.model.errors import Busy
 from lesion_lens.model.image_files import MAX_BYTES, UnreadableFile, read
 from lesion_lens.model.limits import MAX_DECODES
 from lesion_lens.web import bulk
-from lesion_lens.web.bulk import AHEAD, answers
+from lesion_lens.web.bulk import AHEAD, Task, results
 from lesion_lens.web.current import get_classifier
-from lesion_lens.web.folders import files_in
+from lesion_lens.web.folders import files_in, images_in
 from lesion_lens.web.outputs import whole_file
 from lesion_lens.web.results import describe_classes
 from tests.support.drawings import draw_for, draw_grainy_lesion, draw_lesion, encode
@@ -193,7 +193,7 @@ def test_a_file_that_vanished_stops_nothing(run, folder):
 
 
 def test_a_decoder_without_time_stops_nothing(run, folder, monkeypatch):
-    def decode(data):
+    def decode(data, with_preview):
         raise Busy
 
     monkeypatch.setattr(bulk, "decode", decode)
@@ -237,19 +237,23 @@ def coloured_images(folder, count):
         Image.new("RGB", (30, 30), colour).save(folder / f"{i:03}.png")
 
 
+def tasks_in(folder):
+    return (Task(number, path, "") for number, path in enumerate(images_in([folder])))
+
+
 def test_images_are_decoded_side_by_side_and_come_in_the_order_of_the_files(
     app, tmp_path, monkeypatch
 ):
     coloured_images(tmp_path, 3 * AHEAD)
     together = threading.Barrier(MAX_DECODES)
 
-    def decoded_together(data):
+    def decoded_together(data, with_preview):
         together.wait(20)
-        return decode(data)
+        return decode(data, with_preview)
 
     monkeypatch.setattr(bulk, "decode", decoded_together)
-    names = [name for name, _, _ in answers([tmp_path], get_classifier(app))]
-    assert names == [str(tmp_path / f"{i:03}.png") for i in range(3 * AHEAD)]
+    given = results(tasks_in(tmp_path), get_classifier(app))
+    assert [task.number for task, _ in given] == list(range(3 * AHEAD))
 
 
 @pytest.mark.parametrize("option", [(), ("--csv", "-"), ("--json", "-")])
@@ -282,10 +286,8 @@ def test_within_a_level_the_larger_probability_comes_first(run, folder, tmp_path
 def test_images_wait_for_the_answers_before_them_to_be_written(app, tmp_path, monkeypatch):
     coloured_images(tmp_path, 2 * AHEAD)
     taken = []
-    monkeypatch.setattr(
-        bulk, "files_in", lambda paths: (taken.append(file) or file for file in files_in(paths))
-    )
-    given = answers([tmp_path], get_classifier(app))
+    tasks = (taken.append(task) or task for task in tasks_in(tmp_path))
+    given = results(tasks, get_classifier(app))
     next(given)
     assert len(taken) == AHEAD
     next(given)
@@ -310,7 +312,7 @@ def test_after_an_interruption_only_what_is_begun_is_waited_for(app, tmp_path, m
 
     monkeypatch.setattr(bulk, "read", held)
     monkeypatch.setattr(bulk, "ThreadPoolExecutor", Pool)
-    given = answers([tmp_path], get_classifier(app))
+    given = results(tasks_in(tmp_path), get_classifier(app))
     next(given)
     given.close()
     assert len(begun) <= 1 + MAX_DECODES
@@ -320,9 +322,9 @@ def test_the_memory_does_not_grow_with_the_folder(run, tmp_path, monkeypatch):
     coloured_images(tmp_path, 300)
     sizes = []
 
-    def measured(data):
+    def measured(data, with_preview):
         sizes.append(resident_megabytes())
-        return decode(data)
+        return decode(data, with_preview)
 
     monkeypatch.setattr(bulk, "decode", measured)
     assert run(tmp_path, "--csv", tmp_path / "out.csv").exit_code == 0
@@ -353,7 +355,7 @@ def test_an_interruption_while_the_files_are_counted_says_so(run, folder, monkey
     def interrupted(_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lesion_lens.web.cli.files_in", interrupted)
+    monkeypatch.setattr("lesion_lens.web.folders.files_in", interrupted)
     result = run(folder, "--csv", folder / "out.csv")
     assert result.exit_code == 130
     assert result.stderr == "Interrupted before the first image; nothing was written.\n"
