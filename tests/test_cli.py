@@ -1,7 +1,6 @@
 """The command line for folders, with the committed model and drawn images."""
 
 import contextlib
-import csv
 import json
 import os
 import re
@@ -13,7 +12,6 @@ import sys
 import threading
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -35,35 +33,9 @@ from lesion_lens.web.folders import files_in, images_in
 from lesion_lens.web.outputs import whole_file
 from lesion_lens.web.results import describe_classes
 from tests.support.drawings import draw_for, draw_grainy_lesion, draw_lesion, encode
-from tests.support.models import KERAS, MODEL, change_layer
+from tests.support.models import KERAS, MODEL, QUICK, change_layer
 from tests.support.skipping import require
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """A folder with two images, one in a folder of its own, a spoiled one and a note."""
-    (tmp_path / "images" / "inner").mkdir(parents=True)
-    for name, data in {
-        "b.PNG": encode(draw_lesion()),
-        "inner/c.jpg": encode(draw_lesion(), "JPEG"),
-        "a.png": b"hello",
-        "notes.txt": b"seen on Monday",
-    }.items():
-        (tmp_path / "images" / name).write_bytes(data)
-    return tmp_path / "images"
-
-
-@pytest.fixture
-def run(app):
-    def run(*arguments):
-        return app.test_cli_runner().invoke(args=["classify", *map(str, arguments)])
-
-    return run
-
-
-def csv_rows(path):
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+from tests.support.tables import csv_rows
 
 
 def test_a_folder_is_read_with_its_folders_and_spoiled_files_come_last(run, folder):
@@ -437,17 +409,13 @@ def test_the_model_is_not_overwritten(run, folder):
     assert "--csv names the model file" in run(folder, "--csv", MODEL).stderr
 
 
-# The engine that starts in a tenth of the time, for what has nothing to do with engines.
-QUICK = "best_model.tflite" if find_spec("ai_edge_litert") else "best_model.h5"
-
-
 def shell(command, folder):
     """Run a line of a shell with the command in it; returns what it said."""
     line = command.format(f"{sys.executable} -m flask --app app classify {folder}")
     done = subprocess.run(
         ["bash", "-c", line],
         cwd=ROOT,
-        env=os.environ | {"MODEL_PATH": QUICK},
+        env=os.environ | {"MODEL_PATH": str(QUICK)},
         capture_output=True,
         text=True,
         check=False,

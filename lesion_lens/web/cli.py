@@ -208,7 +208,7 @@ def results_of(
         ModelFileError, ClusterError
     """
     with_map = job.maps is not None
-    if job.cluster:
+    if job.cluster is not None:
         return dask_cluster.results(tasks, job.cluster, classifier.sha256, with_map)
     classifier.load()
     return results(tasks, classifier, with_map)
@@ -249,6 +249,8 @@ def say_how_it_went(
             say("The same command with --resume goes on from there.")
     faults = sum(1 for _ in progress.faults())
     say(f"{len(progress) - faults:,} of {found.images:,} images classified.")
+    if progress.recalled:
+        say(f"{progress.recalled:,} of them were done before.")
     say_passed_over(found)
     if faults:
         say(f"{faults:,} could not be used:")

@@ -7,6 +7,7 @@ few batches are under way for each of their threads, so the memory of this proce
 Needs `dask[distributed]`, which the app itself does not.
 """
 
+import asyncio
 import contextlib
 import functools
 import logging
@@ -33,7 +34,7 @@ AHEAD = 3  # batches that are under way for each thread of the workers
 CONNECT = 10  # seconds for the scheduler to answer
 PATIENCE = 60  # seconds without any worker, after which the run ends
 _ASK = 1  # second between two looks at the cluster
-LOST = "The connection to the Dask scheduler was lost. Start it again and try again."
+LOST = "The connection to the Dask scheduler was lost. Start it and this command again."
 GONE = "The file cannot be read (No such file or directory)."
 KILLER = "The workers that read this image were lost, one after the other. Save it anew and retry."
 
@@ -220,12 +221,14 @@ def _client(address: str) -> Iterator[Any]:
     except ImportError as error:
         raise ClusterError('--dask needs Dask: pip install "dask[distributed]"') from error
     # Its own log tells of what is told here in a sentence, and of workers that come and go.
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
+        asyncio.run(_reach(address))  # as a client that does not reach it complains when it ends
         client = distributed.Client(address, timeout=CONNECT, set_as_default=False)
     except Exception as error:  # what a wrong address, port or certificate raises is many things
         raise ClusterError(
-            f"No Dask scheduler answers at {address}. Check the address, the network and, for "
+            f"No Dask scheduler answers at “{address}”. Check the address, the network and, for "
             "tls://, the certificates in Dask's configuration."
         ) from error
     try:
@@ -233,6 +236,15 @@ def _client(address: str) -> Iterator[Any]:
     finally:
         with contextlib.suppress(Exception):  # of a scheduler that is gone
             client.close()
+
+
+async def _reach(address: str) -> None:
+    """Connect to a scheduler and hang up."""
+    from distributed.comm import connect
+    from distributed.security import Security
+
+    arguments = Security().get_connection_args("client")
+    await (await connect(address, timeout=CONNECT, **arguments)).close()
 
 
 def _threads_of(client: Any) -> int:
@@ -251,10 +263,10 @@ def _cluster_error(error: Exception) -> ClusterError:
     """Say in a sentence what Dask or a worker says."""
     if isinstance(error, ClusterError):
         return error
-    if isinstance(error, ImportError) or "deserializ" in str(error):
+    if isinstance(error, ImportError) or "deserialization" in str(error):
         return ClusterError(
-            f"The scheduler or a worker cannot import Lesion Lens and its packages ({error}). "
-            "Start both in a copy of this repository, with its packages installed."
+            "The scheduler or a worker cannot import Lesion Lens and its packages. Start all of "
+            "them in a copy of this repository, with its packages installed."
         )
     if type(error).__name__ in ("FutureCancelledError", "CancelledError"):
         return ClusterError(LOST)

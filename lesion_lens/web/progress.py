@@ -67,6 +67,7 @@ class Progress:
         self._synced = time.monotonic()
         self._urgencies, self._numbers, self._places = array("d"), array("q"), array("q")
         self.is_finished = False
+        self.recalled = 0  # images that an interrupted run has done
 
     def __len__(self) -> int:
         return len(self._places)
@@ -81,6 +82,7 @@ class Progress:
         found = self._earlier.get(bytes.fromhex(task.key))
         if found is not None:
             self._note(found[0], task.number, found[1])
+            self.recalled += 1
         return found is not None
 
     def add(self, task: Task, result: Result) -> None:
