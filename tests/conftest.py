@@ -9,6 +9,7 @@ from lesion_lens import ROOT
 from lesion_lens.training.data import CSV_NAMES, METADATA_NAME
 from lesion_lens.web.current import get_classifier
 from tests.support.browser import chromium, desk_of
+from tests.support.drawings import draw_lesion, encode
 from tests.support.servers import serving
 from tests.support.skipping import real_data_folder, require, skip_without
 
@@ -59,6 +60,28 @@ def app():
 @pytest.fixture
 def client(app):
     return app.test_client()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with two images, one in a folder of its own, a spoiled one and a note."""
+    (tmp_path / "images" / "inner").mkdir(parents=True)
+    for name, data in {
+        "b.PNG": encode(draw_lesion()),
+        "inner/c.jpg": encode(draw_lesion(), "JPEG"),
+        "a.png": b"hello",
+        "notes.txt": b"seen on Monday",
+    }.items():
+        (tmp_path / "images" / name).write_bytes(data)
+    return tmp_path / "images"
+
+
+@pytest.fixture
+def run(app):
+    def run(*arguments):
+        return app.test_cli_runner().invoke(args=["classify", *map(str, arguments)])
+
+    return run
 
 
 @pytest.fixture(scope="module")  # while it is open, nothing else can run an event loop

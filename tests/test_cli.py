@@ -1,7 +1,6 @@
 """The command line for folders, with the committed model and drawn images."""
 
 import contextlib
-import csv
 import json
 import os
 import re
@@ -13,7 +12,6 @@ import sys
 import threading
 import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -26,43 +24,18 @@ from lesion_lens import ROOT
 from lesion_lens.model.decisions import HEADLINES, LEVELS
 from lesion_lens.model.decoding import decode
 from lesion_lens.model.errors import Busy
-from lesion_lens.model.image_files import MAX_BYTES, UnreadableFile
+from lesion_lens.model.image_files import MAX_BYTES, UnreadableFile, read
 from lesion_lens.model.limits import MAX_DECODES
-from lesion_lens.web import cli
-from lesion_lens.web.cli import AHEAD, answers, files_in, read
+from lesion_lens.web import bulk
+from lesion_lens.web.bulk import AHEAD, Task, results
 from lesion_lens.web.current import get_classifier
+from lesion_lens.web.folders import files_in, images_in
 from lesion_lens.web.outputs import whole_file
 from lesion_lens.web.results import describe_classes
 from tests.support.drawings import draw_for, draw_grainy_lesion, draw_lesion, encode
-from tests.support.models import KERAS, MODEL, change_layer
+from tests.support.models import KERAS, MODEL, QUICK, change_layer
 from tests.support.skipping import require
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """A folder with two images, one in a folder of its own, a spoiled one and a note."""
-    (tmp_path / "images" / "inner").mkdir(parents=True)
-    for name, data in {
-        "b.PNG": encode(draw_lesion()),
-        "inner/c.jpg": encode(draw_lesion(), "JPEG"),
-        "a.png": b"hello",
-        "notes.txt": b"seen on Monday",
-    }.items():
-        (tmp_path / "images" / name).write_bytes(data)
-    return tmp_path / "images"
-
-
-@pytest.fixture
-def run(app):
-    def run(*arguments):
-        return app.test_cli_runner().invoke(args=["classify", *map(str, arguments)])
-
-    return run
-
-
-def csv_rows(path):
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+from tests.support.tables import csv_rows
 
 
 def test_a_folder_is_read_with_its_folders_and_spoiled_files_come_last(run, folder):
@@ -192,10 +165,10 @@ def test_a_file_that_vanished_stops_nothing(run, folder):
 
 
 def test_a_decoder_without_time_stops_nothing(run, folder, monkeypatch):
-    def decode(data):
+    def decode(data, with_preview):
         raise Busy
 
-    monkeypatch.setattr(cli, "decode", decode)
+    monkeypatch.setattr(bulk, "decode", decode)
     done = run(folder)
     assert done.exit_code == 1
     assert "There was no time for this image." in done.output
@@ -236,19 +209,23 @@ def coloured_images(folder, count):
         Image.new("RGB", (30, 30), colour).save(folder / f"{i:03}.png")
 
 
+def tasks_in(folder):
+    return (Task(number, path, "") for number, path in enumerate(images_in([folder])))
+
+
 def test_images_are_decoded_side_by_side_and_come_in_the_order_of_the_files(
     app, tmp_path, monkeypatch
 ):
     coloured_images(tmp_path, 3 * AHEAD)
     together = threading.Barrier(MAX_DECODES)
 
-    def decoded_together(data):
+    def decoded_together(data, with_preview):
         together.wait(20)
-        return decode(data)
+        return decode(data, with_preview)
 
-    monkeypatch.setattr(cli, "decode", decoded_together)
-    names = [name for name, _, _ in answers([tmp_path], get_classifier(app))]
-    assert names == [str(tmp_path / f"{i:03}.png") for i in range(3 * AHEAD)]
+    monkeypatch.setattr(bulk, "decode", decoded_together)
+    given = results(tasks_in(tmp_path), get_classifier(app))
+    assert [task.number for task, _ in given] == list(range(3 * AHEAD))
 
 
 @pytest.mark.parametrize("option", [(), ("--csv", "-"), ("--json", "-")])
@@ -281,10 +258,8 @@ def test_within_a_level_the_larger_probability_comes_first(run, folder, tmp_path
 def test_images_wait_for_the_answers_before_them_to_be_written(app, tmp_path, monkeypatch):
     coloured_images(tmp_path, 2 * AHEAD)
     taken = []
-    monkeypatch.setattr(
-        cli, "files_in", lambda paths: (taken.append(file) or file for file in files_in(paths))
-    )
-    given = answers([tmp_path], get_classifier(app))
+    tasks = (taken.append(task) or task for task in tasks_in(tmp_path))
+    given = results(tasks, get_classifier(app))
     next(given)
     assert len(taken) == AHEAD
     next(given)
@@ -307,9 +282,9 @@ def test_after_an_interruption_only_what_is_begun_is_waited_for(app, tmp_path, m
             interrupted.set()
             super().shutdown(wait=wait)
 
-    monkeypatch.setattr(cli, "read", held)
-    monkeypatch.setattr(cli, "ThreadPoolExecutor", Pool)
-    given = answers([tmp_path], get_classifier(app))
+    monkeypatch.setattr(bulk, "read", held)
+    monkeypatch.setattr(bulk, "ThreadPoolExecutor", Pool)
+    given = results(tasks_in(tmp_path), get_classifier(app))
     next(given)
     given.close()
     assert len(begun) <= 1 + MAX_DECODES
@@ -319,11 +294,11 @@ def test_the_memory_does_not_grow_with_the_folder(run, tmp_path, monkeypatch):
     coloured_images(tmp_path, 300)
     sizes = []
 
-    def measured(data):
+    def measured(data, with_preview):
         sizes.append(resident_megabytes())
-        return decode(data)
+        return decode(data, with_preview)
 
-    monkeypatch.setattr(cli, "decode", measured)
+    monkeypatch.setattr(bulk, "decode", measured)
     assert run(tmp_path, "--csv", tmp_path / "out.csv").exit_code == 0
     assert len(sizes) == 300
     assert sizes[-1] < sizes[50] + 20
@@ -352,7 +327,7 @@ def test_an_interruption_while_the_files_are_counted_says_so(run, folder, monkey
     def interrupted(_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lesion_lens.web.cli.files_in", interrupted)
+    monkeypatch.setattr("lesion_lens.web.folders.files_in", interrupted)
     result = run(folder, "--csv", folder / "out.csv")
     assert result.exit_code == 130
     assert result.stderr == "Interrupted before the first image; nothing was written.\n"
@@ -434,17 +409,13 @@ def test_the_model_is_not_overwritten(run, folder):
     assert "--csv names the model file" in run(folder, "--csv", MODEL).stderr
 
 
-# The engine that starts in a tenth of the time, for what has nothing to do with engines.
-QUICK = "best_model.tflite" if find_spec("ai_edge_litert") else "best_model.h5"
-
-
 def shell(command, folder):
     """Run a line of a shell with the command in it; returns what it said."""
     line = command.format(f"{sys.executable} -m flask --app app classify {folder}")
     done = subprocess.run(
         ["bash", "-c", line],
         cwd=ROOT,
-        env=os.environ | {"MODEL_PATH": QUICK},
+        env=os.environ | {"MODEL_PATH": str(QUICK)},
         capture_output=True,
         text=True,
         check=False,

@@ -7,9 +7,18 @@ import json
 import numpy as np
 import pytest
 
+from lesion_lens import version
 from lesion_lens.model.classifier import Answer
 from lesion_lens.model.decisions import HEADLINES, DecisionFacts, decide
-from lesion_lens.web.results import CSV_COLUMNS, csv_header, csv_line, describe_classes, to_dict
+from lesion_lens.web.results import (
+    CSV_COLUMNS,
+    csv_header,
+    csv_line,
+    describe_classes,
+    isic_header,
+    isic_line,
+    to_dict,
+)
 from skin_cancer_detection import CODES
 
 FACTS = DecisionFacts(1.0, (1 / 7,) * 7, 0.1, (0.3,) * 7, ())
@@ -21,8 +30,9 @@ def answer_of(facts=FACTS, familiarity="familiar", probabilities=PROBABILITIES):
     return Answer(probabilities, statements, familiarity)
 
 
-def row_of(*arguments, **options):
-    table = io.StringIO("\r\n".join([csv_header(), csv_line(*arguments, **options)]), newline="")
+def row_of(name, answer=None, *arguments, **options):
+    line = csv_line(name, answer and to_dict(answer), *arguments, **options)
+    table = io.StringIO("\r\n".join([csv_header(), line]), newline="")
     (row,) = csv.DictReader(table)
     return row
 
@@ -72,6 +82,7 @@ def test_a_line_agrees_with_the_record():
     assert row["cannot_be_excluded"].split() == record["cannot_be_excluded"]
     assert (row["inconclusive"], row["low_risk"], row["unlike"]) == ("true", "false", "false")
     assert (row["file"], row["model_sha256"], row["error"]) == ("a.png", "0123", "")
+    assert row["version"] == version()
 
 
 def test_what_is_not_known_is_an_empty_cell():
@@ -96,6 +107,17 @@ def test_no_name_is_a_formula(sign):
 
 def test_the_columns():
     assert csv_header().split(",") == list(CSV_COLUMNS)
+
+
+def test_programs_of_before_find_their_columns_where_they_were():
+    assert list(CSV_COLUMNS[:3]) == ["file", "risk_level", "familiarity"]
+    assert list(CSV_COLUMNS[-3:]) == ["model_sha256", "error", "version"]
+
+
+def test_the_isic_challenge_gets_its_columns_in_its_order():
+    assert isic_header() == "image,MEL,NV,BCC,AKIEC,BKL,DF,VASC"
+    line = isic_line("a/ISIC_0000001.b.jpg", to_dict(answer_of()))
+    assert line == "ISIC_0000001.b,0.03,0.5,0.4,0.01,0.04,0.01,0.01"
 
 
 def test_every_class_is_named():

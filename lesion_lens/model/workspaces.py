@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 PREFIX = ".training-"  # git ignores it
 _MARK = "made-by-lesion-lens"  # in each of our folders, and locked; a folder without it is not ours
@@ -46,7 +46,7 @@ def remove_abandoned(parent: Path) -> None:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def lock(file: IO[bytes]) -> bool | None:
+def lock(file: IO[Any]) -> bool | None:
     """Lock a file until it is closed or the process ends.
 
     Returns:

@@ -2,168 +2,234 @@
 
     flask --app app classify PATH… [--csv OUT] [--json OUT]
 
-Three images are in memory at a time, however many there are. The answers are kept until the last,
-as the most urgent come first.
+Three images are in memory at a time, however many there are. The answers are kept in a file until
+the last, as the most urgent come first.
 """
 
 import contextlib
-import json
-import math
-import os
 import sys
-from collections import Counter, deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from itertools import islice
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn, TextIO
+from typing import NoReturn
 
 import click
-from flask import current_app
 from flask.cli import with_appcontext
 from tqdm import tqdm
 
-from lesion_lens.model.classifier import Answer, Classifier
-from lesion_lens.model.decisions import LAST
-from lesion_lens.model.decoding import DecoderPool
-from lesion_lens.model.errors import Busy, ImageError, ModelFileError, NotProcessed
-from lesion_lens.model.image_files import UnreadableFile, may_be_image, read
-from lesion_lens.model.limits import MAX_DECODES, MEGA, SUFFIXES
-from lesion_lens.model.wording import percent
+from lesion_lens.model.classifier import Classifier
+from lesion_lens.model.errors import ModelFileError
+from lesion_lens.model.limits import READABLE
+from lesion_lens.web import dask_cluster
+from lesion_lens.web.bulk import Result, Task, results
 from lesion_lens.web.current import get_classifier
-from lesion_lens.web.outputs import standard_output, whole_file, writing
-from lesion_lens.web.results import csv_header, csv_line, describe_classes, describe_model, to_dict
-from skin_cancer_detection import CLASSES, CODES
+from lesion_lens.web.folders import Found, check_outputs, images_in, look_through, printable
+from lesion_lens.web.heat_maps import MapFolder
+from lesion_lens.web.outputs import UnwritableFile, is_no_file, whole_file
+from lesion_lens.web.progress import Progress, ProgressError, key_of, path_beside, progress_beside
+from lesion_lens.web.reports import CsvWriter, IsicWriter, JsonWriter, LineWriter, Writer
 
 OUT = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
-AHEAD = 32  # images begun before the answer to the first of them is written
-NO_IMAGE, NO_MODEL, INTERRUPTED = 1, 3, 130  # exit codes; 2 is Click's, of a wrong command line
+# Exit codes. 2 is Click's, of a wrong command line, and ours of an output or a cluster that fails.
+NO_IMAGE, FAILED, NO_MODEL, INTERRUPTED = 1, 2, 3, 130
 
 
-# Nobody else waits for these, so each has as much memory as the largest image needs, and its turn.
-decode = DecoderPool(memory=MAX_DECODES * 400 * MEGA, answer_limit=math.inf).decode
+@dataclass(frozen=True)
+class Job:
+    """What the command line asks for.
+
+    Attributes:
+        paths: files and folders.
+        csv, json: where the answers are written to; None for nowhere.
+        is_isic: whether the CSV is the ISIC challenge's.
+        resume: whether to go on with what an interrupted run has done.
+        maps: where the heat maps are written to; None for nowhere.
+        cluster: the address of a Dask scheduler; None to work on this machine.
+    """
+
+    paths: tuple[Path, ...]
+    csv: Path | None
+    json: Path | None
+    is_isic: bool
+    resume: bool
+    maps: MapFolder | None
+    cluster: str | None
+
+    @property
+    def outputs(self) -> dict[str, Path]:
+        """Option -> the file that it names."""
+        named = {"--csv": self.csv, "--json": self.json}
+        return {option: path for option, path in named.items() if path}
+
+    @property
+    def kept_beside(self) -> Path | None:
+        """The output beside which the progress is kept, the first that is a file."""
+        return next((path for path in self.outputs.values() if not is_no_file(path)), None)
 
 
 @click.command("classify")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--csv", "csv_path", type=OUT, help="Write a table to this file; - for the output.")
 @click.option("--json", "json_path", type=OUT, help="Write all that is said to this file, or -.")
+@click.option(
+    "--format",
+    "table",
+    type=click.Choice(["plain", "isic"]),
+    default="plain",
+    help="The columns of the table: our own, or those of the ISIC challenge.",
+)
+@click.option("--resume", is_flag=True, help="Go on with the same command after an interruption.")
+@click.option(
+    "--heat-maps",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Write the occlusion map of each image to this folder.",
+)
+@click.option(
+    "--dask",
+    metavar="ADDRESS",
+    help="Have the workers of a Dask cluster classify, whose scheduler has this address.",
+)
 @with_appcontext
-def classify(paths: tuple[Path, ...], csv_path: Path | None, json_path: Path | None) -> None:
+def classify(
+    paths: tuple[Path, ...],
+    csv_path: Path | None,
+    json_path: Path | None,
+    table: str,
+    resume: bool,
+    heat_maps: Path | None,
+    dask: str | None,
+) -> None:
     """Classify images: files, and whatever images are in folders and in their folders.
 
     Without --csv and --json, a line for each image is printed. The most urgent come first: by risk
     level, then by the probability of a cancer or precancer. A file that cannot be used is named at
     the end and stops nothing.
     """
-    named = {"--csv": csv_path, "--json": json_path}
-    outputs_named = {option: path for option, path in named.items() if path}
+    if table == "isic" and not csv_path:
+        if json_path:
+            raise click.UsageError("--format isic is for a table. Name its file by --csv.")
+        csv_path = Path("-")
     if csv_path and json_path and csv_path.resolve() == json_path.resolve():
         raise click.UsageError("--csv and --json name the same file. Give each one of its own.")
-    classifier = get_classifier()
-    check_outputs(outputs_named)
+    maps = MapFolder(heat_maps, paths) if heat_maps else None
+    job = Job(paths, csv_path, json_path, table == "isic", resume, maps, dask)
+    if resume and not job.kept_beside:
+        raise click.UsageError("--resume needs a file. Name the same one by --csv or --json.")
+    check_outputs(job.outputs)
     try:
-        found = Counter(is_image for _, is_image in spared(files_in(paths), outputs_named))
+        found = look_through(paths, job.outputs, job.is_isic)
     except KeyboardInterrupt:
         exit_before_the_first()
-    total, passed_over = found[True], found[False]
-    outcome = Outcome()
-    if total:
-        with contextlib.ExitStack() as outputs:
-            writers: list[Writer] = [
-                kind(path, outputs.enter_context(whole_file(path)), classifier)
-                for kind, path in ((CsvWriter, csv_path), (JsonWriter, json_path))
-                if path
-            ]
-            bar = outputs.enter_context(tqdm(total=total, unit=" images", disable=None))
-            outcome = classify_all(paths, classifier, writers or [LineWriter()], bar)
-    say_outcome(outcome, total, passed_over)
-    if outcome.exit_code:
-        sys.exit(outcome.exit_code)
+    exit_code = NO_IMAGE
+    if found.images:
+        try:
+            exit_code = run(job, get_classifier(), found)
+        except ModelFileError as error:
+            say(str(error))
+            exit_code = NO_MODEL
+        except (ProgressError, dask_cluster.ClusterError) as error:
+            say(str(error))
+            exit_code = FAILED
+    else:
+        say("No image was found. Name a folder with images, or the images themselves.")
+        say_passed_over(found)
+    if exit_code:
+        sys.exit(exit_code)
 
 
-@dataclass
-class Outcome:
-    """How it went.
+def run(job: Job, classifier: Classifier, found: Found) -> int:
+    """Classify the images of a job, write the answers and say how it went.
 
-    Attributes:
-        done: images that have an answer.
-        faults: a line for each image that could not be used.
-        interrupted: whether there would have been more.
+    Returns:
+        The exit code.
+
+    Raises:
+        ModelFileError, ProgressError, ClusterError, UnwritableFile
     """
-
-    done: int = 0
-    faults: list[str] = field(default_factory=list)
-    interrupted: bool = False
-
-    @property
-    def exit_code(self) -> int:
-        if self.interrupted:
-            return INTERRUPTED
-        return 0 if self.done else NO_IMAGE
+    with contextlib.ExitStack() as stack:
+        if job.resume and job.kept_beside and not path_beside(job.kept_beside).exists():
+            say(f"There is no {path_beside(job.kept_beside)}, so it begins with the first image.")
+        progress = stack.enter_context(
+            progress_beside(job.kept_beside, classifier.sha256, job.resume)
+        )
+        with contextlib.ExitStack() as outputs:
+            kinds: dict[str, type[CsvWriter | IsicWriter | JsonWriter]] = {
+                "--csv": IsicWriter if job.is_isic else CsvWriter,
+                "--json": JsonWriter,
+            }
+            writers: list[Writer] = [
+                kinds[option](path, outputs.enter_context(whole_file(path)), classifier)
+                for option, path in job.outputs.items()
+            ]
+            bar = outputs.enter_context(tqdm(total=found.images, unit=" images", disable=None))
+            fault = classify_all(job, classifier, progress, bar)
+            for writer in writers or [LineWriter()]:
+                writer.write(progress.entries())
+        progress.is_finished = fault is None
+        say_how_it_went(job, found, progress, fault)
+        return exit_code_of(job, progress, fault)
 
 
 def classify_all(
-    paths: Iterable[Path],
-    classifier: Classifier,
-    writers: "list[Writer]",
-    bar: "tqdm[NoReturn]",
-) -> Outcome:
-    """Classify images and write the answers, the most urgent first."""
-    outcome = Outcome()
-    try:
-        classifier.load()
-        for name, answer, fault in answers(paths, classifier):
-            if answer is None:
-                outcome.faults.append(f"{printable(name)}: {fault}")
-            else:
-                outcome.done += 1
-            for writer in writers:
-                writer.take(name, answer, fault)
-            bar.update()
-    except ModelFileError as error:
-        say(str(error))
-        sys.exit(NO_MODEL)
-    except KeyboardInterrupt:
-        if not outcome.done and not outcome.faults:
-            exit_before_the_first()
-        outcome.interrupted = True
-    for writer in writers:
-        writer.end()
-    return outcome
+    job: Job, classifier: Classifier, progress: Progress, bar: "tqdm[NoReturn]"
+) -> BaseException | None:
+    """Classify the images of a job.
 
-
-# The name of a file, the answer or None, and what is wrong with the file where there is none.
-Result = tuple[str, Answer | None, str | None]
-
-
-def answers(paths: Iterable[Path], classifier: Classifier) -> Iterator[Result]:
-    """Classify images, `MAX_DECODES` at a time, and give the results in the order of the files."""
-    images = (path for path, is_image in files_in(paths) if is_image)
-    with ThreadPoolExecutor(MAX_DECODES) as pool:
-        begun = (pool.submit(answer_of, path, classifier) for path in images)
-        try:
-            ahead = deque(islice(begun, AHEAD))
-            while ahead:
-                yield ahead.popleft().result()
-                ahead.extend(islice(begun, 1))
-        finally:  # after an interruption only what is begun is waited for
-            pool.shutdown(cancel_futures=True)
-
-
-def answer_of(path: str, classifier: Classifier) -> Result:
-    """Classify one image.
+    Returns:
+        What stopped it when some were done; None where all are.
 
     Raises:
-        ModelFileError
+        ModelFileError, ClusterError, UnwritableFile
     """
     try:
-        return shown(path), classifier(decode(read(path)).pixels), None
-    except (ImageError, UnreadableFile) as error:
-        return shown(path), None, error.at_the_command_line()
-    except Busy:  # the machine left its decoder no time, or let none be started
-        return shown(path), None, str(NotProcessed())
+        for task, result in results_of(tasks_of(job, progress, bar), job, classifier):
+            if job.maps and result.heat_map:
+                job.maps.write(task.path, result.heat_map)
+            progress.add(task, result)
+            bar.update()
+    except (dask_cluster.ClusterError, UnwritableFile) as error:
+        if not len(progress):
+            raise
+        return error
+    except KeyboardInterrupt as interruption:
+        if not len(progress):
+            exit_before_the_first()
+        return interruption
+    return None
+
+
+def results_of(
+    tasks: Iterable[Task], job: Job, classifier: Classifier
+) -> Iterator[tuple[Task, Result]]:
+    """Classify images, here or on a cluster.
+
+    Raises:
+        ModelFileError, ClusterError
+    """
+    with_map = job.maps is not None
+    if job.cluster is not None:
+        return dask_cluster.results(tasks, job.cluster, classifier.sha256, with_map)
+    classifier.load()
+    return results(tasks, classifier, with_map)
+
+
+def tasks_of(job: Job, progress: Progress, bar: "tqdm[NoReturn]") -> Iterator[Task]:
+    """Give the images of a job that were not done by an interrupted run."""
+    for number, path in enumerate(images_in(job.paths)):
+        task = Task(number, path, key_of(path))
+        if (not job.maps or job.maps.has(path)) and progress.recall(task):
+            bar.update()
+        else:
+            yield task
+
+
+def exit_code_of(job: Job, progress: Progress, fault: BaseException | None) -> int:
+    """The exit code of a run that wrote something."""
+    if fault is not None:
+        return INTERRUPTED if isinstance(fault, KeyboardInterrupt) else FAILED
+    faults = sum(1 for _ in progress.faults())
+    return NO_IMAGE if faults == len(progress) or (job.is_isic and faults) else 0
 
 
 def exit_before_the_first() -> NoReturn:
@@ -172,193 +238,40 @@ def exit_before_the_first() -> NoReturn:
     sys.exit(INTERRUPTED)
 
 
-def say_outcome(outcome: Outcome, total: int, passed_over: int) -> None:
+def say_how_it_went(
+    job: Job, found: Found, progress: Progress, fault: BaseException | None
+) -> None:
     """Say on standard error how it went."""
-    if outcome.interrupted:
-        say("Interrupted; what was done until then is kept.")
-    if total:
-        say(f"{outcome.done:,} of {total:,} images classified.")
-    else:
-        say("No image was found. Name a folder with images, or the images themselves.")
-    if passed_over:
-        say(f"{passed_over:,} of other kinds passed over.")
-    if outcome.faults:
-        say(f"{len(outcome.faults):,} could not be used:")
-    for fault in outcome.faults:
-        say(f"  {fault}")
+    if fault is not None:
+        text = fault.message if isinstance(fault, UnwritableFile) else str(fault)
+        say(text or "Interrupted; what was done until then is kept.")
+        if job.kept_beside:
+            say("The same command with --resume goes on from there.")
+    faults = sum(1 for _ in progress.faults())
+    say(f"{len(progress) - faults:,} of {found.images:,} images classified.")
+    if progress.recalled:
+        say(f"{progress.recalled:,} of them were done before.")
+    say_passed_over(found)
+    if faults:
+        say(f"{faults:,} could not be used:")
+    for entry in progress.faults():
+        say(f"  {printable(entry.name)}: {entry.fault}")
+    if faults and job.is_isic:
+        say("They have no line in the ISIC challenge's CSV, so its scorer will miss them.")
+
+
+def say_passed_over(found: Found) -> None:
+    """Say which files of the folders were not looked at."""
+    if found.other_images:
+        say(f"{found.other_images:,} images in other formats passed over; save them as {READABLE}:")
+    for name in found.named:
+        say(f"  {name}")
+    if found.other_images > len(found.named):
+        say(f"  and {found.other_images - len(found.named):,} more")
+    if found.others:
+        say(f"{found.others:,} of other kinds passed over.")
 
 
 def say(text: str) -> None:
     """Print a line where it does not mix with the answers."""
     print(text, file=sys.stderr)
-
-
-# --- Reading ---------------------------------------------------------------------------------
-
-
-def files_in(paths: Iterable[Path]) -> Iterator[tuple[str, bool]]:
-    """Walk through folders in the order of the alphabet, following no links to folders.
-
-    Args:
-        paths: files and folders that exist.
-
-    Yields:
-        (path, is_image): the second says whether to classify it: a file that is named itself, or
-        one in a folder that `may_be_image`. A folder that may not be looked into counts as an
-        image, so that reading it says why.
-    """
-    for path in paths:
-        if not path.is_dir():
-            yield str(path), True
-            continue
-        closed: list[OSError] = []
-        for folder, folders, names in os.walk(path, onerror=closed.append):
-            folders.sort()
-            for name in sorted(names):
-                found = os.path.join(folder, name)
-                yield found, may_be_image(found)
-        yield from ((error.filename, True) for error in closed)
-
-
-def check_outputs(outputs: dict[str, Path]) -> None:
-    """See that no output would take the place of a picture, as `--csv *.png` would, or the model.
-
-    Args:
-        outputs: option -> the path that it names.
-
-    Raises:
-        click.UsageError
-    """
-    model = identity(str(current_app.config["MODEL_PATH"]))
-    for option, path in outputs.items():
-        if path.suffix.lower() in SUFFIXES:
-            raise click.UsageError(
-                f"{option} names {path}, which ends as an image does. Name another file."
-            )
-        if model and identity(str(path)) == model:
-            raise click.UsageError(f"{option} names the model file. Name another file.")
-
-
-def spared(
-    files: Iterable[tuple[str, bool]], outputs: dict[str, Path]
-) -> Iterator[tuple[str, bool]]:
-    """Pass on what `files_in` yields, and see that none of the images would be overwritten.
-
-    Raises:
-        click.UsageError: an output is one of the images, whatever it is called.
-    """
-    options = {identity(str(path)): option for option, path in outputs.items()}
-    options.pop(None, None)  # what is not there yet overwrites nothing
-    for path, is_image in files:
-        if options and is_image and (option := options.get(identity(path))):
-            raise click.UsageError(
-                f"{option} names {printable(shown(path))}, which is one of the images. Name "
-                "another file."
-            )
-        yield path, is_image
-
-
-def identity(path: str) -> tuple[int, int] | None:
-    """What is the same for all names of a file; None where there is no such file."""
-    try:
-        found = os.stat(path)
-    except (OSError, ValueError):
-        return None
-    return found.st_dev, found.st_ino
-
-
-def shown(path: str) -> str:
-    """Write a path so that every output can hold it, whatever its bytes are."""
-    return os.fsencode(path).decode("utf-8", "replace")
-
-
-def printable(name: str) -> str:
-    """Write a name so that it stays on its line and gives a terminal no orders."""
-    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in name)
-
-
-# --- Writing ---------------------------------------------------------------------------------
-
-
-class Writer:
-    """Keeps a text for each image, to write them the most urgent first."""
-
-    def __init__(self) -> None:
-        self._texts: list[tuple[float, str]] = []
-
-    def take(self, name: str, answer: Answer | None, fault: str | None) -> None:
-        """Keep what is to be written of an image: its answer, or what is wrong with its file."""
-        urgency = LAST if answer is None else answer.urgency
-        self._texts.append((urgency, self.text(name, answer, fault)))
-
-    def text(self, name: str, answer: Answer | None, fault: str | None) -> str:
-        """Write down one image."""
-        raise NotImplementedError
-
-    def in_order(self) -> list[str]:
-        """All texts; of equally urgent ones the first that came is the first."""
-        return [text for _, text in sorted(self._texts, key=lambda pair: pair[0])]
-
-    def end(self) -> None:
-        """Write everything."""
-        raise NotImplementedError
-
-
-class LineWriter(Writer):
-    """Prints a line for each answer; the faults are told at the end."""
-
-    def text(self, name: str, answer: Answer | None, fault: str | None) -> str:
-        return "" if answer is None else line_of(name, answer)
-
-    def end(self) -> None:
-        with writing(Path("-")):
-            for line in filter(None, self.in_order()):
-                tqdm.write(line, file=standard_output())
-            standard_output().flush()
-
-
-class CsvWriter(Writer):
-    """Writes answers as lines of CSV (RFC 4180)."""
-
-    def __init__(self, path: Path, file: TextIO, classifier: Classifier) -> None:
-        super().__init__()
-        self._path, self._file, self._sha256 = path, file, classifier.sha256
-
-    def text(self, name: str, answer: Answer | None, fault: str | None) -> str:
-        return csv_line(name, answer, self._sha256, fault)
-
-    def end(self) -> None:
-        with writing(self._path):
-            for line in (csv_header(), *self.in_order()):
-                self._file.write(line + "\r\n")
-
-
-class JsonWriter(Writer):
-    """Writes answers as one document of JSON, an answer a line."""
-
-    def __init__(self, path: Path, file: TextIO, classifier: Classifier) -> None:
-        super().__init__()
-        self._path, self._file = path, file
-        self._head = {"model": describe_model(classifier), "classes": describe_classes()}
-
-    def text(self, name: str, answer: Answer | None, fault: str | None) -> str:
-        what = {"error": fault} if answer is None else {"prediction": to_dict(answer)}
-        return json.dumps({"file": name} | what, ensure_ascii=False)
-
-    def end(self) -> None:
-        head = json.dumps(self._head, ensure_ascii=False)[:-1]
-        with writing(self._path):
-            self._file.write(head + ', "results": [\n' + ",\n".join(self.in_order()) + "\n]}\n")
-
-
-def line_of(name: str, answer: Answer) -> str:
-    """Say of one image what a reader of a terminal looks for."""
-    record = to_dict(answer)
-    likely = CLASSES[CODES.index(record["most_likely"])].name
-    probability = percent(record["probabilities"][record["most_likely"]])
-    said = [record["sentence"]]
-    if record["familiarity"] in ("unfamiliar", "not dermatoscopic"):
-        said.append(f"The image is {record['familiarity']}.")
-    said.append(f"Most likely class: {likely}, {probability}.")
-    said.append(f"Cancer or precancer: {percent(record['malignant_probability'])}.")
-    return f"{printable(name)}: {' '.join(said)}"

@@ -9,6 +9,8 @@ from typing import TextIO
 
 import click
 
+from lesion_lens.model.workspaces import lock
+
 
 class UnwritableFile(click.ClickException):
     """A file that the system does not let us write."""
@@ -30,11 +32,19 @@ def whole_file(path: Path) -> Iterator[TextIO]:
             yield standard_output()
             sys.stdout.flush()
         return
-    in_place = path.exists() and not path.is_file()  # nothing may take the place of /dev/null
+    in_place = is_no_file(path)
     goal = path.resolve()  # so that a link goes on leading there
-    written = goal if in_place else goal.with_name(f".{goal.name}.{os.getpid()}")
+    # The name is always the same, so that a run takes the place of what a killed one left.
+    written = goal if in_place else goal.with_name(f".{goal.name}.unfinished")
     with writing(path):
-        file = written.open("w", encoding="utf-8", newline="")
+        file = written.open("w" if in_place else "a", encoding="utf-8", newline="")
+    if not in_place:
+        if lock(file) is False:
+            file.close()
+            raise UnwritableFile(
+                f"Another run is writing {path}. Wait for it, or name another file."
+            )
+        file.truncate(0)
     try:
         yield file
         with writing(path):
@@ -46,6 +56,11 @@ def whole_file(path: Path) -> Iterator[TextIO]:
             file.close()
         if not in_place:
             written.unlink(missing_ok=True)
+
+
+def is_no_file(path: Path) -> bool:
+    """Whether a path leads to the standard output, a pipe or a device, which nothing replaces."""
+    return str(path) == "-" or (path.exists() and not path.is_file())
 
 
 @contextlib.contextmanager

@@ -36,7 +36,7 @@ from lesion_lens.web.current import get_classifier
 from lesion_lens.web.limits import MAX_IMAGES
 from lesion_lens.web.occlusion_map import strongest_region, visible_patches
 from lesion_lens.web.problems import UNREAD, NoImage, hide_model_error, retry_header
-from lesion_lens.web.results import csv_header, csv_line
+from lesion_lens.web.results import csv_header, csv_line, to_dict
 from lesion_lens.web.uploads import (
     decoded,
     drain,
@@ -160,7 +160,7 @@ def row_of(name: str, pixels: NDArray[np.uint8], answer: Answer) -> dict[str, An
         "likely": CLASS_OF[answer.statements.most_likely],
         "probability": float(answer.probabilities.max()),
         "malignant_probability": answer.statements.malignant_probability,
-        "csv": csv_line(name, answer, get_classifier().sha256),
+        "csv": csv_line(name, to_dict(answer), get_classifier().sha256),
     }
 
 

@@ -2,9 +2,11 @@
 
 import csv
 import io
+import os
 from collections.abc import Iterable
 from typing import Any
 
+from lesion_lens import version
 from lesion_lens.model.classifier import Answer, Classifier
 from lesion_lens.model.decisions import HEADLINES
 from lesion_lens.model.facts import is_checksum
@@ -28,7 +30,10 @@ CSV_COLUMNS = (
     "unlike",
     "model_sha256",
     "error",
+    "version",  # last, so that the others keep their places for programs of before
 )
+# https://challenge.isic-archive.com/landing/2018/47/
+ISIC_COLUMNS = ("image", "MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")
 # What the member `verdict` may say. 'inconclusive' is no longer sent.
 VERDICTS = ("unlike", "unknown", "inconclusive", "low risk", "see a doctor")
 _DECIMALS = 6
@@ -93,7 +98,7 @@ def describe_classes() -> list[dict[str, str]]:
 
 def csv_line(
     file: str,
-    answer: Answer | None = None,
+    record: dict[str, Any] | None = None,
     model_sha256: str | None = None,
     error: str | None = None,
 ) -> str:
@@ -101,7 +106,7 @@ def csv_line(
 
     Args:
         file: the file's name.
-        answer: None where there is an error.
+        record: of the answer, from `to_dict`; None where there is an error.
         model_sha256: of the `Classifier` that gave the answer.
         error: the sentence of the fault where the file could not be classified.
 
@@ -110,12 +115,36 @@ def csv_line(
         `false`, and what is not known is empty.
     """
     values: dict[str, Any] = {"file": _harmless(file), "error": error}
-    if answer is not None:
-        record = to_dict(answer)
+    if record is not None:
         shares = record["probabilities"]
-        values |= record | shares
-        values |= {"probability": shares[record["most_likely"]], "model_sha256": model_sha256}
+        values |= record | shares | {"probability": shares[record["most_likely"]]}
+        values |= {"model_sha256": model_sha256, "version": version()}
     return _joined(_text(values.get(column)) for column in CSV_COLUMNS)
+
+
+def isic_line(file: str, record: dict[str, Any]) -> str:
+    """Lay out one image as a line of the ISIC challenge's CSV of classes (task 3 of 2018).
+
+    Args:
+        file: the file's name.
+        record: of the answer, from `to_dict`.
+
+    Returns:
+        The line, without its end: the name as `isic_name` makes it, and the probabilities, 0–1, in
+        the order of `ISIC_COLUMNS`.
+    """
+    shares = (record["probabilities"][column.lower()] for column in ISIC_COLUMNS[1:])
+    return _joined([isic_name(file), *map(str, shares)])
+
+
+def isic_name(file: str) -> str:
+    """The name of an image in the ISIC challenge: that of its file without folder and suffix."""
+    return os.path.splitext(os.path.basename(file))[0]
+
+
+def isic_header() -> str:
+    """The first line of a CSV of `isic_line`s, without a line end."""
+    return _joined(ISIC_COLUMNS)
 
 
 def csv_header() -> str:

@@ -1,0 +1,273 @@
+"""Classifying on a Dask cluster: the same images, on as many machines as it has.
+
+The workers read the files themselves, so they must see the same paths: an archive that is larger
+than one machine lies on storage that they share. Only paths go to them, and answers come back. A
+few batches are under way for each of their threads, so the memory of this process does not grow.
+
+Needs `dask[distributed]`, which the app itself does not.
+"""
+
+import asyncio
+import contextlib
+import functools
+import logging
+import math
+import os
+import queue
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+from lesion_lens import version
+from lesion_lens.model.classifier import Classifier
+from lesion_lens.model.errors import LesionLensError, ModelFileError
+from lesion_lens.model.files import DEFAULT_MODEL_PATH
+from lesion_lens.web import bulk
+from lesion_lens.web.bulk import Result, Task
+from lesion_lens.web.folders import printable, shown
+
+BATCH = 32  # images: a worker takes a tenth of a second for so many, Dask a few milliseconds
+MAP_BATCH = 4  # the same where each comes with a picture of up to a megabyte
+AHEAD = 3  # batches that are under way for each thread of the workers
+CONNECT = 10  # seconds for the scheduler to answer
+PATIENCE = 60  # seconds without any worker, after which the run ends
+_ASK = 1  # second between two looks at the cluster
+LOST = "The connection to the Dask scheduler was lost. Start it and this command again."
+GONE = "The file cannot be read (No such file or directory)."
+KILLER = "The workers that read this image were lost, one after the other. Save it anew and retry."
+
+
+class ClusterError(LesionLensError):
+    """A cluster that is not there, or whose workers cannot do the work."""
+
+
+def results(
+    tasks: Iterable[Task], address: str, sha256: str, with_map: bool = False
+) -> Iterator[tuple[Task, Result]]:
+    """Classify images on the workers of a cluster, and give the results as they come.
+
+    Dask gives the images of a lost worker to the others. An image that costs several workers one
+    after the other has a fault in the end.
+
+    Args:
+        tasks: any number; `AHEAD` batches of them for each thread of the workers are taken in
+            advance.
+        address: of the scheduler, such as `tcp://10.0.0.1:8786`, or `tls://…`; the certificates
+            are those of Dask's own configuration.
+        sha256: of the model file that the workers must have, too.
+        with_map: whether to draw a heat map of each image.
+
+    Raises:
+        ClusterError
+    """
+    with _client(address) as client:
+        work = _Work(client, sha256, with_map)
+        rest = iter(tasks)
+        size = MAP_BATCH if with_map else BATCH
+        while True:
+            while work.has_place() and (batch := tuple(islice(rest, size))):
+                work.submit(batch)
+            if not work.under_way:
+                return
+            yield from work.next_results()
+
+
+class _Work:
+    """The batches that are under way.
+
+    Args:
+        client: a `distributed.Client`.
+        sha256, with_map: as above.
+    """
+
+    def __init__(self, client: Any, sha256: str, with_map: bool) -> None:
+        self._client = client
+        self._classify = functools.partial(
+            classify_batch, sha256=sha256, version_asked=version(), with_map=with_map
+        )
+        self.under_way: dict[str, tuple[Any, tuple[Task, ...]]] = {}
+        self._done: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._asked, self._last_worker, self._threads = -math.inf, time.monotonic(), 0
+
+    def has_place(self) -> bool:
+        """Whether another batch may be under way. Asks now and then for the number of threads.
+
+        Raises:
+            ClusterError: there has been no worker for a while, or there is no scheduler any more.
+        """
+        now = time.monotonic()
+        if now - self._asked > _ASK:
+            self._asked = now
+            self._threads = _threads_of(self._client)
+            if self._threads:
+                self._last_worker = now
+        if now - self._last_worker > PATIENCE:
+            raise ClusterError(
+                f"The cluster has had no worker for {PATIENCE} seconds. Start some and try again."
+            )
+        return len(self.under_way) < AHEAD * max(self._threads, 1)
+
+    def submit(self, batch: tuple[Task, ...]) -> None:
+        """Have a batch classified."""
+        paths = [os.path.abspath(task.path) for task in batch]
+        future = self._client.submit(self._classify, paths, pure=False)
+        self.under_way[future.key] = future, batch
+        future.add_done_callback(lambda future: self._done.put(future.key))
+
+    def next_results(self) -> Iterator[tuple[Task, Result]]:
+        """Wait for a batch that is done.
+
+        Yields:
+            Its results; nothing if none was done for a while, or it is begun again, image by image.
+
+        Raises:
+            ClusterError
+        """
+        try:
+            key = self._done.get(timeout=_ASK)
+        except queue.Empty:
+            return
+        future, batch = self.under_way.pop(key)
+        try:
+            found = future.result()
+        except Exception as error:  # Dask's own, or one of a worker
+            if type(error).__name__ != "KilledWorker":
+                raise _cluster_error(error) from error
+            if len(batch) == 1:
+                yield batch[0], Result(fault=KILLER)
+            else:  # one of them is the culprit, or none
+                for task in batch:
+                    self.submit((task,))
+            return
+        for task, (worker, result) in zip(batch, found, strict=True):
+            if result is None and os.path.lexists(task.path):
+                raise ClusterError(
+                    f"The worker {worker} does not see {printable(shown(task.path))}. Give all "
+                    "workers the same folders under the same path, on storage that they share."
+                )
+            yield task, result or Result(fault=GONE)
+
+
+# --- On a worker -----------------------------------------------------------------------------
+
+
+def classify_batch(
+    paths: list[str], sha256: str, version_asked: str, with_map: bool
+) -> list[tuple[str, Result | None]]:
+    """Classify images on a worker, which loads the model once.
+
+    Args:
+        paths: of files, from the root.
+        sha256: of the model file that it must have.
+        version_asked: of Lesion Lens that it must have.
+        with_map: whether to draw a heat map of each image.
+
+    Returns:
+        For each image the worker's address and the result; None where there is no such file.
+
+    Raises:
+        ClusterError: it has another model or version.
+    """
+    import distributed
+
+    worker = distributed.get_worker().address
+    if version() != version_asked:
+        raise ClusterError(
+            f"The worker {worker} has version {version()} of Lesion Lens, not {version_asked}. "
+            "Install the same version everywhere."
+        )
+    try:
+        classifier = _worker_classifier()
+        if classifier.sha256 != sha256:
+            raise ClusterError(
+                f"The worker {worker} has another model file. Give it a copy of this one, and name "
+                "it there by MODEL_PATH."
+            )
+        classifier.load()
+        tasks = [Task(number, path, "") for number, path in enumerate(paths)]
+        seen = [task for task in tasks if os.path.lexists(task.path)]
+        found = {task.number: result for task, result in bulk.results(seen, classifier, with_map)}
+    except ModelFileError as error:
+        raise ClusterError(f"The worker {worker} cannot use its model file. {error}") from error
+    return [(worker, found.get(task.number)) for task in tasks]
+
+
+_MAKING = threading.Lock()
+
+
+def _worker_classifier() -> Classifier:
+    """The model of this worker, the same for all its threads."""
+    with _MAKING:
+        return _make_classifier(os.environ.get("MODEL_PATH", str(DEFAULT_MODEL_PATH)))
+
+
+_make_classifier = functools.cache(Classifier)
+
+
+# --- The cluster -----------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _client(address: str) -> Iterator[Any]:
+    """Connect to a scheduler, with the certificates that Dask's configuration names.
+
+    Raises:
+        ClusterError
+    """
+    try:
+        import distributed
+    except ImportError as error:
+        raise ClusterError('--dask needs Dask: pip install "dask[distributed]"') from error
+    # Its own log tells of what is told here in a sentence, and of workers that come and go.
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    try:
+        asyncio.run(_reach(address))  # as a client that does not reach it complains when it ends
+        client = distributed.Client(address, timeout=CONNECT, set_as_default=False)
+    except Exception as error:  # what a wrong address, port or certificate raises is many things
+        raise ClusterError(
+            f"No Dask scheduler answers at “{address}”. Check the address, the network and, for "
+            "tls://, the certificates in Dask's configuration."
+        ) from error
+    try:
+        yield client
+    finally:
+        with contextlib.suppress(Exception):  # of a scheduler that is gone
+            client.close()
+
+
+async def _reach(address: str) -> None:
+    """Connect to a scheduler and hang up."""
+    from distributed.comm import connect
+    from distributed.security import Security
+
+    arguments = Security().get_connection_args("client")
+    await (await connect(address, timeout=CONNECT, **arguments)).close()
+
+
+def _threads_of(client: Any) -> int:
+    """How many threads all workers have together.
+
+    Raises:
+        ClusterError: the scheduler does not answer.
+    """
+    try:
+        return sum(client.nthreads().values())
+    except Exception as error:  # what a lost connection raises is many things
+        raise ClusterError(LOST) from error
+
+
+def _cluster_error(error: Exception) -> ClusterError:
+    """Say in a sentence what Dask or a worker says."""
+    if isinstance(error, ClusterError):
+        return error
+    if isinstance(error, ImportError) or "deserialization" in str(error):
+        return ClusterError(
+            "The scheduler or a worker cannot import Lesion Lens and its packages. Start all of "
+            "them in a copy of this repository, with its packages installed."
+        )
+    if type(error).__name__ in ("FutureCancelledError", "CancelledError"):
+        return ClusterError(LOST)
+    return ClusterError(f"A worker failed: {type(error).__name__}: {error}")
