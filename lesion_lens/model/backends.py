@@ -37,15 +37,17 @@ def chosen_backend() -> str:
         SettingError: `KERAS_BACKEND` names one that is not supported or not installed.
     """
     name = os.environ["KERAS_BACKEND"]
+    others = ", ".join(BACKENDS)
     if name not in BACKENDS:
         raise SettingError(
-            f"KERAS_BACKEND is {name!r}, which is not supported: set it to "
-            f"{' or '.join(BACKENDS)}, or not at all."
+            f"KERAS_BACKEND is {name!r}, and can only be one of {others}: set it to one of them, "
+            "or not at all."
         )
     if find_spec(name) is None:
         title, command = BACKENDS[name]
         raise SettingError(
-            f"KERAS_BACKEND is {name!r}, but {title} is not installed: {command}."
+            f"Keras would run on {title}, which is not installed: {command}, or set KERAS_BACKEND "
+            f"to one that is (of {others})."
         )
     return name
 

@@ -52,7 +52,7 @@ def load_engine(path: str | Path) -> Engine:
         # TensorFlow reads both when it is first imported.
         os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
         os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
-        with hidden(UNUSED_BY_SERVING):
+        with hidden(UNUSED_BY_SERVING if os.environ["KERAS_BACKEND"] == "tensorflow" else ()):
             engine = KerasEngine(load_model(path))
     # Noise and white, in which finite weights that are far too large become infinite.
     noise = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), np.uint8)

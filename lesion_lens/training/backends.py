@@ -47,13 +47,26 @@ def make_reproducible(seed: int) -> None:
     On TensorFlow, every operation gives the same result each time, also on a GPU. Keras then
     compiles nothing by XLA, which has no such gradient of the pooling on a GPU.
     """
+    backend = chosen_backend()  # first, as Keras's own error is no sentence
     import keras
 
-    if chosen_backend() == "tensorflow":
+    if backend == "tensorflow":
         import tensorflow as tf
 
         tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(seed)
+
+
+def begin_epoch(seed: int, epoch: int) -> None:
+    """Let a resumed training drop out the same units as one that was not interrupted.
+
+    On TensorFlow and JAX, Keras keeps the state of the dropout in variables, which a checkpoint
+    holds. On PyTorch it draws from PyTorch's own generator, so each epoch gets a seed.
+    """
+    if chosen_backend() == "torch":
+        import torch
+
+        torch.manual_seed(int(np.random.default_rng([seed, epoch]).integers(2**63)))
 
 
 def use_one_thread() -> None:
@@ -143,11 +156,12 @@ def _with_jax(step: Step) -> Callable[..., float]:
 
 
 def _with_torch(step: Step) -> Callable[..., float]:
+    import keras
     import torch
 
     def run_epoch(*arrays: NDArray[Any]) -> float:
         losses: list[torch.Tensor] = []
-        for batch in zip(*arrays, strict=True):
+        for batch in zip(*map(keras.ops.convert_to_tensor, arrays), strict=True):
             with torch.no_grad():
                 examples = step.prepare(*batch)
             loss = step.loss(*examples)

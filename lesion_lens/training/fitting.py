@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesion_lens.training.augmentation import Epoch, draw_epoch
-from lesion_lens.training.backends import Step, compile_epoch, make_reproducible
+from lesion_lens.training.backends import Step, begin_epoch, compile_epoch, make_reproducible
 from lesion_lens.training.checkpoint import SAVE_EVERY, Checkpoint
 from lesion_lens.training.errors import TrainingError
 from lesion_lens.training.metrics import binary_auc, log_loss
@@ -79,6 +79,7 @@ def fit(
             arrays = drawn.result()
             if epoch < recipe.epochs:
                 drawn = pool.submit(draw, epoch)
+            begin_epoch(seed, epoch)
             loss = run_epoch(*arrays)
             if not np.isfinite(loss):
                 raise TrainingError(
@@ -127,7 +128,9 @@ def _step(
     """What one step does with a batch of an `Epoch`'s arrays."""
     from keras import ops
 
-    def prepare(pixels: Any, targets: Any, gains: Any, offsets: Any, shares: Any) -> tuple[Any, ...]:
+    def prepare(
+        pixels: Any, targets: Any, gains: Any, offsets: Any, shares: Any
+    ) -> tuple[Any, ...]:
         images = ops.cast(pixels, "float32") / 255
         images = images * gains[:, None, None] + offsets[:, None, None]
         images = _mix(ops.clip(images, 0, 1), shares[:, None, None, None])

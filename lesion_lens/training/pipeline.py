@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lesion_lens.model.backends import backend_version
+from lesion_lens.model.backends import backend_version, chosen_backend
 from lesion_lens.model.decisions import soften
 from lesion_lens.model.errors import ModelFileError
 from lesion_lens.model.facts import has_clinic_groups
@@ -372,4 +372,5 @@ def identity_of(
         "split": split_checksum(parts),
         "seed": seed,
         "recipe": asdict(recipe),
+        "backend": chosen_backend(),  # each rounds in its own way
     }
