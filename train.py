@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesion_lens import ROOT
+from lesion_lens.model.backends import chosen_backend
 from lesion_lens.model.errors import LesionLensError
 from lesion_lens.model.files import DEFAULT_MODEL_PATH, export_model, is_litert
 from lesion_lens.training.data import Dataset, read_dataset
@@ -84,6 +85,7 @@ def train_or_evaluate(options: argparse.Namespace) -> None:
         LesionLensError: whatever the user can mend.
     """
     begin = time.monotonic()
+    chosen_backend()  # before the minutes that reading and training take
     data = read_data(options)
     for remark in data.remarks:
         print(f"  {remark}")

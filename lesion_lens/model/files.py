@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lesion_lens import ROOT
-from lesion_lens.model.errors import ModelFileError
+from lesion_lens.model.backends import chosen_backend
+from lesion_lens.model.errors import ModelFileError, SettingError
 from lesion_lens.model.facts import can_serve_pages, without_spoiled
 from lesion_lens.model.model_path import check_path
 from lesion_lens.model.workspaces import workspace
@@ -150,8 +151,13 @@ def export_model(source: str | Path, path: str | Path) -> float:
     Raises:
         ModelFileError: the source breaks the contract, the file cannot be written, or a probability
             differs by more than `MOST_DEVIATION`.
+        SettingError: Keras does not run on TensorFlow, which alone can do it.
     """
     source, path = Path(source), Path(path)
+    if chosen_backend() != "tensorflow":
+        raise SettingError(
+            f"{path} can be written by TensorFlow only: install it, and unset KERAS_BACKEND."
+        )
     model = load_model(source)
     attributes = read_attributes(source)
     kept = {name: value for name, value in attributes.items() if name not in _KERAS_OWN}
@@ -390,11 +396,14 @@ def load_model(path: str | Path = DEFAULT_MODEL_PATH) -> "keras.Model":
         The model: raw RGB pixels (N, 28, 28, 3), 0–255, in; probabilities (N, 7) out.
 
     Raises:
-        ModelFileError: the file breaks the contract, or Keras cannot load it.
+        ModelFileError: the file breaks the contract, or Keras or its backend cannot load it.
     """
     check_model_file(path)
     try:
+        chosen_backend()  # first, as Keras's own error is no sentence
         import keras
+    except SettingError as error:
+        raise ModelFileError(f"{path} cannot be loaded: {error}") from error
     except ImportError as error:
         raise _without_keras(path) from error
     try:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lesion_lens.model.backends import backend_version, chosen_backend
 from lesion_lens.model.decisions import soften
 from lesion_lens.model.errors import ModelFileError
 from lesion_lens.model.facts import has_clinic_groups
@@ -292,15 +293,9 @@ def training_facts(
         "versions": {
             "python": platform.python_version(),
             **{name: importlib.metadata.version(name) for name in ("keras", "numpy", "pillow")},
-            "tensorflow": _tensorflow_version(),
+            **backend_version(),
         },
     }
-
-
-def _tensorflow_version() -> str:
-    import tensorflow as tf  # whose package has another name on some platforms
-
-    return tf.__version__
 
 
 def _write_scores(
@@ -398,4 +393,5 @@ def identity_of(
         "split": split_checksum(parts),
         "seed": seed,
         "recipe": asdict(recipe),
+        "backend": chosen_backend(),  # each rounds in its own way
     }
