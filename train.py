@@ -12,7 +12,7 @@
     python train.py --sources SOURCES.csv               score each clinic by itself, too
     python train.py --split SPLIT.csv                   train on somebody else's split, in runs/
     python train.py --export best_model.tflite          write best_model.h5 for LiteRT, without
-                                                        training
+                                                        training; for ONNX: best_model.onnx
 
 Beside the model it writes metrics.json and the plots of figures/. The old model stays in place
 until the new one is complete. What happens in between: lesion_lens/training/pipeline.py.
@@ -31,7 +31,8 @@ from numpy.typing import NDArray
 from lesion_lens import ROOT
 from lesion_lens.model.backends import chosen_backend
 from lesion_lens.model.errors import LesionLensError
-from lesion_lens.model.files import DEFAULT_MODEL_PATH, export_model, is_litert
+from lesion_lens.model.exports import EXPORTS, export_model
+from lesion_lens.model.files import DEFAULT_MODEL_PATH
 from lesion_lens.training.data import Dataset, read_dataset
 from lesion_lens.training.download import add_clinics, download, find_data
 from lesion_lens.training.errors import DataError, TrainingError
@@ -73,8 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def export(options: argparse.Namespace) -> None:
-    """Write the model file for LiteRT."""
-    deviation = export_model(options.output, options.export)
+    """Write the model file in the format that the suffix names."""
+    deviation = export_model(options.output, options.export, options.classes)
     print(f"Wrote {options.export}, whose probabilities differ by {deviation:.0e} at most.")
 
 
@@ -251,7 +252,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         options.output = (
             RUNS_DIRECTORY / split_file.stem / "model.h5" if split_file else DEFAULT_MODEL_PATH
         )
-    if options.output.suffix != ".h5":
+    if options.output.suffix != ".h5" and not options.export:
         parser.error(f"--output must end in .h5, and {options.output} does not")
     if options.output.is_dir():
         parser.error(f"--output must be a file, and {options.output} is a folder")
@@ -322,18 +323,25 @@ def make_parser() -> argparse.ArgumentParser:
         help="with --evaluate: folder for the scores and pictures, instead of beside the model",
     )
     parser.add_argument(
-        "--export", type=Path, help="write the model file (--output) for LiteRT to this .tflite"
+        "--export",
+        type=Path,
+        help="write the model file (--output) to this .tflite, .onnx, or, for every Keras, .h5",
+    )
+    parser.add_argument(
+        "--classes", help="the order of its outputs, where --export makes a .h5 of another file"
     )
     return parser
 
 
 def check_export(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
-    """See that --export names a .tflite, and that no option is there that it would pass over."""
+    """See that --export names a format, and that no option is there that it would pass over."""
+    if options.classes and (options.export is None or options.export.suffix != ".h5"):
+        parser.error("--classes goes with an --export that ends in .h5")
     if options.export is None:
         return
-    if not is_litert(options.export):
-        parser.error(f"--export must end in .tflite, and {options.export} does not")
-    others = set(vars(options)) - {"export", "output"}
+    if options.export.suffix not in EXPORTS:
+        parser.error(f"--export must end in {', '.join(EXPORTS)}, and {options.export} does not")
+    others = set(vars(options)) - {"export", "output", "classes"}
     if any(getattr(options, name) != parser.get_default(name) for name in others):
         parser.error("--export does not train, so it goes with --output alone")
 

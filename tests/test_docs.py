@@ -14,7 +14,7 @@ from lesion_lens import ROOT
 from lesion_lens.model.admission import MAX_REQUESTS
 from lesion_lens.model.decisions import HEADLINES, HIGH_RISK
 from lesion_lens.model.decoding import FOR_SMALL, SLICE
-from lesion_lens.model.files import MOST_DEVIATION
+from lesion_lens.model.exports import MOST_DEVIATION
 from lesion_lens.model.image_files import MAX_BYTES
 from lesion_lens.model.limits import (
     ANSWER_LIMIT,

@@ -14,15 +14,11 @@ from numpy.typing import NDArray
 
 from lesion_lens.model.backends import compiled
 from lesion_lens.model.errors import ModelFileError
-from lesion_lens.model.files import (
-    check_model_file,
-    is_litert,
-    load_model,
-    not_finite,
-    read_network,
-    remedy_of,
-)
+from lesion_lens.model.files import check_model_file, load_model
 from lesion_lens.model.hidden_modules import UNUSED_BY_SERVING, hidden
+from lesion_lens.model.keras_files import not_finite
+from lesion_lens.model.litert_files import read_network
+from lesion_lens.model.model_path import is_litert, remedy_of
 from lesion_lens.model.views import Engine, predict
 from skin_cancer_detection import CLASSES, SIDE
 
