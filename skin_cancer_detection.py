@@ -15,11 +15,15 @@ from PIL import Image
 if TYPE_CHECKING:
     import keras
 
-# Both are read when Keras is first imported. The first silences TensorFlow's remarks on its own
-# graphs (not those on the processor, which it prints before it reads anything); the second keeps
-# a user's own ~/.keras/keras.json from choosing another backend.
+# All are read when Keras is first imported. The first silences TensorFlow's remarks on its own
+# graphs (not those on the processor, which it prints before it reads anything). The next two keep
+# TensorFlow and JAX from taking the whole memory of a GPU at once, as several processes share it:
+# the networks that are fitted side by side, the workers of a server. The last keeps a user's own
+# ~/.keras/keras.json from choosing another backend.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+os.environ["KERAS_BACKEND"] = os.environ.get("KERAS_BACKEND") or "tensorflow"
 
 
 # --- The classes -----------------------------------------------------------------------------

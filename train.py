@@ -7,11 +7,12 @@
     python train.py --evaluate                          score best_model.h5 again, without training
     python train.py --csv A.csv --metadata B.csv        train on files elsewhere
     python train.py --images DIR --labels LABELS.csv    train on images of your own
-                                                        (columns image_id,dx[,lesion_id])
+    python train.py --evaluate --images DIR --labels LABELS.csv
+                                                        score best_model.h5 on them
     python train.py --sources SOURCES.csv               score each clinic by itself, too
     python train.py --split SPLIT.csv                   train on somebody else's split, in runs/
     python train.py --export best_model.tflite          write best_model.h5 for LiteRT, without
-                                                        training
+                                                        training; for ONNX: best_model.onnx
 
 Beside the model it writes metrics.json and the plots of figures/. The old model stays in place
 until the new one is complete. What happens in between: lesion_lens/training/pipeline.py.
@@ -28,13 +29,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesion_lens import ROOT
+from lesion_lens.model.backends import chosen_backend
 from lesion_lens.model.errors import LesionLensError
-from lesion_lens.model.files import DEFAULT_MODEL_PATH, export_model, is_litert
-from lesion_lens.training.data import Dataset, read_dataset, read_images
+from lesion_lens.model.exports import EXPORTS, export_model
+from lesion_lens.model.files import DEFAULT_MODEL_PATH
+from lesion_lens.training.data import Dataset, read_dataset
 from lesion_lens.training.download import add_clinics, download, find_data
+from lesion_lens.training.errors import DataError, TrainingError
+from lesion_lens.training.evaluation import check_split
+from lesion_lens.training.medmnist import read_medmnist
+from lesion_lens.training.own_images import ReadingOptions, read_images
+from lesion_lens.training.own_scores import score_own, warning_of
 from lesion_lens.training.pipeline import evaluate_again, is_unfinished, train_model
 from lesion_lens.training.recipe import QUICK, SEED, Recipe
-from lesion_lens.training.score_table import score_table
+from lesion_lens.training.score_table import score_table, table_of_images
 from lesion_lens.training.split import PARTS, read_split, shared_lesions, split_by_lesion
 
 RUNS_DIRECTORY = ROOT / "runs"
@@ -66,8 +74,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def export(options: argparse.Namespace) -> None:
-    """Write the model file for LiteRT."""
-    deviation = export_model(options.output, options.export)
+    """Write the model file in the format that the suffix names."""
+    deviation = export_model(options.output, options.export, options.classes)
     print(f"Wrote {options.export}, whose probabilities differ by {deviation:.0e} at most.")
 
 
@@ -78,11 +86,17 @@ def train_or_evaluate(options: argparse.Namespace) -> None:
         LesionLensError: whatever the user can mend.
     """
     begin = time.monotonic()
+    chosen_backend()  # before the minutes that reading and training take
     data = read_data(options)
-    if options.split:
-        parts = read_split(options.split, data.image_ids, data.labels)
+    for remark in data.remarks:
+        print(f"  {remark}")
+    if options.evaluate:
+        parts = parts_to_evaluate(options, data)
+        if parts is None or options.images or options.report:
+            evaluate_images(options, data, parts)
+            return
     else:
-        parts = split_by_lesion(data.lesion_ids, data.labels)
+        parts = split(options, data)
     print_sizes(data, parts)
     warning = leak_warning(data, parts)
     if warning:
@@ -108,21 +122,96 @@ def train_or_evaluate(options: argparse.Namespace) -> None:
         print(f"{exported} is of the model before: make it again by `{command}`.")
 
 
+def split(options: argparse.Namespace, data: Dataset) -> NDArray[np.str_]:
+    """Split the data: as --split says, as the data came, or by lesion.
+
+    Raises:
+        DataError: see `read_split` and `split_by_lesion`.
+    """
+    if options.split:
+        return read_split(options.split, data.image_ids, data.labels)
+    if data.parts is not None:
+        return data.parts
+    return split_by_lesion(data.lesion_ids, data.labels)
+
+
+def parts_to_evaluate(options: argparse.Namespace, data: Dataset) -> NDArray[np.str_] | None:
+    """The split of the data that the model file was made of; None of all other data.
+
+    Raises:
+        LesionLensError: the model file breaks the contract, or --split is wrong.
+    """
+    if options.split:  # which has to be that of the model
+        parts = split(options, data)
+        check_split(options.output, parts)
+        return parts
+    try:
+        parts = split(options, data)
+        check_split(options.output, parts)
+    except (DataError, TrainingError):  # such as too few images of a class: other data
+        return None
+    return parts
+
+
+def evaluate_images(
+    options: argparse.Namespace, data: Dataset, parts: NDArray[np.str_] | None
+) -> None:
+    """Score the model file on images of one's own, and print the scores.
+
+    Of the data that it was made of, the test part alone is scored.
+    """
+    if parts is None:
+        warning = warning_of(options.output, data)
+    else:
+        print("The model was made of these images; it is scored on their test part alone.")
+        warning = leak_warning(data, parts)
+        data = data.only(parts == "test")
+    if warning:
+        print(f"WARNING: {warning}, so the scores below are inflated.", flush=True)
+    result = score_own(options.output, data, options.report)
+    counts = ", ".join(f"{code} {count:,}" for code, count in result["images"].items() if count)
+    lesions = "" if result["lesions"] is None else f" of {result['lesions']:,} lesions"
+    print(f"\n{options.output} on {len(data.labels):,} images{lesions}: {counts}")
+    if result["missing_classes"]:
+        print(
+            f"No image of {', '.join(result['missing_classes'])}: balanced accuracy and macro AUC "
+            "are those of the other classes."
+        )
+    print("In brackets: the 95 % interval.")
+    if result["lesions"] is None:
+        print("Which images show the same lesion is not known, so each counts as one of its own.")
+    print()
+    print(table_of_images(result["scores"]))
+    if warning:
+        print(f"These scores are inflated: {warning}.")
+    if options.report:
+        print(f"Wrote scores.json and three pictures into {options.report}.")
+
+
 def read_data(options: argparse.Namespace) -> Dataset:
     """Read the data set that the command line names.
 
     Raises:
         DataError, TrainingError: it is not there, or not in order.
     """
+    if options.images and is_medmnist(options.images):
+        print(f"Reading {options.images[0]} …", flush=True)
+        return read_medmnist(options.images[0])
     if options.images:
-        print(f"Reading the images in {options.images} …", flush=True)
-        return add_clinics(read_images(options.images, options.labels), options.sources)
+        print(f"Reading the images in {', '.join(map(str, options.images))} …", flush=True)
+        reading = ReadingOptions(options.group, options.skip_unknown, options.skip_missing)
+        return add_clinics(read_images(options.images, options.labels, reading), options.sources)
     if options.download:
         download()
     csv_path, metadata_path = find_data(options.csv, options.metadata)
     print(f"Reading {csv_path} and {metadata_path or 'no metadata'} …", flush=True)
-    data = read_dataset(csv_path, metadata_path)
+    data = read_dataset(csv_path, metadata_path, options.group)
     return add_clinics(data, options.sources, beside=metadata_path or csv_path)
+
+
+def is_medmnist(images: Sequence[Path]) -> bool:
+    """Whether --images names a file of MedMNIST rather than folders or zips."""
+    return any(path.suffix.lower() == ".npz" for path in images)
 
 
 def print_sizes(data: Dataset, parts: NDArray[np.str_]) -> None:
@@ -156,14 +245,14 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = make_parser()
     options = parser.parse_args(arguments)
     check_export(parser, options)
+    check_images(parser, options)
     check_training(parser, options)
     if options.output is None:
+        split_file = split_file_of(options)
         options.output = (
-            RUNS_DIRECTORY / options.split.stem / "model.h5"
-            if options.split
-            else DEFAULT_MODEL_PATH
+            RUNS_DIRECTORY / split_file.stem / "model.h5" if split_file else DEFAULT_MODEL_PATH
         )
-    if options.output.suffix != ".h5":
+    if options.output.suffix != ".h5" and not options.export:
         parser.error(f"--output must end in .h5, and {options.output} does not")
     if options.output.is_dir():
         parser.error(f"--output must be a file, and {options.output} is a folder")
@@ -185,8 +274,30 @@ def make_parser() -> argparse.ArgumentParser:
         help="CSV image_id,dataset: the clinic and camera of each image (default: the metadata's "
         "column dataset, or HAM10000_sources.csv beside it)",
     )
-    parser.add_argument("--images", type=Path, help="folder of images of your own")
-    parser.add_argument("--labels", type=Path, help="their CSV: image_id,dx[,lesion_id]")
+    parser.add_argument(
+        "--images",
+        type=Path,
+        action="append",
+        help="folder or zip of images of your own (repeat it for more), or DermaMNIST's .npz",
+    )
+    parser.add_argument(
+        "--labels",
+        type=Path,
+        help="their table: image_id,dx[,lesion_id], or one of ISIC's (default: the names of their "
+        "folders)",
+    )
+    parser.add_argument(
+        "--group",
+        action="append",
+        default=[],
+        help="column of the table by which to break down the scores (repeat it for more)",
+    )
+    parser.add_argument(
+        "--skip-unknown", action="store_true", help="leave out diagnoses that are no class"
+    )
+    parser.add_argument(
+        "--skip-missing", action="store_true", help="leave out rows whose image is missing"
+    )
     parser.add_argument("--download", action="store_true", help="fetch the two files into data/")
     parser.add_argument(
         "--split", type=Path, help="CSV image_id,split (train, val, test); writes to runs/"
@@ -207,28 +318,59 @@ def make_parser() -> argparse.ArgumentParser:
         "--evaluate", action="store_true", help="score the model file again, without training"
     )
     parser.add_argument(
-        "--export", type=Path, help="write the model file (--output) for LiteRT to this .tflite"
+        "--report",
+        type=Path,
+        help="with --evaluate: folder for the scores and pictures, instead of beside the model",
+    )
+    parser.add_argument(
+        "--export",
+        type=Path,
+        help="write the model file (--output) to this .tflite, .onnx, or, for every Keras, .h5",
+    )
+    parser.add_argument(
+        "--classes", help="the order of its outputs, where --export makes a .h5 of another file"
     )
     return parser
 
 
 def check_export(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
-    """See that --export names a .tflite, and that no option is there that it would pass over."""
+    """See that --export names a format, and that no option is there that it would pass over."""
+    if options.classes and (options.export is None or options.export.suffix != ".h5"):
+        parser.error("--classes goes with an --export that ends in .h5")
     if options.export is None:
         return
-    if not is_litert(options.export):
-        parser.error(f"--export must end in .tflite, and {options.export} does not")
-    others = set(vars(options)) - {"export", "output"}
+    if options.export.suffix not in EXPORTS:
+        parser.error(f"--export must end in {', '.join(EXPORTS)}, and {options.export} does not")
+    others = set(vars(options)) - {"export", "output", "classes"}
     if any(getattr(options, name) != parser.get_default(name) for name in others):
         parser.error("--export does not train, so it goes with --output alone")
 
 
-def check_training(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
-    """See that the options of the data and of the training are in range and go together."""
-    if (options.images is None) != (options.labels is None):
-        parser.error("--images and --labels go together")
+def check_images(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """See that the options of images of one's own go together."""
+    if options.labels and not options.images:
+        parser.error("--labels needs --images, the folder of the images")
     if options.images and (options.csv or options.metadata or options.download):
         parser.error("--images takes the place of --csv, --metadata and --download")
+    if (options.skip_unknown or options.skip_missing) and not options.images:
+        parser.error("--skip-unknown and --skip-missing need --images")
+    if options.images and is_medmnist(options.images):
+        others = ("labels", "group", "skip_unknown", "skip_missing", "split", "sources")
+        if len(options.images) > 1 or any(getattr(options, name) for name in others):
+            parser.error("--images with a .npz goes without labels, groups and splits of one's own")
+    if options.report and not options.evaluate:
+        parser.error("--report needs --evaluate")
+
+
+def split_file_of(options: argparse.Namespace) -> Path | None:
+    """The file that brings a split of its own, if one does."""
+    if options.images and is_medmnist(options.images) and not options.evaluate:
+        return Path(options.images[0])
+    return options.split
+
+
+def check_training(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """See that the options of the data and of the training are in range and go together."""
     if options.download and options.csv:
         parser.error("--download and --csv exclude each other")
     if options.evaluate and (
@@ -244,9 +386,10 @@ def check_training(parser: argparse.ArgumentParser, options: argparse.Namespace)
     if not 0 <= options.seed < 2**31:
         parser.error("--seed must be 0 or more and below 2,147,483,648")
     home = DEFAULT_MODEL_PATH.resolve().parent
-    if options.split and options.output and options.output.resolve().parent == home:
+    if split_file_of(options) and options.output and options.output.resolve().parent == home:
         parser.error(
-            f"--split never writes beside {DEFAULT_MODEL_PATH.name}: name an --output elsewhere"
+            f"Another split never writes beside {DEFAULT_MODEL_PATH.name}: name an --output "
+            "elsewhere"
         )
 
 

@@ -1,7 +1,7 @@
 """Writers of image files that no image program would write: the parts, put together as told.
 
 Each follows its format's own document: TIFF 6.0; PNG, W3C 2025; ITU-T T.81 (JPEG); GIF89a;
-RFC 9649 (WebP); ISO 14496-12 and 23008-12 (HEIC).
+RFC 9649 (WebP); ISO 14496-12 and 23008-12 (HEIC, AVIF); DICOM, parts 5 and 10.
 """
 
 import functools
@@ -276,3 +276,70 @@ def coded(side: int) -> tuple[bytes, bytes]:
 def _box_of(data: bytes, kind: bytes) -> bytes:
     start = data.index(kind) - 4
     return data[start : start + int.from_bytes(data[start : start + 4])]
+
+
+# --- DICOM -----------------------------------------------------------------------------------
+
+SYNTAX = "1.2.840.10008.1.2"  # its transfer syntaxes begin so
+EXPLICIT, BIG_ENDIAN, DEFLATED, RLE = (f"{SYNTAX}.{end}" for end in ("1", "2", "1.99", "5"))
+JPEG_SYNTAX, JPEG2000_SYNTAX = f"{SYNTAX}.4.50", f"{SYNTAX}.4.90"
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+_LONG_LENGTHS = (b"OB", b"OW", b"SQ", b"UN")
+
+Elements = dict[int, tuple[bytes, Any]]  # tag -> its representation and its value
+
+
+def element(tag: int, vr: bytes, value: Any, syntax: str = EXPLICIT) -> bytes:
+    """Write an element of a DICOM file: a number, a text or bytes."""
+    order = ">" if syntax == BIG_ENDIAN else "<"
+    if vr == b"US":
+        value = struct.pack(f"{order}{np.size(value)}H", *np.atleast_1d(value))
+    elif isinstance(value, str):
+        value = value.encode()
+    value += (b"\0" if vr in (b"UI", b"OB") else b" ") * (len(value) % 2)
+    head = struct.pack(f"{order}HH", tag >> 16, tag & 0xFFFF)
+    if syntax == SYNTAX:  # the implicit one
+        return head + struct.pack("<I", len(value)) + value
+    length = f"{order}2xI" if vr in _LONG_LENGTHS else f"{order}H"
+    return head + vr + struct.pack(length, len(value)) + value
+
+
+def pixel_elements(
+    size: tuple[int, int], samples: int = 3, photometric: str = "RGB", bits: int = 8
+) -> Elements:
+    """The elements that describe the pixels of a photograph."""
+    return {
+        0x00280002: (b"US", samples),
+        0x00280004: (b"CS", photometric),
+        0x00280010: (b"US", size[1]),
+        0x00280011: (b"US", size[0]),
+        0x00280100: (b"US", 8 if bits <= 8 else 16),
+        0x00280101: (b"US", bits),
+        0x00280102: (b"US", bits - 1),
+        0x00280103: (b"US", 0),
+    } | ({0x00280006: (b"US", 0)} if samples > 1 else {})
+
+
+def dicom(elements: Elements, pixels: bytes | Sequence[bytes], syntax: str = EXPLICIT) -> bytes:
+    """Write a DICOM file.
+
+    Args:
+        elements: all but those of the file's head and the pixels.
+        pixels: the bytes of all frames, or the coded frames.
+        syntax: the transfer syntax.
+    """
+    head = element(0x00020002, b"UI", SECONDARY_CAPTURE) + element(0x00020010, b"UI", syntax)
+    body = b"".join(element(tag, *one, syntax) for tag, one in sorted(elements.items()))
+    if isinstance(pixels, bytes):
+        body += element(0x7FE00010, b"OW", pixels, syntax)
+    else:
+        body += struct.pack("<HH2s2xI", 0x7FE0, 0x10, b"OB", 0xFFFFFFFF)
+        for fragment in (b"", *pixels):  # the first is an empty table of offsets
+            padded = fragment + bytes(len(fragment) % 2)
+            body += struct.pack("<HHI", 0xFFFE, 0xE000, len(padded)) + padded
+        body += struct.pack("<HHI", 0xFFFE, 0xE0DD, 0)
+    if syntax == DEFLATED:
+        deflater = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+        body = deflater.compress(body) + deflater.flush()
+    length = element(0x00020000, b"UL", struct.pack("<I", len(head)))
+    return bytes(128) + b"DICM" + length + head + body

@@ -23,6 +23,8 @@ _MODES = {
     "TIFF": ("RGB", "RGBA", "L", "P", "1", "CMYK", "YCbCr", "LAB", "I", "F", "I;16"),
     "GIF": ("P", "L"),
     "HEIF": ("RGB", "RGBA", "L"),
+    "AVIF": ("RGB", "RGBA"),
+    "JPEG2000": ("RGB", "RGBA", "L", "I;16"),
 }
 _OPTIONS: list[tuple[str, dict[str, Any]]] = [
     ("JPEG", {"progressive": True, "exif": _EXIF, "comment": b"drawn"}),

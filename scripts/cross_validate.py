@@ -29,8 +29,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesion_lens import ROOT
+from lesion_lens.model.backends import chosen_backend
 from lesion_lens.model.decisions import divide_by_prior
 from lesion_lens.model.errors import LesionLensError
+from lesion_lens.training.backends import use_one_thread
 from lesion_lens.training.checkpoint import Checkpoint
 from lesion_lens.training.data import Dataset, read_dataset
 from lesion_lens.training.download import find_data
@@ -104,6 +106,7 @@ def fit_once(
         "data checksum": kept.sha256,
         "seed": seed,
         "recipe": asdict(recipe),
+        "backend": chosen_backend(),
         "teachers": [[asdict(teacher), number] for teacher, number in taught_by],
     }
     checksum = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
@@ -159,13 +162,10 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     """Fit on the other folds of the training part and print the scores on the one held out."""
-    import tensorflow as tf
-
     options = parse_arguments()
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
     folder = Path(os.environ.get("HAM10000_DIR") or ROOT / "data")
     try:
+        use_one_thread()
         data = read_dataset(*find_data(options.csv, options.metadata, folder))
     except LesionLensError as error:
         sys.exit(str(error))

@@ -11,14 +11,13 @@ from lesion_lens.training.data import (
     SOURCES_NAME,
     Dataset,
     read_dataset,
-    read_images,
 )
 from lesion_lens.training.download import add_clinics
 from lesion_lens.training.errors import DataError
 from lesion_lens.training.near_duplicates import NEAR_DUPLICATES, merge_near_duplicates
 from lesion_lens.training.pixel_rows import read_pixels
 from lesion_lens.training.split import PARTS, lesion_folds, read_split, split_by_lesion
-from skin_cancer_detection import CODES, preprocess
+from skin_cancer_detection import CODES
 from tests.support.data import made_images, write_csv
 from tests.support.drawings import encode
 
@@ -218,7 +217,6 @@ def metadata_fault(files, change):
     [
         ("4,akiec", "4,mel", "row 5, column dx: mel, but the CSV’s label there is 0 (akiec)"),
         ("0,akiec", "0,wart", "row 1, column dx: found 'wart'"),
-        ("HAM_0000000,ISIC_0000001", ",ISIC_0000001", "row 2, column lesion_id: found nothing"),
         ("lesion_id", "x", "no column lesion_id"),
         ("ISIC_0000000,", "ISIC_0000000,9,", "row 1: there are more values than columns"),
         ("ISIC_0000003,", "ISIC_0000003,9,", "row 4: there are more values than columns"),
@@ -229,97 +227,23 @@ def test_metadata_that_contradicts_is_named(files, old, new, sentence):
     assert sentence in metadata_fault(files, lambda text: text.replace(old, new, 2))
 
 
+def test_a_blank_lesion_of_the_metadata_is_one_of_its_own(files):
+    text = files[1].read_text(encoding="utf-8")
+    files[1].write_text(text.replace("HAM_0000000,ISIC_0000001", ",ISIC_0000001"))
+    data = read_dataset(*files)
+    assert data.lesion_ids[1] not in {data.lesion_ids[0], data.lesion_ids[2]}
+    assert data.remarks == ("1 images have no lesion_id; each counts as a lesion of its own.",)
+
+
+def test_the_capitals_of_dx_do_not_matter(files):
+    files[1].write_text(files[1].read_text(encoding="utf-8").replace("akiec", "AKIEC"))
+    assert np.array_equal(read_dataset(*files).labels, DATA.labels)
+
+
 def test_metadata_of_another_length_is_refused(files):
     assert "has 83 rows but the CSV has 84" in metadata_fault(
         files, lambda text: text.rsplit("\n", 2)[0] + "\n"
     )
-
-
-# --- Images of one's own ---------------------------------------------------------------------
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """Seven pictures, one a class, and their labels."""
-    for row, code in enumerate(CODES):
-        suffix = ".heic" if code == "nv" else ".jpg" if row % 2 else ".png"
-        image = Image.effect_noise((60, 45), 60).convert("RGB")
-        image.save(tmp_path / f"{code}{suffix}", quality=95)
-    labels = tmp_path / "labels.csv"
-    labels.write_text("image_id,dx\n" + "".join(f"{code},{code}\n" for code in CODES))
-    return tmp_path, labels
-
-
-def test_own_images_get_the_one_preprocessing(folder):
-    data = read_images(*folder)
-    expected = preprocess(Image.open(folder[0] / "akiec.png"))
-    assert data.pixels.shape == (7, 28, 28, 3)
-    assert np.array_equal(data.pixels[0], expected)
-    assert data.labels.tolist() == list(range(7))
-    assert data.lesion_ids is None
-
-
-def test_capitals_in_a_file_name_do_not_matter(folder):
-    (folder[0] / "bcc.jpg").rename(folder[0] / "BCC.JPG")
-    assert len(read_images(*folder).labels) == 7
-
-
-def test_labels_as_a_spreadsheet_saves_them(folder):
-    folder[1].write_text(folder[1].read_text(encoding="utf-8"), encoding="utf-8-sig")
-    assert len(read_images(*folder).labels) == 7
-
-
-def labels_fault(folder, content):
-    folder[1].write_bytes(content)
-    with pytest.raises(DataError) as caught:
-        read_images(*folder)
-    assert str(folder[1]) in str(caught.value)
-    return str(caught.value)
-
-
-def test_labels_that_are_wrong_are_named(folder):
-    assert "is empty" in labels_fault(folder, b"")
-    assert "no rows" in labels_fault(folder, b"image_id,dx\n")
-    assert "not a text file in UTF-8" in labels_fault(folder, "image_id,dx\né,mel".encode("latin1"))
-    assert "row 1, column image_id: found nothing" in labels_fault(folder, b"image_id,dx\n,mel\n")
-    assert "row 1, column dx: found nothing" in labels_fault(folder, b"image_id,dx\nmel\n")
-    assert "row 1, column lesion_id: found nothing" in labels_fault(
-        folder, b"image_id,dx,lesion_id\nmel,mel\n"
-    )
-
-
-def test_own_images_may_name_their_lesions(folder):
-    folder[1].write_text("image_id,dx,lesion_id\n" + "".join(f"{c},{c},L{c}\n" for c in CODES))
-    assert read_images(*folder).lesion_ids[0] == "Lakiec"
-
-
-def test_spoiled_and_missing_images_are_named(folder):
-    (folder[0] / "bcc.jpg").write_bytes(b"not an image")
-    (folder[0] / "df.jpg").unlink()
-    with pytest.raises(DataError) as caught:
-        read_images(*folder)
-    assert "2 of 7 images" in str(caught.value)
-    assert "bcc: The file is not an image" in str(caught.value)
-    assert "df: no such file" in str(caught.value)
-
-
-def test_all_that_are_missing_are_named(folder):
-    missing = [f"image{row}" for row in range(25)]
-    folder[1].write_text("image_id,dx\n" + "".join(f"{name},mel\n" for name in missing))
-    with pytest.raises(DataError) as caught:
-        read_images(*folder)
-    assert all(f"{name}: no such file" in str(caught.value) for name in missing)
-
-
-def test_an_image_named_twice_is_refused(folder):
-    folder[1].write_text("image_id,dx\nmel,mel\nmel,mel\n")
-    with pytest.raises(DataError, match=r"row 2, column image_id: mel stands there twice"):
-        read_images(*folder)
-
-
-def test_a_folder_that_is_none(folder):
-    with pytest.raises(DataError, match="is not a folder"):
-        read_images(folder[0] / "none", folder[1])
 
 
 # --- Splitting -------------------------------------------------------------------------------
@@ -412,15 +336,6 @@ def test_two_lesions_of_a_near_duplicate_pair_are_one(files):
     named_after_a_pair(files)
     lesion_ids = read_dataset(*files).lesion_ids
     assert lesion_ids[:5].tolist() == ["HAM_0000000"] * 4 + ["HAM_0000002"]
-
-
-def test_near_duplicates_in_a_folder_are_one_lesion_too(folder):
-    directory, labels = folder
-    for image, name in zip(sorted(directory.iterdir())[:2], NEAR_DUPLICATES[0], strict=True):
-        image.rename(directory / f"{name}{image.suffix}")
-    first, second = NEAR_DUPLICATES[0]
-    labels.write_text(f"image_id,dx,lesion_id\n{first},nv,b\n{second},nv,a\n")
-    assert read_images(directory, labels).lesion_ids.tolist() == ["a", "a"]
 
 
 def test_other_images_are_not_merged():

@@ -30,6 +30,7 @@ from lesion_lens.model.limits import (
     ANSWER_LIMIT,
     CPU_LIMIT,
     DECODE_MEMORY,
+    FORMATS,
     MAX_DECODES,
     MEGA,
     OPENING_MEMORY,
@@ -52,7 +53,7 @@ def pool():
 # --- What comes back -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "HEIF"])
+@pytest.mark.parametrize("image_format", FORMATS)
 def test_a_decoder_gives_what_decoding_here_gives(pool, image_format):
     data = encode(draw_grainy_lesion(1), image_format)
     there, here = pool.decode(data, with_preview=True), decode_here(data, True, lambda _: None)
@@ -86,6 +87,8 @@ def test_an_error_keeps_its_kind_and_its_words(pool, data, error):
         ((5000, 5000), {"image_format": "PNG", "compress_level": 1}),
         ((3264, 2448), {"image_format": "WEBP"}),
         ((4284, 2856), {"image_format": "HEIF", "enc_params": {"preset": "ultrafast"}}),
+        ((4032, 3024), {"image_format": "AVIF", "speed": 10}),
+        ((4000, 3000), {"image_format": "JPEG2000", "quality_layers": [50], "irreversible": True}),
     ],
     ids=str,
 )

@@ -14,7 +14,7 @@ from lesion_lens import ROOT
 from lesion_lens.model.admission import MAX_REQUESTS
 from lesion_lens.model.decisions import HEADLINES, HIGH_RISK
 from lesion_lens.model.decoding import FOR_SMALL, SLICE
-from lesion_lens.model.files import MOST_DEVIATION
+from lesion_lens.model.exports import MOST_DEVIATION
 from lesion_lens.model.image_files import MAX_BYTES
 from lesion_lens.model.limits import (
     ANSWER_LIMIT,
@@ -244,9 +244,9 @@ def test_the_exit_codes_are_those_of_the_command():
 def test_the_options_are_those_of_the_training(capsys):
     with pytest.raises(SystemExit):
         parse_arguments(["--help"])
-    options = set(re.findall(r"--[a-z]+", capsys.readouterr().out)) - {"--help"}
+    options = set(re.findall(r"--[a-z]+(?:-[a-z]+)*", capsys.readouterr().out)) - {"--help"}
     rows = rows_under("docs/training.md", "| option | what it does |")
-    assert {option for cell, _ in rows for option in re.findall(r"`(--[a-z]+)`", cell)} == options
+    assert {option for cell, _ in rows for option in re.findall(r"`(--[a-z-]+)`", cell)} == options
     for default_value in (
         f"number of teachers ({Recipe.teachers})",
         f"for each network ({Recipe.epochs})",

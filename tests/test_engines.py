@@ -18,16 +18,10 @@ from lesion_lens.model.classifier import Classifier
 from lesion_lens.model.decisions import DecisionFacts
 from lesion_lens.model.engines import load_engine
 from lesion_lens.model.errors import ModelFileError
-from lesion_lens.model.files import (
-    MADE_OF,
-    append_attributes,
-    check_model_file,
-    export_model,
-    read_attributes,
-    read_network,
-    remedy_of,
-    sha256_of,
-)
+from lesion_lens.model.exports import export_model
+from lesion_lens.model.files import check_model_file, read_attributes, sha256_of
+from lesion_lens.model.litert_files import MADE_OF, append_attributes, read_network
+from lesion_lens.model.model_path import remedy_of
 from lesion_lens.model.views import predict
 from lesion_lens.web.process import load_weights
 from lesion_lens.web.results import to_dict
@@ -131,7 +125,7 @@ def test_a_failed_export_leaves_the_old_file(tmp_path, monkeypatch, fault):
     network = read_network(LITERT)
     monkeypatch.setattr("keras.Sequential.export", lambda _, to, **__: to.write_bytes(network))
     if fault == "other probabilities":
-        monkeypatch.setattr("lesion_lens.model.files.MOST_DEVIATION", -1)
+        monkeypatch.setattr("lesion_lens.model.exports.MOST_DEVIATION", -1)
     else:
         monkeypatch.setattr("os.replace", fail)
     path = tmp_path / "m.tflite"

@@ -16,6 +16,7 @@ from tests.support.models import MODEL
 TWELVE_MEGAPIXELS = (4000, 3000)
 JPEG = {"image_format": "JPEG", "quality": 92}
 PNG = {"image_format": "PNG", "compress_level": 1}
+JPEG2000 = {"image_format": "JPEG2000", "irreversible": True, "quality_layers": [12]}
 
 
 def noise(size):
@@ -58,6 +59,18 @@ def test_up_to_two_megapixels_the_reduction_is_exact(size, options):
 )
 def test_a_large_jpeg_is_decoded_at_a_size_that_its_format_offers(size, decoded):
     assert read_image(encode(Image.new("RGB", size), "JPEG")).size == decoded
+
+
+@pytest.mark.parametrize(
+    ("size", "decoded"), [((1501, 1403), (751, 702)), ((2501, 2405), (626, 602))], ids=str
+)
+def test_a_large_jpeg_2000_is_halved_while_it_is_decoded(size, decoded):
+    assert read_image(encode(Image.new("RGB", size), "JPEG2000")).size == decoded
+
+
+def test_a_large_jpeg_2000_that_cannot_be_halved_is_reduced_afterwards():
+    data = encode(Image.new("RGB", (1500, 1400)), "JPEG2000", num_resolutions=1)
+    assert read_image(data).size == (500, 467)
 
 
 @pytest.mark.parametrize("size", [(1500, 1400), (5000, 5000), (20_000, 1000), (1000, 20_000)])
@@ -128,6 +141,11 @@ def test_no_probability_of_a_drawn_lesion_moves_by_more_than_a_hundredth(
 ):
     images = [draw_grainy_lesion(seed) for seed in range(count)]
     assert 0 < largest_move(classifier, images, options) <= 0.01
+
+
+def test_nor_of_a_jpeg_2000(classifier):
+    moved = largest_move(classifier, [draw_grainy_lesion(0)], JPEG2000, (2403, 1801))
+    assert 0 < moved <= 0.01
 
 
 def test_nor_of_the_largest_photographs_whose_sides_no_factor_divides(classifier):

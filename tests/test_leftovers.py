@@ -181,7 +181,7 @@ def test_scores_that_do_not_fit(tmp_path):
     with (
         full_disk(100_000),
         pytest.raises(TrainingError) as caught,
-        pipeline._staging(tmp_path / "m.h5") as folder,
+        pipeline.staging(tmp_path) as folder,
     ):
         (folder / "metrics.json").write_bytes(bytes(200_000))
     sentence_of(caught, tmp_path)
@@ -193,7 +193,7 @@ def test_a_model_of_a_training_that_does_not_fit_is_named_as_it_will_be(tmp_path
     with (
         full_disk(100_000),
         pytest.raises(ModelFileError) as caught,
-        pipeline._staging(tmp_path / "m.h5") as folder,
+        pipeline.staging(tmp_path) as folder,
     ):
         save_model(model, folder / "m.h5", {})
     sentence_of(caught, tmp_path / "m.h5")

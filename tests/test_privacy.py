@@ -281,7 +281,7 @@ def with_secrets(image_format):
     return encode(draw_lesion(), image_format, **options)
 
 
-@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "HEIF"])
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "HEIF", "AVIF"])
 def test_what_is_shown_of_an_image_has_lost_where_and_with_what_it_was_taken(client, image_format):
     data = with_secrets(image_format)
     assert b"SECRET" in data
@@ -294,7 +294,7 @@ def test_what_is_shown_of_an_image_has_lost_where_and_with_what_it_was_taken(cli
         assert set(image.info) <= {"jfif", "jfif_version", "jfif_unit", "jfif_density"}
 
 
-@pytest.mark.parametrize("image_format", ["PPM", "ICO", "EPS", "TGA", "PCX", "JPEG2000", "AVIF"])
+@pytest.mark.parametrize("image_format", ["PPM", "ICO", "EPS", "TGA", "PCX"])
 def test_a_format_that_pillow_knows_and_the_page_does_not_name_is_refused(client, image_format):
     assert upload(client, encode(draw_lesion(), image_format)).status_code == 415
 
@@ -314,7 +314,7 @@ def test_no_decoder_but_those_of_the_named_formats_is_asked(monkeypatch):
     assert set(asked) == set(FORMATS)
 
 
-@pytest.mark.parametrize("image_format", ["GIF", "TIFF", "WEBP", "PNG", "HEIF"])
+@pytest.mark.parametrize("image_format", ["GIF", "TIFF", "WEBP", "PNG", "HEIF", "AVIF"])
 def test_only_the_first_frame_is_looked_at(client, image_format):
     first, second = (Image.new("RGB", (64, 64), colour) for colour in ("red", "blue"))
     moving = encode(first, image_format, save_all=True, append_images=[second])

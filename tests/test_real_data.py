@@ -20,9 +20,11 @@ from lesion_lens.training import calibration
 from lesion_lens.training.data import read_dataset
 from lesion_lens.training.download import add_clinics
 from lesion_lens.training.evaluation import probabilities_of, score_file, view_probabilities
+from lesion_lens.training.medmnist import read_medmnist
 from lesion_lens.training.near_duplicates import NEAR_DUPLICATES
+from lesion_lens.training.own_images import ReadingOptions, read_images
 from lesion_lens.training.picture_rules import fit_picture_rules
-from lesion_lens.training.split import split_by_lesion
+from lesion_lens.training.split import PARTS, read_split, split_by_lesion
 from tests.support.pages import probabilities_of as probabilities_on_page
 from tests.support.pages import upload
 
@@ -237,3 +239,35 @@ def test_uploads_get_the_probabilities_of_their_rows(client, originals):
     assert moved.mean() <= 1.2 * explained + 1e-4
     assert moved.mean() <= 0.01
     assert moved.max() <= 0.2
+
+
+def test_kaggles_folders_and_metadata_are_read_together(ham10000, original_files, tmp_path, data):
+    for number, half in ((1, original_files[::2]), (2, original_files[1::2])):
+        folder = tmp_path / f"HAM10000_images_part_{number}"
+        folder.mkdir()
+        for file in half:
+            (folder / file.name).symlink_to(file)
+    own = read_images([tmp_path], ham10000[1], ReadingOptions(skip_missing=True))
+    row_of = {image_id: row for row, image_id in enumerate(data.image_ids)}
+    rows = [row_of[image_id] for image_id in own.image_ids]
+    assert len(rows) == len(original_files)
+    assert np.array_equal(own.labels, data.labels[rows])
+    assert set(own.groups) == {"sex", "age", "site"}
+    assert own.remarks == (f"{10015 - len(rows):,} rows without an image were left out.",)
+
+
+def test_dermamnists_file_has_the_official_split(ham10000, tmp_path, data):
+    official = ham10000[1].with_name("dermamnist_official_split.csv")
+    parts = read_split(official, data.image_ids, data.labels)
+    numbers = np.argsort(np.argsort(scd.CODES))[data.labels].astype(
+        np.uint8
+    )  # in the alphabet's order
+    arrays = {}
+    for word, part in zip(("train", "val", "test"), PARTS, strict=True):
+        arrays[f"{word}_images"] = data.pixels[parts == part]
+        arrays[f"{word}_labels"] = numbers[parts == part][:, None]
+    np.savez(tmp_path / "dermamnist.npz", **arrays)
+    read = read_medmnist(tmp_path / "dermamnist.npz")
+    assert [(read.parts == part).sum() for part in PARTS] == [7007, 1003, 2005]
+    assert np.array_equal(np.bincount(read.labels), np.bincount(data.labels))
+    assert np.array_equal(read.labels[read.parts == "test"], data.labels[parts == "test"])

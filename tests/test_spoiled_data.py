@@ -14,8 +14,9 @@ from PIL import Image
 
 from lesion_lens.model.image_files import MAX_BYTES
 from lesion_lens.training import csv_files
-from lesion_lens.training.data import read_dataset, read_images, read_sources
+from lesion_lens.training.data import read_dataset, read_sources
 from lesion_lens.training.errors import DataError
+from lesion_lens.training.own_images import read_images
 from lesion_lens.training.pixel_rows import read_pixels
 from lesion_lens.training.tables import read_table
 from skin_cancer_detection import CODES
@@ -385,7 +386,7 @@ def pictures(tmp_path):
 
     def read(rows):
         (tmp_path / "labels.csv").write_text("\n".join(["image_id,dx", *rows]))
-        return read_images(tmp_path, tmp_path / "labels.csv")
+        return read_images([tmp_path], tmp_path / "labels.csv")
 
     return read
 
@@ -404,14 +405,14 @@ def test_one_image_is_not_three(pictures, tmp_path):
     (tmp_path / "link.jpg").symlink_to("I0.jpg")
     for other in ("I0.jpg", "link"):
         fault = images_fault(pictures, ["I0,mel", f"{other},mel"])
-        assert f"row 2, column image_id: {other!r} is the file" in fault
+        assert f"row 2: {other!r} is the file" in fault
         assert "as 'I0' in row 1 is; remove one of the two rows" in fault
 
 
 def test_of_two_files_of_a_name_none_is_chosen(pictures, tmp_path):
     Image.new("RGB", (30, 30), "brown").save(tmp_path / "b.bmp")
     fault = images_fault(pictures, ["I0,mel", "b,nv"])
-    assert "b: there are 'b.png' and 'b.bmp'; rename one" in fault
+    assert "b: there are 'b.bmp' and 'b.png'; rename one" in fault
     assert len(pictures(["I0,mel", "b.bmp,nv"]).labels) == 2
 
 
@@ -422,24 +423,17 @@ def test_files_that_are_none_are_named(pictures, tmp_path):
     (tmp_path / "loop.jpg").symlink_to("loop.jpg")
     (tmp_path / "zero.jpg").symlink_to("/dev/zero")
     (tmp_path / "empty.jpg").touch()
-    names = ["huge", "folder", "loop", "zero", "empty", "none", "a/../b", "x" * 900]
+    names = ["huge", "folder", "loop", "zero", "empty", "none", "../../x", "x" * 900]
     fault = images_fault(pictures, [f"{name},mel" for name in names])
     assert fault.startswith("8 of 8 images in ")
     for sentence in (
         f"huge: The file has more than {MAX_BYTES // 1_000_000} MB.",
-        "folder: The file cannot be read (Is a directory).",
+        "folder: no such file",
         "loop: The file cannot be read (Too many levels of symbolic links).",
         "zero: This is not a file that holds an image.",
         "empty: The file is empty.",
         "none: no such file",
-        "a/../b: no such file",
+        "../../x: no such file",
     ):
         assert f"\n  {sentence}" in fault
     assert len(fault) < 2000
-
-
-def test_of_thousands_of_faults_some_are_named(pictures):
-    fault = images_fault(pictures, [f"k{row},mel" for row in range(3000)])
-    assert "3000 of 3000 images" in fault
-    assert fault.endswith("and 2,950 more")
-    assert fault.count("\n") == 51

@@ -14,7 +14,8 @@ from app import create_app
 from lesion_lens import ROOT
 from lesion_lens.model.engines import load_engine
 from lesion_lens.model.errors import ModelFileError
-from lesion_lens.model.files import append_attributes, remedy_of
+from lesion_lens.model.litert_files import append_attributes
+from lesion_lens.model.model_path import remedy_of
 from tests.support.drawings import draw_lesion, encode
 from tests.support.models import (
     KERAS,

@@ -454,7 +454,11 @@ def test_without_data_two_lines_say_how_to_get_it(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--images", "x"], "--images and --labels go together"),
+        (["--labels", "x"], "--labels needs --images"),
+        (["--skip-missing"], "--skip-unknown and --skip-missing need --images"),
+        (["--report", "x"], "--report needs --evaluate"),
+        (["--images", "x.npz", "--labels", "y"], "goes without labels"),
+        (["--images", "x.npz", "--output", "best_model.h5"], "never writes beside best_model.h5"),
         (["--images", "x", "--labels", "y", "--csv", "z"], "takes the place of"),
         (["--epochs", "0"], "at least 1"),
         (["--seed", "-1"], "0 or more"),
@@ -540,6 +544,8 @@ def test_a_failure_before_the_end_leaves_the_old_files(tmp_path, monkeypatch):
 
 
 def test_a_split_of_ones_own_writes_to_runs():
+    assert parse_arguments(["--images", "d.npz"]).output == ROOT / "runs" / "d" / "model.h5"
+    assert parse_arguments(["--images", "d.npz", "--evaluate"]).output == ROOT / "best_model.h5"
     output = parse_arguments(["--split", "x/dermamnist.csv"]).output
     assert output == ROOT / "runs" / "dermamnist" / "model.h5"
 

@@ -7,13 +7,13 @@ request can carry it, and below it has as many parts or pixels fewer.
 
 from collections.abc import Callable
 
-from attacks.files import heic, jpeg_and_gif, others, png, tiff
+from attacks.files import heic, jpeg_and_gif, new_formats, others, png, tiff
 
 Maker = Callable[[float], bytes]
 
 HOSTILE: dict[str, Maker] = {
     name: make
-    for module in (tiff, heic, jpeg_and_gif, png, others)
+    for module in (tiff, heic, jpeg_and_gif, png, others, new_formats)
     for name, make in vars(module).items()
     if getattr(make, "__module__", None) == module.__name__ and not name.startswith("_")
 }

@@ -26,8 +26,8 @@ from lesion_lens.model.decisions import (
 from lesion_lens.model.engines import load_engine
 from lesion_lens.model.errors import ModelFileError
 from lesion_lens.model.familiarity import PictureRules
-from lesion_lens.model.files import check_model_file, read_attributes, remedy_of, sha256_of
-from lesion_lens.model.model_path import check_pin, check_unchanged
+from lesion_lens.model.files import check_model_file, read_attributes, sha256_of
+from lesion_lens.model.model_path import check_pin, check_unchanged, remedy_of
 from lesion_lens.model.other_pictures import OtherPictureDetector
 from lesion_lens.model.outliers import OutlierDetector
 from lesion_lens.model.picture_groups import PictureGroups

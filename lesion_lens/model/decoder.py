@@ -1,4 +1,4 @@
-"""The process that decodes untrusted files. It knows Pillow, pillow-heif and NumPy, and no model.
+"""The process that decodes untrusted files. It knows Pillow, pydicom and NumPy, and no model.
 
     python -m lesion_lens.model.decoder fork DESCRIPTOR       forks a decoder whenever it is told to
     python -m lesion_lens.model.decoder connect ADDRESS       is one decoder; where there is no fork
@@ -26,9 +26,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lesion_lens.model.dicom import load_reader
 from lesion_lens.model.errors import ImageError, ImageTooCostly
 from lesion_lens.model.images import read_image
-from lesion_lens.model.limits import CPU_LIMIT, MEGA, OPENING_MEMORY, SMALL_IMAGE
+from lesion_lens.model.limits import CPU_LIMIT, HAS_DICOM, MEGA, OPENING_MEMORY, SMALL_IMAGE
 from lesion_lens.model.process_limits import (
     address_space,
     anonymous_memory,
@@ -100,6 +101,8 @@ def fork_when_told(channel: socket.socket) -> None:
         signal.signal(stop, signal.SIG_IGN)
     be_quiet()
     Image.init()  # all formats, which each decoder would import anew
+    if HAS_DICOM:
+        load_reader()
     gc.freeze()  # so that no garbage is looked for among what the decoders share
     while True:
         message, descriptors, *_ = socket.recv_fds(channel, ORDER.size, 1)

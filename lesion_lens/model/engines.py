@@ -1,4 +1,4 @@
-"""What runs the network where it is served: Keras on TensorFlow, or LiteRT.
+"""What runs the network where it is served: Keras, or LiteRT.
 
 An engine is called with uint8 (N, 28, 28, 3), RGB, 0–255, and returns float32 (N, 7), each row
 summing to 1. Several threads may call it at once.
@@ -12,22 +12,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lesion_lens.model.backends import compiled
 from lesion_lens.model.errors import ModelFileError
-from lesion_lens.model.files import (
-    check_model_file,
-    is_litert,
-    load_model,
-    not_finite,
-    read_network,
-    remedy_of,
-)
+from lesion_lens.model.files import check_model_file, load_model
 from lesion_lens.model.hidden_modules import UNUSED_BY_SERVING, hidden
+from lesion_lens.model.keras_files import not_finite
+from lesion_lens.model.litert_files import read_network
+from lesion_lens.model.model_path import is_litert, remedy_of
 from lesion_lens.model.views import Engine, predict
 from skin_cancer_detection import CLASSES, SIDE
 
 if TYPE_CHECKING:
     import keras
-    import tensorflow as tf
 
 # Each interpreter works on one thread and has memory of its own, for each size of batch. More than
 # two at once would be no faster on two cores.
@@ -52,7 +48,7 @@ def load_engine(path: str | Path) -> Engine:
         # TensorFlow reads both when it is first imported.
         os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
         os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
-        with hidden(UNUSED_BY_SERVING):
+        with hidden(UNUSED_BY_SERVING if os.environ["KERAS_BACKEND"] == "tensorflow" else ()):
             engine = KerasEngine(load_model(path))
     # Noise and white, in which finite weights that are far too large become infinite.
     noise = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
@@ -73,26 +69,17 @@ def load_engine(path: str | Path) -> Engine:
 
 
 class KerasEngine:
-    """A Keras model as one compiled call for every number of images.
+    """A Keras model as one compiled call.
 
-    `predict` builds a data pipeline for each call, and a call of the model itself runs it layer by
-    layer.
+    Raises:
+        SettingError: see `chosen_backend`.
     """
 
     def __init__(self, model: "keras.Model") -> None:
-        import tensorflow as tf
-
-        @tf.function(input_signature=[tf.TensorSpec((None, SIDE, SIDE, 3), tf.uint8)])
-        def run(images: "tf.Tensor") -> "tf.Tensor":
-            return model(tf.cast(images, tf.float32), training=False)
-
-        # Calling the concrete function skips the signature lookup.
-        self._run = run.get_concrete_function()
-        self._to_tensor = tf.constant
+        self._run = compiled(model)
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        probabilities: NDArray[np.float32] = self._run(self._to_tensor(images)).numpy()
-        return probabilities
+        return self._run(images)
 
 
 class LiteRTEngine:

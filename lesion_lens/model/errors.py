@@ -6,11 +6,15 @@ command.
 
 from typing import Any, ClassVar
 
-from lesion_lens.model.limits import MAX_PIXELS, MAX_SIDE, MEGA, READABLE
+from lesion_lens.model.limits import MAX_PIXELS, MAX_SIDE, MEGA, READABLE, max_pixels
 
 
 class LesionLensError(Exception):
     """Whatever a user can mend."""
+
+    def at_the_command_line(self) -> str:
+        """The sentence for somebody who can install packages."""
+        return str(self)
 
 
 class ModelFileError(LesionLensError):
@@ -87,6 +91,39 @@ class UnsupportedImage(ImageError):
     )
 
 
+class UnsupportedVariant(ImageError):
+    """An image that may be whole, in a form of its format that no decoder here knows."""
+
+    name = "unsupported-variant"
+    status = 415
+    title = "A variant that cannot be read"
+    meaning = (
+        "The format is one of those that are read, but not this variant of it. The file need not "
+        "be damaged."
+    )
+    sentence = (
+        "The file is {kind}, which cannot be read here. Save it as an ordinary JPEG or PNG and "
+        "send it again."
+    )
+    example: ClassVar[dict[str, Any]] = {"kind": "a JPEG of 12 bits"}
+
+
+class DicomNotRead(ImageError):
+    """A DICOM file where pydicom, which is optional, is not installed."""
+
+    name = "dicom-not-read"
+    status = 415
+    title = "DICOM is not read here"
+    meaning = "Whoever runs the app can install pydicom, and then DICOM files are read."
+    sentence = (
+        "DICOM files are not read here. Export the image as JPEG or PNG, and send that instead."
+    )
+
+    def at_the_command_line(self) -> str:
+        """Name the package."""
+        return "To read DICOM files, install a package: pip install pydicom"
+
+
 class DamagedImage(ImageError):
     """The right format, but truncated or spoiled."""
 
@@ -109,6 +146,21 @@ class ImageTooLarge(ImageError):
         f"than {MAX_SIDE:,} on one side. Make it smaller and send it again."
     )
     example: ClassVar[dict[str, Any]] = {"megapixels": MAX_PIXELS // MEGA}
+
+    @classmethod
+    def check(cls, size: tuple[int, int], image_format: str | None) -> None:
+        """See that an image is no larger than its format may be.
+
+        Args:
+            size: (width, height) in pixels.
+            image_format: as Pillow names it.
+
+        Raises:
+            ImageTooLarge
+        """
+        most = max_pixels(image_format)
+        if size[0] * size[1] > most or max(size) > MAX_SIDE:
+            raise cls(megapixels=most // MEGA)
 
 
 class ImageTooCostly(ImageError):

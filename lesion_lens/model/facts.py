@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from lesion_lens.model.backends import BACKENDS
 from skin_cancer_detection import CODES
 
 Form = Callable[[Any], bool]
@@ -286,6 +287,11 @@ def without_spoiled(facts: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _has_backend(versions: dict[str, Any]) -> bool:
+    named = [versions[name] for name in BACKENDS if name in versions]
+    return bool(named) and all(map(_is_text, named))
+
+
 def is_checksum(value: Any) -> bool:
     """Whether a value is a SHA-256 in hexadecimal digits."""
     return isinstance(value, str) and bool(re.fullmatch("[0-9a-f]{64}", value))
@@ -309,7 +315,7 @@ _RECIPE = (
     *("teachers", "teacher_share", "temperature", "epochs", "batch_size", "weight_decay"),
     *("learning_rate", "warm_up_epochs", "dropout", "mixup", "weight_average"),
 )
-_VERSIONS = ("python", "numpy", "pillow", "keras", "tensorflow")
+_VERSIONS = ("python", "numpy", "pillow", "keras")
 _has_card_facts = _fields(
     data=_is_text,
     rows_may_share_lesions=_is_flag,
@@ -318,7 +324,7 @@ _has_card_facts = _fields(
     lesions=_fields(training=_is_count, calibration=_is_count, test=_is_count),
     seed=is_number,
     recipe=_fields(**dict.fromkeys(_RECIPE, is_number)),
-    versions=_fields(**dict.fromkeys(_VERSIONS, _is_text)),
+    versions=_both(_fields(**dict.fromkeys(_VERSIONS, _is_text)), _has_backend),
     test=_fields(
         one_view=_has_card_scores,
         eight_views=_has_card_scores,

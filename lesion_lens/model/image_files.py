@@ -37,19 +37,27 @@ def read(path: str) -> bytes:
     return data
 
 
-def may_be_image(path: str) -> bool:
-    """Whether a file in a folder is taken for an image, in training and by `classify` alike.
+def is_image_name(path: str) -> bool | None:
+    """Whether a file is taken for an image by its name alone; None where only its bytes tell.
 
-    Its suffix decides, in capitals or not. Without one, or with one of digits alone, as the numbers
-    have that name DICOM files, its first bytes do; a file that cannot be opened is none then. A
-    hidden file is never taken.
+    A suffix decides, in capitals or not. A name without one, or with one of digits alone, as the
+    numbers have that name DICOM files, tells nothing. A hidden file is never taken.
     """
     name = os.path.basename(path)
     suffix = os.path.splitext(name)[1].lower()
     if name.startswith("."):
         return False
-    if suffix and not suffix[1:].isdecimal():
-        return suffix in SUFFIXES
+    return suffix in SUFFIXES if suffix and not suffix[1:].isdecimal() else None
+
+
+def may_be_image(path: str) -> bool:
+    """Whether a file in a folder is taken for an image, in training and by `classify` alike.
+
+    By its name, or else by its first bytes; a file that cannot be opened is none then.
+    """
+    by_name = is_image_name(path)
+    if by_name is not None:
+        return by_name
     from lesion_lens.model.images import SIGNATURE, has_known_signature  # which loads every decoder
 
     try:

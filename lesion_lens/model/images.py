@@ -3,23 +3,33 @@
 import io
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, cast
 
 import numpy as np
 import pillow_heif
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageCms, ImageFile
+from PIL import AvifImagePlugin, ExifTags, Image, ImageCms, ImageFile
 
+from lesion_lens.model.codestreams import (
+    avif_plane_bytes,
+    jpeg2000_halved,
+    jpeg_scans,
+    webp_pixels,
+)
+from lesion_lens.model.dicom import first_frame, is_dicom
 from lesion_lens.model.errors import (
     DamagedImage,
     EmptyImage,
+    ImageError,
     ImageTooCostly,
     ImageTooLarge,
     UnsupportedImage,
+    UnsupportedVariant,
 )
 from lesion_lens.model.libheif import lower_the_limit
-from lesion_lens.model.limits import FORMATS, MAX_PIXELS, MAX_SIDE, MEGA, max_pixels
+from lesion_lens.model.limits import FORMATS, MAX_PIXELS, MEGA, NAMES, max_pixels
+from lesion_lens.model.tiff_numbers import is_of_numbers, numbers_image, scale_of
 from skin_cancer_detection import EXACT_PIXELS, REDUCING_GAP, SIDE
 
 Rows = NDArray[Any]  # some rows of a grey image, (height, width), of whatever dtype it has
@@ -27,44 +37,55 @@ Rows = NDArray[Any]  # some rows of a grey image, (height, width), of whatever d
 DRAFT_SIDE = 600  # pixels; what is left at least of each side of a JPEG, enough for a preview
 
 pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
-pillow_heif.options.DECODE_THREADS = 1  # what runs at once is for the scheduler to say
+# What runs at once is for the scheduler to say.
+pillow_heif.options.DECODE_THREADS = AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 lower_the_limit()
 
 
-def read_image(data: bytes, reserve: Callable[[int], None] = lambda _: None) -> Image.Image:
+def read_image(
+    data: bytes,
+    reserve: Callable[[int], None] = lambda _: None,
+    formats: Collection[str] = (*FORMATS, "DICOM"),
+) -> Image.Image:
     """Decode an untrusted file into an upright RGB image.
 
-    Only the decoders of `FORMATS` are tried, and of several frames the first is taken, or the
+    Only the decoders of `formats` are tried, and of several frames the first is taken, or the
     primary one of a HEIC. Alpha is laid over white, more than 8 bits are scaled to 8, and the
-    orientation is applied. An image of more than `EXACT_PIXELS` is reduced: a JPEG while it is
-    decoded, to a half, a quarter or an eighth, which its format allows and which takes a fraction
-    of the time; any other afterwards by a whole factor, a strip at a time, to save memory.
+    orientation is applied. An image of more than `EXACT_PIXELS` is reduced: a JPEG or JPEG 2000
+    while it is decoded, to a half, a quarter and so on, which their formats allow and which takes a
+    fraction of the time; any other afterwards by a whole factor, a strip at a time, to save memory.
 
     Args:
         data: the bytes of the file.
         reserve: called with the bytes of memory that decoding will take, once they are known.
+        formats: as Pillow names them, and DICOM.
 
     Returns:
         An image of mode "RGB", at the file's own size up to `EXACT_PIXELS`.
 
     Raises:
-        EmptyImage, UnsupportedImage, DamagedImage, ImageTooLarge, ImageTooCostly: each with a
-            sentence for the person who sent the file.
+        EmptyImage, UnsupportedImage, UnsupportedVariant, DicomNotRead, DamagedImage, ImageTooLarge,
+            ImageTooCostly: each with a sentence for the person who sent the file.
     """
     if not data:
         raise EmptyImage
-    image = _opened(data, reserve)
-    if image.format == "HEIF" and b"avif" in data[:64]:  # AVIF in the container that HEIC is in
-        raise UnsupportedImage
-    most = max_pixels(image.format)
-    if image.width * image.height > most or max(image.size) > MAX_SIDE:
-        raise ImageTooLarge(megapixels=most // MEGA)
+    if "DICOM" in formats and is_dicom(data):
+        return _read_dicom(data, reserve)
+    try:
+        image = _opened(data, reserve, formats)
+    except (UnsupportedVariant, DamagedImage):
+        if "TIFF" in formats and "TIFF" in formats_of(data):
+            return _read_numbers(data, reserve)
+        raise
+    ImageTooLarge.check(image.size, image.format)
+    if is_of_numbers(image):
+        return _read_numbers(data, reserve)
     if _takes_too_long(image, data):
         raise ImageTooCostly
     full_size = image.size
     try:
-        if image.format in _JPEGS and image.width * image.height > EXACT_PIXELS:
-            image.draft(None, (DRAFT_SIDE, DRAFT_SIDE))
+        if image.width * image.height > EXACT_PIXELS:
+            _reduce_while_decoding(image, data)
         if image.format != "WEBP":  # whose memory is reserved
             reserve(_memory_of(image, full_size, data))
         if image.width * image.height <= EXACT_PIXELS:
@@ -74,41 +95,87 @@ def read_image(data: bytes, reserve: Callable[[int], None] = lambda _: None) -> 
             rgb = _reduced(*(_heic_rows(data) if image.format == "HEIF" else _rows(image)))
         return _upright(rgb, _orientation(image))
     except Exception as error:
-        raise (ImageTooCostly if _is_out_of_memory(error) else DamagedImage) from error
+        if image.info.get("compression") in _NOT_IN_LIBTIFF:
+            raise UnsupportedVariant(kind="a variant of TIFF") from error
+        raise _error_of(error, image.format) from error
 
 
-def _opened(data: bytes, reserve: Callable[[int], None]) -> ImageFile.ImageFile:
+# Codings of TIFF that Pillow's libtiff has no decoder for; it says no more than that it failed.
+_NOT_IN_LIBTIFF = ("webp", "tiff_sgilog", "tiff_sgilog24", "tiff_thunderscan")
+
+
+def _read_dicom(data: bytes, reserve: Callable[[int], None]) -> Image.Image:
+    """Decode the first frame of a DICOM file; raises what `read_image` does."""
+    frame = first_frame(data, reserve)
+    if frame.coded:
+        return frame.recoloured(read_image(bytes(frame.data), reserve, (frame.coded,)))
+    if frame.size[0] * frame.size[1] <= EXACT_PIXELS:
+        return frame.strip(0, frame.size[1])
+    return _reduced(frame.size, frame.strip, lambda strip: strip)
+
+
+def _read_numbers(data: bytes, reserve: Callable[[int], None]) -> Image.Image:
+    """Decode a TIFF of numbers that Pillow has no mode for; raises what `read_image` does."""
+    found = numbers_image(data)
+    if _takes_too_long(found.image, data):
+        raise ImageTooCostly
+    reserve(found.bytes)
+    try:
+        found.image.load()
+        scale = found.scale()
+    except Exception as error:
+        raise _error_of(error, "TIFF") from error
+    if found.size[0] * found.size[1] <= EXACT_PIXELS:
+        rgb = found.strip(0, found.size[1], scale)
+    else:
+        rgb = _reduced(
+            found.size, lambda top, bottom: found.strip(top, bottom, scale), lambda strip: strip
+        )
+    return _upright(rgb, found.orientation)
+
+
+def _opened(
+    data: bytes, reserve: Callable[[int], None], formats: Collection[str]
+) -> ImageFile.ImageFile:
     """Read what stands before the pixels; raises what `read_image` does."""
     if data[:4] == b"RIFF":  # a WebP, for which the decoder takes its memory as it is opened
-        pixels, most = _webp_pixels(data), max_pixels("WEBP")
+        pixels, most = webp_pixels(data), max_pixels("WEBP")
         if pixels > most:
             raise ImageTooLarge(megapixels=most // MEGA)
         reserve(_BYTES_PER_PIXEL["WEBP"] * pixels)
-    # Pillow's decoders raise nearly anything on spoiled bytes (OSError, ValueError, SyntaxError,
-    # struct.error, …), so here every exception means the same: not readable.
-    try:
-        return Image.open(io.BytesIO(data), formats=FORMATS)
-    except Image.DecompressionBombError as error:
-        raise ImageTooLarge(megapixels=MAX_PIXELS // MEGA) from error
-    except Exception as error:
-        if _is_out_of_memory(error):
-            raise ImageTooCostly from error
-        raise (DamagedImage if has_known_signature(data) else UnsupportedImage) from error
+    error: ImageError = UnsupportedImage()
+    for name in formats_of(data):
+        if name in formats:
+            # Not `Image.open`, which hides why a decoder refuses a file. They raise nearly anything
+            # on spoiled bytes (OSError, ValueError, SyntaxError, struct.error, …).
+            try:
+                return Image.OPEN[name][0](io.BytesIO(data), "")
+            except Exception as reason:
+                error = _error_of(reason, name)
+                error.__cause__ = reason
+    raise error
 
 
-def _webp_pixels(data: bytes) -> int:
-    """The pixels of a WebP's canvas, by its first chunk (RFC 9649, sections 2.5 to 2.7)."""
-    head = int.from_bytes(data[20:30], "little")
-    if data[12:16] == b"VP8X":
-        return (1 + (head >> 32) % 2**24) * (1 + (head >> 56) % 2**24)
-    if data[12:16] == b"VP8L":
-        return (1 + (head >> 8) % 2**14) * (1 + (head >> 22) % 2**14)
-    return ((head >> 48) % 2**14) * ((head >> 64) % 2**14)  # VP8, and what is none of the three
+def _error_of(error: Exception, image_format: str | None) -> ImageError:
+    """What to say of an exception of a decoder: its words alone tell one cause from another."""
+    if isinstance(error, ImageError):
+        return error
+    if isinstance(error, Image.DecompressionBombError):
+        return ImageTooLarge(megapixels=MAX_PIXELS // MEGA)
+    text = str(error)
+    if isinstance(error, MemoryError) or "emory alloc" in text or "out of memory" in text.lower():
+        return ImageTooCostly()
+    if _UNSUPPORTED.search(text):
+        name = NAMES.get(image_format or "", image_format)
+        return UnsupportedVariant(kind=f"a variant of {name}")
+    return DamagedImage()
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-    """Whether it was memory that failed; libheif says so in words alone."""
-    return isinstance(error, MemoryError) or "emory alloc" in str(error)
+# What Pillow, libheif and libavif say of what they do not read, however whole it may be.
+_UNSUPPORTED = re.compile(
+    r"(?i)unsupported|not (yet )?supported|cannot handle|not implemented|codec available"
+    r"|unable to determine J2K"
+)
 
 
 # What decoding takes for each pixel, in bytes, at most: measured, and the kernel holds them to it
@@ -121,18 +188,41 @@ def _memory_of(image: Any, full_size: tuple[int, int], data: bytes) -> int:
     """Say how many bytes it takes to decode an opened image.
 
     Args:
-        image: after its `draft`.
+        image: after what `_reduce_while_decoding` did.
         full_size: before it.
         data: its file.
     """
-    needed = image.width * image.height * _BYTES_PER_PIXEL.get(image.format or "", _ANY_OTHER)
+    pixels = image.width * image.height
+    if image.format == "AVIF":  # what the decoder holds, then twice the colours, then the image
+        return math.ceil(pixels * (2 + 2 * len(image.getbands()) + avif_plane_bytes(data)))
+    if image.format == "JPEG2000":  # five for each sample of a tile, and the coded blocks
+        return pixels * (4 + 5 * len(image.getbands())) + len(data)
+    needed = pixels * _BYTES_PER_PIXEL.get(image.format or "", _ANY_OTHER)
     # Of several scans, two bytes for each coefficient are kept, however much is reduced.
-    if image.info.get("progressive") or (image.format in _JPEGS and _has_several_scans(data)):
+    if image.info.get("progressive") or (image.format in _JPEGS and jpeg_scans(data) > 1):
         samples = [(across, down) for _, across, down, _ in image.layer]
         largest = max(across for across, _ in samples) * max(down for _, down in samples)
         share = sum(across * down for across, down in samples) / largest
         needed += math.ceil(2 * share * full_size[0] * full_size[1])
     return needed
+
+
+def _reduce_while_decoding(image: ImageFile.ImageFile, data: bytes) -> None:
+    """Have the decoder make a large image smaller, as far as its format lets it.
+
+    `image.size` is then what comes of it; of any other format, nothing changes.
+    """
+    if image.format in _JPEGS:
+        image.draft(None, (DRAFT_SIDE, DRAFT_SIDE))
+    elif image.format == "JPEG2000" and image.tile:
+        wished = int(math.log2(max(1, min(image.size) / DRAFT_SIDE)))
+        size, halvings = jpeg2000_halved(data, wished)
+        if halvings:
+            # Not by the image's `reduce`: Pillow 13 rounds the size otherwise than the decoder
+            # does, so that 1501 pixels could be halved once and not twice.
+            codec, _, *others = cast(tuple[Any, ...], image.tile[0].args)
+            image._size = size
+            image.tile = [ImageFile._Tile("jpeg2k", (0, 0, *size), 0, (codec, halvings, *others))]
 
 
 # --- Whole images, and strips of large ones --------------------------------------------------
@@ -204,11 +294,11 @@ def _over_white(image: Image.Image) -> Image.Image:
 
 
 def _own_range(image: Image.Image) -> Callable[[Rows], Rows]:
-    # 32-bit TIFFs have no agreed full scale, so their own range is stretched to 0–255.
     finite = (rows[np.isfinite(rows)] for rows in _few_rows(image))
     ranges = [(float(rows.min()), float(rows.max())) for rows in finite if rows.size]
-    low = min((low for low, _ in ranges), default=0)
-    high = max((high for _, high in ranges), default=0)
+    low, high = scale_of(
+        min((low for low, _ in ranges), default=0), max((high for _, high in ranges), default=0)
+    )
     scale = 255 / (high - low) if high > low else 0
     return lambda rows: (np.nan_to_num(np.clip(rows, low, high), nan=low) - low) * scale
 
@@ -263,28 +353,10 @@ MAX_SCANS = 100  # of a progressive JPEG; encoders write about ten
 def _takes_too_long(image: ImageFile.ImageFile, data: bytes) -> bool:
     """Whether a file has its pixels decoded over and over: seconds for each kilobyte of it."""
     if image.format in _JPEGS:
-        # Every scan begins with these two bytes, and to count them takes next to no time.
-        return data.count(b"\xff\xda") > MAX_SCANS and _scans(data) > MAX_SCANS
+        return jpeg_scans(data) > MAX_SCANS
     boxes = filter(None, (extents for _, extents, *_ in image.tile))
     area = sum((right - left) * (lower - upper) for left, upper, right, lower in boxes)
     return area > 2 * image.width * image.height * len(image.getbands())
-
-
-def _has_several_scans(data: bytes) -> bool:
-    """Whether the pixels of a JPEG are put together from several scans, such as one per colour."""
-    return data.count(b"\xff\xda") > 1 and _scans(data) > 1
-
-
-def _scans(data: bytes) -> int:
-    """Count the scans of a JPEG up to its end, by its markers (ITU-T T.81, annex B)."""
-    scans, place = 0, 2
-    while (marker := _MARKER.search(data, place)) and marker[0] != b"\xff\xd9":
-        scans += marker[0] == b"\xff\xda"
-        place = marker.end() + int.from_bytes(data[marker.end() : marker.end() + 2])
-    return scans
-
-
-_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")  # those that have a length, and the end
 
 
 def _orientation(image: Image.Image) -> int | None:
@@ -302,11 +374,16 @@ def _upright(image: Image.Image, orientation: int | None) -> Image.Image:
     return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
 
 
-def has_known_signature(data: bytes) -> bool:
-    """Whether a file begins as one of `FORMATS` does; its first `SIGNATURE` bytes are enough."""
+def formats_of(data: bytes) -> list[str]:
+    """The formats that a file begins as; its first `SIGNATURE` bytes are enough."""
     Image.init()
-    tests = (Image.OPEN[name][1] for name in FORMATS)
-    return any(accepts(data[:SIGNATURE]) for accepts in tests if accepts)
+    tests = ((name, Image.OPEN[name][1]) for name in FORMATS)
+    return [name for name, accepts in tests if accepts and accepts(data[:SIGNATURE]) is True]
 
 
-SIGNATURE = 16  # bytes
+def has_known_signature(data: bytes) -> bool:
+    """Whether a file begins as an image does; its first `SIGNATURE` bytes are enough."""
+    return bool(formats_of(data)) or is_dicom(data)
+
+
+SIGNATURE = 132  # bytes

@@ -1,7 +1,12 @@
 """What an image file may be: its formats, its size, and what reading it may take."""
 
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "HEIF")  # the last is HEIC's container
-# The same as upload forms name them.
+import importlib.util
+
+# As Pillow names them, in the order in which they are tried: HEIC's container, HEIF, is AVIF's too.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "HEIF", "JPEG2000")
+# As people do, where that is another name.
+NAMES = {"WEBP": "WebP", "HEIF": "HEIC", "JPEG2000": "JPEG 2000", "MPO": "JPEG"}
+# As upload forms do.
 MIME_TYPES = (
     "image/jpeg",
     "image/png",
@@ -11,19 +16,31 @@ MIME_TYPES = (
     "image/gif",
     "image/heic",
     "image/heif",
+    "image/avif",
+    "image/jp2",
+    "application/dicom",
 )
 # How names of such files end, in small letters.
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".webp", ".bmp", ".tif", ".tiff"),
-    *(".gif", ".heic", ".heics", ".heif", ".heifs", ".hif"),
+    *(".gif", ".heic", ".heics", ".heif", ".heifs", ".hif", ".avif", ".avifs", ".jp2", ".j2k"),
+    *(".jpc", ".jpf", ".jpx", ".j2c", ".dcm", ".dicom"),
 )
-READABLE = "JPEG, PNG, WebP, BMP, TIFF, GIF or HEIC"
+HAS_DICOM = importlib.util.find_spec("pydicom") is not None  # which is optional
+READABLE = "JPEG, PNG, WebP, BMP, TIFF, GIF, HEIC, AVIF"
+READABLE += ", JPEG 2000 or DICOM" if HAS_DICOM else " or JPEG 2000"
 
 MEGA = 1_000_000
 # What fits into `DECODE_MEMORY`. A large JPEG is reduced while it is decoded, so a phone's
-# photograph of 48 megapixels passes; a WebP takes 17 bytes for each pixel, all others at most 5.
+# photograph of 48 megapixels passes, and so is a JPEG 2000. A WebP takes 17 bytes for each pixel,
+# an AVIF 9.5 to 18, all others at most 5.
 MAX_PIXELS = 25 * MEGA
-PIXEL_LIMITS = {"JPEG": 50 * MEGA, "MPO": 50 * MEGA, "WEBP": 8 * MEGA}  # MPO: several JPEGs
+PIXEL_LIMITS = {
+    "JPEG": 50 * MEGA,
+    "MPO": 50 * MEGA,  # several JPEGs
+    "WEBP": 8 * MEGA,
+    "AVIF": 13 * MEGA,
+}
 MAX_SIDE = 20_000  # pixels; LANCZOS keeps a table of 48 bytes for each pixel of a side
 
 MAX_DECODES = 3  # at once: two cores, and one that makes a long decode wait for no short one

@@ -6,17 +6,47 @@ import stat
 from pathlib import Path
 
 from lesion_lens.model.errors import ModelFileError
+from skin_cancer_detection import CODES
 
 _KERAS, _LITERT = (".h5", ".hdf5"), ".tflite"
 _CHOICE = "name a file that ends in .h5 or .tflite."
+_REMEDY = "run `python train.py` to make it again."
+_EXPORT_REMEDY = (
+    "run `python train.py --export {}`, with the packages of requirements.txt, to make it again."
+)
 
 
-def check_path(path: str | Path, remedy: str) -> None:
+def is_litert(path: str | Path) -> bool:
+    """Whether a model file is for LiteRT, by its suffix."""
+    return Path(path).suffix.lower() == ".tflite"
+
+
+def is_keras_archive(path: str | Path) -> bool:
+    """Whether a file is in Keras's newer format, by its suffix."""
+    return Path(path).suffix.lower() == ".keras"
+
+
+def naming_command(path: str | Path) -> str:
+    """The command that makes a model file of one that does not say the order of its classes."""
+    target = Path(path).with_suffix(".h5")
+    if target == Path(path):
+        target = target.with_stem(f"{target.stem}-named")
+    order = ",".join(CODES)
+    return f"python train.py --output {path} --export {target} --classes {order}"
+
+
+def remedy_of(path: str | Path) -> str:
+    """How to come by a sound model file: the end of an error's sentence."""
+    return _EXPORT_REMEDY.format(path) if is_litert(path) else _REMEDY
+
+
+def check_path(path: str | Path, remedy: str, to_convert: bool = False) -> None:
     """See that a path leads to a file that can be read and whose suffix names its kind.
 
     Args:
         path: of a model file.
         remedy: how to come by one that is missing; the end of the sentence.
+        to_convert: whether a .keras will do, because it is not served as it is.
 
     Raises:
         ModelFileError: it is empty, missing, no file, unreadable, or of another kind.
@@ -38,9 +68,12 @@ def check_path(path: str | Path, remedy: str) -> None:
         raise ModelFileError(f"{path} is a folder, not a model file: {_CHOICE}")
     if not stat.S_ISREG(mode):
         raise ModelFileError(f"{path} is a device, a pipe or a socket: {_CHOICE}")
-    if suffix.lower() == ".keras":
+    if is_keras_archive(path):
+        if to_convert:
+            return
         raise ModelFileError(
-            f"{path} is in Keras's format .keras, which is not read here: save the model as .h5."
+            f"{path} is in Keras's format .keras, which does not say the order of the classes: "
+            f"make a model file of it by `{naming_command(path)}`, with the order of its outputs."
         )
     if not is_ours:
         raise ModelFileError(f"{path} does not end as a model file does: {_CHOICE}")

@@ -1,12 +1,11 @@
-"""The data set: images, labels and lesions, read from Kaggle's CSV or from a folder of images.
+"""The data set: images, labels and lesions, and how Kaggle's CSV and its metadata are read.
 
-What is wrong with a file is a `DataError`, as in tables.py.
+What is wrong with a file is a `DataError`, as in tables.py. Images of one's own: own_images.py.
 """
 
 import hashlib
-import os
 import re
-from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -14,10 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from lesion_lens.model.errors import ImageError
 from lesion_lens.model.facts import MOST_LETTERS
-from lesion_lens.model.image_files import UnreadableFile, read
-from lesion_lens.model.images import read_image
 from lesion_lens.training.csv_files import shown
 from lesion_lens.training.errors import DataError
 from lesion_lens.training.near_duplicates import merge_near_duplicates
@@ -30,7 +26,7 @@ from lesion_lens.training.tables import (
     read_table,
     values_by_image,
 )
-from skin_cancer_detection import CODES, preprocess
+from skin_cancer_detection import CODES
 
 CSV_NAMES = ("hmnist_28_28_RGB.csv", "hmnist_28_28_RGB.csv.zip")
 METADATA_NAME = "HAM10000_metadata.csv"
@@ -48,8 +44,10 @@ class Dataset:
         lesion_ids: (N,); images of one lesion share it. None where it is not known.
         source: whose images these are; the pages claim what they say of HAM10000 only for it.
         image_ids: (N,), or None where they are not known.
-        groups: "sex", "age", "site" and "clinic" -> (N,), as far as they are known: how the scores
-            are broken down.
+        groups: "sex", "age", "site" and "clinic" -> (N,), as far as they are known, and columns
+            that the user named: how the scores are broken down.
+        parts: (N,), the split that the data came with; None where it has none of its own.
+        remarks: sentences on what was left out or taken for something as the data were read.
     """
 
     pixels: NDArray[np.uint8]
@@ -58,6 +56,8 @@ class Dataset:
     source: str = "HAM10000"
     image_ids: NDArray[np.str_] | None = None
     groups: dict[str, NDArray[np.str_]] = field(default_factory=dict)
+    parts: NDArray[np.str_] | None = None
+    remarks: tuple[str, ...] = ()
 
     def with_clinics(self, clinics: NDArray[np.str_]) -> "Dataset":
         """The same data set with the clinic of each image, (N,), from `read_sources`."""
@@ -72,6 +72,7 @@ class Dataset:
             lesion_ids=None if self.lesion_ids is None else self.lesion_ids[rows],
             image_ids=None if self.image_ids is None else self.image_ids[rows],
             groups={name: values[rows] for name, values in self.groups.items()},
+            parts=None if self.parts is None else self.parts[rows],
         )
 
     @property
@@ -87,12 +88,17 @@ class Dataset:
 # --- Kaggle's CSV ----------------------------------------------------------------------------
 
 
-def read_dataset(csv_path: str | Path, metadata_path: str | Path | None = None) -> Dataset:
+def read_dataset(
+    csv_path: str | Path,
+    metadata_path: str | Path | None = None,
+    group_columns: Sequence[str] = (),
+) -> Dataset:
     """Read Kaggle's hmnist_28_28_RGB.csv and, with it, the lesion of every row.
 
     Args:
         csv_path: the CSV, plain or as the one member of a zip.
         metadata_path: HAM10000_metadata.csv in the same row order, or None.
+        group_columns: further columns of the metadata by which the scores are broken down.
 
     Returns:
         The data set; its lesion_ids, image_ids and groups are None or empty without metadata.
@@ -102,14 +108,20 @@ def read_dataset(csv_path: str | Path, metadata_path: str | Path | None = None) 
     """
     pixels, labels = read_pixels(csv_path)
     if metadata_path is None:
+        if group_columns:
+            raise DataError("--group names a column of the metadata: name it by --metadata.")
         return Dataset(pixels, labels, None)
-    table = read_metadata(metadata_path, labels)
+    path = Path(metadata_path)
+    table = read_metadata(path, labels)
+    image_ids = table["image_id"].to_numpy(str) if "image_id" in table else None
+    lesion_ids, blank = lesion_ids_of(path, table, image_ids, labels)
     return Dataset(
         pixels,
         labels,
-        _lesion_ids(table, labels),
-        image_ids=table["image_id"].to_numpy(str) if "image_id" in table else None,
-        groups=_groups(Path(metadata_path), table),
+        lesion_ids,
+        image_ids=image_ids,
+        groups=groups_of(path, table, group_columns),
+        remarks=(blank_lesions(blank),) if blank else (),
     )
 
 
@@ -131,7 +143,7 @@ def read_metadata(path: str | Path, labels: NDArray[np.int64]) -> pd.DataFrame:
             `read_table` raises.
     """
     path = Path(path)
-    table = read_table(path, ("lesion_id", "dx"), optional=("image_id",))
+    table = read_table(path, ("lesion_id", "dx"), optional=("image_id",), may_be_blank="lesion_id")
     if len(table) != len(labels):
         raise DataError(
             f"{path} has {len(table):,} rows but the CSV has {len(labels):,}: they must be the "
@@ -145,43 +157,96 @@ def read_metadata(path: str | Path, labels: NDArray[np.int64]) -> pd.DataFrame:
             f"{path}, row {row + 1}, column dx: {table['dx'][row]}, but the CSV’s label there is "
             f"{labels[row]} ({CODES[labels[row]]}): the files do not belong together."
         )
-    for column in {"lesion_id", "image_id"} & set(table):
-        check_spelling(path, table[column])
     if "image_id" in table:
+        check_spelling(path, table["image_id"])
         check_unique(path, table["image_id"])
-    check_lesions(path, table["lesion_id"], labels)
     return table
 
 
-def _lesion_ids(table: pd.DataFrame, labels: NDArray[np.int64]) -> NDArray[np.str_] | None:
-    """The lesion of each row, known near-duplicates merged; None where the table has none."""
-    if "lesion_id" not in table:
-        return None
-    lesion_ids = table["lesion_id"].to_numpy(str)
-    if "image_id" not in table:
-        return lesion_ids
-    return merge_near_duplicates(lesion_ids, table["image_id"].to_numpy(str), labels)
+def lesion_ids_of(
+    path: Path,
+    table: pd.DataFrame,
+    image_ids: Sequence[str] | NDArray[np.str_] | None,
+    labels: NDArray[np.int64],
+) -> tuple[NDArray[np.str_] | None, int]:
+    """Give the lesion of each row, known near-duplicates merged.
 
+    Args:
+        path: the table's file.
+        table: N rows; a blank `lesion_id` is a lesion of its own.
+        image_ids: N, or None.
+        labels: (N,), 0–6.
 
-def _groups(path: Path, table: pd.DataFrame) -> dict[str, NDArray[np.str_]]:
-    """The groups of the rows by sex, age band, body site and clinic, where there is the column.
+    Returns:
+        (N,), or None where the table names no lesion; and the number of rows without one.
 
     Raises:
-        DataError: an age that is none, or a name that is too long or spelt in two ways.
+        DataError: a lesion of two classes, or one that is spelt in two ways.
+    """
+    if "lesion_id" not in table:
+        return None, 0
+    is_blank = (table["lesion_id"].str.strip() == "").to_numpy()
+    if is_blank.all():
+        return None, 0
+    names = [f"row {row}" for row in range(len(table))] if image_ids is None else image_ids
+    named = table["lesion_id"].where(~is_blank, [f"the lesion of {name}" for name in names])
+    check_spelling(path, named)
+    check_lesions(path, named, labels)
+    lesion_ids = named.to_numpy(str)
+    if image_ids is not None:
+        lesion_ids = merge_near_duplicates(lesion_ids, np.array(image_ids), labels)
+    return lesion_ids, int(is_blank.sum())
+
+
+def blank_lesions(count: int) -> str:
+    """Say of how many images the lesion is not known."""
+    return f"{count:,} images have no lesion_id; each counts as a lesion of its own."
+
+
+# The columns that say one thing: those of HAM10000, and those of the ISIC archive.
+_GROUP_COLUMNS = {
+    "sex": ("sex",),
+    "site": ("localization", "anatom_site_general", "anatom_site_general_challenge"),
+    "age": ("age", "age_approx"),
+}
+
+
+def groups_of(
+    path: Path, table: pd.DataFrame, further: Sequence[str] = ()
+) -> dict[str, NDArray[np.str_]]:
+    """The groups of the rows by sex, age band, body site and clinic, where there is the column.
+
+    Args:
+        path: the table's file.
+        table: N rows, all cells as text.
+        further: columns that the user names, which have to be there.
+
+    Returns:
+        "sex", "site", "clinic", "age" and the further names -> (N,).
+
+    Raises:
+        DataError: no such column, an age that is none, or a name that is too long or spelt in two
+            ways.
     """
     groups = {}
-    for name, column in (("sex", "sex"), ("site", "localization")):
-        if column in table:
-            names = table[column].replace("", UNKNOWN)
-            _check_names(path, names)
-            groups[name] = names.to_numpy(str)
+    for name, columns in _GROUP_COLUMNS.items():
+        column = next((column for column in columns if column in table), None)
+        if column is None:
+            continue
+        if name == "age":
+            groups[name] = _age_bands(path, table[column])
+        else:
+            groups[name] = _names(path, table[column])
     if "dataset" in table:  # which Kaggle's metadata lacks, and Harvard's has
-        groups["clinic"] = _clinics(path, table["dataset"]).to_numpy(str)
-    if "age" in table:
-        ages = _ages(path, table["age"])
-        bands = np.array(["under 30", "30–44", "45–59", "60–74", "75 and over"])
-        band = bands[np.digitize(ages, [30, 45, 60, 75])]
-        groups["age"] = np.where(np.isnan(ages), UNKNOWN, band)
+        groups["clinic"] = _names(path, table["dataset"])
+    for column in further:
+        if column not in table:
+            raise DataError(
+                f"{path} has no column {shown(column)}: --group takes one of "
+                f"{', '.join(table.columns)[:300]}."
+            )
+        if column != "dataset":
+            groups[column] = _names(path, table[column])
     return groups
 
 
@@ -205,22 +270,17 @@ def read_sources(path: str | Path, image_ids: NDArray[np.str_] | None) -> NDArra
             f"{path} goes by image_id, which is not known: name metadata with a column image_id."
         )
     table = read_table(path, ("image_id", "dataset"))
-    table["dataset"] = _clinics(path, table["dataset"])
+    table["dataset"] = _names(path, table["dataset"])
     return values_by_image(path, table, "dataset", image_ids)
 
 
-def _clinics(path: Path, column: pd.Series) -> pd.Series:
-    """The names of a column `dataset` without the blanks around them.
+def _names(path: Path, column: pd.Series) -> NDArray[np.str_]:
+    """The names of groups in a column (N,), without the blanks around them.
 
     Raises:
         DataError: a name too long for a table, or spelt in two ways.
     """
     names = column.str.strip().replace("", UNKNOWN)
-    _check_names(path, names)
-    return names
-
-
-def _check_names(path: Path, names: pd.Series) -> None:
     too_long = np.flatnonzero(names.str.len() > MOST_LETTERS)
     if len(too_long):
         raise DataError(
@@ -228,6 +288,7 @@ def _check_names(path: Path, names: pd.Series) -> None:
             f"{MOST_LETTERS} letters; shorten it."
         )
     check_spelling(path, names)
+    return names.to_numpy(str)
 
 
 _AGE = re.compile(r"\d{1,3}(\.\d{1,9})?")
@@ -235,11 +296,11 @@ _OLDEST = 130
 _NO_AGE = {"", UNKNOWN, "na", "n/a", "nan", "none", "null"}
 
 
-def _ages(path: Path, column: pd.Series) -> NDArray[np.float64]:
-    """The ages in years, NaN where nothing is known.
+def _age_bands(path: Path, column: pd.Series) -> NDArray[np.str_]:
+    """The age bands (N,) of ages in years.
 
     Raises:
-        DataError: a cell that is neither, which would be of no age band or of a wrong one.
+        DataError: a cell that is no age, which would be of no band or of a wrong one.
     """
     ages = np.full(len(column), np.nan)
     for row, cell in enumerate(column.str.strip()):
@@ -247,114 +308,10 @@ def _ages(path: Path, column: pd.Series) -> NDArray[np.float64]:
             continue
         if not _AGE.fullmatch(cell) or float(cell) > _OLDEST:
             raise DataError(
-                f"{path}, row {row + 1}, column age: found {shown(cell)} instead of years, 0 to "
-                f"{_OLDEST}; mend it, or leave it empty."
+                f"{path}, row {row + 1}, column {column.name}: found {shown(cell)} instead of "
+                f"years, 0 to {_OLDEST}; mend it, or leave it empty."
             )
         ages[row] = float(cell)
-    return ages
-
-
-# --- Images of one's own ---------------------------------------------------------------------
-
-_SUFFIXES = (
-    "", ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic", ".heif",
-)  # fmt: skip
-
-
-_MOST_FAULTS = 50  # that are listed; a folder may have thousands
-
-
-def read_images(directory: str | Path, labels_path: str | Path) -> Dataset:
-    """Make a data set from image files by the app's own reading and preprocessing.
-
-    Args:
-        directory: folder of image files named `image_id`, with or without a suffix.
-        labels_path: CSV with the columns `image_id,dx[,lesion_id]`.
-
-    Returns:
-        The data set; its lesion_ids are None if the CSV has no such column.
-
-    Raises:
-        DataError: no such folder, spoiled or missing images (the first 50 are named), an image
-            named twice, and what `read_table` raises.
-    """
-    directory, labels_path = Path(directory), Path(labels_path)
-    if not directory.is_dir():
-        raise DataError(f"{directory} is not a folder: say where the images are with --images.")
-    table = read_table(labels_path, ("image_id", "dx"), optional=("lesion_id",))
-    labels = labels_of(labels_path, table["dx"])
-    check_unique(labels_path, table["image_id"])
-    check_spelling(labels_path, table["image_id"])
-    if "lesion_id" in table:
-        check_spelling(labels_path, table["lesion_id"])
-        check_lesions(labels_path, table["lesion_id"], labels)
-    groups = _groups(labels_path, table)
-    files = _files_of(directory, labels_path, table["image_id"])
-    pixels, faults = [], []
-    for image_id, found in zip(table["image_id"], files, strict=True):
-        try:
-            pixels.append(preprocess(read_image(read(_only(found)))))
-        except (ImageError, UnreadableFile) as error:
-            faults.append(f"  {image_id[:100]}: {error}")
-    if faults:
-        more = len(faults) - _MOST_FAULTS
-        listed = [*faults[:_MOST_FAULTS], *([f"  and {more:,} more"] if more > 0 else [])]
-        raise DataError(
-            f"{len(faults)} of {len(table)} images in {directory} cannot be used; mend them or "
-            f"take their rows out of {labels_path}:\n" + "\n".join(listed)
-        )
-    return Dataset(
-        np.stack(pixels),
-        labels,
-        _lesion_ids(table, labels),
-        source="images of one's own",
-        image_ids=table["image_id"].to_numpy(str),
-        groups=groups,
-    )
-
-
-def _files_of(directory: Path, labels_path: Path, image_ids: pd.Series) -> list[list[str]]:
-    """For each image, the paths that it may mean: one, unless something is wrong.
-
-    Raises:
-        DataError: the folder cannot be read, or two rows mean one file.
-    """
-    by_name: dict[str, list[str]] = defaultdict(list)
-    try:
-        for entry in os.scandir(directory):
-            by_name[entry.name.lower()].append(entry.path)
-    except OSError as error:
-        raise DataError(
-            f"{directory} cannot be read ({error.strerror}): name another folder."
-        ) from error
-    found: list[list[str]] = []
-    row_of: dict[str, int] = {}
-    for row, image_id in enumerate(image_ids, 1):
-        names = dict.fromkeys(f"{image_id}{suffix}".lower() for suffix in _SUFFIXES)
-        paths = [path for name in names for path in by_name.get(name, ())]
-        exact = [path for path in paths if os.path.basename(path) == image_id]
-        files = [path for path in exact or paths if not os.path.isdir(path)]
-        found.append(files or paths)
-        for path in files:
-            first = row_of.setdefault(os.path.realpath(path), row)
-            if first != row:
-                raise DataError(
-                    f"{labels_path}, row {row}, column image_id: {shown(image_id)} is the file "
-                    f"{shown(os.path.basename(path))}, as {shown(image_ids[first - 1])} in row "
-                    f"{first} is; remove one of the two rows."
-                )
-    return found
-
-
-def _only(paths: list[str]) -> str:
-    """The one path of an image.
-
-    Raises:
-        UnreadableFile: there is none, or there are several.
-    """
-    if not paths:
-        raise UnreadableFile("no such file")
-    if len(paths) > 1:
-        names = " and ".join(shown(os.path.basename(path)) for path in paths[:2])
-        raise UnreadableFile(f"there are {names}; rename one, or write its suffix in the table")
-    return paths[0]
+    bands = np.array(["under 30", "30–44", "45–59", "60–74", "75 and over"])
+    band = bands[np.digitize(ages, [30, 45, 60, 75])]
+    return np.where(np.isnan(ages), UNKNOWN, band)

@@ -70,12 +70,55 @@ def score_file(
         ModelFileError: the file breaks the contract.
         TrainingError: the file was trained on another split, or has no decision facts.
     """
-    facts, attributes = check_model_file(path), read_attributes(path)
+    facts = check_split(path, parts)
+    test = data.only(parts == "test")
+    scores, eight = score_images(path, test)
+    # The checksum of all of the data: not that of the training where the rows were made of other
+    # copies of the images.
+    return facts | {"test": {"data_sha256": data.sha256, **scores}}, test.labels, eight
+
+
+def check_split(path: Path, parts: NDArray[np.str_]) -> dict[str, Any]:
+    """See that a model file was trained on data that were split so.
+
+    Args:
+        path: the model file.
+        parts: (N,).
+
+    Returns:
+        The facts of its training.
+
+    Raises:
+        ModelFileError: the file breaks the contract.
+        TrainingError: it was trained on another split.
+    """
+    facts = check_model_file(path)
     if facts.get("split_sha256") != split_checksum(parts):
         raise TrainingError(
             f"{path} was trained on another data set or another split, so its test part is not "
             "known: name the data that it was made of."
         )
+    return facts
+
+
+def score_images(path: Path, data: Dataset) -> tuple[dict[str, Any], NDArray[np.float64]]:
+    """Score a model file on images, all of them.
+
+    Args:
+        path: the HDF5 file.
+        data: images that the model has not learned from; a class may be missing.
+
+    Returns:
+        The scores of `one_view` and of `eight_views` (`evaluate`), what the `decisions` are worth
+        (`decision_scores`) and the scores by group (`subgroups`). Then the probabilities of the
+        eight views (N, 7).
+
+    Raises:
+        ModelFileError: the file breaks the contract.
+        TrainingError: it has no decision facts.
+    """
+    check_model_file(path)
+    attributes = read_attributes(path)
     try:
         decision_facts = DecisionFacts.from_attributes(attributes)
         rules = PictureRules.from_attributes(attributes)
@@ -84,28 +127,22 @@ def score_file(
             f"{path} lacks what its statements go by, as older files do: run `python train.py` to "
             "make it again."
         ) from error
-    model, test = load_model(path), data.only(parts == "test")
-    labels, lesion_ids = test.labels, test.lesion_ids
-    views = view_probabilities(model, test.pixels)
+    labels, lesion_ids = data.labels, data.lesion_ids
+    views = view_probabilities(load_model(path), data.pixels)
     one, eight = views[0], combine_views(views, decision_facts.eight_view_temperature)
-    chosen = one_image_per_lesion(lesion_ids, test.pixels)
-    decisions = decision_scores(
-        eight[chosen], labels[chosen], test.pixels[chosen], decision_facts, rules
-    )
-    metrics = facts | {
-        "test": {
-            # Not that of the training where the rows were made of other copies of the images.
-            "data_sha256": data.sha256,
-            "one_view": evaluate(labels, one, lesion_ids, decision_facts.class_shares),
-            "eight_views": evaluate(labels, eight, lesion_ids, decision_facts.class_shares),
-            "decisions": decisions,
-            "subgroups": {
-                name: subgroups(labels, eight, lesion_ids, groups)
-                for name, groups in test.groups.items()
-            },
-        }
+    chosen = one_image_per_lesion(lesion_ids, data.pixels)
+    scores = {
+        "one_view": evaluate(labels, one, lesion_ids, decision_facts.class_shares),
+        "eight_views": evaluate(labels, eight, lesion_ids, decision_facts.class_shares),
+        "decisions": decision_scores(
+            eight[chosen], labels[chosen], data.pixels[chosen], decision_facts, rules
+        ),
+        "subgroups": {
+            name: subgroups(labels, eight, lesion_ids, groups)
+            for name, groups in data.groups.items()
+        },
     }
-    return metrics, labels, eight
+    return scores, eight
 
 
 def probabilities_of(model: keras.Model, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -149,7 +186,8 @@ def evaluate(
     as drawing adds chance to every bin: its interval lies high and may leave out the value.
 
     Args:
-        labels: (N,), 0–6.
+        labels: (N,), 0–6. A class without an image has no part in `balanced_accuracy` and
+            `macro_auc`.
         probabilities: (N, 7).
         lesion_ids: (N,), which images show the same lesion; None if that is not known.
         prior: float (7,), the classes' shares that `prior_divided` divides out of the
@@ -198,6 +236,7 @@ def _weighted_scores(
     weights: NDArray[np.int64],
 ) -> dict[str, Any]:
     """All scores that get an interval, each (R,) for weights (R, N)."""
+    present = np.unique(labels)
     matrix = confusion_matrix(labels, probabilities.argmax(axis=1), len(CODES), weights)
     hits = np.diagonal(matrix, axis1=-2, axis2=-1)
     total = matrix.sum(axis=(-2, -1))[:, np.newaxis]
@@ -213,8 +252,8 @@ def _weighted_scores(
         labels, divide_by_prior(probabilities, prior).argmax(axis=1), len(CODES), weights
     )
     return {
-        **_accuracies(matrix),
-        "macro_auc": by_class["auc"].mean(axis=-1),
+        **_accuracies(matrix, present),
+        "macro_auc": np.take(by_class["auc"], present, axis=-1).mean(axis=-1),
         "malignant_auc": binary_auc(*malignancy(labels, probabilities), weights),
         "melanoma_sensitivity_at_specificity_0.80": sensitivity_at_specificity(
             labels == MELANOMA, probabilities[:, MELANOMA], 0.80, weights
@@ -222,7 +261,7 @@ def _weighted_scores(
         "calibration_error": calibration_error(labels, probabilities, weights=weights),
         "brier_score": brier_score(labels, probabilities, weights),
         "log_loss": log_loss(labels, probabilities, weights),
-        "prior_divided": _accuracies(divided),
+        "prior_divided": _accuracies(divided, present),
         "per_class": {
             code: {name: np.take(values, i, axis=-1) for name, values in by_class.items()}
             for i, code in enumerate(CODES)
@@ -230,11 +269,11 @@ def _weighted_scores(
     }
 
 
-def _accuracies(matrix: NDArray[np.int64]) -> dict[str, Values]:
+def _accuracies(matrix: NDArray[np.int64], present: NDArray[np.int64]) -> dict[str, Values]:
     hits, true = np.diagonal(matrix, axis1=-2, axis2=-1), matrix.sum(axis=-1)
     return {
         "accuracy": hits.sum(axis=-1) / true.sum(axis=-1),
-        "balanced_accuracy": ratio(hits, true).mean(axis=-1),
+        "balanced_accuracy": np.take(ratio(hits, true), present, axis=-1).mean(axis=-1),
     }
 
 

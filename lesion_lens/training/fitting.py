@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lesion_lens.training.augmentation import Epoch, draw_epoch
+from lesion_lens.training.backends import Step, begin_epoch, compile_epoch, make_reproducible
 from lesion_lens.training.checkpoint import SAVE_EVERY, Checkpoint
 from lesion_lens.training.errors import TrainingError
 from lesion_lens.training.metrics import binary_auc, log_loss
@@ -23,7 +24,6 @@ from skin_cancer_detection import CODES, build_model
 
 if TYPE_CHECKING:
     import keras
-    import tensorflow as tf
 
 
 def fit(
@@ -59,11 +59,7 @@ def fit(
     Raises:
         TrainingError: the loss is no longer a number.
     """
-    import keras
-    import tensorflow as tf
-
-    tf.config.experimental.enable_op_determinism()
-    keras.utils.set_random_seed(seed)
+    make_reproducible(seed)
     targets = np.eye(len(CODES), dtype=np.float32)[labels]
     model, average = build_model(recipe.dropout), build_model(recipe.dropout)
     average.set_weights(model.get_weights())
@@ -72,7 +68,7 @@ def fit(
     # `variables` has what `weights` lacks: the state of the dropout's random numbers.
     variables = [*model.variables, *average.variables, *optimizer.variables]
     history = checkpoint.load(variables) if checkpoint else []
-    run_epoch = _compile_epoch(model, average, teachers, optimizer, recipe)
+    run_epoch = compile_epoch(_step(model, average, teachers, optimizer, recipe, variables))
 
     def draw(epoch: int) -> Epoch:
         return draw_epoch(pixels, targets, recipe, np.random.default_rng([seed, epoch]))
@@ -83,7 +79,8 @@ def fit(
             arrays = drawn.result()
             if epoch < recipe.epochs:
                 drawn = pool.submit(draw, epoch)
-            loss = float(run_epoch(*map(tf.constant, arrays)))
+            begin_epoch(seed, epoch)
+            loss = run_epoch(*arrays)
             if not np.isfinite(loss):
                 raise TrainingError(
                     f"The training diverged in epoch {epoch}: lower learning_rate in "
@@ -120,64 +117,55 @@ def _optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
     return keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay)
 
 
-def _compile_epoch(
+def _step(
     model: keras.Model,
     average: keras.Model,
     teachers: Sequence[keras.Model],
     optimizer: keras.optimizers.Optimizer,
     recipe: Recipe,
-) -> Callable[..., tf.Tensor]:
-    """Compile one pass over the arrays of an `Epoch`; it returns the mean loss.
+    variables: Sequence[keras.Variable],
+) -> Step:
+    """What one step does with a batch of an `Epoch`'s arrays."""
+    from keras import ops
 
-    One call an epoch: calling for each batch costs as much again as the computing.
-    """
-    import tensorflow as tf
+    def prepare(
+        pixels: Any, targets: Any, gains: Any, offsets: Any, shares: Any
+    ) -> tuple[Any, ...]:
+        images = ops.cast(pixels, "float32") / 255
+        images = images * gains[:, None, None] + offsets[:, None, None]
+        images = _mix(ops.clip(images, 0, 1), shares[:, None, None, None])
+        target = _mix(targets, shares[:, None])
+        # The teachers see what the student sees, the very turn, jitter and mixture of it: so
+        # it learns a function and not one opinion on each image (Beyer et al., CVPR 2022).
+        opinions = [teacher(255 * images, training=False) for teacher in teachers]
+        return images, target, opinions
 
-    @tf.function(reduce_retracing=True)
-    def run_epoch(
-        pixels: tf.Tensor,
-        targets: tf.Tensor,
-        gains: tf.Tensor,
-        offsets: tf.Tensor,
-        shares: tf.Tensor,
-    ) -> tf.Tensor:
-        total = tf.constant(0.0)
-        for step in tf.range(len(pixels)):
-            images = tf.cast(pixels[step], tf.float32) / 255
-            images = images * gains[step][:, None, None] + offsets[step][:, None, None]
-            images = _mix(tf.clip_by_value(images, 0, 1), shares[step][:, None, None, None])
-            target = _mix(targets[step], shares[step][:, None])
-            # The teachers see what the student sees, the very turn, jitter and mixture of it: so
-            # it learns a function and not one opinion on each image (Beyer et al., CVPR 2022).
-            opinions = [teacher(255 * images, training=False) for teacher in teachers]
-            with tf.GradientTape() as tape:
-                probabilities = model(images, training=True)
-                loss = distillation_loss(target, opinions, probabilities, recipe)
-            gradients = tape.gradient(loss, model.trainable_variables)
-            optimizer.apply(gradients, model.trainable_variables)
-            done = tf.cast(optimizer.iterations, tf.float32)
-            # An average that starts slowly would keep the fresh weights for a thousand steps.
-            decay = tf.minimum(recipe.weight_average, (1 + done) / (10 + done))
-            for mean, weight in zip(
-                average.trainable_variables, model.trainable_variables, strict=True
-            ):
-                mean.assign(decay * mean + (1 - decay) * weight)
-            total += loss
-        return total / tf.cast(len(pixels), tf.float32)
+    def loss(images: Any, target: Any, opinions: Sequence[Any]) -> Any:
+        return distillation_loss(target, opinions, model(images, training=True), recipe)
 
-    return run_epoch
+    def update(gradients: Sequence[Any]) -> None:
+        optimizer.apply(gradients, model.trainable_variables)
+        done = ops.cast(optimizer.iterations, "float32")
+        # An average that starts slowly would keep the fresh weights for a thousand steps.
+        decay = ops.minimum(recipe.weight_average, (1 + done) / (10 + done))
+        for mean, weight in zip(
+            average.trainable_variables, model.trainable_variables, strict=True
+        ):
+            mean.assign(decay * mean + (1 - decay) * weight)
+
+    return Step(prepare, loss, update, model.trainable_variables, variables)
 
 
-def _mix(array: tf.Tensor, shares: tf.Tensor) -> tf.Tensor:
+def _mix(array: Any, shares: Any) -> Any:
     """Mix each image, or its target, with the one before it in the batch."""
-    import tensorflow as tf
+    from keras import ops
 
-    return shares * array + (1 - shares) * tf.roll(array, 1, axis=0)
+    return shares * array + (1 - shares) * ops.roll(array, 1, axis=0)
 
 
 def distillation_loss(
-    targets: tf.Tensor, opinions: Sequence[tf.Tensor], probabilities: tf.Tensor, recipe: Recipe
-) -> tf.Tensor:
+    targets: Any, opinions: Sequence[Any], probabilities: Any, recipe: Recipe
+) -> Any:
     """Cross-entropy with the labels, and with the teachers' mean opinion where there are teachers.
 
     The opinion, and what is compared to it, are softened by the temperature, and their share is
@@ -193,18 +181,18 @@ def distillation_loss(
     Returns:
         float32 (), the mean over the batch.
     """
-    import tensorflow as tf
+    from keras import ops
 
-    def log(values: tf.Tensor) -> tf.Tensor:
-        return tf.math.log(tf.maximum(values, 1e-7))
+    def log(values: Any) -> Any:
+        return ops.log(ops.maximum(values, 1e-7))
 
-    loss = -tf.reduce_sum(targets * log(probabilities), axis=1)
+    loss = -ops.sum(targets * log(probabilities), axis=1)
     if opinions:
-        opinion = tf.nn.softmax(log(tf.add_n(opinions) / len(opinions)) / recipe.temperature)
-        softened = tf.nn.log_softmax(log(probabilities) / recipe.temperature)
-        distance = -tf.reduce_sum(opinion * softened, axis=1) * recipe.temperature**2
+        opinion = ops.softmax(log(sum(opinions) / len(opinions)) / recipe.temperature)
+        softened = ops.log_softmax(log(probabilities) / recipe.temperature)
+        distance = -ops.sum(opinion * softened, axis=1) * recipe.temperature**2
         loss = (1 - recipe.teacher_share) * loss + recipe.teacher_share * distance
-    return tf.reduce_mean(loss)
+    return ops.mean(loss)
 
 
 def measure_batch_normalization(model: keras.Model, pixels: NDArray[np.uint8]) -> None:
@@ -234,9 +222,11 @@ def measure_batch_normalization(model: keras.Model, pixels: NDArray[np.uint8]) -
 def _through(
     layers: Sequence[keras.layers.Layer], values: NDArray[np.float32]
 ) -> NDArray[np.float32]:
+    from keras import ops
+
     for layer in layers:
         values = layer(values, training=False)
-    return np.asarray(values)
+    return ops.convert_to_numpy(values)
 
 
 def _held_out_scores(

@@ -30,6 +30,15 @@ NEAR_DUPLICATES = (
 )
 
 
+_HAM10000 = range(24306, 34321)  # the numbers of its 10,015 images, which are all there
+
+
+def is_of_ham10000(image_id: str) -> bool:
+    """Whether an image is one of HAM10000, by its name."""
+    number = image_id.removeprefix("ISIC_")
+    return len(image_id) == 12 and number.isdecimal() and int(number) in _HAM10000
+
+
 def merge_near_duplicates(
     lesion_ids: NDArray[np.str_], image_ids: NDArray[np.str_], labels: NDArray[np.int64]
 ) -> NDArray[np.str_]:

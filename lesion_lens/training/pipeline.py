@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lesion_lens.model.backends import backend_version, chosen_backend
 from lesion_lens.model.decisions import soften
 from lesion_lens.model.errors import ModelFileError
 from lesion_lens.model.facts import has_clinic_groups
@@ -106,9 +107,10 @@ def _train(
     remove_abandoned(output.parent)
     model, histories = _fit(data.only(parts == "training"), recipe, seed, checkpoints, identity)
     attributes = calibrate(model, data.only(parts == "calibration"), data.only(parts == "training"))
-    with _staging(output) as folder:
+    with staging(output.parent) as folder:
         path = folder / output.name
         save_model(model, path, training_facts(data, parts, recipe, seed), attributes)
+        (folder / "figures").mkdir()
         curves = draw_learning_curves(histories)
         curves.savefig(folder / "figures" / "learning_curves.png", dpi=120)
         metrics = _write_scores(folder, path, data, parts)
@@ -127,7 +129,7 @@ def evaluate_again(path: Path, data: Dataset, parts: NDArray[np.str_]) -> dict[s
         What metrics.json holds.
     """
     facts = check_model_file(path)  # before a folder is made beside it
-    with _staging(path) as folder:
+    with staging(path.parent) as folder:
         metrics = _write_scores(folder, path, data, parts)
     before = (facts.get("test") or {}).get("subgroups")
     if has_clinic_groups(before) and "clinic" not in data.groups:
@@ -160,7 +162,7 @@ def check_facts_can_be_added(path: Path) -> dict[str, Any]:
     """
     facts = check_model_file(path)
     _metrics_beside(path, facts)
-    with _staging(path):
+    with staging(path.parent):
         pass
     return facts
 
@@ -177,7 +179,7 @@ def add_facts(path: Path, facts: dict[str, Any]) -> None:
     """
     of_model = check_model_file(path)
     metrics = _metrics_beside(path, of_model)
-    with _staging(path) as folder:
+    with staging(path.parent) as folder:
         shutil.copyfile(path, folder / path.name)
         write_training_facts(folder / path.name, of_model | facts)
         _write_metrics(folder, metrics | facts)
@@ -291,15 +293,9 @@ def training_facts(
         "versions": {
             "python": platform.python_version(),
             **{name: importlib.metadata.version(name) for name in ("keras", "numpy", "pillow")},
-            "tensorflow": _tensorflow_version(),
+            **backend_version(),
         },
     }
-
-
-def _tensorflow_version() -> str:
-    import tensorflow as tf  # whose package has another name on some platforms
-
-    return tf.__version__
 
 
 def _write_scores(
@@ -308,16 +304,32 @@ def _write_scores(
     """Score the model file, write metrics.json and the plots; returns what the former holds."""
     metrics, labels, eight = score_file(path, data, parts)
     _write_metrics(folder, metrics)
+    (folder / "figures").mkdir(exist_ok=True)
+    draw_scores(folder / "figures", metrics["test"], labels, eight)
+    return metrics
+
+
+def draw_scores(
+    folder: Path,
+    scores: dict[str, Any],
+    labels: NDArray[np.int64],
+    probabilities: NDArray[np.float64],
+) -> None:
+    """Draw the confusion matrix, the ROC curves and the reliability of eight views.
+
+    Args:
+        folder: where to write the pictures.
+        scores: from `score_images`.
+        labels: (N,), 0–6.
+        probabilities: (N, 7).
+    """
     plots = {
-        "confusion_matrix": draw_confusion_matrix(
-            metrics["test"]["eight_views"]["confusion_matrix"]
-        ),
-        "roc_curves": draw_roc_curves(labels, eight),
-        "reliability": draw_reliability(labels, eight, "eight views"),
+        "confusion_matrix": draw_confusion_matrix(scores["eight_views"]["confusion_matrix"]),
+        "roc_curves": draw_roc_curves(labels, probabilities),
+        "reliability": draw_reliability(labels, probabilities, "eight views"),
     }
     for name, plot in plots.items():
-        plot.savefig(folder / "figures" / f"{name}.png", dpi=120)
-    return metrics
+        plot.savefig(folder / f"{name}.png", dpi=120)
 
 
 def _write_metrics(folder: Path, metrics: dict[str, Any]) -> None:
@@ -326,32 +338,36 @@ def _write_metrics(folder: Path, metrics: dict[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def _staging(output: Path) -> Iterator[Path]:
-    """Give a folder; what is in it at the end takes the place of what is beside `output`.
+def staging(target: Path) -> Iterator[Path]:
+    """Give a folder; what is in it at the end takes its place in the target folder.
 
     So every file is replaced by something whole, and none is if anything fails before the end.
+
+    Args:
+        target: the folder; it is made if need be.
 
     Raises:
         TrainingError: the folder cannot be written, or is full.
         ModelFileError: whatever of them is raised inside, by the name of the file to be.
     """
     try:
-        with workspace(output.parent) as place:
+        target.mkdir(parents=True, exist_ok=True)
+        with workspace(target) as place:
             folder = place / "new"
-            (folder / "figures").mkdir(parents=True)
+            folder.mkdir()
             try:
                 yield folder
             except ModelFileError as error:  # which names the place that nobody will find
-                sentence = str(error).replace(str(folder), str(output.parent))
+                sentence = str(error).replace(str(folder), str(target))
                 raise ModelFileError(sentence) from error
             files = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
             for file in sorted(files, key=lambda file: file.suffix == ".h5"):  # the model last
-                (output.parent / file).parent.mkdir(exist_ok=True)
-                os.replace(folder / file, output.parent / file)
+                (target / file).parent.mkdir(exist_ok=True)
+                os.replace(folder / file, target / file)
     except OSError as error:
         raise TrainingError(
-            f"{output.parent} cannot be written ({error.strerror or error}): make room there, then "
-            "run the same command again; a training needs --resume."
+            f"{target} cannot be written ({error.strerror or error}): make room there, then run "
+            "the same command again; a training needs --resume."
         ) from error
 
 
@@ -377,4 +393,5 @@ def identity_of(
         "split": split_checksum(parts),
         "seed": seed,
         "recipe": asdict(recipe),
+        "backend": chosen_backend(),  # each rounds in its own way
     }

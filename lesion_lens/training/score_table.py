@@ -6,6 +6,7 @@ from lesion_lens.model.decisions import LEVELS
 from lesion_lens.model.facts import has_other_clinics
 from lesion_lens.model.statistics import clopper_pearson
 from lesion_lens.model.wording import interval, number
+from lesion_lens.training.evaluation import SMALLEST_GROUP
 from skin_cancer_detection import CODES
 
 METRIC_NAMES = {
@@ -20,15 +21,34 @@ METRIC_NAMES = {
 }
 
 
+HOME = "test part"
+
+
 def score_table(metrics: dict[str, Any]) -> str:
     """Lay out what metrics.json holds: all scores, those of each class, and the decisions'."""
-    test = metrics["test"]
+    others = metrics["other_clinics"]["clinics"] if has_other_clinics(metrics) else {}
+    return _table(metrics["test"], HOME, others)
+
+
+def table_of_images(scores: dict[str, Any]) -> str:
+    """Lay out the scores of images of one's own, from `score_images`, and those of each group."""
+    lines = [_table(scores, "your images", {})]
+    for name, groups in scores["subgroups"].items():
+        lines += ["", *_groups(name, groups)]
+    if scores["subgroups"]:
+        lines += ["", f"Groups of fewer than {SMALLEST_GROUP} images are left out."]
+    return "\n".join(lines)
+
+
+def _table(test: dict[str, Any], name: str, others: dict[str, Any]) -> str:
+    """The scores of some images, whose name heads a column, beside those at other clinics."""
     views = {"one view": test["one_view"], "eight views": test["eight_views"]}
     lines = _overall(list(views), list(views.values()))
-    for name, scores in views.items():
-        lines += ["", *_per_class(name, scores)]
-        lines += ["", *_confusion_matrix(name, scores["confusion_matrix"])]
-    lines += ["", *_decisions(test["decisions"]), "", *_levels(metrics)]
+    for view, scores in views.items():
+        lines += ["", *_per_class(view, scores)]
+        lines += ["", *_confusion_matrix(view, scores["confusion_matrix"])]
+    lines += ["", *_decisions(test["decisions"]), ""]
+    lines += _levels({name: test["decisions"]} | {f"without {x}": y for x, y in others.items()})
     return "\n".join(lines)
 
 
@@ -82,12 +102,24 @@ def _decisions(decisions: dict[str, Any]) -> list[str]:
             f"{low['malignant']:,} of {decisions['malignant']:,} malignant ones"
         )
     else:
-        said = "‘low risk’ is said of no test lesion"
+        said = "‘low risk’ is said of no lesion"
     return [
         said,
         f"sets of classes that cannot be excluded: {number(conformal['coverage'])} hold the "
         f"true one, {number(conformal['mean_set_size'], 2)} classes on average",
     ]
+
+
+def _groups(name: str, groups: dict[str, Any]) -> list[str]:
+    """The scores of each group, of eight views."""
+    keys = ("accuracy", "melanoma_sensitivity", "malignant_auc")
+    titles = ("accuracy", "melanoma sensitivity", "malignant AUC")
+    wide = max([18, *(len(group) + 2 for group in groups)])
+    lines = [f"{name:{wide}}images  " + "".join(f"{title:22}" for title in titles).rstrip()]
+    for group, scores in groups.items():
+        cells = "".join(f"{interval(scores[key]) if scores[key] else '–':22}" for key in keys)
+        lines.append(f"{group:{wide}}{scores['images']:6}  {cells.rstrip()}")
+    return lines if groups else [f"{name}: no group is large enough"]
 
 
 # What is asked of each level: a part of how many lesions, and of which whole.
@@ -96,19 +128,14 @@ _QUESTIONS = (
     "of 100 lesions with the level, so many are malignant or pre-malignant",
     "of 100 melanomas, so many have the level",
 )
-HOME = "test part"
 
 
-def _levels(metrics: dict[str, Any]) -> list[str]:
-    """What each risk level means, on the test part and at each clinic that was left out."""
-    columns = {HOME: metrics["test"]["decisions"]}
-    if has_other_clinics(metrics):
-        columns |= metrics["other_clinics"]["clinics"]
+def _levels(columns: dict[str, dict[str, Any]]) -> list[str]:
+    """What each risk level means: a column for each set of images and its decision scores."""
     lines = []
     for question, heading in enumerate(_QUESTIONS):
         lines += ["", f"{heading}, with the 95 % interval"]
-        names = [name if name == HOME else f"without {name}" for name in columns]
-        lines.append(" " * 18 + "".join(f"{name:24}" for name in names).rstrip())
+        lines.append(" " * 18 + "".join(f"{name:24}" for name in columns).rstrip())
         for name in (*LEVELS, "unfamiliar", "not_dermatoscopic"):
             cells = "".join(f"{_of_100(x, name, question):24}" for x in columns.values())
             lines.append(f"{name.replace('_', ' '):18}{cells.rstrip()}")

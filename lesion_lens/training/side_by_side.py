@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from lesion_lens.training.backends import use_one_thread
 from lesion_lens.training.checkpoint import Checkpoint
 from lesion_lens.training.errors import TrainingError
 from lesion_lens.training.fitting import fit
@@ -101,10 +102,7 @@ def _start_worker(stop: Event) -> None:
     # First of all, as the import below takes seconds.
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent decides
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    import tensorflow as tf
-
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
+    use_one_thread()
 
 
 def _end_with_parent() -> None:

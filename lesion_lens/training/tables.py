@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from lesion_lens.training.csv_files import MAX_LINE, as_data_error, check_text, open_csv, shown
 from lesion_lens.training.errors import DataError
+from lesion_lens.training.image_folders import bare_name
 from skin_cancer_detection import CODES
 
 TAB_SEPARATED = (".tab", ".tsv")  # Harvard Dataverse gives the metadata as .tab
@@ -23,13 +24,19 @@ MAX_BYTES = 50_000_000  # of a table; HAM10000's metadata has half a million
 MAX_LETTERS = 1000  # of a cell: a column of N cells takes N times the memory of its longest
 
 
-def read_table(path: Path, required: Sequence[str], optional: Sequence[str] = ()) -> pd.DataFrame:
+def read_table(
+    path: Path,
+    required: Sequence[str],
+    optional: Sequence[str] = (),
+    may_be_blank: str | None = None,
+) -> pd.DataFrame:
     """Read a small CSV, or a table separated by tabs, every cell as text.
 
     Args:
         path: the file, plain or as the one member of a zip.
         required: columns that must be there.
         optional: columns that may be there; in both kinds no cell may be empty.
+        may_be_blank: a column of either whose cells may be.
 
     Raises:
         DataError: no such file, no text, a missing or repeated column, a row too long or too short,
@@ -47,10 +54,10 @@ def read_table(path: Path, required: Sequence[str], optional: Sequence[str] = ()
     table = pd.DataFrame(rows, columns=header, dtype=object)
     if table.empty:
         raise DataError(f"{path} has a header but no rows: add some, or name another file.")
-    for column in {*required, *optional} & set(table):
+    for column in {*required, *optional} & set(table) - {may_be_blank}:
         empty = np.flatnonzero(table[column].str.strip() == "")
         if len(empty):
-            raise _found_nothing(path, empty[0] + 1, column)
+            raise found_nothing(path, empty[0] + 1, column)
     return table
 
 
@@ -120,26 +127,27 @@ def _check_cells(path: Path, header: list[str], rows: list[list[str]]) -> None:
                 )
 
 
-def _found_nothing(path: Path, row: int, column: str) -> DataError:
+def found_nothing(path: Path, row: int, column: str) -> DataError:
     return DataError(
         f"{path}, row {row}, column {column[:40]}: found nothing; fill it in, or remove the row."
     )
 
 
 def labels_of(path: Path, dx: pd.Series) -> NDArray[np.int64]:
-    """Turn a column of `dx` codes into labels (N,), 0–6.
+    """Turn a column of `dx` codes, in capitals or not, into labels (N,), 0–6.
 
     Raises:
         DataError: a cell that is no code of one of the seven classes.
     """
-    unknown = np.flatnonzero(~dx.isin(CODES))
+    codes = dx.str.strip().str.lower()
+    unknown = np.flatnonzero(~codes.isin(CODES))
     if len(unknown):
         row = unknown[0]
         raise DataError(
             f"{path}, row {row + 1}, column dx: found {shown(dx[row])} instead of one of "
             f"{', '.join(CODES)}."
         )
-    return dx.map(CODES.index).to_numpy(np.int64)
+    return codes.map(CODES.index).to_numpy(np.int64)
 
 
 def check_unique(path: Path, column: pd.Series) -> None:
@@ -182,6 +190,8 @@ def values_by_image(
 ) -> NDArray[np.str_]:
     """Look up a column's value for each image, whatever the order of the table's rows.
 
+    An image is found by its id, or by what both ids are without folder and suffix.
+
     Args:
         path: the table's file.
         table: has the column, and `image_id`.
@@ -197,6 +207,12 @@ def values_by_image(
     check_unique(path, table["image_id"])
     check_spelling(path, table["image_id"])
     value_of = dict(zip(table["image_id"], table[column], strict=True))
+    bare = [bare_name(image_id) for image_id in table["image_id"]]
+    if len(set(bare)) == len(bare):
+        by_bare_name = dict(zip(bare, table[column], strict=True))
+        for image_id in image_ids.tolist():
+            if image_id not in value_of and bare_name(image_id) in by_bare_name:
+                value_of[image_id] = by_bare_name[bare_name(image_id)]
     missing = [image_id for image_id in image_ids.tolist() if image_id not in value_of]
     if missing:
         raise DataError(

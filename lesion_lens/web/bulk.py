@@ -90,7 +90,7 @@ def result_of(path: str, classifier: Classifier, with_map: bool = False) -> Resu
         image = decode(read(path), with_preview=with_map)
         answer = classifier(image.pixels, with_map)
     except (ImageError, UnreadableFile) as error:
-        return Result(fault=str(error))
+        return Result(fault=error.at_the_command_line())
     except Busy:  # the machine left its decoder no time, or let none be started
         return Result(fault=str(NotProcessed()))
     heat_map = None

@@ -14,6 +14,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from lesion_lens import ROOT
+from lesion_lens.model.backends import BACKENDS
 from lesion_lens.model.errors import LesionLensError
 from lesion_lens.model.facts import (
     Form,
@@ -134,6 +135,7 @@ def model_card(facts: Any, source: str | Path = "the model file") -> str:
         {name: facts[name] for name in _FACTS},
         **{name: test[name] for name in ("one_view", "eight_views", "decisions", "subgroups")},
         **_FUNCTIONS,
+        BACKENDS=BACKENDS,
         GROUPS=GROUPS,
         HOME=HOME,
         QUESTIONS=QUESTIONS,

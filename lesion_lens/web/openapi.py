@@ -71,8 +71,9 @@ def _operation(docs: str, max_megabytes: int) -> dict[str, Any]:
             "description": (
                 f"A form with 1 to {MAX_IMAGES} files in the field `image`, all together at most "
                 f"{max_megabytes} MB (of a million bytes). Each is a {READABLE} of at most "
-                f"{MAX_PIXELS // MEGA} million pixels (JPEG: {PIXEL_LIMITS['JPEG'] // MEGA}, WebP: "
-                f"{PIXEL_LIMITS['WEBP'] // MEGA} million) and {MAX_SIDE:,} on one side; of "
+                f"{MAX_PIXELS // MEGA} million pixels (JPEG: {PIXEL_LIMITS['JPEG'] // MEGA}, AVIF: "
+                f"{PIXEL_LIMITS['AVIF'] // MEGA}, WebP: {PIXEL_LIMITS['WEBP'] // MEGA} million) "
+                f"and {MAX_SIDE:,} on one side; of "
                 "several frames the first is taken. The bytes decide what a file is, not its name "
                 "nor the type that its part is labelled with."
             ),

@@ -19,7 +19,15 @@ from lesion_lens.model.admission import admission
 from lesion_lens.model.classifier import Answer
 from lesion_lens.model.decisions import HEADLINES, LAST
 from lesion_lens.model.errors import ImageError, ModelFileError, Problem
-from lesion_lens.model.limits import MAX_PIXELS, MAX_SIDE, MEGA, MIME_TYPES, PIXEL_LIMITS, READABLE
+from lesion_lens.model.limits import (
+    MAX_PIXELS,
+    MAX_SIDE,
+    MEGA,
+    MIME_TYPES,
+    PIXEL_LIMITS,
+    READABLE,
+    SUFFIXES,
+)
 from lesion_lens.model.outliers import REASONS
 from lesion_lens.web import api
 from lesion_lens.web.card_page import card_page
@@ -228,12 +236,13 @@ def template_context() -> dict[str, Any]:
         "max_megapixels": MAX_PIXELS // MEGA,
         "max_jpeg_megapixels": PIXEL_LIMITS["JPEG"] // MEGA,
         "max_webp_megapixels": PIXEL_LIMITS["WEBP"] // MEGA,
+        "max_avif_megapixels": PIXEL_LIMITS["AVIF"] // MEGA,
         "max_side": MAX_SIDE,
         "facts": classifier.facts,
         "model_sha256": classifier.sha256,
         "class_of": CLASS_OF,
         "headlines": HEADLINES,
-        "accept": ",".join(MIME_TYPES),
+        "accept": ",".join((*MIME_TYPES, *SUFFIXES)),  # systems do not know the type of each
         "formats": READABLE,
         "no_image": NoImage.sentence,
         "csv_header": csv_header(),

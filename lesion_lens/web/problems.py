@@ -11,6 +11,7 @@ from flask import current_app
 from lesion_lens.model.errors import (
     Busy,
     DamagedImage,
+    DicomNotRead,
     EmptyImage,
     ImageTooCostly,
     ImageTooLarge,
@@ -18,6 +19,7 @@ from lesion_lens.model.errors import (
     NotProcessed,
     Problem,
     UnsupportedImage,
+    UnsupportedVariant,
 )
 from lesion_lens.web.limits import API_FIELD, MAX_IMAGES, MAX_MEGABYTES, RETRY_AFTER
 
@@ -192,6 +194,8 @@ PROBLEMS: tuple[type[Problem], ...] = (
     ImageTooLarge,
     WrongContentType,
     UnsupportedImage,
+    UnsupportedVariant,
+    DicomNotRead,
     DamagedImage,
     ImageTooCostly,
     NoImageUsable,

@@ -14,12 +14,9 @@ import numpy as np
 from lesion_lens import ROOT
 from lesion_lens.model.decisions import DecisionFacts
 from lesion_lens.model.facts import STATEMENTS
-from lesion_lens.model.files import (
-    DEFAULT_MODEL_PATH,
-    append_attributes,
-    is_litert,
-    read_attributes,
-)
+from lesion_lens.model.files import DEFAULT_MODEL_PATH, read_attributes
+from lesion_lens.model.litert_files import append_attributes
+from lesion_lens.model.model_path import is_litert
 from lesion_lens.model.other_pictures import OtherPictureDetector
 from lesion_lens.model.outliers import OutlierDetector
 from lesion_lens.model.picture_groups import PictureGroups

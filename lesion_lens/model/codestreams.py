@@ -1,0 +1,95 @@
+"""What a file says of its coded picture, read from its bytes before anything is decoded.
+
+Pillow does not tell it, and what decoding takes depends on it.
+"""
+
+import re
+import struct
+from collections.abc import Iterator
+
+# --- JPEG (ITU-T T.81, annex B) --------------------------------------------------------------
+
+
+def jpeg_scans(data: bytes) -> int:
+    """Count the scans of a JPEG up to its end; to see that there is one takes next to no time."""
+    if data.count(b"\xff\xda") <= 1:  # every scan begins with these two bytes
+        return data.count(b"\xff\xda")
+    return sum(marker == 0xDA for marker, _ in jpeg_segments(data))
+
+
+def jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
+    """Yield (marker, where its length stands) of each segment of a JPEG that has a length."""
+    place = 2
+    while (found := _MARKER.search(data, place)) and found[0] != b"\xff\xd9":
+        yield found[0][1], found.end()
+        place = found.end() + int.from_bytes(data[found.end() : found.end() + 2])
+
+
+_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")  # those that have a length, and the end
+
+
+# --- WebP (RFC 9649, sections 2.5 to 2.7) ----------------------------------------------------
+
+
+def webp_pixels(data: bytes) -> int:
+    """The pixels of a WebP's canvas, by its first chunk."""
+    head = int.from_bytes(data[20:30], "little")
+    if data[12:16] == b"VP8X":
+        return (1 + (head >> 32) % 2**24) * (1 + (head >> 56) % 2**24)
+    if data[12:16] == b"VP8L":
+        return (1 + (head >> 8) % 2**14) * (1 + (head >> 22) % 2**14)
+    return ((head >> 48) % 2**14) * ((head >> 64) % 2**14)  # VP8, and what is none of the three
+
+
+# --- JPEG 2000 (ITU-T T.800, annex A) --------------------------------------------------------
+
+
+def jpeg2000_halved(data: bytes, times: int) -> tuple[tuple[int, int], int]:
+    """How large a JPEG 2000 becomes if it is halved while it is decoded, and how often it can be.
+
+    Args:
+        data: the file, of which the first codestream counts.
+        times: how often it would be halved at most.
+
+    Returns:
+        ((width, height) in pixels, how often); (0, 0) and 0 if the file does not say.
+    """
+    start = data.find(b"\xff\x4f\xff\x51") + 2
+    if start < 2 or len(data) < start + 22:
+        return (0, 0), 0
+    right, lower, left, upper = struct.unpack_from(">IIII", data, start + 6)  # SIZ
+    halvings = min(times, _wavelet_levels(data, start))
+    corners = (-(-edge // 2**halvings) for edge in (right, lower, left, upper))
+    right, lower, left, upper = corners
+    return (right - left, lower - upper), halvings
+
+
+def _wavelet_levels(data: bytes, place: int) -> int:
+    while data[place : place + 1] == b"\xff" and data[place : place + 2] != b"\xff\x90":
+        if data[place : place + 2] == b"\xff\x52" and len(data) > place + 9:  # COD
+            return data[place + 9]
+        place += 2 + max(2, int.from_bytes(data[place + 2 : place + 4]))
+    return 0
+
+
+# --- AVIF (AV1-ISOBMFF 1.3, section 2.3) -----------------------------------------------------
+
+
+def avif_plane_bytes(data: bytes) -> float:
+    """The bytes of a pixel in the planes of an AVIF as they are decoded, 1–8, at most.
+
+    Each of its pictures, such as the colours and the alpha, says so in a box `av1C`.
+    """
+    needed = [0.0]
+    for found in _AV1C.finditer(data):
+        flags = found[1][0]
+        channels = 1.0
+        if not flags & 0x10:  # it is not grey
+            across, down = 1 + bool(flags & 8), 1 + bool(flags & 4)
+            channels += 2 / (across * down)
+        needed.append(channels * (2 if flags & 0x40 else 1))
+    greys = [size for size in needed if size in (1, 2)]
+    return max(needed) + max(greys, default=0)
+
+
+_AV1C = re.compile(rb"(?s)av1C\x81.(.)")

@@ -1,0 +1,193 @@
+"""What is in a file that Keras has written: `.h5`, or `.keras`, of any Keras since TensorFlow 2.
+
+Read by h5py and json alone. Keras builds whatever a file names, and has had holes there
+(CVE-2025-9905), so it never gets one: see `architecture`.
+"""
+
+import io
+import json
+import re
+import struct
+import zipfile
+import zlib
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lesion_lens.model.architecture import check_kinds, check_same
+from lesion_lens.model.backends import chosen_backend
+from lesion_lens.model.errors import ModelFileError, SettingError
+from lesion_lens.model.model_path import is_keras_archive, remedy_of
+from skin_cancer_detection import KERNEL_SHAPES, PARAMETERS, build_model
+
+if TYPE_CHECKING:
+    import h5py
+    import keras
+
+# What h5py, json and zipfile raise on spoiled bytes has no common base.
+_SPOILED = (
+    *(OSError, ValueError, LookupError, TypeError, RuntimeError, AttributeError, EOFError),
+    *(RecursionError, zipfile.BadZipFile, zlib.error, struct.error),
+)
+_MOST_CONFIG = 1_000_000  # bytes of a .keras's architecture; ours has 18,000
+_MOST_WEIGHTS = 32_000_000  # bytes of its weights; ours has 2,100,000, with an optimizer 6,200,000
+
+
+@dataclass(frozen=True)
+class StoredNetwork:
+    """A network as a file has it: one of our shape, but perhaps of other settings.
+
+    Attributes:
+        layers: as the file's JSON has them.
+        weights: float arrays, finite, in the order of the layers.
+    """
+
+    layers: list[Any]
+    weights: list[NDArray[np.floating]]
+
+    def build(self, path: str | Path) -> "keras.Sequential":
+        """Give the weights to a `build_model()`.
+
+        Raises:
+            ModelFileError: the file's network has other settings than ours, or Keras or its backend
+                is missing.
+        """
+        try:
+            chosen_backend()  # first, as Keras's own error is no sentence
+            model = build_model()
+        except SettingError as error:
+            raise ModelFileError(f"{path} cannot be loaded: {error}") from error
+        except ImportError as error:
+            raise without_keras(path) from error
+        check_same(path, self.layers, json.loads(model.to_json())["config"]["layers"])
+        try:
+            model.set_weights(self.weights)
+        except ValueError as error:  # an order of arrays that no Keras writes
+            raise ModelFileError(
+                f"{path} has its weights in another order: {remedy_of(path)}"
+            ) from error
+        return model
+
+
+def hdf5(path: str | Path) -> ModuleType:
+    """The package h5py.
+
+    Raises:
+        ModelFileError: it is not installed.
+    """
+    try:
+        import h5py
+    except ImportError as error:
+        raise without_keras(path) from error
+    return h5py
+
+
+def without_keras(path: str | Path) -> ModelFileError:
+    """The error of a file whose engine is not installed."""
+    return ModelFileError(
+        f"{path} needs Keras, which is not installed: pip install -r requirements.txt, or set "
+        "MODEL_PATH to a .tflite file."
+    )
+
+
+def not_finite(path: str | Path) -> str:
+    """The sentence of a network whose weights are spoiled."""
+    return f"{path} holds weights that are NaN or infinite: {remedy_of(path)}"
+
+
+def text_of(value: Any) -> Any:
+    """An attribute as a text: Keras 2 wrote bytes. What is neither stays as it is."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+def read_stored(path: str | Path) -> StoredNetwork:
+    """Read the network of a `.h5` or `.keras`, and see that it has our layers and shapes.
+
+    Raises:
+        ModelFileError: the file is truncated, of another kind or of another network, or a weight is
+            not finite.
+    """
+    try:
+        # TensorFlow 2.5 to 2.11 wrote HDF5 under this suffix, too.
+        if is_keras_archive(path) and zipfile.is_zipfile(path):
+            return _read_archive(path)
+        with hdf5(path).File(path, "r") as file:
+            return _read_hdf5(path, file)
+    except _SPOILED as error:
+        kind = "a .keras file of Keras" if is_keras_archive(path) else "an HDF5 file of Keras"
+        raise ModelFileError(f"{path} is truncated or is not {kind}: {remedy_of(path)}") from error
+
+
+def _read_hdf5(path: str | Path, file: "h5py.File") -> StoredNetwork:
+    if "model_config" not in file.attrs or "model_weights" not in file:
+        raise ModelFileError(f"{path} does not hold a complete Keras model: {remedy_of(path)}")
+    layers = _layers_of(path, json.loads(file.attrs["model_config"]))
+    weights = file["model_weights"]
+    arrays = [
+        weights[text_of(layer)][text_of(name)]
+        for layer in weights.attrs["layer_names"]
+        for name in weights[text_of(layer)].attrs["weight_names"]
+    ]
+    return StoredNetwork(layers, _values_of(path, file, arrays))
+
+
+def _read_archive(path: str | Path) -> StoredNetwork:
+    with zipfile.ZipFile(path) as archive:
+        layers = _layers_of(path, json.loads(_bounded(archive, "config.json", _MOST_CONFIG)))
+        weights = io.BytesIO(_bounded(archive, "model.weights.h5", _MOST_WEIGHTS))
+    with hdf5(path).File(weights, "r") as file:
+        arrays, met = [], Counter[str]()
+        for layer in layers:
+            name = _as_archived(layer["class_name"])
+            place = f"layers/{name}_{met[name]}" if met[name] else f"layers/{name}"
+            met[name] += 1
+            variables = file[f"{place}/vars"] if place in file else {}
+            arrays += [variables[number] for number in sorted(variables, key=int)]
+        return StoredNetwork(layers, _values_of(path, file, arrays))
+
+
+def _bounded(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
+    """Read an entry, which may inflate to gigabytes, up to a limit; what is cut off is spoiled."""
+    with archive.open(name) as entry:
+        return entry.read(most)
+
+
+def _as_archived(kind: str) -> str:
+    """The name of a kind of layer in a .keras, by the rule of Keras's `to_snake_case`."""
+    return re.sub("([a-z])([A-Z])", r"\1_\2", re.sub("(.)([A-Z][a-z]+)", r"\1_\2", kind)).lower()
+
+
+def _layers_of(path: str | Path, config: Any) -> list[Any]:
+    if config["class_name"] != "Sequential":
+        raise ModelFileError(
+            f"{path} holds a {str(config['class_name'])[:40]} model, and only a Sequential is "
+            f"loaded: {remedy_of(path)}"
+        )
+    layers = config["config"]
+    layers = layers if isinstance(layers, list) else layers["layers"]  # a list in 2018
+    check_kinds(path, layers)
+    return layers
+
+
+def _values_of(path: str | Path, file: "h5py.File", arrays: list[Any]) -> list[Any]:
+    """The values of arrays, which are read only if they have our shapes."""
+    if (
+        tuple(array.shape for array in arrays if array.ndim > 1) != KERNEL_SHAPES
+        or sum(array.size for array in arrays) != PARAMETERS
+        or any(array.dtype.kind != "f" for array in arrays)
+    ):
+        raise ModelFileError(
+            f"{path} does not hold this network's {PARAMETERS:,} parameters: {remedy_of(path)}"
+        )
+    # HDF5 can fetch an array from any other file of this machine.
+    if any(a.external or a.is_virtual or a.file.filename != file.filename for a in arrays):
+        raise ModelFileError(f"{path} has its weights in another file: {remedy_of(path)}")
+    values = [array[()] for array in arrays]
+    if not all(np.isfinite(value).all() for value in values):
+        raise ModelFileError(not_finite(path))
+    return values

@@ -1,0 +1,224 @@
+"""The images of a data set: found in folders and zips, and matched to the rows of a table.
+
+Which files are images is what `model.image_files.may_be_image` says, as on the command line. A file
+is known by its path below what the user named, so that it can be found by a bare name as well as by
+a part of its path.
+"""
+
+import os
+import zipfile
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lesion_lens.model.image_files import (
+    MAX_BYTES,
+    UnreadableFile,
+    is_image_name,
+    may_be_image,
+    read,
+)
+from lesion_lens.model.limits import SUFFIXES
+from lesion_lens.training.csv_files import as_data_error, shown
+from lesion_lens.training.diagnoses import label_of_most_precise
+from lesion_lens.training.errors import DataError
+
+# The ISIC challenge of 2019 has reduced some images and named them so.
+_REDUCED = "_downsampled"
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """An image that has not been read yet.
+
+    Attributes:
+        name: its path below the folder or in the zip that the user named, with /.
+        path: of the file, or of the zip that it is in.
+        archive: the zip, opened; None for a file.
+    """
+
+    name: str
+    path: str
+    archive: zipfile.ZipFile | None = None
+
+    def read(self) -> bytes:
+        """Read the bytes.
+
+        Raises:
+            UnreadableFile: see `model.image_files.read`; also a member of a zip that is spoiled.
+        """
+        if self.archive is None:
+            return read(self.path)
+        try:
+            with self.archive.open(self.name) as member:
+                data = member.read(MAX_BYTES + 1)
+        # What zipfile raises on spoiled bytes has no common base; a locked one is a RuntimeError.
+        except Exception as error:
+            raise UnreadableFile(f"It cannot be unpacked from {self.path} ({error}).") from error
+        if len(data) > MAX_BYTES:
+            raise UnreadableFile(f"The file has more than {MAX_BYTES // 1_000_000} MB.")
+        return data
+
+    @property
+    def folder(self) -> str:
+        """The whole path of its folder, with / and in small letters."""
+        whole = self.path if self.archive is None else f"{self.path}/{self.name}"
+        return "/" + os.path.dirname(os.path.abspath(whole)).replace(os.sep, "/").casefold()
+
+    @property
+    def identity(self) -> str:
+        """What is the same for two names of one file."""
+        return os.path.realpath(self.path) if self.archive is None else f"{self.path}/{self.name}"
+
+
+def find_images(sources: Sequence[Path]) -> list[ImageFile]:
+    """Find the images in folders, in their folders, and in zips, in the order of their names.
+
+    Args:
+        sources: folders and zips; links to folders inside them are not followed.
+
+    Raises:
+        DataError: a source is neither, or cannot be read.
+    """
+    found: list[ImageFile] = []
+    for source in sources:
+        if source.is_dir():
+            found.extend(_in_folder(source))
+        elif source.is_file() and source.suffix.lower() == ".zip":
+            found.extend(_in_zip(source))
+        else:
+            raise DataError(
+                f"{source} is not a folder and not a zip: say where the images are with --images."
+            )
+    # Sources may overlap, such as a folder and one inside it.
+    places = [(os.path.abspath(file.path), file.name if file.archive else "") for file in found]
+    return list(dict(zip(reversed(places), reversed(found), strict=True)).values())[::-1]
+
+
+def _in_folder(source: Path) -> Iterator[ImageFile]:
+    def refuse(error: OSError) -> None:
+        raise DataError(
+            f"{error.filename} cannot be read ({error.strerror}): name another folder."
+        ) from error
+
+    for folder, folders, names in os.walk(source, onerror=refuse):
+        folders.sort()
+        for name in sorted(names):
+            path = os.path.join(folder, name)
+            if may_be_image(path):
+                below = os.path.relpath(path, source).replace(os.sep, "/")
+                yield ImageFile(below, path)
+
+
+def _in_zip(source: Path) -> Iterator[ImageFile]:
+    with as_data_error(source):
+        archive = zipfile.ZipFile(source)
+        for member in archive.infolist():
+            folder = member.filename.startswith("__MACOSX/") or member.is_dir()
+            if not folder and is_image_name(member.filename):
+                yield ImageFile(member.filename, str(source), archive)
+
+
+# --- From the rows of a table to files -------------------------------------------------------
+
+
+def short_name(text: str) -> str:
+    """What is left of an image's id or path without its folder and suffix."""
+    name = text.strip().replace("\\", "/").rsplit("/", 1)[-1]
+    stem, suffix = os.path.splitext(name)
+    stem = stem if suffix.lower() in SUFFIXES else name
+    reduced = stem[-len(_REDUCED) :].lower() == _REDUCED
+    return stem[: -len(_REDUCED)] if reduced else stem
+
+
+def bare_name(text: str) -> str:
+    """The same without capitals, to compare it by."""
+    return short_name(text).casefold()
+
+
+def match(image_ids: Iterable[str], files: Sequence[ImageFile]) -> list[list[ImageFile]]:
+    """Find the file of each image.
+
+    Args:
+        image_ids: with or without a suffix, and with as much of the path as is needed to tell two
+            files of one name apart.
+        files: from `find_images`.
+
+    Returns:
+        For each id the files that it may mean: one, unless something is wrong.
+    """
+    by_name: dict[str, list[ImageFile]] = defaultdict(list)
+    for file in files:
+        by_name[bare_name(file.name)].append(file)
+    return [_best(image_id, by_name.get(bare_name(image_id), [])) for image_id in image_ids]
+
+
+def _best(image_id: str, files: list[ImageFile]) -> list[ImageFile]:
+    """Of the files with a bare name those that an id means, by the narrowest reading of it."""
+    asked = image_id.strip().replace("\\", "/").removeprefix("./")
+    folders = asked.rpartition("/")[0].casefold().strip("/")
+    inside = [file for file in files if folders and file.folder.endswith(f"/{folders}")]
+    # A table that names folders of its maker's own computer means the file all the same, while
+    # there is no other of its name.
+    files = inside or files
+    if len(files) < 2:
+        return files
+    name = asked.rsplit("/", 1)[-1]
+    for key in (str, str.casefold, _without_suffix):
+        same = [file for file in files if key(file.name.rsplit("/", 1)[-1]) == key(name)]
+        if same:
+            return same
+    return files
+
+
+def _without_suffix(name: str) -> str:
+    stem, suffix = os.path.splitext(name.casefold())
+    return stem if suffix in SUFFIXES else name.casefold()
+
+
+def only(files: Sequence[ImageFile]) -> ImageFile:
+    """The one file of an image.
+
+    Raises:
+        UnreadableFile: there is none, or there are several.
+    """
+    if not files:
+        raise UnreadableFile("no such file")
+    if len(files) > 1:
+        names = " and ".join(shown(file.name) for file in files[:2])
+        raise UnreadableFile(f"there are {names}; rename one, or write its path in the table")
+    return files[0]
+
+
+def check_one_row_each(
+    path: Path, image_ids: Sequence[str], found: Sequence[Sequence[ImageFile]]
+) -> None:
+    """See that no two rows of a table mean one file.
+
+    Raises:
+        DataError
+    """
+    row_of: dict[str, int] = {}
+    for row, files in enumerate(found, 1):
+        for file in files:
+            first = row_of.setdefault(file.identity, row)
+            if first != row:
+                raise DataError(
+                    f"{path}, row {row}: {shown(image_ids[row - 1])} is the file "
+                    f"{shown(file.name)}, as {shown(image_ids[first - 1])} in row {first} is; "
+                    "remove one of the two rows."
+                )
+
+
+def diagnosis_of_folder(file: ImageFile) -> tuple[str, int]:
+    """Take an image's class from the folders that it is in, such as `mel/` or `train/nevus/`.
+
+    The name of the folder that the user named counts as well, the innermost that is known decides.
+
+    Returns:
+        The folder's name, and its label, 0–6 or `NO_HOME`.
+    """
+    below = file.name.split("/")[:-1]
+    top = [] if file.archive else Path(file.path).absolute().parts[: -1 - len(below)][-1:]
+    return label_of_most_precise([*top, *below])

@@ -1,0 +1,167 @@
+"""Tables of labels: which class each image shows, in the forms in which such tables come.
+
+Three forms, told apart by the header: a column `dx` beside `image_id`; the one-hot tables of the
+ISIC challenges (`image,MEL,NV,…`); and the metadata of the ISIC archive (`isic_id` with
+`diagnosis` or `diagnosis_1`, `diagnosis_2`, …). What a name means stands in diagnoses.py.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lesion_lens.training.csv_files import shown
+from lesion_lens.training.diagnoses import NO_HOME, label_of, label_of_most_precise
+from lesion_lens.training.errors import DataError
+from lesion_lens.training.tables import check_spelling, check_unique, found_nothing, read_table
+from skin_cancer_detection import CODES
+
+IMAGE_COLUMNS = ("image_id", "image", "isic_id", "image_name")
+# Of the challenges of 2018, 2019 and 2025, whose tables have a column for each class.
+ONE_HOT = (
+    *("MEL", "NV", "BCC", "AKIEC", "AK", "BKL", "DF", "VASC", "SCC", "UNK"),
+    *("BEN_OTH", "INF", "MAL_OTH", "SCCKA"),
+)
+_DIAGNOSIS = re.compile(r"diagnosis_(\d)")
+_MOST_NAMED = 8  # diagnoses in a sentence
+
+
+@dataclass(frozen=True)
+class LabelTable:
+    """The rows of a table of labels.
+
+    Attributes:
+        path: its file.
+        table: N rows, all cells as text.
+        image_ids: N, as the table writes them.
+        names: N diagnoses, as the table names them.
+        labels: (N,), 0–6, or `NO_HOME` where a diagnosis is none of the seven classes.
+    """
+
+    path: Path
+    table: pd.DataFrame
+    image_ids: list[str]
+    names: list[str]
+    labels: NDArray[np.int64]
+
+    def only(self, rows: NDArray[np.bool_]) -> "LabelTable":
+        """The table of some rows alone, bool (N,)."""
+        kept = np.flatnonzero(rows)
+        return LabelTable(
+            self.path,
+            self.table.iloc[kept].reset_index(drop=True),
+            [self.image_ids[row] for row in kept],
+            [self.names[row] for row in kept],
+            self.labels[kept],
+        )
+
+
+def read_labels(path: str | Path) -> LabelTable:
+    """Read a table of labels, whichever of the three forms it has.
+
+    Raises:
+        DataError: no column of images or of diagnoses, a row of no class or of two, an empty cell
+            of either, and what `read_table` raises.
+    """
+    path = Path(path)
+    table = read_table(path, ())
+    images = next((column for column in IMAGE_COLUMNS if column in table), None)
+    if images is None:
+        raise DataError(
+            f"{path} has no column image_id: its header must name it and dx (or the columns of an "
+            "ISIC challenge or of the ISIC archive)."
+        )
+    names, labels = _diagnoses(path, table)
+    empty = np.flatnonzero(table[images].str.strip() == "")
+    if len(empty):
+        raise found_nothing(path, empty[0] + 1, images)
+    image_ids = table[images].tolist()
+    check_unique(path, table[images])
+    check_spelling(path, table[images])
+    return LabelTable(path, table, image_ids, names, labels)
+
+
+def _diagnoses(path: Path, table: pd.DataFrame) -> tuple[list[str], NDArray[np.int64]]:
+    """The name and the label of each row's diagnosis."""
+    if "dx" in table or "diagnosis" in table:
+        column = "dx" if "dx" in table else "diagnosis"
+        empty = np.flatnonzero(table[column].str.strip() == "")
+        if column == "dx" and len(empty):
+            raise found_nothing(path, empty[0] + 1, column)
+        names = table[column].str.strip().tolist()
+        return names, np.array([label_of(name) for name in names], np.int64)
+    levels = sorted(filter(_DIAGNOSIS.fullmatch, table.columns))
+    if levels:
+        pairs = [label_of_most_precise(row) for row in table[levels].to_numpy().tolist()]
+        return [name for name, _ in pairs], np.array([label for _, label in pairs], np.int64)
+    classes = [column for column in table if column.upper() in ONE_HOT]
+    if len(classes) > 1:
+        return _one_hot(path, table, classes)
+    raise DataError(
+        f"{path} has no column dx: its header must name the class of each image by dx, by the "
+        "columns MEL, NV, … of an ISIC challenge, or by diagnosis or diagnosis_1, … of the ISIC "
+        "archive."
+    )
+
+
+def _one_hot(
+    path: Path, table: pd.DataFrame, classes: list[str]
+) -> tuple[list[str], NDArray[np.int64]]:
+    """The diagnoses of a table that has a column for each class, 1 in one and 0 in the others."""
+    cells = table[classes].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
+    wrong = np.argwhere(~np.isin(cells, (0, 1)))
+    if len(wrong):
+        row, column = wrong[0].tolist()
+        raise DataError(
+            f"{path}, row {row + 1}, column {classes[column]}: found "
+            f"{shown(table[classes[column]][row])} instead of 0 or 1; a table of predictions is "
+            "no table of labels."
+        )
+    other = np.flatnonzero(cells.sum(axis=1) != 1)
+    if len(other):
+        row = other[0]
+        raise DataError(
+            f"{path}, row {row + 1}: the classes {', '.join(classes)} have "
+            f"{int(cells[row].sum())} times 1 instead of once; mend it, or remove the row."
+        )
+    names = [classes[place] for place in cells.argmax(axis=1)]
+    return names, np.array([label_of(name) for name in names], np.int64)
+
+
+# --- Diagnoses without a class ---------------------------------------------------------------
+
+
+def check_homes(source: Path, names: Sequence[str], labels: NDArray[np.int64]) -> None:
+    """See that each diagnosis is one of the seven classes.
+
+    Args:
+        source: the table or the folder that names them.
+        names: N diagnoses.
+        labels: (N,), 0–6 or `NO_HOME`.
+
+    Raises:
+        DataError: some are not; it counts them by name.
+    """
+    homeless = count_homeless(names, labels)
+    if homeless:
+        row = int(np.flatnonzero(labels == NO_HOME)[0])
+        raise DataError(
+            f"{source}, row {row + 1}: found {shown(names[row])} instead of one of "
+            f"{', '.join(CODES)}. {(labels == NO_HOME).sum():,} rows have such a diagnosis "
+            f"({homeless}): mend them, or leave them out with --skip-unknown."
+        )
+
+
+def count_homeless(names: Sequence[str], labels: NDArray[np.int64]) -> str:
+    """Count the diagnoses without a class by name, the most frequent first; empty for none."""
+    counts = Counter(
+        name or "none given" for name, label in zip(names, labels, strict=True) if label == NO_HOME
+    )
+    listed = [f"{name[:40]} {count:,}" for name, count in counts.most_common(_MOST_NAMED)]
+    more = len(counts) - _MOST_NAMED
+    return ", ".join([*listed, *([f"and {more:,} others"] if more > 0 else [])])

@@ -1,0 +1,242 @@
+"""Images of one's own as a data set: from folders and zips, by a table of labels or class folders.
+
+What is left out is counted in the data set's remarks; what is wrong is a `DataError`.
+"""
+
+import math
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from lesion_lens.model.decoding import DecoderPool
+from lesion_lens.model.errors import Busy, ImageError, NotProcessed
+from lesion_lens.model.image_files import UnreadableFile
+from lesion_lens.model.limits import MAX_DECODES, MEGA
+from lesion_lens.training.data import (
+    Dataset,
+    blank_lesions,
+    groups_of,
+    lesion_ids_of,
+)
+from lesion_lens.training.diagnoses import NO_HOME
+from lesion_lens.training.errors import DataError
+from lesion_lens.training.image_folders import (
+    ImageFile,
+    bare_name,
+    check_one_row_each,
+    diagnosis_of_folder,
+    find_images,
+    match,
+    only,
+    short_name,
+)
+from lesion_lens.training.label_tables import (
+    LabelTable,
+    check_homes,
+    count_homeless,
+    read_labels,
+)
+from skin_cancer_detection import CODES
+
+SOURCE = "images of one's own"
+_MOST_FAULTS = 20  # that are listed; a folder may have thousands
+_AHEAD = 32  # images begun before the first of them is taken
+
+# Nobody else waits for these, so each has as much memory as the largest image needs, and its turn.
+decode = DecoderPool(memory=MAX_DECODES * 400 * MEGA, answer_limit=math.inf).decode
+
+
+@dataclass(frozen=True)
+class ReadingOptions:
+    """What to do with what does not fit.
+
+    Attributes:
+        group_columns: further columns of the table by which the scores are broken down.
+        skip_unknown: leave out diagnoses that are none of the seven classes.
+        skip_missing: leave out rows whose image is not there.
+    """
+
+    group_columns: Sequence[str] = ()
+    skip_unknown: bool = False
+    skip_missing: bool = False
+
+
+def read_images(
+    sources: Sequence[Path], labels_path: Path | None, options: ReadingOptions | None = None
+) -> Dataset:
+    """Make a data set from image files by the app's own reading and preprocessing.
+
+    Args:
+        sources: folders, with all below them, and zips.
+        labels_path: a table in one of the forms of `read_labels`; None to take the class of each
+            image from the name of a folder that it is in.
+        options: what to leave out; nothing by default.
+
+    Returns:
+        The data set; its lesion_ids are None where the table names none.
+
+    Raises:
+        DataError: no image, spoiled or missing ones (the first 20 are named), one that two rows
+            name, a diagnosis that is no class, and what `read_labels` and `find_images` raise.
+    """
+    options = options or ReadingOptions()
+    files = find_images(sources)
+    if not files:
+        raise DataError(f"There is no image in {_listed(sources)}: name another with --images.")
+    if labels_path is None:
+        return _from_class_folders(sources, files, options)
+    return _from_table(sources, files, read_labels(labels_path), options)
+
+
+def _from_table(
+    sources: Sequence[Path], files: list[ImageFile], rows: LabelTable, options: ReadingOptions
+) -> Dataset:
+    remarks = []
+    path = rows.path
+    homeless = count_homeless(rows.names, rows.labels)
+    if homeless and options.skip_unknown:
+        remarks.append(_left_out(rows.labels, homeless))
+        rows = rows.only(rows.labels != NO_HOME)
+    check_homes(path, rows.names, rows.labels)
+    found = match(rows.image_ids, files)
+    check_one_row_each(path, rows.image_ids, found)
+    is_there = np.array([bool(paths) for paths in found], bool)
+    if options.skip_missing and not is_there.all():
+        remarks.append(f"{(~is_there).sum():,} rows without an image were left out.")
+        rows, found = rows.only(is_there), [paths for paths in found if paths]
+    if not len(rows.labels):
+        raise DataError(
+            f"No row of {path} is left: none has an image in {_listed(sources)} and a diagnosis "
+            "among the seven classes."
+        )
+    image_ids = _short_ids(rows.image_ids)
+    lesion_ids, blank = lesion_ids_of(path, rows.table, image_ids, rows.labels)
+    if blank:
+        remarks.append(blank_lesions(blank))
+    groups = groups_of(path, rows.table, options.group_columns)
+    used = {file.identity for paths in found for file in paths}
+    spare = len(files) - len(used)
+    if spare:
+        remarks.append(f"{spare:,} images that the table does not name were left out.")
+    pixels = _read_all(sources, rows.image_ids, found, f"take their rows out of {path}")
+    return Dataset(
+        pixels,
+        rows.labels,
+        lesion_ids,
+        source=SOURCE,
+        image_ids=image_ids,
+        groups=groups,
+        remarks=tuple(remarks),
+    )
+
+
+def _from_class_folders(
+    sources: Sequence[Path], files: list[ImageFile], options: ReadingOptions
+) -> Dataset:
+    if options.group_columns:
+        raise DataError("--group names a column of a table of labels: name the table by --labels.")
+    diagnoses = [diagnosis_of_folder(file) for file in files]
+    names = [name for name, _ in diagnoses]
+    labels = np.array([label for _, label in diagnoses], np.int64)
+    remarks = []
+    if (labels == NO_HOME).all():
+        raise DataError(
+            f"No image in {_listed(sources)} is in a folder that is named after its class, such as "
+            "mel/ or nv/: put them into such folders, or name a table of labels by --labels."
+        )
+    homeless = count_homeless(names, labels)
+    if homeless and not options.skip_unknown:
+        raise DataError(
+            f"{(labels == NO_HOME).sum():,} images are in folders that are named after none of "
+            f"{', '.join(CODES)} ({homeless}): rename them, or leave them out with --skip-unknown."
+        )
+    if homeless:
+        remarks.append(_left_out(labels, homeless))
+    kept = [file for file, label in zip(files, labels.tolist(), strict=True) if label != NO_HOME]
+    ids = [file.name for file in kept]
+    pixels = _read_all(sources, ids, [[file] for file in kept], "take them out of the folder")
+    labels = labels[labels != NO_HOME]
+    return Dataset(
+        pixels, labels, None, source=SOURCE, image_ids=_short_ids(ids), remarks=tuple(remarks)
+    )
+
+
+def _left_out(labels: NDArray[np.int64], homeless: str) -> str:
+    count = int((labels == NO_HOME).sum())
+    return f"{count:,} images of other diagnoses were left out: {homeless}."
+
+
+def _short_ids(image_ids: Sequence[str]) -> NDArray[np.str_]:
+    """The names that other tables have for the images: short ones, while no two are the same."""
+    is_clear = len(set(map(bare_name, image_ids))) == len(image_ids)
+    return np.array(list(map(short_name, image_ids)) if is_clear else image_ids)
+
+
+def _listed(sources: Sequence[Path]) -> str:
+    return " and ".join(map(str, sources))[:300]
+
+
+# --- Reading ---------------------------------------------------------------------------------
+
+
+def _read_all(
+    sources: Sequence[Path],
+    image_ids: Sequence[str],
+    found: Sequence[Sequence[ImageFile]],
+    other_remedy: str,
+) -> NDArray[np.uint8]:
+    """Read the images, (N, 28, 28, 3).
+
+    Raises:
+        DataError: some cannot be used.
+    """
+    pixels: list[NDArray[np.uint8]] = []
+    faults: list[str] = []
+    missing = 0
+    bar = tqdm(total=len(found), unit=" images", disable=None)
+    with bar:
+        for image_id, files, result in zip(image_ids, found, _results(found), strict=True):
+            bar.update()
+            if isinstance(result, str):
+                missing += not files
+                faults.append(f"  {image_id[:100]}: {result}")
+            else:
+                pixels.append(result)
+    if faults:
+        more = len(faults) - _MOST_FAULTS
+        listed = [*faults[:_MOST_FAULTS], *([f"  and {more:,} more"] if more > 0 else [])]
+        skip = f"; {missing:,} are missing, which --skip-missing leaves out" if missing else ""
+        raise DataError(
+            f"{len(faults):,} of {len(found):,} images in {_listed(sources)} cannot be used; mend "
+            f"them or {other_remedy}{skip}:\n" + "\n".join(listed)
+        )
+    return np.stack(pixels)
+
+
+def _results(found: Sequence[Sequence[ImageFile]]) -> Iterator[NDArray[np.uint8] | str]:
+    """Decode the images, some at a time, and give each one's pixels or what is wrong with it."""
+
+    def result_of(files: Sequence[ImageFile]) -> NDArray[np.uint8] | str:
+        try:
+            return decode(only(files).read()).pixels
+        except (ImageError, UnreadableFile) as error:
+            return error.at_the_command_line()
+        except Busy:  # the machine left its decoder no time, or let none be started
+            return str(NotProcessed())
+
+    with ThreadPoolExecutor(MAX_DECODES) as threads:
+        begun = (threads.submit(result_of, files) for files in found)
+        try:
+            ahead = deque(islice(begun, _AHEAD))
+            while ahead:
+                yield ahead.popleft().result()
+                ahead.extend(islice(begun, 1))
+        finally:
+            threads.shutdown(cancel_futures=True)
