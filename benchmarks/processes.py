@@ -1,6 +1,6 @@
 """Measure the app in one and in two processes behind a router, nginx.
 
-    python -m benchmarks.processes          a minute; needs wrk and nginx (apt-get install wrk nginx)
+    python -m benchmarks.processes          a minute; needs wrk and nginx (apt-get)
 
 Each process is started as the Procfile does it. All of them share the cores of this machine.
 
@@ -37,8 +37,7 @@ from lesion_lens.model.errors import LesionLensError
 from scripts.marks import publish
 
 CLIENTS = 8
-LEGEND = """\
-Eight clients post a JPEG of 600×450 to the API on LiteRT, through nginx."""
+LEGEND = "Eight clients post a JPEG of 600×450 to the API on LiteRT, through nginx."
 CONFIGURATION = """
 daemon off;
 pid {folder}/nginx.pid;
@@ -57,7 +56,8 @@ http {{
   server {{
     listen 127.0.0.1:{port};
     client_max_body_size 20m;
-    location / {{ proxy_pass http://app; }}
+    client_body_buffer_size 20m;
+    location / {{ proxy_pass http://app; proxy_set_header Host $http_host; }}
   }}
 }}
 """
@@ -100,7 +100,10 @@ def measure(processes, data, seconds):
         port = stack.enter_context(router([one.port for one in started]))
         behind = Running(started[0].pid, port, 0, 0)
         load(behind, PREDICTION, data, CLIENTS, WARM_UP)
-        return load(behind, PREDICTION, data, CLIENTS, seconds)
+        found = load(behind, PREDICTION, data, CLIENTS, seconds)
+    if not found.rate:
+        raise CannotMeasure("No request was answered through nginx: look at the app's log.")
+    return found
 
 
 def run(seconds):
