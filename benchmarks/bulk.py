@@ -10,6 +10,7 @@ Writes its table into docs/benchmarks.md.
 """
 
 import argparse
+import contextlib
 import os
 import shlex
 import signal
@@ -41,9 +42,9 @@ COUNTS = (100, 1_000, 10_000, 100_000)
 TIMES = 3  # the command is run on each folder of up to `IN_ONE_FOLDER` images
 BETWEEN = 0.02  # seconds between two looks at the memory
 LEGEND = """\
-`flask --app app classify FOLDER --csv -` on JPEGs of 600×450. *First* is the time to the first
+`flask --app app classify FOLDER --csv OUT` on JPEGs of 600×450. *First* is the time to the first
 answer and *all* the time to the end, in seconds. Images a second and busy cores are measured from
-the first answer to the last. Memory is the most that the process had, in MB of 1,000,000 bytes."""
+the first answer to the end. Memory is the most that the process had, in MB of 1,000,000 bytes."""
 
 
 @dataclass(frozen=True)
@@ -81,13 +82,15 @@ def make_folder(folder, count, pictures):
         os.link(pictures[number % len(pictures)], inner / f"{number:06}.jpg")
 
 
-def classify(folder, count, model_path):
+def classify(folder, count, model_path, *options, watch=lambda done: None):
     """Run the command on a folder and watch it.
 
     Args:
         folder: pathlib.Path.
         count: how many images are in it, two or more.
         model_path: of the model file.
+        options: further words of the command line.
+        watch: is told every `BETWEEN` seconds how many images are done.
 
     Returns:
         Run.
@@ -95,43 +98,63 @@ def classify(folder, count, model_path):
     Raises:
         CannotMeasure: the command fails, or does not answer as many times.
     """
-    words = ("-m", "flask", "--app", "app", "classify", folder, "--csv", "-")
-    command = [sys.executable, *map(str, words)]
-    # Unbuffered, so that a line comes when its image is classified.
-    environment = os.environ | {"MODEL_PATH": str(model_path), "PYTHONUNBUFFERED": "1"}
-    seconds, ticks, resident, anonymous, looked = [], [], 0, 0, 0
-    begin = time.perf_counter()
-    with subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    ) as process:
-        try:
-            process.stdout.readline()  # the header
-            for number, _ in enumerate(process.stdout, start=1):
-                now = time.perf_counter() - begin
-                if number in (1, count):
-                    seconds.append(now)
-                    ticks.append(ticks_of(process.pid))
-                status = ""
-                if now - looked > BETWEEN:
-                    looked = now
-                    status = Path(f"/proc/{process.pid}/status").read_text()
-                if "RssAnon" in status:  # which is gone in the moment of its end
-                    resident = kilobytes("VmHWM", status)
-                    anonymous = max(anonymous, kilobytes("RssAnon", status))
-        except BaseException:
-            process.kill()
-            raise
-    if process.returncode or len(seconds) < 2 or number != count:
+    with tempfile.TemporaryDirectory() as place:
+        table = Path(place, "out.csv")
+        words = ("-m", "flask", "--app", "app", "classify", folder, "--csv", table, *options)
+        command = [sys.executable, *map(str, words)]
+        environment = os.environ | {"MODEL_PATH": str(model_path)}
+        # The command keeps a line for each image there when it is done, after a line of its own.
+        progress = Progress(table.with_name("out.csv.progress"))
+        first, ticks, resident, anonymous = 0, [0], 0, 0
+        begin = time.perf_counter()
+        with subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        ) as process:
+            try:
+                while process.poll() is None:
+                    done = progress.lines() - 1
+                    now = ticks_of(process.pid)
+                    if done < 1:
+                        first, ticks = time.perf_counter() - begin, [now]
+                    ticks = [ticks[0], max(now, ticks[-1])]  # 0 where it has just ended
+                    watch(done)
+                    with contextlib.suppress(OSError, TypeError):  # it has just ended
+                        status = Path(f"/proc/{process.pid}/status").read_text()
+                        resident = kilobytes("VmHWM", status)
+                        anonymous = max(anonymous, kilobytes("RssAnon", status))
+                    time.sleep(BETWEEN)
+            except BaseException:
+                process.kill()
+                raise
+        end = time.perf_counter() - begin
+        lines = table.read_bytes().count(b"\r\n") if table.exists() else 0
+    if process.returncode or lines != count + 1:
         raise CannotMeasure(f"Not all images were classified by `{shlex.join(command)}`.")
-    between = seconds[1] - seconds[0]
+    between = end - first
     return Run(
-        start=seconds[0],
-        seconds=time.perf_counter() - begin,
-        rate=(count - 1) / between,
-        cores=(ticks[1] - ticks[0]) / os.sysconf("SC_CLK_TCK") / between,
+        start=first,
+        seconds=end,
+        rate=count / between,
+        cores=(ticks[-1] - ticks[0]) / os.sysconf("SC_CLK_TCK") / between,
         resident=resident * 1024 / MEGABYTE,
         anonymous=anonymous * 1024 / MEGABYTE,
     )
+
+
+class Progress:
+    """Counts the lines of a file that grows."""
+
+    def __init__(self, path):
+        self._path, self._place, self._lines = path, 0, 0
+
+    def lines(self):
+        """How many there are now; as many as before where the file is gone."""
+        with contextlib.suppress(FileNotFoundError), self._path.open("rb") as file:
+            file.seek(self._place)
+            data = file.read()
+            self._place += len(data)
+            self._lines += data.count(b"\n")
+        return self._lines
 
 
 def measure(folder, count, model_path):
