@@ -184,6 +184,8 @@ def evaluate_images(
     print(table_of_images(result["scores"]))
     if warning:
         print(f"These scores are inflated: {warning}.")
+    elif parts is None:
+        print("If the model has learned from some of these images, these scores are inflated.")
     if options.report:
         print(f"Wrote scores.json and three pictures into {options.report}.")
 

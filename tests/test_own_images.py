@@ -88,7 +88,7 @@ def test_spoiled_and_missing_images_are_named(folder):
     assert "2 of 7 images" in fault
     assert "bcc: The file is not an image" in fault
     assert "df: no such file" in fault
-    assert "1 are missing, which --skip-missing leaves out" in fault
+    assert "Missing: 1, which --skip-missing leaves out" in fault
 
 
 def test_of_many_missing_images_twenty_are_named(folder):
@@ -212,6 +212,26 @@ def test_two_files_of_a_name_are_told_apart_by_their_folders(tmp_path):
         read_images([tmp_path], labels)
 
 
+def test_a_row_of_another_folder_is_no_row_of_this_image(tmp_path):
+    for name in ("clinicA/1.png", "clinicA/2.png"):
+        picture(tmp_path / name)
+    (tmp_path / "l.csv").write_text("image_id,dx\nclinicB/1.png,mel\nclinicA/2.png,nv\n")
+    data = read_images([tmp_path], tmp_path / "l.csv", SKIPPING)
+    assert data.labels.tolist() == [CODES.index("nv")]
+
+
+def test_letters_with_accents_are_found_however_they_are_written(tmp_path):
+    picture(tmp_path / "\u00e9t\u00e9.png")
+    (tmp_path / "l.csv").write_text("image_id,dx\ne\u0301te\u0301,mel\n")
+    assert len(read_images([tmp_path], tmp_path / "l.csv").labels) == 1
+
+
+def test_a_link_to_a_folder_is_the_folder(tmp_path):
+    picture(tmp_path / "in" / "mel" / "a.png")
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    assert len(read_images([tmp_path / "in", tmp_path / "link"], None).labels) == 1
+
+
 def test_other_tables_find_the_images_whatever_their_ids_look_like(tmp_path):
     names = [f"{code}{number}" for code in CODES for number in range(3)]
     rows = ["image_id,split"]
@@ -294,6 +314,19 @@ def test_the_metadata_of_the_isic_archive(tmp_path):
     assert labels_of(tmp_path / "l.csv", content) == expected
 
 
+def test_columns_that_contradict_each_other_are_refused(tmp_path):
+    content = "image_id,dx,MEL,NV\na,mel,1,0\nb,mel,0,1\n"
+    with pytest.raises(
+        DataError, match=r"row 2: its columns contradict each other, 'mel' and 'NV'"
+    ):
+        labels_of(tmp_path / "l.csv", content)
+
+
+def test_columns_separated_by_semicolons_are_named(tmp_path):
+    with pytest.raises(DataError, match="its columns are separated by ';'; save it with commas"):
+        labels_of(tmp_path / "l.csv", "image_id;dx\na;mel\n")
+
+
 def test_the_older_metadata_of_the_isic_archive(tmp_path):
     content = "isic_id,diagnosis,lesion_id\na,nevus,x\nb,lentigo NOS,y\nc,,z\n"
     assert labels_of(tmp_path / "l.csv", content) == ["nv", None, None]
@@ -317,6 +350,17 @@ def test_a_diagnosis_without_a_class_is_refused_or_left_out(folder):
     data = read(folder, SKIPPING)
     assert len(data.labels) == 2
     assert data.remarks[0] == "3 images of other diagnoses were left out: SCC 2, wart 1."
+
+
+def test_a_row_is_counted_as_in_the_file_whatever_is_left_out(folder):
+    rows = ["bcc,scar,", "df,scar,", "mel,mel,L", "nv,nv,L"]
+    fault = fault_of(folder, "\n".join(["image_id,dx,lesion_id", *rows]), SKIPPING)
+    assert "row 4, column dx: lesion L is nv here but mel in row 3" in fault
+
+
+def test_an_image_of_another_diagnosis_is_counted_once(folder):
+    folder[1].write_text("image_id,dx\n" + "".join(f"{c},{c}\n" for c in CODES[1:]) + "akiec,x\n")
+    assert read(folder, SKIPPING).remarks == ("1 images of other diagnoses were left out: x 1.",)
 
 
 # --- Lesions and groups ----------------------------------------------------------------------
@@ -344,7 +388,7 @@ def test_near_duplicates_in_a_folder_are_one_lesion_too(folder):
     for image, name in zip(sorted(directory.iterdir())[:2], NEAR_DUPLICATES[0], strict=True):
         image.rename(directory / f"{name}{image.suffix}")
     first, second = NEAR_DUPLICATES[0]
-    labels.write_text(f"image_id,dx,lesion_id\nx/{first}.jpg,nv,b\n{second},nv,a\n")
+    labels.write_text(f"image_id,dx,lesion_id\n{first}.jpg,nv,b\n{second},nv,a\n")
     assert read(folder).lesion_ids.tolist() == ["a", "a"]
 
 

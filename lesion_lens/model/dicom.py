@@ -275,10 +275,12 @@ def _described(elements: Any) -> Frame:
     high = int(elements.get("HighBit") or stored - 1)
     if _SAMPLES.get(photometric) != samples or allocated not in (8, 16):
         raise UnsupportedVariant(kind="a variant of DICOM")
-    if not 0 < stored <= high + 1 <= allocated:
+    size = int(elements.Columns), int(elements.Rows)
+    is_odd = photometric == "YBR_FULL_422" and size[0] % 2
+    if not 0 < stored <= high + 1 <= allocated or min(size) < 1 or is_odd:
         raise DamagedImage
     return Frame(
-        size=(int(elements.Columns), int(elements.Rows)),
+        size=size,
         samples=samples,
         photometric=photometric,
         bits=(allocated, stored, high),

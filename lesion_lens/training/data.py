@@ -114,14 +114,14 @@ def read_dataset(
     path = Path(metadata_path)
     table = read_metadata(path, labels)
     image_ids = table["image_id"].to_numpy(str) if "image_id" in table else None
-    lesion_ids, blank = lesion_ids_of(path, table, image_ids, labels)
+    lesion_ids, is_blank = lesion_ids_of(path, table, image_ids, labels)
     return Dataset(
         pixels,
         labels,
         lesion_ids,
         image_ids=image_ids,
         groups=groups_of(path, table, group_columns),
-        remarks=(blank_lesions(blank),) if blank else (),
+        remarks=(blank_lesions(int(is_blank.sum())),) if is_blank.any() else (),
     )
 
 
@@ -168,26 +168,27 @@ def lesion_ids_of(
     table: pd.DataFrame,
     image_ids: Sequence[str] | NDArray[np.str_] | None,
     labels: NDArray[np.int64],
-) -> tuple[NDArray[np.str_] | None, int]:
+) -> tuple[NDArray[np.str_] | None, NDArray[np.bool_]]:
     """Give the lesion of each row, known near-duplicates merged.
 
     Args:
         path: the table's file.
         table: N rows; a blank `lesion_id` is a lesion of its own.
         image_ids: N, or None.
-        labels: (N,), 0–6.
+        labels: (N,), 0–6; below 0 where a row has no class.
 
     Returns:
-        (N,), or None where the table names no lesion; and the number of rows without one.
+        (N,), or None where the table names no lesion; and bool (N,), which rows have none although
+        others have.
 
     Raises:
         DataError: a lesion of two classes, or one that is spelt in two ways.
     """
     if "lesion_id" not in table:
-        return None, 0
-    is_blank = (table["lesion_id"].str.strip() == "").to_numpy()
+        return None, np.zeros(len(table), bool)
+    is_blank = (table["lesion_id"].str.strip() == "").to_numpy(bool)
     if is_blank.all():
-        return None, 0
+        return None, ~is_blank
     names = [f"row {row}" for row in range(len(table))] if image_ids is None else image_ids
     named = table["lesion_id"].where(~is_blank, [f"the lesion of {name}" for name in names])
     check_spelling(path, named)
@@ -195,7 +196,7 @@ def lesion_ids_of(
     lesion_ids = named.to_numpy(str)
     if image_ids is not None:
         lesion_ids = merge_near_duplicates(lesion_ids, np.array(image_ids), labels)
-    return lesion_ids, int(is_blank.sum())
+    return lesion_ids, is_blank
 
 
 def blank_lesions(count: int) -> str:

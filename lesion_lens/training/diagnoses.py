@@ -3,8 +3,9 @@
 The classes are those of HAM10000 as Tschandl, Rosendahl & Kittler define them (Scientific Data
 5:180161, 2018): `akiec` is actinic keratosis and squamous cell carcinoma in situ, `bkl` seborrheic
 keratosis, solar lentigo and lichen planus-like keratosis, `vasc` angioma, angiokeratoma, pyogenic
-granuloma and haemorrhage, `mel` every melanoma. A name is looked up as it stands, apart from
-capitals and blanks; nothing is guessed from a part of it.
+granuloma and haemorrhage, `mel` melanoma, in situ too. Of metastases they do not speak; the
+challenge of 2019 counts them as melanoma, and so does this table. A name is looked up as it stands,
+apart from capitals and blanks; nothing is guessed from a part of it.
 """
 
 from collections.abc import Sequence
@@ -34,6 +35,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "lichenoid keratosis",
         "pigmented benign keratosis",
         "seborrheic keratosis",
+        "seborrhoeic keratosis",
         "solar lentigo",
     ),
     "df": ("dermatofibroma",),
@@ -51,7 +53,11 @@ _NAMES: dict[str, tuple[str, ...]] = {
     ),
     "vasc": (
         "angioma",
+        "cherry angioma",
+        "haemangioma",
+        "haemorrhage",
         "hemangioma",
+        "hemorrhage",
         "angiokeratoma",
         "pyogenic granuloma",
         "vascular lesion",
@@ -59,7 +65,11 @@ _NAMES: dict[str, tuple[str, ...]] = {
         "benign soft tissue proliferations - vascular",  # a `diagnosis_2`, where no `_3` says more
     ),
     "mel": (
+        "lentigo maligna",
+        "lentigo maligna melanoma",
         "melanoma",
+        "nodular melanoma",
+        "superficial spreading melanoma",
         "melanoma, NOS",
         "melanoma in situ",
         "melanoma invasive",

@@ -6,9 +6,10 @@ a part of its path.
 """
 
 import os
+import unicodedata
 import zipfile
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,12 +65,16 @@ class ImageFile:
     def folder(self) -> str:
         """The whole path of its folder, with / and in small letters."""
         whole = self.path if self.archive is None else f"{self.path}/{self.name}"
-        return "/" + os.path.dirname(os.path.abspath(whole)).replace(os.sep, "/").casefold()
+        return "/" + _plain(os.path.dirname(os.path.abspath(whole))).casefold()
 
     @property
     def identity(self) -> str:
         """What is the same for two names of one file."""
-        return os.path.realpath(self.path) if self.archive is None else f"{self.path}/{self.name}"
+        return (
+            os.path.realpath(self.path)
+            if self.archive is None
+            else f"{os.path.realpath(self.path)}/{self.name}"
+        )
 
 
 def find_images(sources: Sequence[Path]) -> list[ImageFile]:
@@ -92,8 +97,13 @@ def find_images(sources: Sequence[Path]) -> list[ImageFile]:
                 f"{source} is not a folder and not a zip: say where the images are with --images."
             )
     # Sources may overlap, such as a folder and one inside it.
-    places = [(os.path.abspath(file.path), file.name if file.archive else "") for file in found]
+    places = [(_place(file.path), file.name if file.archive else "") for file in found]
     return list(dict(zip(reversed(places), reversed(found), strict=True)).values())[::-1]
+
+
+def _place(path: str) -> str:
+    """A path that is the same for all names of its folder; links to the file itself are others."""
+    return os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
 
 
 def _in_folder(source: Path) -> Iterator[ImageFile]:
@@ -123,9 +133,14 @@ def _in_zip(source: Path) -> Iterator[ImageFile]:
 # --- From the rows of a table to files -------------------------------------------------------
 
 
+def _plain(text: str) -> str:
+    """A path with /, and its letters as Windows and Linux write them: macOS takes accents apart."""
+    return unicodedata.normalize("NFC", text.strip().replace("\\", "/")).removeprefix("./")
+
+
 def short_name(text: str) -> str:
     """What is left of an image's id or path without its folder and suffix."""
-    name = text.strip().replace("\\", "/").rsplit("/", 1)[-1]
+    name = _plain(text).rsplit("/", 1)[-1]
     stem, suffix = os.path.splitext(name)
     stem = stem if suffix.lower() in SUFFIXES else name
     reduced = stem[-len(_REDUCED) :].lower() == _REDUCED
@@ -137,7 +152,7 @@ def bare_name(text: str) -> str:
     return short_name(text).casefold()
 
 
-def match(image_ids: Iterable[str], files: Sequence[ImageFile]) -> list[list[ImageFile]]:
+def match(image_ids: Sequence[str], files: Sequence[ImageFile]) -> list[list[ImageFile]]:
     """Find the file of each image.
 
     Args:
@@ -151,22 +166,29 @@ def match(image_ids: Iterable[str], files: Sequence[ImageFile]) -> list[list[Ima
     by_name: dict[str, list[ImageFile]] = defaultdict(list)
     for file in files:
         by_name[bare_name(file.name)].append(file)
-    return [_best(image_id, by_name.get(bare_name(image_id), [])) for image_id in image_ids]
+    asked = list(map(_plain, image_ids))
+    # One folder for all rows is where their maker kept the images, and says nothing.
+    tells = len({os.path.dirname(one) for one in asked}) > 1
+    return [
+        _meant(one if tells else os.path.basename(one), by_name.get(bare_name(one), []))
+        for one in asked
+    ]
 
 
-def _best(image_id: str, files: list[ImageFile]) -> list[ImageFile]:
+def _meant(asked: str, files: list[ImageFile]) -> list[ImageFile]:
     """Of the files with a bare name those that an id means, by the narrowest reading of it."""
-    asked = image_id.strip().replace("\\", "/").removeprefix("./")
-    folders = asked.rpartition("/")[0].casefold().strip("/")
-    inside = [file for file in files if folders and file.folder.endswith(f"/{folders}")]
-    # A table that names folders of its maker's own computer means the file all the same, while
-    # there is no other of its name.
-    files = inside or files
+    folders, _, _ = asked.casefold().strip("/").rpartition("/")
+    # A table may name folders above those that the user names, but the last is the image's own.
+    while folders and not any(file.folder.endswith(f"/{folders}") for file in files):
+        folders = folders.partition("/")[2]
+        if not folders:
+            return []
+    files = [file for file in files if file.folder.endswith(f"/{folders}" if folders else "")]
     if len(files) < 2:
         return files
     name = asked.rsplit("/", 1)[-1]
     for key in (str, str.casefold, _without_suffix):
-        same = [file for file in files if key(file.name.rsplit("/", 1)[-1]) == key(name)]
+        same = [file for file in files if key(_plain(file.name).rsplit("/", 1)[-1]) == key(name)]
         if same:
             return same
     return files

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -49,17 +50,6 @@ class LabelTable:
     names: list[str]
     labels: NDArray[np.int64]
 
-    def only(self, rows: NDArray[np.bool_]) -> "LabelTable":
-        """The table of some rows alone, bool (N,)."""
-        kept = np.flatnonzero(rows)
-        return LabelTable(
-            self.path,
-            self.table.iloc[kept].reset_index(drop=True),
-            [self.image_ids[row] for row in kept],
-            [self.names[row] for row in kept],
-            self.labels[kept],
-        )
-
 
 def read_labels(path: str | Path) -> LabelTable:
     """Read a table of labels, whichever of the three forms it has.
@@ -72,6 +62,9 @@ def read_labels(path: str | Path) -> LabelTable:
     table = read_table(path, ())
     images = next((column for column in IMAGE_COLUMNS if column in table), None)
     if images is None:
+        sign = next((sign for sign in ";\t|" if sign in table.columns[0]), None)
+        if sign and len(table.columns) == 1:
+            raise DataError(f"{path}: its columns are separated by {sign!r}; save it with commas.")
         raise DataError(
             f"{path} has no column image_id: its header must name it and dx (or the columns of an "
             "ISIC challenge or of the ISIC archive)."
@@ -87,26 +80,57 @@ def read_labels(path: str | Path) -> LabelTable:
 
 
 def _diagnoses(path: Path, table: pd.DataFrame) -> tuple[list[str], NDArray[np.int64]]:
-    """The name and the label of each row's diagnosis."""
-    if "dx" in table or "diagnosis" in table:
-        column = "dx" if "dx" in table else "diagnosis"
-        empty = np.flatnonzero(table[column].str.strip() == "")
-        if column == "dx" and len(empty):
-            raise found_nothing(path, empty[0] + 1, column)
-        names = table[column].str.strip().tolist()
-        return names, np.array([label_of(name) for name in names], np.int64)
+    """The name and the label of each row's diagnosis.
+
+    Raises:
+        DataError: there is no column of diagnoses, or two kinds of them contradict each other.
+    """
+    found = [read(path, table) for read in (_by_name, _by_levels, _by_class)]
+    kinds = [kind for kind in found if kind is not None]
+    if not kinds:
+        raise DataError(
+            f"{path} has no column dx: its header must name the class of each image by dx, by the "
+            "columns MEL, NV, … of an ISIC challenge, or by diagnosis or diagnosis_1, … of the "
+            "ISIC archive."
+        )
+    names, labels = kinds[0]
+    for others, other_labels in kinds[1:]:
+        differing = np.flatnonzero(labels != other_labels)
+        if len(differing):
+            row = int(differing[0])
+            raise DataError(
+                f"{path}, row {row + 1}: its columns contradict each other, {shown(names[row])} "
+                f"and {shown(others[row])}; mend the row, or remove the columns that do not count."
+            )
+    return names, labels
+
+
+_Diagnoses: TypeAlias = tuple[list[str], NDArray[np.int64]] | None
+
+
+def _by_name(path: Path, table: pd.DataFrame) -> _Diagnoses:
+    """By a column `dx`, or else `diagnosis`; None where there is neither."""
+    column = next((column for column in ("dx", "diagnosis") if column in table), None)
+    if column is None:
+        return None
+    empty = np.flatnonzero(table[column].str.strip() == "")
+    if column == "dx" and len(empty):
+        raise found_nothing(path, empty[0] + 1, column)
+    names = table[column].str.strip().tolist()
+    return names, np.array([label_of(name) for name in names], np.int64)
+
+
+def _by_levels(_: Path, table: pd.DataFrame) -> _Diagnoses:
     levels = sorted(filter(_DIAGNOSIS.fullmatch, table.columns))
-    if levels:
-        pairs = [label_of_most_precise(row) for row in table[levels].to_numpy().tolist()]
-        return [name for name, _ in pairs], np.array([label for _, label in pairs], np.int64)
+    if not levels:
+        return None
+    pairs = [label_of_most_precise(row) for row in table[levels].to_numpy().tolist()]
+    return [name for name, _ in pairs], np.array([label for _, label in pairs], np.int64)
+
+
+def _by_class(path: Path, table: pd.DataFrame) -> _Diagnoses:
     classes = [column for column in table if column.upper() in ONE_HOT]
-    if len(classes) > 1:
-        return _one_hot(path, table, classes)
-    raise DataError(
-        f"{path} has no column dx: its header must name the class of each image by dx, by the "
-        "columns MEL, NV, … of an ISIC challenge, or by diagnosis or diagnosis_1, … of the ISIC "
-        "archive."
-    )
+    return _one_hot(path, table, classes) if len(classes) > 1 else None
 
 
 def _one_hot(

@@ -98,41 +98,45 @@ def read_images(
 def _from_table(
     sources: Sequence[Path], files: list[ImageFile], rows: LabelTable, options: ReadingOptions
 ) -> Dataset:
-    remarks = []
     path = rows.path
     homeless = count_homeless(rows.names, rows.labels)
-    if homeless and options.skip_unknown:
-        remarks.append(_left_out(rows.labels, homeless))
-        rows = rows.only(rows.labels != NO_HOME)
-    check_homes(path, rows.names, rows.labels)
+    if not options.skip_unknown:
+        check_homes(path, rows.names, rows.labels)
+    # Everything is checked before a row is left out, so that sentences count the rows of the file.
     found = match(rows.image_ids, files)
     check_one_row_each(path, rows.image_ids, found)
-    is_there = np.array([bool(paths) for paths in found], bool)
-    if options.skip_missing and not is_there.all():
-        remarks.append(f"{(~is_there).sum():,} rows without an image were left out.")
-        rows, found = rows.only(is_there), [paths for paths in found if paths]
-    if not len(rows.labels):
+    image_ids = _short_ids(rows.image_ids)
+    lesion_ids, is_blank = lesion_ids_of(path, rows.table, image_ids, rows.labels)
+    groups = groups_of(path, rows.table, options.group_columns)
+    used = {file.identity for paths in found for file in paths}
+    spare = sum(file.identity not in used for file in files)
+
+    is_kept = rows.labels != NO_HOME
+    is_missing = is_kept & ~np.array([bool(paths) for paths in found], bool)
+    if options.skip_missing:
+        is_kept &= ~is_missing
+    if not is_kept.any():
         raise DataError(
             f"No row of {path} is left: none has an image in {_listed(sources)} and a diagnosis "
             "among the seven classes."
         )
-    image_ids = _short_ids(rows.image_ids)
-    lesion_ids, blank = lesion_ids_of(path, rows.table, image_ids, rows.labels)
-    if blank:
-        remarks.append(blank_lesions(blank))
-    groups = groups_of(path, rows.table, options.group_columns)
-    used = {file.identity for paths in found for file in paths}
-    spare = len(files) - len(used)
+    remarks = [_left_out(rows.labels, homeless)] if homeless else []
+    if options.skip_missing and is_missing.any():
+        remarks.append(f"{is_missing.sum():,} rows without an image were left out.")
+    if (is_blank & is_kept).any():
+        remarks.append(blank_lesions(int((is_blank & is_kept).sum())))
     if spare:
         remarks.append(f"{spare:,} images that the table does not name were left out.")
-    pixels = _read_all(sources, rows.image_ids, found, f"take their rows out of {path}")
+    kept = np.flatnonzero(is_kept).tolist()
+    ids, paths = [rows.image_ids[row] for row in kept], [found[row] for row in kept]
+    pixels = _read_all(sources, ids, paths, f"take their rows out of {path}")
     return Dataset(
         pixels,
-        rows.labels,
-        lesion_ids,
+        rows.labels[is_kept],
+        None if lesion_ids is None else lesion_ids[is_kept],
         source=SOURCE,
-        image_ids=image_ids,
-        groups=groups,
+        image_ids=image_ids[is_kept],
+        groups={name: values[is_kept] for name, values in groups.items()},
         remarks=tuple(remarks),
     )
 
@@ -212,7 +216,7 @@ def _read_all(
     if faults:
         more = len(faults) - _MOST_FAULTS
         listed = [*faults[:_MOST_FAULTS], *([f"  and {more:,} more"] if more > 0 else [])]
-        skip = f"; {missing:,} are missing, which --skip-missing leaves out" if missing else ""
+        skip = f". Missing: {missing:,}, which --skip-missing leaves out" if missing else ""
         raise DataError(
             f"{len(faults):,} of {len(found):,} images in {_listed(sources)} cannot be used; mend "
             f"them or {other_remedy}{skip}:\n" + "\n".join(listed)

@@ -34,12 +34,12 @@ def warning_of(path: Path, data: Dataset) -> str | None:
         A clause, or None.
 
     Raises:
-        TrainingError: they are as many as the model was made of, so they are most likely the same,
-            split in another way: what is its test part is not known.
+        TrainingError: they are of the same kind and as many as the model was made of, so they are
+            most likely the same, split in another way: what is its test part is not known.
     """
     facts = check_model_file(path)
     images = facts.get("images") or {}
-    if len(data.labels) == sum(images.values()):
+    if facts.get("data") == data.source and len(data.labels) == sum(images.values()):
         raise TrainingError(
             f"{path} was made of as many images as these, so they are most likely the same, and "
             "it has learned from most of them. Their split is another, so its test part is not "

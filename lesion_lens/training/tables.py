@@ -226,6 +226,8 @@ def check_lesions(path: Path, lesion_ids: Iterable[str], labels: NDArray[np.int6
     """Raise a `DataError` for a lesion of two classes, which two parts would share."""
     first_rows: dict[str, int] = {}
     for row, lesion_id in enumerate(lesion_ids):
+        if labels[row] < 0:  # of no class
+            continue
         first = first_rows.setdefault(lesion_id, row)
         if labels[first] != labels[row]:
             raise DataError(
