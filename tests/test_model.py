@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -243,6 +244,56 @@ def test_no_layers_at_all(path):
     with h5py.File(path, "r+") as file:
         file.attrs["model_config"] = json.dumps({"config": {"layers": []}})
     fault_of(path)
+
+
+def bias_of(file):
+    """The place of the first layer's bias, wherever Keras put it."""
+    weights = file["model_weights"]
+    layers = (weights[name] for name in weights.attrs["layer_names"])
+    layer = next(layer for layer in layers if layer.attrs["weight_names"].size)
+    return layer, layer.attrs["weight_names"][1]
+
+
+def test_a_link_to_another_file_is_not_followed(path, tmp_path):
+    os.mkfifo(tmp_path / "pipe.h5")  # to open it would wait for ever
+    with h5py.File(path, "r+") as file:
+        layer, name = bias_of(file)
+        del layer[name]
+        layer[name] = h5py.ExternalLink(str(tmp_path / "pipe.h5"), "/x")
+    assert "weights in another file" in fault_of(path)
+
+
+def test_a_chunk_far_larger_than_its_array(path):
+    with h5py.File(path, "r+") as file:
+        layer, name = bias_of(file)
+        values = layer[name][()]
+        del layer[name]
+        options = {"maxshape": (None,), "chunks": (10_000_000,), "compression": "gzip"}
+        layer.create_dataset(name, data=values, **options)
+    assert "packed strangely" in fault_of(path)
+
+
+def test_settings_of_a_layer_that_are_none(path):
+    with h5py.File(path, "r+") as file:
+        config = json.loads(file.attrs["model_config"])
+        config["config"]["layers"][1]["config"] = "none"
+        file.attrs["model_config"] = json.dumps(config)
+    assert "not an HDF5 file" in fault_of(path)
+
+
+def test_a_negative_variance_is_refused(path):
+    with h5py.File(path, "r+") as file:
+        found = []
+        file.visit(lambda name: found.append(name) if "moving_variance" in name else None)
+        file[found[0]][...] = -1
+    with pytest.raises(ModelFileError, match="negative variance"):
+        load_model(path)
+
+
+def test_facts_that_are_nested_without_end(path):
+    with h5py.File(path, "r+") as file:
+        file.attrs["training_facts"] = "[" * 20000
+    assert "spoiled facts" in fault_of(path)
 
 
 def write_facts(path, facts):

@@ -4,6 +4,7 @@ import zlib
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from attacks.formats import DEFLATE, RAW, SHORT, one_strip, picture_tags
 from attacks.formats import tiff as parts
@@ -95,3 +96,9 @@ def test_one_whose_strip_lies_beyond_its_end_is_damaged():
 def test_a_whole_one_that_nothing_reads_is_called_a_variant(changed):
     with pytest.raises(UnsupportedVariant, match="a variant of TIFF"):
         read_image(tiff(np.zeros((8, 8, 3), "<f4" if "_262" in changed else "u1"), **changed))
+
+
+def test_a_picture_of_no_number_is_damaged():
+    nothing = Image.fromarray(np.full((40, 30), np.nan, np.float32))
+    with pytest.raises(DamagedImage):
+        read_image(encode(nothing, "TIFF"))

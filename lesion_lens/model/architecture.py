@@ -76,6 +76,8 @@ def check_kinds(path: object, layers: Sequence[Any]) -> None:
         # A class of somebody's own may bear the name of one of Keras's.
         if kind not in SETTINGS or layer.get("registered_name") not in (None, kind):
             raise ModelFileError(f"{path} has a layer {kind}, which is not loaded: {_end(path)}")
+        if not isinstance(layer["config"], dict):
+            raise TypeError(f"The settings of a layer {kind} are no settings.")
     first = layers[0]["config"]
     if tuple(first.get("batch_shape") or first["batch_input_shape"]) != (None, SIDE, SIDE, 3):
         raise ModelFileError(f"{path} does not take images of {SIDE}×{SIDE}×3: {_end(path)}")

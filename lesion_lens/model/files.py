@@ -151,7 +151,7 @@ def check_model_file(path: str | Path) -> dict[str, Any]:
     try:
         facts = json.loads(attributes.get(_FACTS, "{}"))
         json.dumps(facts, ensure_ascii=False).encode()  # half a surrogate pair is on no page
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         facts = None
     if not can_serve_pages(facts):
         raise ModelFileError(f"{path} holds spoiled facts of its training: {remedy_of(path)}")

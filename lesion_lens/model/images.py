@@ -296,9 +296,9 @@ def _over_white(image: Image.Image) -> Image.Image:
 def _own_range(image: Image.Image) -> Callable[[Rows], Rows]:
     finite = (rows[np.isfinite(rows)] for rows in _few_rows(image))
     ranges = [(float(rows.min()), float(rows.max())) for rows in finite if rows.size]
-    low, high = scale_of(
-        min((low for low, _ in ranges), default=0), max((high for _, high in ranges), default=0)
-    )
+    if not ranges:  # there is nothing to see
+        raise DamagedImage
+    low, high = scale_of(min(low for low, _ in ranges), max(high for _, high in ranges))
     scale = 255 / (high - low) if high > low else 0
     return lambda rows: (np.nan_to_num(np.clip(rows, low, high), nan=low) - low) * scale
 

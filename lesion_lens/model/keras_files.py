@@ -6,6 +6,7 @@ Read by h5py and json alone. Keras builds whatever a file names, and has had hol
 
 import io
 import json
+import math
 import re
 import struct
 import zipfile
@@ -71,6 +72,10 @@ class StoredNetwork:
             raise ModelFileError(
                 f"{path} has its weights in another order: {remedy_of(path)}"
             ) from error
+        for layer in model.layers:
+            variance = getattr(layer, "moving_variance", None)
+            if variance is not None and float(variance.numpy().min()) < 0:
+                raise ModelFileError(f"{path} holds a negative variance: {remedy_of(path)}")
         return model
 
 
@@ -129,9 +134,9 @@ def _read_hdf5(path: str | Path, file: "h5py.File") -> StoredNetwork:
     layers = _layers_of(path, json.loads(file.attrs["model_config"]))
     weights = file["model_weights"]
     arrays = [
-        weights[text_of(layer)][text_of(name)]
+        _inside(path, weights, f"{text_of(layer)}/{text_of(name)}")
         for layer in weights.attrs["layer_names"]
-        for name in weights[text_of(layer)].attrs["weight_names"]
+        for name in _inside(path, weights, text_of(layer)).attrs["weight_names"]
     ]
     return StoredNetwork(layers, _values_of(path, file, arrays))
 
@@ -146,9 +151,24 @@ def _read_archive(path: str | Path) -> StoredNetwork:
             name = _as_archived(layer["class_name"])
             place = f"layers/{name}_{met[name]}" if met[name] else f"layers/{name}"
             met[name] += 1
-            variables = file[f"{place}/vars"] if place in file else {}
-            arrays += [variables[number] for number in sorted(variables, key=int)]
+            if place not in file:
+                continue
+            variables = _inside(path, file, f"{place}/vars")
+            arrays += [_inside(path, variables, number) for number in sorted(variables, key=int)]
         return StoredNetwork(layers, _values_of(path, file, arrays))
+
+
+def _inside(path: str | Path, group: "h5py.Group", name: str) -> Any:
+    """What a group holds under a name, with / between the parts, if it is in the file itself.
+
+    Raises:
+        ModelFileError: a link leads to another file, which HDF5 would open, whatever it is.
+    """
+    for part in filter(None, name.split("/")):
+        if not isinstance(group.get(part, getlink=True), hdf5(path).HardLink):
+            raise ModelFileError(f"{path} has its weights in another file: {remedy_of(path)}")
+        group = group[part]
+    return group
 
 
 def _bounded(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
@@ -187,6 +207,9 @@ def _values_of(path: str | Path, file: "h5py.File", arrays: list[Any]) -> list[A
     # HDF5 can fetch an array from any other file of this machine.
     if any(a.external or a.is_virtual or a.file.filename != file.filename for a in arrays):
         raise ModelFileError(f"{path} has its weights in another file: {remedy_of(path)}")
+    # A packed array is unpacked a chunk at a time, and a chunk may be far larger than the array.
+    if any(a.chunks and math.prod(a.chunks) > a.size for a in arrays):
+        raise ModelFileError(f"{path} has its weights packed strangely: {remedy_of(path)}")
     values = [array[()] for array in arrays]
     if not all(np.isfinite(value).all() for value in values):
         raise ModelFileError(not_finite(path))

@@ -83,8 +83,10 @@ class NumbersImage:
             return 0, 2 ** (8 * self._type.itemsize) - 1
         colours = (strip[..., : self._colours] for strip in self.strips())
         finite = [strip[np.isfinite(strip)] for strip in colours]
-        low = min((float(strip.min()) for strip in finite if strip.size), default=0)
-        return scale_of(low, max((float(strip.max()) for strip in finite if strip.size), default=0))
+        seen = [strip for strip in finite if strip.size]
+        if not seen:  # every number is NaN or infinite
+            raise DamagedImage
+        return scale_of(min(float(x.min()) for x in seen), max(float(x.max()) for x in seen))
 
     def strip(self, top: int, bottom: int, scale: tuple[float, float]) -> Image.Image:
         """Rows from a first to before a last, in "RGB"; the alpha is laid over white."""

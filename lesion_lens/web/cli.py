@@ -112,6 +112,8 @@ def classify(
         csv_path = Path("-")
     if csv_path and json_path and csv_path.resolve() == json_path.resolve():
         raise click.UsageError("--csv and --json name the same file. Give each one of its own.")
+    if csv_path and json_path and path_beside(csv_path).resolve() == json_path.resolve():
+        raise click.UsageError("--json names the file of the progress. Name another file.")
     maps = MapFolder(heat_maps, paths) if heat_maps else None
     job = Job(paths, csv_path, json_path, table == "isic", resume, maps, dask)
     if resume and not job.kept_beside:

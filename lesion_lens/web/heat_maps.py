@@ -1,6 +1,7 @@
 """The occlusion maps that the command line writes: a PNG for each image, in a folder of its own."""
 
 import contextlib
+import hashlib
 import io
 import os
 from collections.abc import Iterable
@@ -75,8 +76,16 @@ class MapFolder:
         self._folder = folder
 
     def path_of(self, image: str) -> Path:
-        """Where the map of an image is, or will be: `a/b.jpg` has `a/b.jpg.png`."""
-        return self._folder / (os.path.relpath(os.path.abspath(image), self._base) + ".png")
+        """Where the map of an image is, or will be: `a/b.jpg` has `a/b.jpg.png`.
+
+        A name that would be too long for most systems ends in its checksum instead.
+        """
+        path = self._folder / (os.path.relpath(os.path.abspath(image), self._base) + ".png")
+        name = os.fsencode(path.name)
+        if len(name) <= _MOST_LETTERS:
+            return path
+        start = name[: _MOST_LETTERS - 80].decode("utf-8", "ignore")
+        return path.with_name(f"{start}-{hashlib.sha256(name).hexdigest()}.png")
 
     def has(self, image: str) -> bool:
         """Whether the map of an image is there."""
@@ -95,7 +104,7 @@ class MapFolder:
                 raise UnwritableFile(
                     f"{path} is there already and is no heat map. Name another folder."
                 )
-            unfinished = path.with_name(f".{path.name}.unfinished")
+            unfinished = path.with_name(".unfinished")  # short, as a name has an end
             try:
                 unfinished.write_bytes(heat_map)
                 os.replace(unfinished, path)
@@ -103,6 +112,9 @@ class MapFolder:
                 with contextlib.suppress(OSError):
                     unfinished.unlink()
                 raise
+
+
+_MOST_LETTERS = 255  # bytes of a name, by most file systems
 
 
 def _is_ours(path: Path) -> bool:
