@@ -6,7 +6,7 @@ PYTHON ?= $(shell for python in python3 python3.12 python3.13 python3.11 python;
 	2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
 
-.PHONY: run test test-litert test-deploy lint format slug-size requirements upgrade sbom architecture icons notebook card screenshots benchmark benchmark-bulk benchmark-training attack
+.PHONY: run test test-litert test-deploy test-portable lint format slug-size requirements upgrade sbom architecture icons notebook card screenshots benchmark benchmark-bulk benchmark-training attack
 
 run: .venv/run
 	$(BIN)/python app.py
@@ -32,6 +32,10 @@ test-litert: .venv/test
 # What a push deploys, installed afresh and used for a minute: some minutes for both engines.
 test-deploy: .venv/test
 	$(BIN)/python -m pytest -m deploy -s tests/test_deployment.py
+
+# What we write in other programs: each in an environment of its own, some minutes for all.
+test-portable: .venv/test
+	$(BIN)/python -m pytest -m portable tests/test_portable.py tests/test_isic_scoring.py
 
 lint: .venv/test
 	$(BIN)/ruff check .

@@ -32,6 +32,7 @@ from lesion_lens.web.card_tables import (
     table,
 )
 from lesion_lens.web.model_card import CardError, model_card, read_metrics
+from scripts.front_matter import front_matter
 from scripts.marks import filled
 from skin_cancer_detection import CODES
 
@@ -248,7 +249,8 @@ def written_pages(root: Path) -> dict[str, str]:
         MissingMarks
     """
     metrics = read_metrics(root / METRICS)
-    pages = {CARD: model_card(metrics, root / METRICS)}  # which looks at the metrics first
+    card = model_card(metrics, root / METRICS)  # which looks at the metrics first
+    pages = {CARD: front_matter(metrics) + card}
     texts: dict[str, dict[str, str]] = {}
     for page, name, lay_out in BLOCKS:
         texts.setdefault(page, {})[name] = lay_out(metrics)

@@ -257,6 +257,18 @@ def test_the_options_are_those_of_the_training(capsys):
         assert default_value in text_of("docs/training.md")
 
 
+def test_every_figure_that_a_command_prints_is_in_the_readme():
+    rows = rows_under("docs/training.md", "| figure | command | time |")
+    figures = re.findall(r"\*\*(.+?)\*\*", " ".join(cell for cell, *_ in rows))
+    assert len(figures) == len(rows)
+    assert not [figure for figure in figures if figure not in text_of("README.md")]
+
+
+def test_the_gpu_build_is_of_the_pinned_version():
+    version = re.search(r"tensorflow-cpu==([\d.]+)", (ROOT / "requirements.in").read_text())[1]
+    assert f'"tensorflow[and-cuda]=={version}"' in PAGES["docs/training.md"]
+
+
 # --- Development -----------------------------------------------------------------------------
 
 

@@ -344,3 +344,13 @@ def test_which_files_of_a_folder_are_images(tmp_path, name, is_image):
 def test_a_text_without_a_suffix_is_no_image(tmp_path):
     (tmp_path / "README").write_text("about these images")
     assert not may_be_image(str(tmp_path / "README"))
+
+
+@pytest.mark.parametrize("tile", [(0, 0), (20, 20)])
+def test_a_jpeg_2000_without_some_of_its_tiles_is_damaged(tile):
+    image = Image.effect_noise((60, 45), 60).convert("RGB")
+    whole = encode(image, "JPEG2000", tile_size=tile, no_jp2=True)
+    assert read_image(whole).size == (60, 45)
+    for cut in (whole[: len(whole) // 2], whole[:8] + struct.pack(">II", 90, 45) + whole[16:]):
+        with pytest.raises(DamagedImage):
+            read_image(cut)

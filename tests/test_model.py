@@ -288,7 +288,7 @@ def test_attributes_that_cannot_be_read(path):
 
 def test_no_softmax_at_the_end(path):
     change_layer(path, -1, activation="linear")
-    with pytest.raises(ModelFileError, match="seven probabilities"):
+    with pytest.raises(ModelFileError, match="another activation in its layer 22, Dense"):
         load_engine(path)
 
 

@@ -70,7 +70,10 @@ def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
     ("name", "sentence"),
     [
         ("m.H5", "m.H5 ends in .H5, and Keras knows only .h5: rename it."),
-        ("m.keras", "m.keras is in Keras's format .keras, which is not read here"),
+        (
+            "m.keras",
+            "m.keras is in Keras's format .keras, which does not say the order of the",
+        ),
         ("m.onnx", "m.onnx does not end as a model file does: name a file that ends in .h5 or"),
         ("m", "m does not end as a model file does"),
     ],

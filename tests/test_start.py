@@ -119,12 +119,12 @@ def test_a_bad_model_file_stops_the_start_with_its_sentence(command, tmp_path):
 
 
 @pytest.mark.parametrize("command", [GUNICORN])  # python asks both engines in the same way
-def test_so_does_one_of_which_only_keras_finds_out(command, tmp_path):
+def test_so_does_one_whose_network_is_not_ours(command, tmp_path):
     path = shutil.copy(KERAS, tmp_path / "m.h5")
     change_layer(path, -1, activation="linear")
     code, said = start(command, MODEL_PATH=str(path))
     assert code == 3
-    assert f"{path} does not give seven probabilities: run `python train.py`" in said
+    assert f"{path} has another activation in its layer 22, Dense: run `python train.py`" in said
 
 
 @pytest.mark.parametrize("command", [pytest.param(PYTHON, id="python"), GUNICORN])

@@ -64,12 +64,41 @@ def jpeg2000_halved(data: bytes, times: int) -> tuple[tuple[int, int], int]:
     return (right - left, lower - upper), halvings
 
 
-def _wavelet_levels(data: bytes, place: int) -> int:
-    while data[place : place + 1] == b"\xff" and data[place : place + 2] != b"\xff\x90":
+def jpeg2000_is_whole(data: bytes) -> bool:
+    """Whether a JPEG 2000 has all its tiles, to their ends: the decoder leaves black what lacks."""
+    start = data.find(b"\xff\x4f\xff\x51") + 2
+    if start < 2 or len(data) < start + 38:
+        return False
+    right, lower, _, _, width, height, left, upper = struct.unpack_from(">8I", data, start + 6)
+    if not width or not height:
+        return False
+    *_, place = _header_segments(data, start)
+    found = set()
+    while data[place : place + 2] == b"\xff\x90" and len(data) >= place + 12:  # SOT
+        tile, length = struct.unpack_from(">HI", data, place + 4)
+        found.add(tile)
+        place = place + length if length else len(data)  # 0: up to the end
+    tiles = -(-(right - left) // width) * -(-(lower - upper) // height)
+    return len(found) >= tiles and place <= len(data)
+
+
+def _wavelet_levels(data: bytes, start: int) -> int:
+    for place in _header_segments(data, start):
         if data[place : place + 2] == b"\xff\x52" and len(data) > place + 9:  # COD
             return data[place + 9]
-        place += 2 + max(2, int.from_bytes(data[place + 2 : place + 4]))
     return 0
+
+
+def _header_segments(data: bytes, place: int) -> Iterator[int]:
+    """Yield where each segment of the main header begins, and at last where the first tile does."""
+    for _ in range(_MOST_SEGMENTS):
+        yield place
+        if data[place : place + 1] != b"\xff" or data[place : place + 2] == b"\xff\x90":
+            return
+        place += 2 + max(2, int.from_bytes(data[place + 2 : place + 4]))
+
+
+_MOST_SEGMENTS = 1000  # encoders write about ten
 
 
 # --- AVIF (AV1-ISOBMFF 1.3, section 2.3) -----------------------------------------------------

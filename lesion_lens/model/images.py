@@ -14,6 +14,7 @@ from PIL import AvifImagePlugin, ExifTags, Image, ImageCms, ImageFile
 from lesion_lens.model.codestreams import (
     avif_plane_bytes,
     jpeg2000_halved,
+    jpeg2000_is_whole,
     jpeg_scans,
     webp_pixels,
 )
@@ -80,8 +81,7 @@ def read_image(
     ImageTooLarge.check(image.size, image.format)
     if is_of_numbers(image):
         return _read_numbers(data, reserve)
-    if _takes_too_long(image, data):
-        raise ImageTooCostly
+    _check_contents(image, data)
     full_size = image.size
     try:
         if image.width * image.height > EXACT_PIXELS:
@@ -348,6 +348,14 @@ _UPRIGHT = {
 
 _JPEGS = ("JPEG", "MPO")  # the second holds several
 MAX_SCANS = 100  # of a progressive JPEG; encoders write about ten
+
+
+def _check_contents(image: ImageFile.ImageFile, data: bytes) -> None:
+    """Refuse what its decoder would work on for seconds, or would fill with black."""
+    if _takes_too_long(image, data):
+        raise ImageTooCostly
+    if image.format == "JPEG2000" and not jpeg2000_is_whole(data):
+        raise DamagedImage
 
 
 def _takes_too_long(image: ImageFile.ImageFile, data: bytes) -> bool:
