@@ -16,6 +16,7 @@ import os
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
@@ -89,6 +90,8 @@ class _Work:
         )
         self.under_way: dict[str, tuple[Any, tuple[Task, ...]]] = {}
         self._done: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._suspects: deque[Task] = deque()
+        self._alone: str | None = None  # the key of the suspect that is tried
         self._asked, self._last_worker, self._threads = -math.inf, time.monotonic(), 0
 
     def has_place(self) -> bool:
@@ -109,12 +112,21 @@ class _Work:
             )
         return len(self.under_way) < AHEAD * max(self._threads, 1)
 
-    def submit(self, batch: tuple[Task, ...]) -> None:
-        """Have a batch classified."""
+    def submit(self, batch: tuple[Task, ...]) -> str:
+        """Have a batch classified; returns Dask's key of it."""
         paths = [os.path.abspath(task.path) for task in batch]
         future = self._client.submit(self._classify, paths, pure=False)
         self.under_way[future.key] = future, batch
         future.add_done_callback(lambda future: self._done.put(future.key))
+        return str(future.key)
+
+    def _try_suspect(self) -> None:
+        """Have the next image of a batch that cost workers tried alone.
+
+        One at a time, as Dask holds whatever a lost worker was to do responsible for its end.
+        """
+        if self._suspects and self._alone is None:
+            self._alone = self.submit((self._suspects.popleft(),))
 
     def next_results(self) -> Iterator[tuple[Task, Result]]:
         """Wait for a batch that is done.
@@ -130,17 +142,21 @@ class _Work:
         except queue.Empty:
             return
         future, batch = self.under_way.pop(key)
+        is_alone = key == self._alone
+        if is_alone:
+            self._alone = None
         try:
             found = future.result()
         except Exception as error:  # Dask's own, or one of a worker
             if type(error).__name__ != "KilledWorker":
                 raise _cluster_error(error) from error
-            if len(batch) == 1:
+            if is_alone:
                 yield batch[0], Result(fault=KILLER)
             else:  # one of them is the culprit, or none
-                for task in batch:
-                    self.submit((task,))
+                self._suspects.extend(batch)
+            self._try_suspect()
             return
+        self._try_suspect()
         for task, (worker, result) in zip(batch, found, strict=True):
             if result is None and os.path.lexists(task.path):
                 raise ClusterError(
