@@ -30,7 +30,7 @@ def scorer(tmp_path_factory):
     folder = tmp_path_factory.mktemp("scorer")
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     programs = folder / ("Scripts" if sys.platform == "win32" else "bin")
-    install = [programs / "python", "-m", "pip", "install", "--quiet", "--only-binary", ":all:"]
+    install = [programs / "python", "-m", "pip", "install", "--quiet", "--prefer-binary"]
     subprocess.run([*install, *PACKAGES], check=True)
 
     def scorer(truth, predictions):
