@@ -199,7 +199,7 @@ def test_a_model_that_cannot_be_loaded_gives_its_sentence(folder, tmp_path):
     runner = create_app({"MODEL_PATH": path}).test_cli_runner()
     result = runner.invoke(args=["classify", str(folder), "--csv", str(tmp_path / "out.csv")])
     assert result.exit_code == 3
-    assert "does not give seven probabilities" in result.stderr
+    assert "has another activation in its layer" in result.stderr
     assert not (tmp_path / "out.csv").exists()
 
 
