@@ -17,6 +17,7 @@ from PIL import Image
 
 import skin_cancer_detection as scd
 from app import create_app
+from attacks.formats import one_strip, picture_tags
 from lesion_lens.model import admission
 from lesion_lens.model.files import check_model_file
 from lesion_lens.model.limits import MIME_TYPES
@@ -30,6 +31,7 @@ from tests.support.skipping import require
 ADDRESS = "/api/v1/predictions"
 PNG = encode(draw_lesion((60, 45)))
 BROKEN = encode(Image.effect_noise((64, 64), 80), "JPEG")[:1500]
+UNKNOWN = one_strip(picture_tags(8, 8, 3, compression=22610), bytes(192))  # by nobody
 
 
 def predict(client, *files, field="image", **options):
@@ -144,6 +146,7 @@ REQUESTS = {
     },
     "wrong-content-type": {"data": PNG, "content_type": "image/png"},
     "unsupported-image": {"data": {"image": (io.BytesIO(b"hello"), "a.png")}},
+    "unsupported-variant": {"data": {"image": (io.BytesIO(UNKNOWN), "a.tif")}},
     "image-too-costly": {"data": {"image": (io.BytesIO(repeated_strip(1000)), "a.tif")}},
     "damaged-image": {"data": {"image": (io.BytesIO(BROKEN), "a.jpg")}},
     "no-image-usable": {
@@ -176,6 +179,7 @@ def test_a_problem_is_the_one_that_the_document_shows(name, client, document):
 def test_no_problem_type_is_left_untested(document):
     elsewhere = {
         "busy",
+        "dicom-not-read",  # where pydicom is not installed: tests/test_dicom.py
         "from-another-site",
         "model-unusable",
         "not-processed",

@@ -12,7 +12,8 @@ from lesion_lens import ROOT
 from lesion_lens.model import backends
 from lesion_lens.model.backends import BACKENDS, backend_version
 from lesion_lens.model.errors import ModelFileError, SettingError
-from lesion_lens.model.files import export_model, load_model
+from lesion_lens.model.exports import export_model
+from lesion_lens.model.files import load_model
 from lesion_lens.training.checkpoint import Checkpoint
 from lesion_lens.training.errors import TrainingError
 from lesion_lens.training.pipeline import identity_of

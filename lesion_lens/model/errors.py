@@ -105,7 +105,7 @@ class UnsupportedVariant(ImageError):
         "The file is {kind}, which cannot be read here. Save it as an ordinary JPEG or PNG and "
         "send it again."
     )
-    example: ClassVar[dict[str, Any]] = {"kind": "a JPEG of 12 bits"}
+    example: ClassVar[dict[str, Any]] = {"kind": "a variant of TIFF"}
 
 
 class DicomNotRead(ImageError):
