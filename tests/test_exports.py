@@ -5,6 +5,7 @@ import json
 import re
 import shutil
 import sys
+import tracemalloc
 import zipfile
 
 import h5py
@@ -180,12 +181,17 @@ def test_weights_in_another_file(path, tmp_path):
 @pytest.mark.parametrize("name", ["config.json", "model.weights.h5"])
 def test_a_keras_archive_that_inflates_without_end(tmp_path, name):
     source = tmp_path / "bomb.keras"
+    with zipfile.ZipFile(as_todays_keras_writes(tmp_path / "whole.keras")) as whole:
+        entries = {"config.json": whole.read("config.json"), name: bytes(100_000_000)}
     with zipfile.ZipFile(source, "w", zipfile.ZIP_DEFLATED) as archive:
-        with zipfile.ZipFile(as_todays_keras_writes(tmp_path / "whole.keras")) as whole:
-            archive.writestr("config.json", whole.read("config.json"))
-        archive.writestr(name, bytes(100_000_000)) if name != "config.json" else None
+        for entry, data in entries.items():
+            archive.writestr(entry, data)
+    tracemalloc.start()
     fault = fault_of(export_model, source, tmp_path / "m.h5", ORDER)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
     assert "is truncated or is not a .keras file of Keras" in fault
+    assert peak < 90_000_000
 
 
 # --- LiteRT's metadata and ONNX --------------------------------------------------------------
