@@ -13,7 +13,6 @@ import argparse
 import contextlib
 import os
 import shlex
-import signal
 import subprocess
 import sys
 import tempfile
@@ -30,9 +29,8 @@ from benchmarks.servers import (
     litert_is_missing,
     ticks_of,
 )
-from benchmarks.table import PAGE, measured_on
+from benchmarks.table import PAGE, as_command, measured_on
 from lesion_lens import ROOT
-from lesion_lens.model.errors import LesionLensError
 from lesion_lens.model.files import DEFAULT_MODEL_PATH
 from scripts.marks import publish
 
@@ -211,13 +209,7 @@ def main():
         "--largest", type=int, choices=COUNTS, default=COUNTS[-1], help="images in a folder"
     )
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what runs is stopped first
-    try:
-        run(options.largest)
-    except LesionLensError as error:
-        sys.exit(str(error))
-    except KeyboardInterrupt:
-        sys.exit(130)
+    as_command(run, options.largest)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ import argparse
 import contextlib
 import importlib.util
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -23,9 +22,8 @@ from benchmarks import bulk
 from benchmarks.pictures import SIZES, photograph
 from benchmarks.servers import LITERT_MODEL as MODEL
 from benchmarks.servers import CannotMeasure, free_port, litert_is_missing
-from benchmarks.table import measured_on
+from benchmarks.table import as_command, measured_on
 from lesion_lens import ROOT
-from lesion_lens.model.errors import LesionLensError
 from scripts.marks import publish
 
 PAGE = ROOT / "docs" / "scale.md"
@@ -133,11 +131,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--images", type=int, default=5000, help="how many (%(default)s)")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what runs is stopped first
-    try:
-        run(options.images)
-    except LesionLensError as error:
-        sys.exit(str(error))
+    as_command(run, options.images)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,7 @@ Writes its table into docs/scale.md.
 import argparse
 import contextlib
 import shutil
-import signal
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -32,8 +30,7 @@ from benchmarks.servers import (
     status_of,
 )
 from benchmarks.serving import WARM_UP, load
-from benchmarks.table import measured_on
-from lesion_lens.model.errors import LesionLensError
+from benchmarks.table import as_command, measured_on
 from scripts.marks import publish
 
 CLIENTS = 8
@@ -137,11 +134,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--seconds", type=int, default=10, help="of each load (%(default)s)")
     options = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what runs is stopped first
-    try:
-        run(options.seconds)
-    except LesionLensError as error:
-        sys.exit(str(error))
+    as_command(run, options.seconds)
 
 
 if __name__ == "__main__":

@@ -3,11 +3,14 @@
 import contextlib
 import os
 import platform
+import signal
+import sys
 from dataclasses import dataclass
 from importlib import metadata
 
 from benchmarks.servers import BASELINE
 from lesion_lens import ROOT
+from lesion_lens.model.errors import LesionLensError
 
 FLOOR = "floor"
 PAGE = ROOT / "docs" / "benchmarks.md"
@@ -188,3 +191,14 @@ def curve_line(start):
         f"{first:,} predictions, {after:.0f} MB after {last:,}, {most:.0f} MB at most; "
         f"{errors:,} errors."
     )
+
+
+def as_command(run, *arguments):
+    """Run a benchmark as a program: a fault is a sentence, and whatever it started is stopped."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        run(*arguments)
+    except LesionLensError as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
