@@ -322,6 +322,10 @@ def test_columns_that_contradict_each_other_are_refused(tmp_path):
         labels_of(tmp_path / "l.csv", content)
 
 
+def test_the_capitals_of_a_header_do_not_matter(tmp_path):
+    assert labels_of(tmp_path / "l.csv", "Image_ID, DX\na,MEL\n") == ["mel"]
+
+
 def test_columns_separated_by_semicolons_are_named(tmp_path):
     with pytest.raises(DataError, match="its columns are separated by ';'; save it with commas"):
         labels_of(tmp_path / "l.csv", "image_id;dx\na;mel\n")
@@ -356,6 +360,11 @@ def test_a_row_is_counted_as_in_the_file_whatever_is_left_out(folder):
     rows = ["bcc,scar,", "df,scar,", "mel,mel,L", "nv,nv,L"]
     fault = fault_of(folder, "\n".join(["image_id,dx,lesion_id", *rows]), SKIPPING)
     assert "row 4, column dx: lesion L is nv here but mel in row 3" in fault
+
+
+def test_an_image_that_is_left_out_contradicts_none_of_its_lesion(folder):
+    folder[1].write_text("image_id,dx,lesion_id\nbcc,scar,L\nmel,mel,L\nnv,scar,L\n")
+    assert read(folder, SKIPPING).lesion_ids.tolist() == ["L"]
 
 
 def test_an_image_of_another_diagnosis_is_counted_once(folder):

@@ -29,6 +29,7 @@ ONE_HOT = (
     *("BEN_OTH", "INF", "MAL_OTH", "SCCKA"),
 )
 _DIAGNOSIS = re.compile(r"diagnosis_(\d)")
+_NAMED = (*IMAGE_COLUMNS, "dx", "diagnosis", "lesion_id")  # whatever their capitals
 _MOST_NAMED = 8  # diagnoses in a sentence
 
 
@@ -60,6 +61,14 @@ def read_labels(path: str | Path) -> LabelTable:
     """
     path = Path(path)
     table = read_table(path, ())
+    plain = {column: column.strip().lower() for column in table.columns}
+    table = table.rename(
+        columns={
+            column: name
+            for column, name in plain.items()
+            if name in _NAMED and list(plain.values()).count(name) == 1
+        }
+    )
     images = next((column for column in IMAGE_COLUMNS if column in table), None)
     if images is None:
         sign = next((sign for sign in ";\t|" if sign in table.columns[0]), None)
