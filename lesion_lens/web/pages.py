@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-from flask import Blueprint, redirect, render_template, request, url_for
+from flask import Blueprint, current_app, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from markupsafe import Markup
 from numpy.typing import NDArray
@@ -77,7 +77,8 @@ def back_to_index() -> ResponseReturnValue:
 @pages.get("/model")
 def model_page() -> str:
     """Show the card of the model that is served."""
-    return render_template("model.html", card=card_page(get_classifier()))
+    repository = current_app.config.get("REPOSITORY_URL") or ""
+    return render_template("model.html", card=card_page(get_classifier(), repository))
 
 
 @pages.get("/healthz")
