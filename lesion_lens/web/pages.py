@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-from flask import Blueprint, redirect, render_template, request, url_for
+from flask import Blueprint, current_app, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from markupsafe import Markup
 from numpy.typing import NDArray
@@ -239,6 +239,7 @@ def template_context() -> dict[str, Any]:
         "max_avif_megapixels": PIXEL_LIMITS["AVIF"] // MEGA,
         "max_side": MAX_SIDE,
         "facts": classifier.facts,
+        "repository_url": current_app.config["REPOSITORY_URL"],  # "" where there is none
         "model_sha256": classifier.sha256,
         "class_of": CLASS_OF,
         "headlines": HEADLINES,
