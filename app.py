@@ -30,6 +30,7 @@ from lesion_lens.web.current import get_classifier, set_classifier
 from lesion_lens.web.headers import add_headers, add_validator, drop_bad_dates
 from lesion_lens.web.limits import MAX_CONTENT_LENGTH
 from lesion_lens.web.log_lines import keep_records_on_one_line
+from lesion_lens.web.metrics import measure, serve_metrics_port
 from lesion_lens.web.other_sites import allow_origins
 from lesion_lens.web.process import exit_with
 from lesion_lens.web.proxies import trust_proxies
@@ -65,6 +66,9 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         CORS_ORIGINS=os.environ.get("CORS_ORIGINS", ""),
         RATE_LIMIT=os.environ.get("RATE_LIMIT", ""),
         RATE_LIMIT_REDIS_URL=os.environ.get("RATE_LIMIT_REDIS_URL", ""),
+        METRICS_TOKEN=os.environ.get("METRICS_TOKEN", ""),
+        METRICS_PORT=os.environ.get("METRICS_PORT", ""),
+        METRICS_HOST=os.environ.get("METRICS_HOST", ""),
         COMPRESSION=os.environ.get("COMPRESSION", ""),
         REPOSITORY_URL=os.environ.get("REPOSITORY_URL", ""),
     )
@@ -75,6 +79,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.url_map.merge_slashes = app.url_map.strict_slashes = False
     classifier = Classifier(app.config["MODEL_PATH"], app.config["MODEL_SHA256"])
     set_classifier(app, classifier)
+    measure(app)  # first of all that look at a request
 
     app.register_blueprint(pages.pages)
     app.register_blueprint(pwa)
@@ -131,6 +136,7 @@ def main() -> None:
         get_classifier(app).load()
     except ModelFileError as error:
         exit_with(error)
+    serve_metrics_port(app)
     app.run(port=int(port), request_handler=NamelessRequestHandler)
 
 
