@@ -1,6 +1,7 @@
 """What the app counts for Prometheus, and who may read it."""
 
 import io
+import itertools
 import os
 import re
 import signal
@@ -15,6 +16,7 @@ import requests
 from benchmarks.servers import free_port
 from lesion_lens import ROOT, version
 from lesion_lens.model import events
+from lesion_lens.model.decoding import ClientGone, DecoderPool, Requester
 from lesion_lens.model.errors import SettingError
 from lesion_lens.web import metrics_processes
 from lesion_lens.web.current import get_classifier
