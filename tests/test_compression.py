@@ -136,6 +136,12 @@ def test_a_gzipped_text_has_an_etag_of_its_own(client, path):
     assert client.get(path, headers=GZIP | {"If-None-Match": f"{plain}, {packed}"}).data == b""
 
 
+def test_a_date_alone_asks_for_the_same_as_it_would_get(client):
+    first = client.get(STYLE, headers=GZIP)
+    again = client.get(STYLE, headers=GZIP | {"If-Modified-Since": first.headers["Last-Modified"]})
+    assert (again.status_code, again.headers["ETag"]) == (304, first.headers["ETag"])
+
+
 def test_another_page_has_another_etag(client):
     other = app_with(REPOSITORY_URL="https://example.org/").test_client()
     tags = {one.get(path).headers["ETag"] for one in (client, other) for path in ("/", "/privacy")}

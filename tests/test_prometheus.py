@@ -179,6 +179,14 @@ def test_what_waits_and_runs_is_seen_and_a_decode_that_is_stopped(client):
     assert now["lesion_lens_decodes_stopped_total reason=gone"] == 1
 
 
+def test_the_guide_lists_every_metric_and_reason(client):
+    guide = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+    text = client.get("/metrics", headers=BEARER).text
+    kinds = dict(re.findall(r"^# TYPE (\w+) (\w+)$", text, re.M))
+    assert dict(re.findall(r"^\| `(lesion_lens_\w+)` \| (\w+) \|", guide, re.M)) == kinds
+    assert all(f"`{reason}` (" in guide for reason in events.STOPS)
+
+
 def test_the_privacy_page_says_what_is_counted(client):
     page = page_of(client.get("/privacy"))
     assert "how often each level of risk" in text_of(page, "#metrics")

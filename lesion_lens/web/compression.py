@@ -55,17 +55,19 @@ def compress(response: Response) -> Response:
     length = response.content_length or response.calculate_content_length() or 0
     if (
         length < LEAST
-        or response.status_code in (206, 304)
+        or response.status_code == 206
         or "Content-Encoding" in response.headers
         or not wants_gzip()
     ):
         return response
     etag, _ = response.get_etag()
+    if response.status_code == 304 and request.if_none_match:
+        return response  # the client has the text as it is, and named its ETag
     if etag is not None:
         response.set_etag(f"{etag}-gzip", weak=True)
         response.make_conditional(request)
-        if response.status_code == 304:
-            return response
+    if response.status_code == 304:
+        return response
     response.direct_passthrough = False
     text = response.get_data()
     response.set_data(_kept_gzip(text) if etag is not None else _gzip(text, ONCE))
