@@ -108,14 +108,13 @@ class Metrics(Watcher):
             self._stops.labels(stop)
         for level in LEVELS:
             self._answers.labels(level)
-        model = Gauge(
+        self._model = Gauge(
             "lesion_lens_model_info",
             "1, with the model file's SHA-256 and the app's version.",
             ["sha256", "version"],
             registry=registry,
             multiprocess_mode="livemax",
-        )
-        model.labels(classifier.sha256, version()).set(1)
+        ).labels(classifier.sha256, version())
 
     def count_request(self, endpoint: str | None, method: str, status: int) -> None:
         """Count an answer.
@@ -153,6 +152,7 @@ class Metrics(Watcher):
         from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, generate_latest
         from prometheus_client.multiprocess import MultiProcessCollector
 
+        self._model.set(1)  # not before, as gunicorn's --preload forks after the app is made
         registry = self._registry
         if os.environ.get(_FOLDER):
             registry = CollectorRegistry()

@@ -42,6 +42,9 @@ def name_folder() -> None:
 def start(server: Any) -> None:
     """Forget what an earlier master counted, and bind the port of the metrics if they have one.
 
+    Ends the process where the port is taken. So a master that is replaced without a pause (SIGUSR2)
+    goes on serving if it holds the port.
+
     Args:
         server: gunicorn's arbiter.
     """
