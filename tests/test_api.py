@@ -1,7 +1,6 @@
 """The API through Flask's test client, and its page's examples for real."""
 
 import contextlib
-import copy
 import hashlib
 import io
 import json
@@ -24,44 +23,15 @@ from lesion_lens.model import admission
 from lesion_lens.model.files import check_model_file
 from lesion_lens.model.limits import MIME_TYPES
 from lesion_lens.web.problems import PROBLEMS
+from tests.support.api import ADDRESS, check, predict, problem_in, send
 from tests.support.drawings import draw_lesion, encode
 from tests.support.hostile import repeated_strip
 from tests.support.models import MODEL, copy_model
 from tests.support.pages import client_of, page_of, probabilities_of, text_of, upload
-from tests.support.skipping import require
 
-ADDRESS = "/api/v1/predictions"
 PNG = encode(draw_lesion((60, 45)))
 BROKEN = encode(Image.effect_noise((64, 64), 80), "JPEG")[:1500]
 UNKNOWN = one_strip(picture_tags(8, 8, 3, compression=22610), bytes(192))  # by nobody
-
-
-def predict(client, *files, field="image", **options):
-    """Send files, bytes or (bytes, name) each."""
-    files = [file if isinstance(file, tuple) else (file, "lesion.png") for file in files]
-    form = {field: [(io.BytesIO(data), name) for data, name in files]}
-    return client.post(ADDRESS, data=form, **options)
-
-
-def problem_in(response):
-    assert response.content_type == "application/problem+json"
-    assert response.json["status"] == response.status_code
-    return response.json["type"].rpartition("#")[2]
-
-
-def check(instance, document, name):
-    """Hold a value against a schema of the document, which must name all its members."""
-    jsonschema = require("jsonschema")
-    components = copy.deepcopy(document["components"])
-    for schema in components["schemas"].values():
-        schema.update({"additionalProperties": False} if "properties" in schema else {})
-    schema = {"$ref": f"#/components/schemas/{name}", "components": components}
-    jsonschema.Draft202012Validator(schema).validate(instance)
-
-
-@pytest.fixture
-def document(client):
-    return client.get("/api/v1/openapi.json").json
 
 
 # --- Answers ---------------------------------------------------------------------------------
@@ -321,11 +291,6 @@ def test_what_is_refused_is_read_away(client, size, content_type, name):
 
 
 # --- An image as the body --------------------------------------------------------------------
-
-
-def send(client, data, content_type="image/png", **headers):
-    headers = {name.replace("_", "-"): value for name, value in headers.items()}
-    return client.post(ADDRESS, data=data, content_type=content_type, headers=headers)
 
 
 @pytest.mark.parametrize("content_type", [*MIME_TYPES, "application/octet-stream", "image/x-none"])

@@ -257,7 +257,8 @@ def show_http_problem(error: HTTPException) -> Response:
         predictions, docs = url_for("api.predict"), url_for("api.docs")
         return show_problem(NoSuchAddress(path=path, predictions=predictions, docs=docs))
     if isinstance(error, WrongMethod):
-        return show_problem(MethodNotAllowed(path, request.method, error.valid_methods or ["OPTIONS"]))
+        allowed = error.valid_methods or ["OPTIONS"]  # which every address takes
+        return show_problem(MethodNotAllowed(path, request.method, allowed))
     if error.code == 413:
         return show_problem(drain_oversized_body())
     if error.code == 500:
