@@ -242,6 +242,7 @@ def template_context() -> dict[str, Any]:
         "max_avif_megapixels": PIXEL_LIMITS["AVIF"] // MEGA,
         "max_side": MAX_SIDE,
         "facts": classifier.facts,
+        "repository_url": current_app.config["REPOSITORY_URL"],  # "" where there is none
         "model_sha256": classifier.sha256,
         "class_of": CLASS_OF,
         "headlines": HEADLINES,

@@ -30,7 +30,9 @@ def compute_version(state: BlueprintSetupState) -> None:
     names = ("base.html", "offline.html", "parts.html", "service-worker.js")
     files = [*static_files(app), *(templates / name for name in names)]
     digest = hashlib.sha256(b"".join(file.read_bytes() for file in files))
-    digest.update(get_classifier(app).sha256.encode())  # its data is in the footer
+    # The footer has the model's data and the link to the source code.
+    digest.update(get_classifier(app).sha256.encode())
+    digest.update(app.config.get("REPOSITORY_URL", "").encode())
     digest.update(f"{language.LANGUAGE} {language.DIRECTION}".encode())
     app.extensions["shell_version"] = digest.hexdigest()[:16]
 
