@@ -29,7 +29,7 @@ from lesion_lens.model.limits import (
     SUFFIXES,
 )
 from lesion_lens.model.outliers import REASONS
-from lesion_lens.web import api
+from lesion_lens.web import api, language
 from lesion_lens.web.card_page import card_page
 from lesion_lens.web.card_tables import meaning, pairs
 from lesion_lens.web.current import get_classifier
@@ -231,6 +231,8 @@ def template_context() -> dict[str, Any]:
     """What every template may say of the limits and of the model's scores."""
     classifier = get_classifier()
     return {
+        "language": language.LANGUAGE,
+        "direction": language.DIRECTION,
         "max_images": MAX_IMAGES,
         "max_megabytes": max_megabytes(),
         "max_megapixels": MAX_PIXELS // MEGA,

@@ -13,6 +13,7 @@ from flask import Blueprint, Flask, current_app, render_template, url_for
 from flask.blueprints import BlueprintSetupState
 from flask.typing import ResponseReturnValue
 
+from lesion_lens.web import language
 from lesion_lens.web.current import get_classifier
 
 NAME = "Lesion Lens"
@@ -32,6 +33,7 @@ def compute_version(state: BlueprintSetupState) -> None:
     # The footer has the model's data and the link to the source code.
     digest.update(get_classifier(app).sha256.encode())
     digest.update(app.config.get("REPOSITORY_URL", "").encode())
+    digest.update(f"{language.LANGUAGE} {language.DIRECTION}".encode())
     app.extensions["shell_version"] = digest.hexdigest()[:16]
 
 
@@ -50,7 +52,8 @@ def manifest() -> ResponseReturnValue:
         "short_name": NAME,
         "description": "Says which of seven classes of pigmented skin lesions a dermatoscope image "
         "most likely shows. A study tool: it does not diagnose.",
-        "lang": "en",
+        "lang": language.LANGUAGE,
+        "dir": language.DIRECTION,
         "id": start,
         "start_url": start,
         "scope": start,
