@@ -6,9 +6,11 @@ because axe and the text spacing are put into the page.
 
 import contextlib
 import json
+import re
 
 import pytest
 
+from lesion_lens import ROOT
 from lesion_lens.model.decisions import HEADLINES
 from tests.support.browser import SCREENSHOTS, SPOILED, classify, desk_of, drawn, resize
 from tests.support.drawings import draw_for, draw_lesion
@@ -177,6 +179,7 @@ SPACING = """
     * { word-spacing: .16em !important; }
     p { margin-bottom: 2em !important; }
 """
+LARGE = "html { font-size: 200%; }"
 CUT_OFF = """() => [...document.querySelectorAll("body *")].filter((element) => {
     const { overflowX, overflowY, clipPath } = getComputedStyle(element);
     return clipPath === "none" && element.tagName !== "svg"
@@ -191,8 +194,8 @@ def sideways(page):
 
 
 @contextlib.contextmanager
-def wide_text(page):
-    style = page.add_style_tag(content=SPACING)
+def styled(page, content):
+    style = page.add_style_tag(content=content)
     yield
     style.evaluate("style => style.remove()")
 
@@ -201,7 +204,7 @@ def test_nothing_scrolls_sideways_on_the_smallest_screen_nor_with_wide_text(stat
     _, page = state
     resize(page, 320)
     assert sideways(page) <= 0
-    with wide_text(page):
+    with styled(page, SPACING):
         assert sideways(page) <= 0
         assert page.evaluate(CUT_OFF) == []
 
@@ -214,6 +217,32 @@ def test_at_200_percent_nothing_is_lost(state):
     assert page.evaluate(CUT_OFF) == []
 
 
+def test_text_of_twice_the_size_fits_a_phone(state):
+    _, page = state
+    resize(page, 375)
+    with styled(page, LARGE):
+        assert sideways(page) <= 0
+        assert page.evaluate(CUT_OFF) == []
+
+
+def test_no_page_is_wider_where_text_runs_from_right_to_left(state):
+    _, page = state
+    resize(page, 375)
+    page.evaluate("document.documentElement.dir = 'rtl'")
+    assert sideways(page) <= 0
+    page.evaluate("document.documentElement.removeAttribute('dir')")
+
+
+def test_the_style_sheet_knows_no_left_and_no_right():
+    """Logical properties alone, so that it serves both directions of text."""
+    sheet = (ROOT / "static" / "style.css").read_text(encoding="utf-8")
+    sheet = re.sub(r"/\*.*?\*/", "", sheet, flags=re.DOTALL)
+    declarations = re.findall(r"([\w-]+):\s*([^;{}]+);", sheet)
+    assert len(declarations) > 100
+    sides = re.compile(r"\b(left|right)\b")
+    assert [(name, value) for name, value in declarations if sides.search(f"{name} {value}")] == []
+
+
 @pytest.mark.parametrize("path", PAGES.values())
 def test_the_first_key_leads_past_the_header(desk, address, path):
     page = desk.new_page()
@@ -221,7 +250,9 @@ def test_the_first_key_leads_past_the_header(desk, address, path):
     page.keyboard.press("Tab")
     skip = page.get_by_role("link", name="Skip to the main content")
     assert skip.evaluate("link => document.activeElement === link")
-    assert skip.bounding_box()["x"] >= 0
+    box, logo = skip.bounding_box(), page.locator("header a").bounding_box()
+    assert box["x"] >= 0
+    assert box["y"] + box["height"] <= logo["y"]  # and covers nothing
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.closest('main') !== null")

@@ -25,6 +25,7 @@ from lesion_lens.model.decisions import (
 )
 from lesion_lens.model.engines import load_engine
 from lesion_lens.model.errors import ModelFileError
+from lesion_lens.model.events import watcher
 from lesion_lens.model.familiarity import PictureRules
 from lesion_lens.model.files import check_model_file, read_attributes, sha256_of
 from lesion_lens.model.model_path import check_pin, check_unchanged, remedy_of
@@ -164,7 +165,7 @@ class Classifier:
         familiarity = rules.familiarities(pixels[np.newaxis], distances)[0]
         proven = rules.proven(pixels[np.newaxis])[0]
         statements = decide(probabilities, facts, familiarity, proven)
-        return Answer(
+        answer = Answer(
             probabilities,
             statements,
             familiarity,
@@ -173,6 +174,8 @@ class Classifier:
             lacks_rules=rules.lack_one,
             occlusion=prediction.occlusion,
         )
+        watcher().image_classified(answer.risk_level)
+        return answer
 
 
 class _FromAttributes(Protocol):

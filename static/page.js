@@ -1,0 +1,5 @@
+// What every view has: its place in the page, the line that is read out, and the name of the app.
+
+export const main = document.querySelector("main");
+export const live = document.getElementById("status");
+export const appName = document.title.split(" · ").at(-1);

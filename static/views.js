@@ -1,0 +1,30 @@
+// The upload form, a table and a result are views of this one page; nothing is kept elsewhere.
+import { form } from "./form.js";
+import { main } from "./page.js";
+
+const progress = document.getElementById("progress");
+const visit = String(Math.random()); // history entries of before a reload are not of this visit
+export const home = { nodes: [...main.childNodes], title: document.title };
+const views = [home];
+let current = home;
+
+function show(view) {
+  current = view;
+  main.replaceChildren(...view.nodes);
+  document.title = view.title;
+  (main.querySelector(".results") ?? form.lastElementChild).before(progress);
+  scrollTo(0, view.scroll ?? 0);
+  (view.opener ?? main.querySelector("[tabindex='-1']"))?.focus({ preventScroll: true });
+}
+
+export function open(view, opener) {
+  Object.assign(current, { scroll: scrollY, opener });
+  views.push(view);
+  history.pushState({ visit, view: views.length - 1 }, "");
+  show(view);
+}
+
+addEventListener("popstate", ({ state }) => {
+  if (state) show((state.visit === visit && views[state.view]) || home); // null: a link within the page
+});
+history.replaceState({ visit, view: 0 }, "");
