@@ -137,7 +137,7 @@ def test_an_image_dropped_on_a_result_begins_a_new_choice(page):
 
 def test_cancel_leads_back_to_the_form_with_the_image(page):
     held = []
-    page.route("**/showresult", lambda route: held.append(route))
+    page.route("**/showresult", lambda route: held.append(True))
     classify(page, drawn())
     wait_for(lambda: held, pause=pause_of(page))
     with page.expect_event("requestfailed"):
@@ -187,7 +187,9 @@ def tick(page, *places):
 
 def test_three_points_lead_what_a_low_result_says(page):
     sent = []
-    page.on("request", lambda request: sent.append(request.post_data_buffer or b""))
+    page.route(
+        "**/*", lambda route: (sent.append(route.request.post_data_buffer), route.continue_())
+    )
     tick(page, 0)
     assert "Fewer than 3 do not mean that it is harmless" in status_of(page)
     classify(page, drawn("a.png", draw_for("low")))
@@ -205,7 +207,7 @@ def test_three_points_lead_what_a_low_result_says(page):
     page.emulate_media(media="screen")
     page.locator(".signs input").nth(6).uncheck()
     assert page.locator(".level-box .doctor-now").count() == 0
-    (body,) = [body for body in sent if body]
+    (body,) = filter(None, sent)
     assert body.count(b"Content-Disposition") == 1
 
 
