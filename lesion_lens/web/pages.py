@@ -3,6 +3,7 @@
 import base64
 import io
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -74,6 +75,18 @@ def back_to_index() -> ResponseReturnValue:
     return redirect(url_for("pages.index"))
 
 
+@pages.get("/sample")
+def show_sample() -> str:
+    """Show the result of a drawn picture, for whoever has no image to try this with."""
+    if "sample" not in current_app.extensions:  # once, as `RATE_LIMIT` does not count this
+        data = (Path(current_app.root_path) / "static" / "sample.jpg").read_bytes()
+        with admission():
+            file = FileStorage(io.BytesIO(data), "sample.jpg")
+            current_app.extensions["sample"] = result_context(file)
+    context = current_app.extensions["sample"] | {"today": today()}
+    return render_template("result.html", is_sample=True, **context)
+
+
 @pages.get("/model")
 def model_page() -> str:
     """Show the card of the model that is served."""
@@ -128,8 +141,13 @@ def result_context(file: FileStorage) -> dict[str, Any]:
         "preview": data_address(image.preview, "image/jpeg"),
         "preview_size": image.size,
         "row": row_of(name, image.pixels, answer),
-        "today": datetime.now(UTC).date().isoformat(),
+        "today": today(),
     }
+
+
+def today() -> str:
+    """The date in UTC, as ISO 8601 writes it."""
+    return datetime.now(UTC).date().isoformat()
 
 
 def show_batch(files: list[FileStorage]) -> ResponseReturnValue:
