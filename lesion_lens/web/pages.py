@@ -18,6 +18,7 @@ from werkzeug.wrappers import Response
 
 from lesion_lens.model.admission import admission
 from lesion_lens.model.classifier import Answer
+from lesion_lens.model.crops import LEAST_KEPT, Crop
 from lesion_lens.model.decisions import HEADLINES, LAST
 from lesion_lens.model.errors import ImageError, ModelFileError, Problem
 from lesion_lens.model.limits import (
@@ -43,6 +44,7 @@ from lesion_lens.web.uploads import (
     drain,
     drain_oversized_body,
     max_megabytes,
+    uploaded_crop,
     uploaded_images,
 )
 from skin_cancer_detection import CLASSES, CODES
@@ -63,10 +65,11 @@ def show_result() -> ResponseReturnValue:
     """Classify the image in the form's field `pic`, or several, and show what came out."""
     # Read the body before taking a turn, so that slow clients do not block others.
     files = uploaded_images("pic")
+    crop = uploaded_crop(len(files))
     with admission():
         if len(files) > 1:
             return show_batch(files)
-        return render_template("result.html", **result_context(files[0]))
+        return render_template("result.html", **result_context(files[0], crop))
 
 
 @pages.get("/showresult")
@@ -111,8 +114,11 @@ def readyz() -> ResponseReturnValue:
 # --- A result, and a table of them -----------------------------------------------------------
 
 
-def result_context(file: FileStorage) -> dict[str, Any]:
+def result_context(file: FileStorage, crop: Crop | None) -> dict[str, Any]:
     """Classify an uploaded file; returns all that result.html speaks of.
+
+    Args:
+        crop: what was cut away from it; None of a whole picture.
 
     Raises:
         ImageError, ModelFileError
@@ -121,7 +127,7 @@ def result_context(file: FileStorage) -> dict[str, Any]:
     ((name, image),) = decoded([file], with_preview=True)
     if isinstance(image, ImageError):
         raise image
-    answer = classifier(image.pixels, with_map=True)
+    answer = classifier(image.pixels, True, crop)
     assert image.preview is not None  # noqa: S101 (for mypy: both are asked for above)
     assert answer.occlusion is not None  # noqa: S101 (for mypy, likewise)
     ranking = sorted(
@@ -132,7 +138,10 @@ def result_context(file: FileStorage) -> dict[str, Any]:
     return {
         "answer": answer,
         "reason": answer.reason and REASONS[answer.reason],
-        "meaning": meaning(classifier.facts, answer.risk_level, answer.familiarity),
+        # Which was counted on whole pictures.
+        "meaning": meaning(classifier.facts, answer.risk_level, answer.familiarity)
+        if crop is None or crop.is_harmless
+        else None,
         "statements": answer.statements,
         "ranking": ranking,
         "pooled": [CLASS_OF[code].name for code in classifier.pooled_classes],
@@ -268,5 +277,6 @@ def template_context() -> dict[str, Any]:
         "formats": READABLE,
         "no_image": NoImage.sentence,
         "csv_header": csv_header(),
+        "least_kept": LEAST_KEPT,
         "pairs": pairs(classifier.facts),
     }
