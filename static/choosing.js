@@ -42,6 +42,7 @@ export function remarkOn(sentence) {
 export function startAnew() {
   untick();
   choose([]);
+  live.textContent = "";
   open(home);
 }
 
