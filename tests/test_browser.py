@@ -281,14 +281,18 @@ def test_a_reload_of_a_result_leads_to_the_form(one_page):
 
 
 def sheets_of(page, name):
+    """On how many pages a result prints, the most of A4 and US Letter."""
     page.locator("#likely").wait_for()
-    pdf = page.pdf(format="A4", path=f"screenshots/{name}.pdf")
-    return len(re.findall(rb"/Type /Page\b", pdf))
+    printed = [page.pdf(format=size, path=f"screenshots/{name}.pdf") for size in ("Letter", "A4")]
+    return max(len(re.findall(rb"/Type /Page\b", pdf)) for pdf in printed)
 
 
 def test_the_result_prints_on_one_page(one_page, request):
     classify(one_page, image_file(request))
     assert sheets_of(one_page, "result") == 1
+    one_page.emulate_media(media="print")
+    size = one_page.evaluate("parseFloat(getComputedStyle(document.body).fontSize) * 72 / 96")
+    assert size > 9  # points
 
 
 def test_the_longest_result_prints_on_one_page(desk, tmp_path):

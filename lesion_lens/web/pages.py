@@ -30,7 +30,7 @@ from lesion_lens.model.limits import (
     SUFFIXES,
 )
 from lesion_lens.model.outliers import REASONS
-from lesion_lens.web import api
+from lesion_lens.web import api, language
 from lesion_lens.web.card_page import card_page
 from lesion_lens.web.card_tables import meaning, pairs
 from lesion_lens.web.current import get_classifier
@@ -90,7 +90,8 @@ def show_sample() -> str:
 @pages.get("/model")
 def model_page() -> str:
     """Show the card of the model that is served."""
-    return render_template("model.html", card=card_page(get_classifier()))
+    repository = current_app.config.get("REPOSITORY_URL") or ""
+    return render_template("model.html", card=card_page(get_classifier(), repository))
 
 
 @pages.get("/healthz")
@@ -249,6 +250,8 @@ def template_context() -> dict[str, Any]:
     """What every template may say of the limits and of the model's scores."""
     classifier = get_classifier()
     return {
+        "language": language.LANGUAGE,
+        "direction": language.DIRECTION,
         "max_images": MAX_IMAGES,
         "max_megabytes": max_megabytes(),
         "max_megapixels": MAX_PIXELS // MEGA,
@@ -257,6 +260,7 @@ def template_context() -> dict[str, Any]:
         "max_avif_megapixels": PIXEL_LIMITS["AVIF"] // MEGA,
         "max_side": MAX_SIDE,
         "facts": classifier.facts,
+        "repository_url": current_app.config["REPOSITORY_URL"],  # "" where there is none
         "model_sha256": classifier.sha256,
         "class_of": CLASS_OF,
         "headlines": HEADLINES,
