@@ -6,7 +6,7 @@ PYTHON ?= $(shell for python in python3 python3.12 python3.13 python3.11 python;
 	2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
 
-.PHONY: run test test-litert test-deploy test-portable lint format slug-size requirements upgrade sbom architecture icons notebook card screenshots lighthouse benchmark benchmark-bulk benchmark-training attack
+.PHONY: run test test-litert test-deploy test-portable lint format slug-size requirements upgrade sbom architecture icons sample notebook card screenshots lighthouse benchmark benchmark-bulk benchmark-training attack
 
 run: .venv/run
 	$(BIN)/python app.py
@@ -70,6 +70,9 @@ architecture: .venv/run
 
 icons: .venv/test
 	$(BIN)/python -m scripts.draw_icons
+
+sample: .venv/test
+	$(BIN)/python -m scripts.draw_sample
 
 notebook: .venv/test
 	$(BIN)/python -m scripts.run_notebook

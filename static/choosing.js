@@ -43,6 +43,7 @@ export function remarkOn(sentence) {
 export function startAnew() {
   untick();
   choose([]);
+  live.textContent = "";
   open(home);
 }
 
