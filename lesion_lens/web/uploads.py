@@ -16,7 +16,7 @@ from werkzeug.datastructures import FileStorage, Headers
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.sansio.multipart import MultipartDecoder
 
-from lesion_lens.model.decoder import DecodedImage
+from lesion_lens.model.decoder import PREVIEW_SIDE, DecodedImage
 from lesion_lens.model.decoding import Requester, decode
 from lesion_lens.model.errors import Busy, ImageError, NotProcessed
 from lesion_lens.web.limits import BATCH_LIMIT, MAX_IMAGES, MEGABYTE
@@ -96,9 +96,14 @@ def uploaded_images(field: str) -> list[FileStorage]:
 
 
 def decoded(
-    files: list[FileStorage], with_preview: bool = False
+    files: list[FileStorage], with_preview: bool = False, preview_side: int = PREVIEW_SIDE
 ) -> Iterator[tuple[str, DecodedImage | ImageError]]:
     """Decode a request's files one after the other, for `BATCH_LIMIT` seconds.
+
+    Args:
+        files: of the request.
+        with_preview: whether to make a preview of each.
+        preview_side: the longest side that it may have, up to `PREVIEW_SIDE` pixels.
 
     Yields:
         (name, image or what is wrong with the file), in the order of the files.
@@ -115,7 +120,7 @@ def decoded(
         image: DecodedImage | ImageError = NotProcessed()
         if time.monotonic() < end:
             try:
-                image = decode(bytes_of(file), with_preview, requester)
+                image = decode(bytes_of(file), with_preview, requester, preview_side)
             except ImageError as error:
                 # A new one, as the traceback of this one leads to the file, and in a circle: the
                 # file would stay in memory until the garbage collector comes.
