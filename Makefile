@@ -35,7 +35,8 @@ test-deploy: .venv/test
 
 # What we write in other programs: each in an environment of its own, some minutes for all.
 test-portable: .venv/test
-	$(BIN)/python -m pytest -m portable tests/test_portable.py tests/test_isic_scoring.py
+	$(BIN)/python -m pytest -m portable tests/test_portable.py tests/test_isic_scoring.py tests/test_markup.py \
+		tests/test_api_clients.py
 
 lint: .venv/test
 	$(BIN)/ruff check .

@@ -25,6 +25,7 @@ from lesion_lens.model.decisions import (
 )
 from lesion_lens.model.engines import load_engine
 from lesion_lens.model.errors import ModelFileError
+from lesion_lens.model.events import watcher
 from lesion_lens.model.familiarity import PictureRules
 from lesion_lens.model.files import check_model_file, read_attributes, sha256_of
 from lesion_lens.model.model_path import check_pin, check_unchanged, remedy_of
@@ -44,6 +45,8 @@ class Answer:
         familiarity: of `decisions.FAMILIARITIES`; None where the model file does not say how to
             tell.
         reason: why the picture is unfamiliar, a key of `outliers.REASONS`; None where it is not.
+        distance: of the picture from the training images, 0 or more; unfamiliar pictures are
+            beyond the threshold of `OutlierDetector`. None where the model file has none.
         lacks_rules: the model file lacks some of the rules for pictures.
         occlusion: (7, 7), from `Prediction`; None where no map was asked for.
     """
@@ -52,6 +55,7 @@ class Answer:
     statements: Statements
     familiarity: str | None
     reason: str | None = None
+    distance: float | None = None
     lacks_rules: bool = False
     occlusion: NDArray[np.float32] | None = None
 
@@ -157,17 +161,21 @@ class Classifier:
         temperature = 1 if facts is None else facts.eight_view_temperature
         probabilities = combine_views(prediction.views, temperature)
         rules = self.picture_rules
-        familiarity = rules.familiarities(pixels[np.newaxis])[0]
+        distances = rules.distances(pixels[np.newaxis])
+        familiarity = rules.familiarities(pixels[np.newaxis], distances)[0]
         proven = rules.proven(pixels[np.newaxis])[0]
         statements = decide(probabilities, facts, familiarity, proven)
-        return Answer(
+        answer = Answer(
             probabilities,
             statements,
             familiarity,
             reason=rules.reason(pixels) if familiarity == "unfamiliar" else None,
+            distance=None if distances is None else float(distances[0]),
             lacks_rules=rules.lack_one,
             occlusion=prediction.occlusion,
         )
+        watcher().image_classified(answer.risk_level)
+        return answer
 
 
 class _FromAttributes(Protocol):

@@ -5,8 +5,8 @@
 
 Only decoder_processes.py starts it. A decoder takes one file after the other. The kernel holds it
 to limits of memory and processor time, and it can put nothing into a file. What it sends
-back is small and plain: 28×28 pixels, a preview and its size, or the name of an error. Nothing of
-it is unpickled.
+back is small and plain: 28×28 pixels, the image's size, a preview and its size, or the name of an
+error. Nothing of it is unpickled.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ from PIL import Image
 
 from lesion_lens.model.dicom import load_reader
 from lesion_lens.model.errors import ImageError, ImageTooCostly
-from lesion_lens.model.images import read_image
+from lesion_lens.model.images import read_sized
 from lesion_lens.model.limits import CPU_LIMIT, HAS_DICOM, MEGA, OPENING_MEMORY, SMALL_IMAGE
 from lesion_lens.model.process_limits import (
     address_space,
@@ -54,7 +54,8 @@ GRANTED, REFUSED = b"y", b"n"
 RESERVE, IMAGE, ERROR, NOT_NOW = b"r", b"i", b"e", b"w"
 STAYS, LEAVES = b"+", b"-"  # before all but RESERVE: whether it takes another file
 MEMORY = struct.Struct("!Q")  # after RESERVE: bytes
-HEAD = struct.Struct("!HH")  # after IMAGE: width and height of the preview, then pixels and preview
+# After IMAGE: width and height of the file's image and of the preview, then pixels and preview.
+HEAD = struct.Struct("!HHHH")
 PIXELS = SIDE * SIDE * 3
 # Between decoder_processes.py and the process that forks: an order and a process.
 FORK, KILL = b"f", b"k"
@@ -69,12 +70,14 @@ class DecodedImage:
 
     Attributes:
         pixels: (28, 28, 3), RGB, 0–255, as the network takes them.
+        full_size: (width, height) of the file's image in pixels, upright.
         preview: a JPEG of at most `PREVIEW_SIDE` pixels a side, or of as many as were asked for,
             upright, with no metadata of the upload; None where none was asked for.
         size: (width, height) of the preview in pixels; None without one.
     """
 
     pixels: NDArray[np.uint8]
+    full_size: tuple[int, int]
     preview: bytes | None = None
     size: tuple[int, int] | None = None
 
@@ -173,8 +176,8 @@ def reply_to(connection: Connection, data: bytes, order: bytes) -> bytes:
         image = decode(data, with_preview, reserve, side)
     except ImageError as error:
         return ERROR + json.dumps({"name": error.name, "values": error.values}).encode()
-    size = image.size or (0, 0)
-    return IMAGE + HEAD.pack(*size) + image.pixels.tobytes() + (image.preview or b"")
+    head = HEAD.pack(*image.full_size, *(image.size or (0, 0)))
+    return IMAGE + head + image.pixels.tobytes() + (image.preview or b"")
 
 
 def decode(
@@ -188,22 +191,22 @@ def decode(
     Args:
         data: the file.
         with_preview: whether to make a preview.
-        reserve: as `read_image` takes it.
+        reserve: as `read_sized` takes it.
         preview_side: the longest side that the preview may have, in pixels.
 
     Raises:
         ImageError: the file cannot be used.
     """
     try:
-        image = read_image(data, reserve)
+        image, full_size = read_sized(data, reserve)
         pixels = preprocess(image)
         if not with_preview:
-            return DecodedImage(pixels)
+            return DecodedImage(pixels, full_size)
         image.thumbnail((preview_side, preview_side))
         image.info.clear()  # Pillow writes a JPEG's comment into the copy, whatever it says
         file = io.BytesIO()
         image.save(file, "JPEG", quality=85)
-        return DecodedImage(pixels, file.getvalue(), image.size)
+        return DecodedImage(pixels, full_size, file.getvalue(), image.size)
     except MemoryError as error:
         raise ImageTooCostly from error
 

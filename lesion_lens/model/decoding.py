@@ -38,6 +38,7 @@ from lesion_lens.model.errors import (
     ImageTooCostly,
     LesionLensError,
 )
+from lesion_lens.model.events import watcher
 from lesion_lens.model.limits import (
     ANSWER_LIMIT,
     CPU_LIMIT,
@@ -257,7 +258,10 @@ class DecoderPool:
             if is_fit and decoder.stays and not decoder.is_slowed and not job.fate:
                 self._idle.append(decoder)
                 return
+            why = job.fate or ("" if is_fit else "died")
         decoder.close()
+        if why:
+            watcher().decoder_stopped(why)
 
     def _may_take(self, job: _Job, file_size: int, needed: int) -> bool:
         """Whether a running job may take more memory. If not, it waits for another turn."""
@@ -291,6 +295,7 @@ class DecoderPool:
                 job.begun, job.worked_before = time.monotonic(), None
             elif job.waited() > _PATIENCE and self._fits_beside_large(job):
                 break  # small ones after it would take its memory again and again
+        watcher().queue_changed(len(self._waiting), len(self._running))
         self._changed.notify_all()
 
     def _start_watch(self) -> None:

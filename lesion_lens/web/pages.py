@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-from flask import Blueprint, redirect, render_template, request, url_for
+from flask import Blueprint, current_app, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from markupsafe import Markup
 from numpy.typing import NDArray
@@ -31,7 +31,7 @@ from lesion_lens.model.limits import (
     SUFFIXES,
 )
 from lesion_lens.model.outliers import REASONS
-from lesion_lens.web import api
+from lesion_lens.web import api, language
 from lesion_lens.web.card_page import card_page
 from lesion_lens.web.card_tables import meaning, pairs
 from lesion_lens.web.current import get_classifier
@@ -262,6 +262,8 @@ def template_context() -> dict[str, Any]:
     """What every template may say of the limits and of the model's scores."""
     classifier = get_classifier()
     return {
+        "language": language.LANGUAGE,
+        "direction": language.DIRECTION,
         "max_images": MAX_IMAGES,
         "max_megabytes": max_megabytes(),
         "max_megapixels": MAX_PIXELS // MEGA,
@@ -270,6 +272,7 @@ def template_context() -> dict[str, Any]:
         "max_avif_megapixels": PIXEL_LIMITS["AVIF"] // MEGA,
         "max_side": MAX_SIDE,
         "facts": classifier.facts,
+        "repository_url": current_app.config["REPOSITORY_URL"],  # "" where there is none
         "model_sha256": classifier.sha256,
         "class_of": CLASS_OF,
         "headlines": HEADLINES,
