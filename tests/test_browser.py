@@ -413,7 +413,10 @@ def test_several_images_fill_one_table(page, request):
     files = [drawn('a, "b".png'), SPOILED, drawn("c.png", draw_lesion((300, 300)))]
     classify(page, *files)
     wait_for_table(page)
-    assert page.locator("#batch-summary").inner_text() == "2 of 3 images were read; the risk of 2 of them is unknown."
+    assert (
+        page.locator("#batch-summary").inner_text()
+        == "2 of 3 images were read; the risk of 2 of them is unknown."
+    )
     assert sorted(names_in(page)) == ['a, "b".png', "c.png", "spoiled.png"]
     assert names_in(page)[-1] == "spoiled.png"
     assert "not an image that can be read" in page.locator("tr.failed").inner_text()
@@ -514,7 +517,10 @@ def test_what_did_not_get_through_is_tried_again(one_page):
 def test_the_end_of_a_batch_is_read_out(one_page):
     classify(one_page, drawn("a.png"), SPOILED)
     wait_for_table(one_page)
-    assert one_page.get_by_role("status").inner_text() == "1 of 2 images were read; the risk of 1 of them is unknown."
+    assert (
+        one_page.get_by_role("status").inner_text()
+        == "1 of 2 images were read; the risk of 1 of them is unknown."
+    )
 
 
 def test_while_a_batch_runs_the_form_says_so(one_page):

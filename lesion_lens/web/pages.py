@@ -187,15 +187,15 @@ def error_row(name: str, error: ImageError) -> dict[str, Any]:
 
 
 def table_header() -> str:
-    """The first line of the CSV of a table: `csv_header`, the date, and the note of whoever reads.
+    """The first line of the CSV of a table: `csv_header`, the date and the reader's note.
 
-    The note stands in the browser alone, which appends it to a row's line: so it is the last column.
+    The note is in the browser alone, which appends it to a row's line: so it is the last column.
     """
     return f"{csv_header()},date,note"
 
 
 def counts_of(rows: list[dict[str, Any]]) -> dict[str, int]:
-    """Count the rows of each risk level, and as `failed` those of files that were not classified."""
+    """Count the rows of each risk level; those that were not classified are `failed`."""
     found = [row.get("level", "failed") for row in rows]
     return {level: found.count(level) for level in (*LEVELS, "failed")}
 
