@@ -6,7 +6,7 @@ PYTHON ?= $(shell for python in python3 python3.12 python3.13 python3.11 python;
 	2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
 
-.PHONY: run test test-litert test-deploy test-portable lint format slug-size requirements upgrade sbom architecture icons notebook card screenshots benchmark benchmark-bulk benchmark-training attack
+.PHONY: run test test-litert test-deploy test-portable lint format slug-size requirements upgrade sbom architecture icons notebook card screenshots lighthouse benchmark benchmark-bulk benchmark-training attack
 
 run: .venv/run
 	$(BIN)/python app.py
@@ -76,6 +76,9 @@ notebook: .venv/test
 
 screenshots: .venv/test
 	$(BIN)/python -m scripts.take_screenshots
+
+lighthouse: .venv/test
+	$(BIN)/python -m scripts.check_lighthouse
 
 benchmark: .venv/test
 	$(BIN)/python -m benchmarks.serving --memory

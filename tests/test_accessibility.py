@@ -61,6 +61,19 @@ def sort_the_batch(page):
     page.get_by_role("button", name="Probability").click()
 
 
+def send_with_warning_signs(page):
+    for box in page.locator(".signs input").all():
+        box.check()
+    send(page, WIDE)
+    page.locator(".level-box .doctor-now").wait_for()
+
+
+def leave_running(page):
+    page.route("**/showresult", lambda route: None)
+    classify(page, WIDE)
+    page.get_by_role("button", name="Cancel").wait_for()
+
+
 def open_a_result_of_the_batch(page):
     send(page, WIDE, HIGH, SPOILED)
     page.get_by_role("button", name="high.png").click()
@@ -83,15 +96,17 @@ PAGES = {
     "model": "/model",
     "api": "/api/v1/docs",
     "privacy": "/privacy",
+    "sample": "/sample",
     "offline": "/offline",
     "not-found": "/none",
 }
 # What the upload page can become, and how.
 STATES = {
     "chosen": lambda page: page.set_input_files("#pic", [WIDE, HIGH]),
+    "running": leave_running,
     "error": lambda page: send(page, SPOILED),
     "error-plain": lambda page: send_as_without_javascript(page, SPOILED),
-    "result": lambda page: send(page, WIDE),
+    "result": send_with_warning_signs,
     "result-plain": lambda page: send_as_without_javascript(page, WIDE),
     "batch": sort_the_batch,
     "batch-result": open_a_result_of_the_batch,

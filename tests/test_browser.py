@@ -7,7 +7,17 @@ import pytest
 
 from lesion_lens.model.decisions import LEVELS, DecisionFacts
 from lesion_lens.web.limits import MAX_IMAGES
-from tests.support.browser import SPOILED, classify, drawn, pause_of, resize, shoot, window
+from tests.support.browser import (
+    SPOILED,
+    chosen,
+    classify,
+    drawn,
+    pause_of,
+    resize,
+    shoot,
+    transfer_of,
+    window,
+)
 from tests.support.cards import made_clinic
 from tests.support.drawings import draw_for, draw_lesion, draw_motley_lesion
 from tests.support.models import (
@@ -79,10 +89,6 @@ def image_file(request):
         return request.getfixturevalue("original_files")[4]
     except pytest.skip.Exception:
         return drawn()
-
-
-def chosen(page):
-    return page.locator("#chosen .file").all_inner_texts()
 
 
 # --- One image -------------------------------------------------------------------------------
@@ -275,14 +281,18 @@ def test_a_reload_of_a_result_leads_to_the_form(one_page):
 
 
 def sheets_of(page, name):
+    """On how many pages a result prints, the most of A4 and US Letter."""
     page.locator("#likely").wait_for()
-    pdf = page.pdf(format="A4", path=f"screenshots/{name}.pdf")
-    return len(re.findall(rb"/Type /Page\b", pdf))
+    printed = [page.pdf(format=size, path=f"screenshots/{name}.pdf") for size in ("Letter", "A4")]
+    return max(len(re.findall(rb"/Type /Page\b", pdf)) for pdf in printed)
 
 
 def test_the_result_prints_on_one_page(one_page, request):
     classify(one_page, image_file(request))
     assert sheets_of(one_page, "result") == 1
+    one_page.emulate_media(media="print")
+    size = one_page.evaluate("parseFloat(getComputedStyle(document.body).fontSize) * 72 / 96")
+    assert size > 9  # points
 
 
 def test_the_longest_result_prints_on_one_page(desk, tmp_path):
@@ -322,18 +332,6 @@ def test_the_button_prints(one_page):
 
 
 # --- Ways to bring an image ------------------------------------------------------------------
-
-
-def transfer_of(page, *files):
-    return page.evaluate_handle(
-        """files => {
-            const transfer = new DataTransfer();
-            for (const [name, data] of files)
-                transfer.items.add(new File([new Uint8Array(data)], name));
-            return transfer;
-        }""",
-        [[file["name"], list(file["buffer"])] for file in files],
-    )
 
 
 def test_images_are_dropped_anywhere_and_added(one_page):
@@ -663,7 +661,7 @@ def test_without_javascript_a_file_too_large_gets_the_page_and_not_a_broken_conn
 
 
 def test_without_javascript_an_image_is_classified(plain_page, request):
-    assert "all together at most 20 MB" in plain_page.locator("#limits").inner_text()
+    assert "all together at most 20 MB" in plain_page.locator("#limits").text_content()
     classify(plain_page, image_file(request))
     plain_page.wait_for_url("**/showresult")
     assert plain_page.locator("#likely").is_visible()

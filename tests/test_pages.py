@@ -27,7 +27,8 @@ def test_the_upload_page_says_what_images_mean_anything(client):
     text = text_of(page)
     assert "Only dermatoscope images mean anything here" in text
     assert "not a diagnosis" in text
-    assert "At most 50 images, each of at most 20 MB. Up to 25 million pixels" in text
+    assert "At most 50 images, each of at most 20 MB" in text
+    assert "Up to 25 million pixels each" in text
     drawings = [image["src"] for image in page.select("img")]
     assert {"/static/dermatoscope-image.svg", "/static/skin-photograph.svg"} <= set(drawings)
 

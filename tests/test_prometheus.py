@@ -274,6 +274,12 @@ def test_a_port_that_is_taken_stops_the_start_with_its_sentence(taken, scratch):
     assert list(scratch.iterdir()) == []
 
 
+def test_a_worker_that_is_starting_does_not_fail_the_metrics(client, monkeypatch, tmp_path):
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    (tmp_path / "counter_1.db").write_bytes(b"")  # so it begins
+    assert client.get("/metrics", headers=BEARER).status_code == 200
+
+
 def test_a_folder_of_the_operator_s_is_emptied_and_stays(monkeypatch, tmp_path):
     folder = tmp_path / "counts"
     monkeypatch.setenv("METRICS_TOKEN", TOKEN)

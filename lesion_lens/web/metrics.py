@@ -9,6 +9,7 @@ import hmac
 import os
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -150,14 +151,34 @@ class Metrics(Watcher):
     def as_text(self) -> tuple[bytes, str]:
         """Give the counts of all processes in Prometheus's text format, and its content type."""
         from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, generate_latest
-        from prometheus_client.multiprocess import MultiProcessCollector
 
         self._model.set(1)  # not before, as gunicorn's --preload forks after the app is made
         registry = self._registry
-        if os.environ.get(_FOLDER):
+        if folder := os.environ.get(_FOLDER):
             registry = CollectorRegistry()
-            MultiProcessCollector(registry)
+            registry.register(_Folder(folder))
         return generate_latest(registry), CONTENT_TYPE_PLAIN_0_0_4
+
+
+class _Folder:
+    """The counts of several processes; as prometheus-client's own, which fails on an empty file."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = Path(folder)
+
+    def collect(self) -> Iterable[Any]:
+        """Add up the files, without those that a worker which is starting has not filled yet."""
+        from prometheus_client.multiprocess import MultiProcessCollector
+
+        files = [str(path) for path in self._folder.glob("*.db") if _is_filled(path)]
+        return MultiProcessCollector.merge(files)
+
+
+def _is_filled(path: Path) -> bool:
+    try:
+        return path.stat().st_size > 0
+    except FileNotFoundError:  # of a worker that has just ended
+        return False
 
 
 # --- In an app -------------------------------------------------------------------------------

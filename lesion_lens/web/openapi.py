@@ -80,8 +80,8 @@ def _operation(docs: str, max_megabytes: int) -> dict[str, Any]:
             {
                 "name": EXPLAIN,
                 "in": "query",
-                "description": "1 for an `explanation` in each prediction: which parts of the "
-                "image the model needs for its answer. It takes a few times as long.",
+                "description": "`?explain=1` adds an `explanation` to each prediction: which parts "
+                "of the image the model needs for its answer. It takes longer.",
                 "required": False,
                 "schema": {"type": "integer", "enum": [0, 1], "default": 0},
             },

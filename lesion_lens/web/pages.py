@@ -3,6 +3,7 @@
 import base64
 import io
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -76,10 +77,23 @@ def back_to_index() -> ResponseReturnValue:
     return redirect(url_for("pages.index"))
 
 
+@pages.get("/sample")
+def show_sample() -> str:
+    """Show the result of a drawn picture, for whoever has no image to try this with."""
+    if "sample" not in current_app.extensions:  # once, as `RATE_LIMIT` does not count this
+        data = (Path(current_app.root_path) / "static" / "sample.jpg").read_bytes()
+        with admission():
+            file = FileStorage(io.BytesIO(data), "sample.jpg")
+            current_app.extensions["sample"] = result_context(file)
+    context = current_app.extensions["sample"] | {"today": today()}
+    return render_template("result.html", is_sample=True, **context)
+
+
 @pages.get("/model")
 def model_page() -> str:
     """Show the card of the model that is served."""
-    return render_template("model.html", card=card_page(get_classifier()))
+    repository = current_app.config.get("REPOSITORY_URL") or ""
+    return render_template("model.html", card=card_page(get_classifier(), repository))
 
 
 @pages.get("/healthz")
@@ -131,6 +145,11 @@ def result_context(file: FileStorage) -> dict[str, Any]:
         "pixels": data_address(as_png(image.pixels), "image/png"),
         "row": row_of(name, answer),
     }
+
+
+def today() -> str:
+    """The date in UTC, as ISO 8601 writes it."""
+    return datetime.now(UTC).date().isoformat()
 
 
 def show_batch(files: list[FileStorage]) -> ResponseReturnValue:
@@ -198,11 +217,6 @@ def counts_of(rows: list[dict[str, Any]]) -> dict[str, int]:
     """Count the rows of each risk level; those that were not classified are `failed`."""
     found = [row.get("level", "failed") for row in rows]
     return {level: found.count(level) for level in (*LEVELS, "failed")}
-
-
-def today() -> str:
-    """The date in UTC, as ISO 8601 writes it."""
-    return datetime.now(UTC).date().isoformat()
 
 
 def data_address(data: bytes, kind: str) -> Markup:
