@@ -91,6 +91,17 @@ def crop(page):
     page.locator("#crop output:not(:empty)").wait_for()
 
 
+def show_one_level_of_the_batch(page):
+    send(page, WIDE, HIGH, SPOILED)
+    page.get_by_role("radio", name="Not classified").check()
+    page.get_by_label("Note on spoiled.png").fill("to be sent again")
+
+
+def compare_two_of_the_batch(page):
+    send(page, WIDE, HIGH, SPOILED)
+    page.get_by_role("button", name="Compare").click()
+
+
 PAGES = {
     "upload": "/",
     "model": "/model",
@@ -112,6 +123,8 @@ STATES = {
     "result-plain": lambda page: send_as_without_javascript(page, WIDE),
     "batch": sort_the_batch,
     "batch-result": open_a_result_of_the_batch,
+    "batch-filtered": show_one_level_of_the_batch,
+    "comparison": compare_two_of_the_batch,
     "batch-plain": lambda page: send_as_without_javascript(page, WIDE, HIGH, SPOILED),
 }
 

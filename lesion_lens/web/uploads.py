@@ -17,7 +17,7 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.sansio.multipart import MultipartDecoder
 
 from lesion_lens.model.crops import Box, Crop
-from lesion_lens.model.decoder import DecodedImage
+from lesion_lens.model.decoder import PREVIEW_SIDE, DecodedImage
 from lesion_lens.model.decoding import Requester, decode
 from lesion_lens.model.errors import Busy, ImageError, NotProcessed
 from lesion_lens.web.limits import BATCH_LIMIT, MAX_IMAGES, MEGABYTE
@@ -125,9 +125,14 @@ def uploaded_crop(images: int) -> Crop | None:
 
 
 def decoded(
-    files: list[FileStorage], with_preview: bool = False
+    files: list[FileStorage], with_preview: bool = False, preview_side: int = PREVIEW_SIDE
 ) -> Iterator[tuple[str, DecodedImage | ImageError]]:
     """Decode a request's files one after the other, for `BATCH_LIMIT` seconds.
+
+    Args:
+        files: of the request.
+        with_preview: whether to make a preview of each.
+        preview_side: the longest side that it may have, up to `PREVIEW_SIDE` pixels.
 
     Yields:
         (name, image or what is wrong with the file), in the order of the files.
@@ -144,7 +149,7 @@ def decoded(
         image: DecodedImage | ImageError = NotProcessed()
         if time.monotonic() < end:
             try:
-                image = decode(bytes_of(file), with_preview, requester)
+                image = decode(bytes_of(file), with_preview, requester, preview_side)
             except ImageError as error:
                 # A new one, as the traceback of this one leads to the file, and in a circle: the
                 # file would stay in memory until the garbage collector comes.
