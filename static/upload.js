@@ -3,11 +3,10 @@ import { classifyAll } from "./batch.js";
 import { choose, tooMany } from "./choosing.js";
 import { fail, form, input, maxImages } from "./form.js";
 import { main } from "./page.js";
+import { receive } from "./result.js";
 import { during, isRunning, sendWithPatience, showStep } from "./sending.js";
 import { text } from "./texts.js";
 import { home, open } from "./views.js";
-
-document.documentElement.classList.add("js");
 
 form.addEventListener("submit", (event) => {
   event.preventDefault();
@@ -23,12 +22,13 @@ async function classifyOne(file) {
   const page = await during(text("uploading"), () => sendWithPatience(file, (share) => {
     showStep(text(share === 1 ? "classifying" : "uploading"), share);
   }));
-  if (page instanceof Error) fail(page.message);
-  else open({ nodes: [page.getElementById("result")], title: page.title });
+  if (page instanceof Error) return fail(page.message);
+  const article = page.getElementById("result");
+  open({ nodes: [article], title: page.title });
+  receive(article);
 }
 
 main.addEventListener("click", (event) => {
-  if (event.target.closest("[data-print]")) print();
   if (event.target.closest("[data-home]") && !(event.ctrlKey || event.metaKey || event.shiftKey)) {
     event.preventDefault();
     choose([]);

@@ -127,7 +127,7 @@ def result_context(file: FileStorage) -> dict[str, Any]:
         "preview": data_address(image.preview, "image/jpeg"),
         "preview_size": image.size,
         "row": row_of(name, image.pixels, answer),
-        "today": datetime.now(UTC).date().isoformat(),
+        "today": datetime.now(UTC).date(),
     }
 
 
