@@ -2,7 +2,7 @@
 
 import base64
 import io
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -153,12 +153,13 @@ def result_context(file: FileStorage, crop: Crop | None = None) -> dict[str, Any
         "preview_size": image.size,
         "pixels": data_address(as_png(image.pixels), "image/png"),
         "row": row_of(name, answer),
+        "today": today(),
     }
 
 
-def today() -> str:
-    """The date in UTC, as ISO 8601 writes it."""
-    return datetime.now(UTC).date().isoformat()
+def today() -> date:
+    """The date in UTC, which `str` writes as ISO 8601 does."""
+    return datetime.now(UTC).date()
 
 
 def show_batch(files: list[FileStorage]) -> ResponseReturnValue:
