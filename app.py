@@ -21,7 +21,7 @@ from lesion_lens.model.classifier import Classifier
 from lesion_lens.model.decoding import ClientGone
 from lesion_lens.model.errors import LesionLensError, ModelFileError, Problem
 from lesion_lens.model.files import DEFAULT_MODEL_PATH
-from lesion_lens.model.wording import about_in_100, of_100, percent
+from lesion_lens.model.wording import about_in_100, of_100, percent, shorten
 from lesion_lens.web import pages
 from lesion_lens.web.api import api
 from lesion_lens.web.cli import classify
@@ -29,6 +29,7 @@ from lesion_lens.web.compression import compress_text
 from lesion_lens.web.current import get_classifier, set_classifier
 from lesion_lens.web.headers import add_headers, add_validator, drop_bad_dates
 from lesion_lens.web.limits import MAX_CONTENT_LENGTH
+from lesion_lens.web.line_breaks import keep_together
 from lesion_lens.web.log_lines import keep_records_on_one_line
 from lesion_lens.web.metrics import measure, serve_metrics_port
 from lesion_lens.web.other_sites import allow_origins
@@ -105,6 +106,8 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.add_template_filter(percent)
     app.add_template_filter(about_in_100)
     app.add_template_filter(of_100)
+    app.add_template_filter(shorten)
+    app.add_template_filter(keep_together)
     # Pillow's remarks on an upload's oddities are nobody's business and would fill the log.
     warnings.filterwarnings("ignore", module="PIL")
     return app

@@ -1,4 +1,5 @@
 // The images chosen on the upload page: by its buttons, dropped or pasted.
+import { check } from "./checks.js";
 import { button, fail, form, input, isTooLarge, maxImages, say } from "./form.js";
 import { mayBeImage, withoutDoubles } from "./images.js";
 import { live } from "./page.js";
@@ -83,8 +84,9 @@ function showChosen() {
     remove.setAttribute("aria-label", text("remove", { name: file.name }));
     remove.onclick = () => {
       choose(files.filter((other) => other !== file));
-      (chosen.querySelectorAll("button")[i] ?? input).focus();
+      (chosen.querySelectorAll(":scope > li > button")[i] ?? input).focus();
     };
+    check(item, file, (part) => choose(files.map((other) => (other === file ? part : other))));
     return item;
   }));
   chosen.hidden = !files.length;

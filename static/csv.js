@@ -2,9 +2,12 @@
 // tests/csv_cases.json holds both to the same lines.
 
 // A spreadsheet takes a cell that begins with one of these signs for a formula (OWASP, CSV injection).
-const harmless = (name) => name.replace(/^[=+\-@\t\r]/, "'$&");
+const harmless = (words) => words.replace(/^[=+\-@\t\r]/, "'$&");
 
 const quoted = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+
+// What a person wrote, as a cell.
+export const cell = (words) => quoted(harmless(words));
 
 export function csvLine(columns, values) {
   const cells = { ...values, file: harmless(values.file) };

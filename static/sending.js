@@ -1,4 +1,5 @@
 // Sends images to the server, one request each, and shows how far that is; also stops it.
+import { fieldsOf } from "./cuts.js";
 import { button, form, input, isTooLarge, say } from "./form.js";
 import { live, main } from "./page.js";
 import { text } from "./texts.js";
@@ -56,6 +57,7 @@ async function send(file, onUpload) {
     const request = new XMLHttpRequest();
     const body = new FormData();
     body.append(input.name, file);
+    for (const [field, value] of fieldsOf(file)) body.append(field, value);
     request.upload.onprogress = (event) => onUpload?.(event.loaded / event.total);
     request.onload = () => {
       const page = request.response;

@@ -1,13 +1,15 @@
 // What exists in this page alone and was not saved: leaving the page asks first.
 
-const unsaved = new Set();
+const unsaved = new Map(); // a thing -> whether it would be lost now
 
-export function keep(thing) {
-  unsaved.add(thing);
+export function keep(thing, isAtStake = () => true) {
+  unsaved.set(thing, isAtStake);
 }
 
 export function saved(thing) {
   unsaved.delete(thing);
 }
 
-addEventListener("beforeunload", (event) => unsaved.size && event.preventDefault());
+addEventListener("beforeunload", (event) => {
+  if ([...unsaved.values()].some((isAtStake) => isAtStake())) event.preventDefault();
+});

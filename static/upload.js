@@ -3,12 +3,11 @@ import { classifyAll } from "./batch.js";
 import { chosenFiles, remarkOn, startAnew, tooMany } from "./choosing.js";
 import { fail, form, maxImages } from "./form.js";
 import { live, main } from "./page.js";
+import { receive } from "./result.js";
 import { during, isRunning, sendWithPatience, showStep } from "./sending.js";
 import { text } from "./texts.js";
 import { open } from "./views.js";
 import { carryOver } from "./warning_signs.js";
-
-document.documentElement.classList.add("js");
 
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
@@ -33,12 +32,12 @@ async function classifyOne(file) {
     const article = page.getElementById("result");
     carryOver(article);
     open({ nodes: [article], title: page.title });
+    receive(article);
     live.textContent = text("done-one");
   }
 }
 
 main.addEventListener("click", (event) => {
-  if (event.target.closest("[data-print]")) print();
   if (event.target.closest("[data-home]") && !(event.ctrlKey || event.metaKey || event.shiftKey)) {
     event.preventDefault();
     startAnew();

@@ -23,12 +23,20 @@ function show(view) {
   }
   scrollTo(0, view.scroll ?? 0);
   (view.opener ?? main.querySelector("[tabindex='-1']"))?.focus({ preventScroll: true });
+  view.opener?.scrollIntoView({ block: "nearest" }); // another than opened it, after `turnTo`
 }
 
 export function open(view, opener) {
   Object.assign(current, { scroll: scrollY, opener });
   views.push(view);
   history.pushState({ visit, view: views.length - 1 }, "");
+  show(view);
+}
+
+// Show a view in the place of this one. Going back leads to `former` and to `opener` there.
+export function turnTo(view, former, opener) {
+  former.opener = opener;
+  views[views.indexOf(current)] = view;
   show(view);
 }
 

@@ -28,7 +28,7 @@ function lead(signs, isEnough) {
   const box = signs.closest("article")?.querySelector(".level-box");
   if (!box || box.classList.contains("doctor-first") === isEnough) return;
   box.classList.toggle("doctor-first", isEnough);
-  if (isEnough) box.prepend(signs.querySelector("template").content.cloneNode(true));
+  if (isEnough) box.firstElementChild.prepend(signs.querySelector("template").content.cloneNode(true));
   else for (const line of box.querySelectorAll("[data-of-signs]")) line.remove();
 }
 

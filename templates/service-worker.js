@@ -33,7 +33,7 @@ self.addEventListener("activate", (event) => event.waitUntil(forgetOldShells()))
 
 self.addEventListener("fetch", (event) => {
   const { method, mode, url } = event.request;
-  if (method !== "GET") return; // an upload goes its own way
+  // Also where another app shares an image, which comes as a form. An upload by a script passes by.
   if (mode === "navigate") event.respondWith(fetchOrElse(event.request, OFFLINE));
-  else if (SHELL.includes(url)) event.respondWith(fetchOrElse(event.request, url));
+  else if (method === "GET" && SHELL.includes(url)) event.respondWith(fetchOrElse(event.request, url));
 });

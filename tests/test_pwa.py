@@ -1,5 +1,6 @@
 """The app on a home screen and without a connection, in a real Chromium."""
 
+import io
 import json
 from types import SimpleNamespace
 
@@ -13,6 +14,7 @@ from werkzeug.wrappers import Response
 from lesion_lens import ROOT
 from lesion_lens.web.pwa import pwa, static_files
 from tests.support.browser import chromium, classify, drawn, pause_of, shoot, window
+from tests.support.pages import page_of, text_of
 from tests.support.servers import serving
 from tests.support.waiting import wait_for
 
@@ -98,6 +100,43 @@ def test_chromium_would_install_it(browser, address, tmp_path):
     context.close()
 
 
+# --- Images that other apps share ------------------------------------------------------------
+
+
+def share_with(client, data, site="none"):
+    """Send a file as the manifest tells a phone to."""
+    target = json.loads(client.get("/manifest.webmanifest").data)["share_target"]
+    assert target["method"] == "POST"
+    (field,) = target["params"]["files"]
+    return client.post(
+        target["action"],
+        data={field["name"]: (io.BytesIO(data), "shared.png")},
+        content_type=target["enctype"],
+        headers={"Sec-Fetch-Site": site, "Sec-Fetch-Mode": "navigate"},
+    )
+
+
+def test_an_image_that_another_app_shares_is_classified(client):
+    assert text_of(page_of(share_with(client, LESION["buffer"])), "#likely")
+
+
+def test_what_is_shared_and_no_image_gets_the_upload_page_with_its_sentence(client):
+    response = share_with(client, b"a text")
+    assert response.status_code == 415
+    assert page_of(response).select("#upload")
+    assert text_of(page_of(response), "#error")
+
+
+def test_a_page_of_another_site_cannot_share(client):
+    assert share_with(client, LESION["buffer"], site="cross-site").status_code == 403
+
+
+def test_the_share_sheet_offers_the_app_for_what_the_form_takes(client):
+    manifest = json.loads(client.get("/manifest.webmanifest").data)
+    (field,) = manifest["share_target"]["params"]["files"]
+    assert ",".join(field["accept"]) == page_of(client.get("/")).select_one("#pic")["accept"]
+
+
 # --- The service worker ----------------------------------------------------------------------
 
 
@@ -130,21 +169,43 @@ def test_after_a_result_the_phone_keeps_the_shell_and_nothing_else(phone, app, a
     assert kept == {f"{address}/offline"} | shell_files
 
 
-@pytest.mark.parametrize("sent", ["by a script", "by the form"])
-def test_an_upload_does_not_pass_through_the_worker(phone, address, sent):
+def send_as_a_form(page, file):
+    """Send it as another app's share does: by a form, and without the page's script."""
+    page.set_input_files("#pic", file)
+    page.evaluate("document.getElementById('upload').submit()")
+
+
+def test_an_upload_does_not_pass_through_the_worker_and_a_share_does(phone, address):
     open_app(phone, address)
     phone.reload()  # from now on the worker sees what the page asks for
-    answers = set()
-    phone.on("response", lambda r: answers.add((r.request.method, r.from_service_worker)))
-    phone.goto(address)
-    if sent == "by a script":
+    posted = []
+    phone.on("response", lambda r: r.request.method == "POST" and posted.append(r))
+    for send, through_worker in ((classify, False), (send_as_a_form, True)):
+        phone.goto(address)
+        before = kept_by(phone)
+        send(phone, LESION)
+        phone.locator("#likely").wait_for()
+        assert (posted[-1].status, posted[-1].from_service_worker) == (200, through_worker)
+        assert kept_by(phone) == before
+
+
+def test_an_image_shared_without_a_connection_gets_the_page_that_says_so(phone, app):
+    with serving(app) as port:
+        open_app(phone, f"http://127.0.0.1:{port}/")
+        phone.reload()
+    send_as_a_form(phone, LESION)
+    phone.get_by_text("If you have just shared or sent one, do it again later").wait_for()
+
+
+def test_the_worker_does_not_pass_off_a_form_of_another_site_as_our_own(phone, address):
+    form = f"""<form action="{address}/showresult" method="post" enctype="multipart/form-data">
+        <input type="file" name="pic" id="pic"><button>Classify</button></form>"""
+    open_app(phone, address)
+    with serving(Response(form, mimetype="text/html")) as other:
+        phone.goto(f"http://localhost:{other}")
         classify(phone, LESION)
-    else:
-        phone.set_input_files("#pic", LESION)
-        phone.evaluate("document.getElementById('upload').submit()")
-    phone.locator("#likely").wait_for()
-    assert {answer for answer in answers if answer[0] == "POST"} == {("POST", False)}
-    assert ("GET", True) in answers
+        phone.wait_for_url(f"{address}/showresult")
+    assert "Another site sent this form" in phone.inner_text("#error")
 
 
 def test_a_new_version_replaces_the_old_one_and_no_other_apps_cache(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lesion_lens.model.wording import about_in_100, of_100, percent
+from lesion_lens.model.wording import about_in_100, of_100, percent, shorten
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,9 @@ def test_of_a_hundred_never_all_or_none(share, text):
 def test_no_share_is_written_as_none_in_a_hundred():
     assert about_in_100(0.044) == "about 4 in 100"
     assert about_in_100(0.004) == "fewer than 1 in 100"
+
+
+def test_a_long_name_keeps_its_beginning_and_its_end():
+    assert shorten("a.jpg") == "a.jpg"
+    assert shorten("x" * 36) == "x" * 36
+    assert shorten("the left arm of the day before IMG_1.jpg", 20) == "the left…IMG_1.jpg"

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Protocol, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from lesion_lens.model.crops import Crop
 from lesion_lens.model.decisions import (
     DecisionFacts,
     Statements,
@@ -49,6 +50,7 @@ class Answer:
             beyond the threshold of `OutlierDetector`. None where the model file has none.
         lacks_rules: the model file lacks some of the rules for pictures.
         occlusion: (7, 7), from `Prediction`; None where no map was asked for.
+        crop: what was cut away before the picture was sent; None of a whole picture.
     """
 
     probabilities: NDArray[np.float64]
@@ -58,6 +60,7 @@ class Answer:
     distance: float | None = None
     lacks_rules: bool = False
     occlusion: NDArray[np.float32] | None = None
+    crop: Crop | None = None
 
     @functools.cached_property
     def risk_level(self) -> str:
@@ -146,12 +149,15 @@ class Classifier:
         with contextlib.suppress(ModelFileError):  # raised again for whoever asks for a result
             self.load()
 
-    def __call__(self, pixels: NDArray[np.uint8], with_map: bool = False) -> Answer:
+    def __call__(
+        self, pixels: NDArray[np.uint8], with_map: bool = False, crop: Crop | None = None
+    ) -> Answer:
         """Classify one image.
 
         Args:
             pixels: (28, 28, 3), RGB, 0–255, as `preprocess` returns them.
             with_map: whether to make the occlusion map, from 49 images more.
+            crop: what was cut away before the picture was sent; None of a whole picture.
 
         Raises:
             ModelFileError: the weights cannot be loaded.
@@ -164,7 +170,7 @@ class Classifier:
         distances = rules.distances(pixels[np.newaxis])
         familiarity = rules.familiarities(pixels[np.newaxis], distances)[0]
         proven = rules.proven(pixels[np.newaxis])[0]
-        statements = decide(probabilities, facts, familiarity, proven)
+        statements = decide(probabilities, facts, familiarity, proven, crop)
         answer = Answer(
             probabilities,
             statements,
@@ -173,6 +179,7 @@ class Classifier:
             distance=None if distances is None else float(distances[0]),
             lacks_rules=rules.lack_one,
             occlusion=prediction.occlusion,
+            crop=crop,
         )
         watcher().image_classified(answer.risk_level)
         return answer

@@ -43,9 +43,12 @@ from lesion_lens.model.process_limits import (
 from skin_cancer_detection import SIDE, preprocess
 
 PREVIEW_SIDE = 600  # pixels, as wide as the originals of HAM10000
+# Pixels; a table shows 96, and phones and many other screens have two of their own for each.
+THUMBNAIL_SIDE = 192
 
 # The first byte of each message. To a decoder: whether a preview is wanted, then the file.
 DECODE, DECODE_WITH_PREVIEW = b"d", b"p"
+LONGEST_SIDE = struct.Struct("!H")  # after DECODE_WITH_PREVIEW: pixels
 GRANTED, REFUSED = b"y", b"n"
 # From a decoder.
 RESERVE, IMAGE, ERROR, NOT_NOW = b"r", b"i", b"e", b"w"
@@ -68,8 +71,8 @@ class DecodedImage:
     Attributes:
         pixels: (28, 28, 3), RGB, 0–255, as the network takes them.
         full_size: (width, height) of the file's image in pixels, upright.
-        preview: a JPEG of at most `PREVIEW_SIDE` pixels a side, upright, with no metadata of the
-            upload; None where none was asked for.
+        preview: a JPEG of at most `PREVIEW_SIDE` pixels a side, or of as many as were asked for,
+            upright, with no metadata of the upload; None where none was asked for.
         size: (width, height) of the preview in pixels; None without one.
     """
 
@@ -135,7 +138,7 @@ def serve(connection: Connection) -> None:
     while stays:
         order, data = connection.recv_bytes(), connection.recv_bytes()
         try:
-            reply = reply_to(connection, data, with_preview=order == DECODE_WITH_PREVIEW)
+            reply = reply_to(connection, data, order)
         except _NotNow:
             reply = NOT_NOW
         finally:
@@ -145,8 +148,16 @@ def serve(connection: Connection) -> None:
         connection.send_bytes((STAYS if stays else LEAVES) + reply)
 
 
-def reply_to(connection: Connection, data: bytes, with_preview: bool) -> bytes:
-    """Decode a file within the limits; returns the message that says what came of it."""
+def reply_to(connection: Connection, data: bytes, order: bytes) -> bytes:
+    """Decode a file within the limits; returns the message that says what came of it.
+
+    Args:
+        connection: of which memory is asked.
+        data: the file.
+        order: DECODE, or DECODE_WITH_PREVIEW and the preview's longest side.
+    """
+    with_preview = order[:1] == DECODE_WITH_PREVIEW
+    (side,) = LONGEST_SIDE.unpack(order[1:]) if with_preview else (0,)
     allowed = address_space() + OPENING_MEMORY
 
     def reserve(needed: int) -> None:
@@ -162,20 +173,26 @@ def reply_to(connection: Connection, data: bytes, with_preview: bool) -> bytes:
     limit_memory(allowed)
     limit_processor(CPU_LIMIT)
     try:
-        image = decode(data, with_preview, reserve)
+        image = decode(data, with_preview, reserve, side)
     except ImageError as error:
         return ERROR + json.dumps({"name": error.name, "values": error.values}).encode()
     head = HEAD.pack(*image.full_size, *(image.size or (0, 0)))
     return IMAGE + head + image.pixels.tobytes() + (image.preview or b"")
 
 
-def decode(data: bytes, with_preview: bool, reserve: Callable[[int], None]) -> DecodedImage:
+def decode(
+    data: bytes,
+    with_preview: bool,
+    reserve: Callable[[int], None],
+    preview_side: int = PREVIEW_SIDE,
+) -> DecodedImage:
     """Decode a file in this process.
 
     Args:
         data: the file.
         with_preview: whether to make a preview.
         reserve: as `read_sized` takes it.
+        preview_side: the longest side that the preview may have, in pixels.
 
     Raises:
         ImageError: the file cannot be used.
@@ -185,7 +202,7 @@ def decode(data: bytes, with_preview: bool, reserve: Callable[[int], None]) -> D
         pixels = preprocess(image)
         if not with_preview:
             return DecodedImage(pixels, full_size)
-        image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
+        image.thumbnail((preview_side, preview_side))
         image.info.clear()  # Pillow writes a JPEG's comment into the copy, whatever it says
         file = io.BytesIO()
         image.save(file, "JPEG", quality=85)

@@ -60,7 +60,11 @@ class Decoder:
         self.stays = True  # whether it takes another file
 
     def decode(
-        self, data: bytes, with_preview: bool, may_take: Callable[[int], bool]
+        self,
+        data: bytes,
+        with_preview: bool,
+        may_take: Callable[[int], bool],
+        preview_side: int = PREVIEW_SIDE,
     ) -> DecodedImage:
         """Decode a file.
 
@@ -68,12 +72,15 @@ class Decoder:
             data: the file.
             with_preview: whether to make a preview.
             may_take: says whether the decoder may take so many bytes more.
+            preview_side: the longest side that the preview may have, up to `PREVIEW_SIDE` pixels.
 
         Raises:
             ImageError: the file cannot be used.
             NoMemoryNow, DecoderWasDead, DecoderDied
         """
-        order = protocol.DECODE_WITH_PREVIEW if with_preview else protocol.DECODE
+        order = protocol.DECODE
+        if with_preview:
+            order = protocol.DECODE_WITH_PREVIEW + protocol.LONGEST_SIDE.pack(preview_side)
         try:
             self._connection.send_bytes(order)
         except OSError as error:

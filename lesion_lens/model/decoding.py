@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from lesion_lens.model.decoder import DecodedImage
+from lesion_lens.model.decoder import PREVIEW_SIDE, DecodedImage
 from lesion_lens.model.decoder_processes import (
     Decoder,
     DecoderDied,
@@ -151,7 +151,11 @@ class DecoderPool:
         self._starter.prepare()
 
     def decode(
-        self, data: bytes, with_preview: bool = False, requester: Requester | None = None
+        self,
+        data: bytes,
+        with_preview: bool = False,
+        requester: Requester | None = None,
+        preview_side: int = PREVIEW_SIDE,
     ) -> DecodedImage:
         """Decode an untrusted file.
 
@@ -159,6 +163,7 @@ class DecoderPool:
             data: the file.
             with_preview: whether to make a preview.
             requester: on whose behalf.
+            preview_side: the longest side that the preview may have, up to `PREVIEW_SIDE` pixels.
 
         Raises:
             ImageError: the file cannot be used; see `read_image`.
@@ -174,7 +179,7 @@ class DecoderPool:
             raise ImageTooCostly
         while True:
             with contextlib.suppress(_AnotherTurn), self._turn(job):
-                return self._decode(job, data, with_preview)
+                return self._decode(job, data, with_preview, preview_side)
 
     @contextlib.contextmanager
     def _turn(self, job: _Job) -> Iterator[None]:
@@ -199,7 +204,9 @@ class DecoderPool:
                     job.requester.decoding += job.ran()
                 self._hand_out()
 
-    def _decode(self, job: _Job, data: bytes, with_preview: bool) -> DecodedImage:
+    def _decode(
+        self, job: _Job, data: bytes, with_preview: bool, preview_side: int
+    ) -> DecodedImage:
         """Decode in a turn.
 
         Raises:
@@ -209,7 +216,7 @@ class DecoderPool:
         may_take = functools.partial(self._may_take, job, len(data))
         is_fit = False
         try:
-            image = decoder.decode(data, with_preview, may_take)
+            image = decoder.decode(data, with_preview, may_take, preview_side)
             is_fit = True
             return image
         except ImageError:

@@ -43,3 +43,14 @@ def of_100(share: float) -> str:
     if share >= 0.995:
         return "over 99"
     return "fewer than 1" if share <= 0.005 else f"{100 * share:.0f}"
+
+
+def shorten(name: str, longest: int = 36) -> str:
+    """Write a file's name of more than `longest` characters without its middle.
+
+    The end stays: it tells the photographs of one camera apart.
+    """
+    if len(name) <= longest:
+        return name
+    end = longest // 2
+    return f"{name[: longest - end - 1].rstrip()}…{name[-end:].lstrip()}"

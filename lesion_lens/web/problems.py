@@ -55,6 +55,23 @@ class NotAFile(Problem):
     sentence = f"A part named {API_FIELD} has no file name. Send each image as a file."
 
 
+class BadCrop(Problem):
+    """A form that does not say rightly what was cut away; of the upload page alone."""
+
+    name = "bad-crop"
+    status = 400
+    title = "The crop cannot be read"
+    meaning = (
+        "The fields `crop` and `view` are each `left,top,right,bottom`, shares of the whole "
+        "picture from 0 to 1, of a single image."
+    )
+    sentence = (
+        "The form does not say rightly what was cut away: {reason} Choose the image again, and "
+        "send the whole picture."
+    )
+    example: ClassVar[dict[str, Any]] = {"reason": "crop was sent with more than one image."}
+
+
 class UnknownField(Problem):
     """A form with a field other than `API_FIELD`."""
 

@@ -13,6 +13,7 @@ from flask import Blueprint, Flask, current_app, render_template, url_for
 from flask.blueprints import BlueprintSetupState
 from flask.typing import ResponseReturnValue
 
+from lesion_lens.model.limits import MIME_TYPES, SUFFIXES
 from lesion_lens.web import language
 from lesion_lens.web.current import get_classifier
 
@@ -39,7 +40,10 @@ def compute_version(state: BlueprintSetupState) -> None:
 
 @pwa.get("/manifest.webmanifest")
 def manifest() -> ResponseReturnValue:
-    """Tell a phone how the app stands on its home screen (W3C Web Application Manifest)."""
+    """Tell a phone how the app stands on its home screen, and what other apps may share with it.
+
+    W3C Web Application Manifest.
+    """
     icons = [
         ("icon.svg", "any", "image/svg+xml", "any"),
         ("icon-192.png", "192x192", "image/png", "any"),
@@ -64,6 +68,14 @@ def manifest() -> ResponseReturnValue:
             {"src": static_address(name), "sizes": sizes, "type": kind, "purpose": purpose}
             for name, sizes, kind, purpose in icons
         ],
+        # An image that another app shares comes as the upload page's form would send it (W3C Web
+        # Share Target, level 2), with Sec-Fetch-Site: none.
+        "share_target": {
+            "action": url_for("pages.show_result"),
+            "method": "POST",
+            "enctype": "multipart/form-data",
+            "params": {"files": [{"name": "pic", "accept": [*MIME_TYPES, *SUFFIXES]}]},
+        },
     }
     return json.dumps(content), {"Content-Type": "application/manifest+json"}
 

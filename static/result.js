@@ -1,0 +1,41 @@
+// What a person does with a result: prints it, shares it, or leaves it. The upload page loads this, and
+// so does a result that is a page of its own, as that of an image shared with the app.
+import { main } from "./page.js";
+import { keep, saved } from "./unsaved.js";
+import "./warning_signs.js";
+
+document.documentElement.classList.add("js");
+if (navigator.canShare?.({ files: [pictureOf("")] })) document.documentElement.classList.add("can-share");
+
+// Ask before this result is lost: nobody else has it. In other views of the page it is not lost.
+export function receive(article) {
+  keep(article, () => article.isConnected);
+}
+
+function pictureOf(base64) {
+  const bytes = Uint8Array.from(atob(base64), (sign) => sign.charCodeAt(0));
+  return new File([bytes], "lesion.jpg", { type: "image/jpeg" });
+}
+
+async function share(article) {
+  const doctorFirst = article.querySelectorAll("[data-of-signs]"); // of the warning signs
+  const lines = [...doctorFirst, ...article.querySelector(".to-share").content.children];
+  const text = lines.map((line) => line.textContent.trim().replace(/\s+/g, " ")).join("\n");
+  const [, picture] = article.querySelector("#upload-image").getAttribute("href").split(",");
+  try {
+    await navigator.share({ text, files: [pictureOf(picture)] });
+    saved(article);
+  } catch (error) {
+    // Who closes the list of apps knows that nothing was shared.
+    if (error.name !== "AbortError") article.querySelector(".not-shared").hidden = false;
+  }
+}
+
+main.addEventListener("click", ({ target }) => {
+  if (target.closest("[data-print]")) print();
+  if (target.closest("[data-share]")) share(target.closest("#result"));
+});
+addEventListener("afterprint", () => saved(main.querySelector("#result")));
+
+const own = main.querySelector("#result");
+if (own) receive(own);
