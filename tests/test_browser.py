@@ -484,17 +484,6 @@ def test_the_most_urgent_come_first(one_page):
     assert names_in(one_page) == [*reversed(LEVELS), "spoiled.png"]
 
 
-@pytest.mark.parametrize("level", LEVELS)
-def test_the_level_and_the_next_step_stand_above_the_fold_of_a_phone(browser, address, level):
-    with window(browser, 375) as page:
-        page.goto(address)
-        classify(page, drawn("lesion.png", draw_for(level)))
-        page.locator("#likely").wait_for()
-        for name in ("level", "headline", "next-step"):
-            box = page.locator(f"#{name}").bounding_box()
-            assert box["y"] + box["height"] <= 812
-
-
 def test_rows_that_come_leave_the_focus_where_it_is(one_page):
     held = []
 
