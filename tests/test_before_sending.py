@@ -169,14 +169,14 @@ def test_a_crop_by_keyboard_is_sent_and_is_never_low(page):
     assert (sent.size, sent.format) == ((420, 315), "PNG")
     classify(page)
     assert "raised" in page.inner_text("#level")
-    assert "You cut away 51 % of the picture" in page.inner_text("#why")
+    assert "You cut away 51\xa0% of the picture" in page.inner_text("#why")
 
 
 def test_the_keys_move_the_frame_no_farther_than_the_edge(page):
     choose(page, LOW)
     cut_by_keys(page, keys=[*["Shift+ArrowDown"] * 5, *["ArrowLeft"] * 9, "ArrowUp"])
     assert page.inner_text("#crop output").startswith(
-        "The frame begins 0 % from the left and 3 % from the top. It cuts 19 % away"
+        "The frame begins 0\xa0% from the left and 3\xa0% from the top. It cuts 19\xa0% away"
     )
 
 
@@ -212,7 +212,7 @@ def test_the_frame_is_dragged_and_drawn_at_a_corner(page):
     drag((0.99, 0.99), (0.5, 0.5))
     drag((0.25, 0.25), (0.45, 0.25))
     said = page.inner_text("#crop output")
-    assert said.startswith("The frame begins 20 % from the left and 0 % from the top.")
+    assert said.startswith("The frame begins 20\xa0% from the left and 0\xa0% from the top.")
 
 
 def test_the_frame_is_moved_by_touch(browser, address):
@@ -225,7 +225,9 @@ def test_the_frame_is_moved_by_touch(browser, address):
     page.locator("#crop input").fill("50")
     box = page.locator("#crop canvas").bounding_box()
     page.touchscreen.tap(box["x"] + box["width"] - 5, box["y"] + 5)  # for whoever cannot drag
-    assert page.inner_text("#crop output").startswith("The frame begins 50 % from the left and 0 %")
+    assert page.inner_text("#crop output").startswith(
+        "The frame begins 50\xa0% from the left and 0\xa0%"
+    )
     with_touch.close()
 
 

@@ -1,5 +1,6 @@
 """The pages that are there for the asking: what they say of the app and of the model's scores."""
 
+import gzip
 import json
 import re
 
@@ -63,13 +64,14 @@ def test_the_language_and_its_direction_come_from_one_place(client, monkeypatch)
 
 
 def test_every_page_is_small(client):
-    """With all that it names and loads, and without what comes from the user's own image."""
+    """With all that it names and loads, gzipped, and without what comes from the user's image."""
     for answer in (*map(client.get, ADDRESSES), upload(client, encode(draw_lesion()))):
         named = page_of(answer).select("script[src], img[src^='/'], link:not([rel=manifest])[href]")
         loaded = {element.get("src") or element["href"] for element in named}
         assert "/static/style.css" in loaded
         own = re.sub(r"data:[a-z/]+;base64,[A-Za-z0-9+/=]+", "", answer.get_data(as_text=True))
-        assert len(own.encode()) + sum(len(client.get(path).data) for path in loaded) < 100_000
+        parts = [own.encode(), *(client.get(path).data for path in loaded)]
+        assert sum(len(gzip.compress(part)) for part in parts) < 45_000
 
 
 # --- The model's scores ----------------------------------------------------------------------
