@@ -6,7 +6,7 @@ PYTHON ?= $(shell for python in python3 python3.12 python3.13 python3.11 python;
 	2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
 
-.PHONY: run test test-litert test-deploy test-portable lint format slug-size requirements upgrade sbom architecture icons notebook card screenshots benchmark benchmark-bulk benchmark-training attack
+.PHONY: run test test-litert test-deploy test-portable lint format slug-size requirements upgrade sbom architecture icons sample notebook card screenshots lighthouse benchmark benchmark-bulk benchmark-training attack
 
 run: .venv/run
 	$(BIN)/python app.py
@@ -35,7 +35,8 @@ test-deploy: .venv/test
 
 # What we write in other programs: each in an environment of its own, some minutes for all.
 test-portable: .venv/test
-	$(BIN)/python -m pytest -m portable tests/test_portable.py tests/test_isic_scoring.py
+	$(BIN)/python -m pytest -m portable tests/test_portable.py tests/test_isic_scoring.py tests/test_markup.py \
+		tests/test_api_clients.py
 
 lint: .venv/test
 	$(BIN)/ruff check .
@@ -70,11 +71,17 @@ architecture: .venv/run
 icons: .venv/test
 	$(BIN)/python -m scripts.draw_icons
 
+sample: .venv/test
+	$(BIN)/python -m scripts.draw_sample
+
 notebook: .venv/test
 	$(BIN)/python -m scripts.run_notebook
 
 screenshots: .venv/test
 	$(BIN)/python -m scripts.take_screenshots
+
+lighthouse: .venv/test
+	$(BIN)/python -m scripts.check_lighthouse
 
 benchmark: .venv/test
 	$(BIN)/python -m benchmarks.serving --memory

@@ -25,16 +25,19 @@ from lesion_lens.model.wording import about_in_100, of_100, percent, shorten
 from lesion_lens.web import pages
 from lesion_lens.web.api import api
 from lesion_lens.web.cli import classify
+from lesion_lens.web.compression import compress_text
 from lesion_lens.web.current import get_classifier, set_classifier
-from lesion_lens.web.headers import add_headers, drop_bad_dates
+from lesion_lens.web.headers import add_headers, add_validator, drop_bad_dates
 from lesion_lens.web.limits import MAX_CONTENT_LENGTH
 from lesion_lens.web.line_breaks import keep_together
 from lesion_lens.web.log_lines import keep_records_on_one_line
+from lesion_lens.web.metrics import measure, serve_metrics_port
 from lesion_lens.web.other_sites import allow_origins
 from lesion_lens.web.process import exit_with
 from lesion_lens.web.proxies import trust_proxies
 from lesion_lens.web.pwa import pwa
 from lesion_lens.web.rate_limit import limit_rate
+from lesion_lens.web.repository import check_repository
 from lesion_lens.web.uploads import InMemoryRequest, refuse_without_room
 
 
@@ -64,13 +67,20 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         CORS_ORIGINS=os.environ.get("CORS_ORIGINS", ""),
         RATE_LIMIT=os.environ.get("RATE_LIMIT", ""),
         RATE_LIMIT_REDIS_URL=os.environ.get("RATE_LIMIT_REDIS_URL", ""),
+        METRICS_TOKEN=os.environ.get("METRICS_TOKEN", ""),
+        METRICS_PORT=os.environ.get("METRICS_PORT", ""),
+        METRICS_HOST=os.environ.get("METRICS_HOST", ""),
+        COMPRESSION=os.environ.get("COMPRESSION", ""),
+        REPOSITORY_URL=os.environ.get("REPOSITORY_URL", ""),
     )
     app.config.from_mapping(config or {})
     trust_proxies(app)
+    check_repository(app)
     # Otherwise Werkzeug itself leads from //model to /model, by the name in the Host header.
     app.url_map.merge_slashes = app.url_map.strict_slashes = False
     classifier = Classifier(app.config["MODEL_PATH"], app.config["MODEL_SHA256"])
     set_classifier(app, classifier)
+    measure(app)  # first of all that look at a request
 
     app.register_blueprint(pages.pages)
     app.register_blueprint(pwa)
@@ -82,9 +92,11 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.before_request(classifier.start_loading)
     app.before_request(refuse_without_room)
     app.before_request(drop_bad_dates)
+    compress_text(app)  # of all that change an answer the last, as Flask begins with add_validator
     allow_origins(app)
     limit_rate(app)
     app.after_request(add_headers)
+    app.after_request(add_validator)
     app.register_error_handler(Problem, pages.show_problem)
     app.register_error_handler(ModelFileError, pages.show_model_error)
     app.register_error_handler(HTTPException, pages.show_http_error)
@@ -127,6 +139,7 @@ def main() -> None:
         get_classifier(app).load()
     except ModelFileError as error:
         exit_with(error)
+    serve_metrics_port(app)
     app.run(port=int(port), request_handler=NamelessRequestHandler)
 
 

@@ -4,6 +4,7 @@ import os
 from typing import Any
 
 from lesion_lens.model.process_limits import most_connections
+from lesion_lens.web import metrics_processes
 from lesion_lens.web.limits import HEADER_LIMIT
 
 bind = f"0.0.0.0:{os.environ.get('PORT', '8000')}"
@@ -34,6 +35,8 @@ accesslog = "-"
 access_log_format = "%(m)s %(U)s %(s)s %(B)s %(L)ss"
 
 
+metrics_processes.name_folder()  # now, as workers inherit the environment
+
 # The hooks import what they call: gunicorn's master, which reads this file too, needs no Flask.
 
 
@@ -47,3 +50,23 @@ def post_worker_init(worker: Any) -> None:
     process.share_the_interpreter()
     process.hide_addresses(worker.log.error_log)
     process.load_weights(worker.app.wsgi())
+
+
+def on_starting(server: Any) -> None:
+    """Prepare what the workers' metrics need, if they are on."""
+    metrics_processes.start(server)
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    """Have the worker answer on the port of the metrics, if they have one."""
+    metrics_processes.add_port(worker)
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """Take the worker out of what is going on at the moment."""
+    metrics_processes.forget_worker(worker.pid)
+
+
+def on_exit(server: Any) -> None:
+    """Remove the folder of the metrics."""
+    metrics_processes.remove_folder()

@@ -1,30 +1,78 @@
 // The images chosen on the upload page: by its buttons, dropped or pasted.
-import { button, form, input, isTooLarge, maxImages, say } from "./form.js";
+import { check } from "./checks.js";
+import { button, fail, form, input, isTooLarge, maxImages, say } from "./form.js";
+import { mayBeImage, withoutDoubles } from "./images.js";
 import { live } from "./page.js";
 import { isRunning } from "./sending.js";
 import { text } from "./texts.js";
+import { home, open } from "./views.js";
+import { untick } from "./warning_signs.js";
 
 const camera = document.getElementById("camera");
 const chosen = document.getElementById("chosen");
+const note = document.getElementById("chosen-note");
 const template = document.getElementById("chosen-template").content.firstElementChild;
+let files = []; // what is chosen, in its order; the list of the form's input follows it
+let adding = Promise.resolve();
 
-export function choose(files) {
+export async function chosenFiles() {
+  await adding;
+  return files;
+}
+
+export function choose(now, remark = "") {
+  files = [...now];
+  fillInput();
+  showChosen();
+  remarkOn(`${text("chosen", { count: files.length })} ${remark}`);
+}
+
+function fillInput() {
   const all = new DataTransfer();
   for (const file of files) all.items.add(file);
   input.files = all.files;
-  showChosen();
 }
 
-function add(files) {
-  if (!form.isConnected || !files.length) return;
-  if (isRunning()) say(text("wait"));
-  else choose([...input.files, ...files]);
+// Say beside the chosen images what is no fault, to all eyes and ears.
+export function remarkOn(sentence) {
+  live.textContent = note.textContent = sentence.trim();
+  note.hidden = !files.length;
+}
+
+// Go to the empty form for another image.
+export function startAnew() {
+  untick();
+  choose([]);
+  live.textContent = "";
+  open(home);
+}
+
+function add(added) {
+  if (isRunning()) {
+    fillInput();
+    fail(text("wait"));
+  } else {
+    adding = adding.then(() => addNow(added));
+  }
+}
+
+async function addNow(added) {
+  const images = added.filter(mayBeImage);
+  let remark = "";
+  if (images.length && !form.isConnected) {
+    startAnew();
+    remark = text("kept");
+  }
+  const fresh = await withoutDoubles(images, files);
+  if (fresh.length < images.length) remark += ` ${text("doubles", { count: images.length - fresh.length })}`;
+  if (images.length) choose([...files, ...fresh], remark);
+  else fillInput();
+  const others = added.filter((file) => !images.includes(file)).map(({ name }) => name);
+  if (others.length) fail(text("only-images", { names: others.join(", ") }));
 }
 
 function showChosen() {
   for (const image of chosen.querySelectorAll("img")) URL.revokeObjectURL(image.src);
-  const files = [...input.files];
-  live.textContent = text("chosen", { count: files.length });
   chosen.replaceChildren(...files.slice(0, maxImages).map((file, i) => {
     const item = template.cloneNode(true);
     const image = item.querySelector("img");
@@ -36,29 +84,34 @@ function showChosen() {
     remove.setAttribute("aria-label", text("remove", { name: file.name }));
     remove.onclick = () => {
       choose(files.filter((other) => other !== file));
-      (chosen.querySelectorAll("button")[i] ?? input).focus();
+      (chosen.querySelectorAll(":scope > li > button")[i] ?? input).focus();
     };
+    check(item, file, (part) => choose(files.map((other) => (other === file ? part : other))));
     return item;
   }));
   chosen.hidden = !files.length;
   button.textContent = files.length > 1 ? text("classify-several", { count: files.length }) : text("classify");
   say(files.length > maxImages ? tooMany(files) : "");
+  if (files.length) chosen.scrollIntoView({ block: "nearest" }); // and with it the button, which sticks
 }
 
-export function tooMany(files) {
-  return text("too-many", { count: files.length });
+export function tooMany(many) {
+  return text("too-many", { count: many.length });
 }
 
 function sizeOf({ size }) {
   return size < 1e6 ? text("kilobytes", { size: Math.ceil(size / 1e3) }) : text("megabytes", { size: (size / 1e6).toFixed(1) });
 }
 
-input.addEventListener("change", showChosen);
+input.addEventListener("change", () => add([...input.files]));
 camera.addEventListener("change", () => {
-  add(camera.files);
+  add([...camera.files]);
   camera.value = "";
 });
-document.addEventListener("paste", (event) => add(event.clipboardData.files));
+document.addEventListener("paste", ({ clipboardData, target }) => {
+  if (clipboardData.files.length) add([...clipboardData.files]);
+  else if (!target.closest?.("input, textarea")) fail(text("not-pasted"));
+});
 for (const type of ["dragenter", "dragover"]) {
   document.addEventListener(type, (event) => {
     if (!event.dataTransfer.types.includes("Files")) return;
@@ -70,7 +123,10 @@ for (const type of ["dragleave", "drop"]) {
   document.addEventListener(type, () => form.classList.remove("dragged-over"));
 }
 document.addEventListener("drop", (event) => {
-  if (!event.dataTransfer.files.length) return;
+  const { files: dropped, items } = event.dataTransfer;
+  if (!dropped.length) return;
   event.preventDefault();
-  add(event.dataTransfer.files);
+  if ([...items].some((item) => item.webkitGetAsEntry?.()?.isDirectory)) fail(text("folder"));
+  else add([...dropped]);
 });
+if (input.files.length) add([...input.files]); // chosen while this was still being loaded

@@ -5,7 +5,7 @@ export const input = document.getElementById("pic");
 export const button = form.querySelector("button[type=submit]");
 export const maxImages = Number(form.dataset.maxImages);
 export const maxMegabytes = Number(form.dataset.maxMegabytes);
-const error = document.getElementById("error");
+export const error = document.getElementById("error");
 
 export function say(sentence) {
   error.textContent = sentence;

@@ -2,6 +2,7 @@
 // so does a result that is a page of its own, as that of an image shared with the app.
 import { main } from "./page.js";
 import { keep, saved } from "./unsaved.js";
+import "./warning_signs.js";
 
 document.documentElement.classList.add("js");
 if (navigator.canShare?.({ files: [pictureOf("")] })) document.documentElement.classList.add("can-share");
@@ -17,7 +18,8 @@ function pictureOf(base64) {
 }
 
 async function share(article) {
-  const lines = [...article.querySelector(".to-share").content.children];
+  const doctorFirst = article.querySelectorAll("[data-of-signs]"); // of the warning signs
+  const lines = [...doctorFirst, ...article.querySelector(".to-share").content.children];
   const text = lines.map((line) => line.textContent.trim().replace(/\s+/g, " ")).join("\n");
   const [, picture] = article.querySelector("#upload-image").getAttribute("href").split(",");
   try {

@@ -1,18 +1,23 @@
-// Sends images to the server, one request each, and shows how far that is.
+// Sends images to the server, one request each, and shows how far that is; also stops it.
+import { fieldsOf } from "./cuts.js";
 import { button, form, input, isTooLarge, say } from "./form.js";
-import { live } from "./page.js";
+import { live, main } from "./page.js";
 import { text } from "./texts.js";
 
 const progress = document.getElementById("progress");
 const bar = document.getElementById("bar");
 const step = document.getElementById("step");
+let running = null; // what stops the work that runs
+
+document.getElementById("cancel").onclick = () => running?.abort();
 
 export function isRunning() {
-  return !progress.hidden;
+  return running !== null;
 }
 
 // Show the progress of some work, and let nothing else begin meanwhile.
 export async function during(sentence, work) {
+  running = new AbortController();
   say("");
   live.textContent = step.textContent = sentence;
   bar.value = 0;
@@ -21,8 +26,11 @@ export async function during(sentence, work) {
   try {
     return await work();
   } finally {
+    const hadFocus = progress.contains(document.activeElement);
     progress.hidden = true;
     button.removeAttribute("aria-disabled");
+    running = null;
+    if (hadFocus) (form.isConnected ? button : main.querySelector("h1")).focus({ preventScroll: true });
   }
 }
 
@@ -32,8 +40,9 @@ export function showStep(sentence, share = bar.value) {
 }
 
 // Send one image; gives the page that came back, or an Error with a sentence: with `wait`, seconds
-// after which to send it again, or `isPassing` where a later try may do.
+// after which to send it again, `isPassing` where a later try may do, or `isCancelled`.
 async function send(file, onUpload) {
+  const { signal } = running;
   if (isTooLarge(file)) {
     return new Error(text("larger"));
   }
@@ -42,10 +51,13 @@ async function send(file, onUpload) {
   } catch {
     return new Error(text("gone"));
   }
+  const cancelled = Object.assign(new Error(text("cancelled")), { isPassing: true, isCancelled: true });
+  if (signal.aborted) return cancelled;
   return new Promise((resolve) => {
     const request = new XMLHttpRequest();
     const body = new FormData();
     body.append(input.name, file);
+    for (const [field, value] of fieldsOf(file)) body.append(field, value);
     request.upload.onprogress = (event) => onUpload?.(event.loaded / event.total);
     request.onload = () => {
       const page = request.response;
@@ -62,6 +74,8 @@ async function send(file, onUpload) {
       new Error(text("unreachable")),
       { isPassing: true },
     ));
+    request.onabort = () => resolve(cancelled);
+    signal.addEventListener("abort", () => request.abort());
     request.open("POST", form.action);
     request.responseType = "document";
     request.send(body);
@@ -74,6 +88,14 @@ export async function sendWithPatience(file, onUpload) {
     const answer = await send(file, onUpload);
     if (!answer.wait || !tries) return answer;
     if (answer.wait > 9) step.textContent = answer.message;
-    await new Promise((resolve) => setTimeout(resolve, 1000 * answer.wait));
+    await pause(1000 * answer.wait, running.signal);
   }
+}
+
+// Wait so many milliseconds, or until all is cancelled.
+function pause(time, signal) {
+  return new Promise((resolve) => {
+    setTimeout(resolve, time);
+    signal.addEventListener("abort", resolve);
+  });
 }

@@ -1,7 +1,10 @@
-// The table of results: sorted by the column that is asked for.
+// The table of results: sorted by the column that is asked for, its rows counted by level and chosen.
+import { live } from "./page.js";
+import { text } from "./texts.js";
 
 export function makeSortable(table) {
   for (const [column, header] of [...table.tHead.rows[0].cells].entries()) {
+    if (header.classList.contains("note")) continue;
     const sorter = document.createElement("button");
     sorter.type = "button";
     sorter.className = "link";
@@ -15,6 +18,11 @@ export function makeSortable(table) {
       sort(table);
     };
   }
+  for (const choice of choices(table)) {
+    choice.onchange = () => {
+      live.textContent = text("shown", { shown: shownRows(table).length, count: table.tBodies[0].rows.length });
+    };
+  }
 }
 
 // What could not be classified has no urgency, and comes last.
@@ -23,17 +31,53 @@ export function byUrgency(a, b) {
   return urgency(a) === urgency(b) ? 0 : urgency(a) - urgency(b);
 }
 
-// Sort by the column that was asked for, at first by urgency; what could not be classified comes last.
+// Sort by the column that was asked for, at first by urgency, and count what there is of each level.
+// What could not be classified comes last.
 export function sort(table) {
   const column = Number(table.dataset.column);
   const sign = table.tHead.rows[0].cells[column].getAttribute("aria-sort") === "ascending" ? 1 : -1;
   const value = (row) => row.cells[column]?.dataset.value;
-  const rows = [...table.tBodies[0].rows];
+  const body = table.tBodies[0];
+  const rows = [...body.rows];
   rows.sort((a, b) =>
     a.classList.contains("failed") - b.classList.contains("failed")
     || (value(a) && sign * value(a).localeCompare(value(b), undefined, { numeric: true }))
     || a.dataset.file - b.dataset.file); // equal ones in the order in which they were chosen
   const focused = document.activeElement;
-  table.tBodies[0].append(...rows);
-  if (table.contains(focused)) focused.focus(); // a row that is moved loses it
+  for (const [i, row] of rows.entries()) { // only what is elsewhere is moved, as it loses the focus
+    if (body.rows[i + 1] === row) body.append(body.rows[i]);
+    else if (body.rows[i] !== row) body.insertBefore(row, body.rows[i]);
+  }
+  if (table.contains(focused)) focused.focus();
+  count(table);
+}
+
+const choices = (table) => table.closest("article").querySelectorAll("[name=shown]");
+
+// The rows that are shown, in their order.
+export function shownRows(table) {
+  const { value } = [...choices(table)].find((choice) => choice.checked);
+  return [...table.tBodies[0].rows].filter((row) => value === "all" || row.dataset.level === value);
+}
+
+function countOf(table, level) {
+  return [...table.tBodies[0].rows].filter((row) => row.dataset.level === level).length;
+}
+
+function count(table) {
+  const [all, ...levels] = choices(table);
+  const show = (choice, found) => { choice.closest("label").querySelector(".count").textContent = found; };
+  show(all, table.tBodies[0].rows.length);
+  for (const choice of levels) {
+    const found = countOf(table, choice.value);
+    show(choice, found);
+    choice.disabled = !found;
+    if (choice.checked && !found) all.checked = true; // a later try has classified what was chosen
+  }
+}
+
+export function summaryOf(table) {
+  const total = table.tBodies[0].rows.length;
+  const [read, unknown] = [total - countOf(table, "failed"), countOf(table, "unknown")];
+  return text(unknown ? "read-some-unknown" : "read", { read, unknown, count: total });
 }

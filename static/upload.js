@@ -1,16 +1,17 @@
 // Comfort only: without this file the form works as any other.
 import { classifyAll } from "./batch.js";
-import { choose, tooMany } from "./choosing.js";
-import { fail, form, input, maxImages } from "./form.js";
-import { main } from "./page.js";
+import { chosenFiles, remarkOn, startAnew, tooMany } from "./choosing.js";
+import { fail, form, maxImages } from "./form.js";
+import { live, main } from "./page.js";
 import { receive } from "./result.js";
 import { during, isRunning, sendWithPatience, showStep } from "./sending.js";
 import { text } from "./texts.js";
-import { home, open } from "./views.js";
+import { open } from "./views.js";
+import { carryOver } from "./warning_signs.js";
 
-form.addEventListener("submit", (event) => {
+form.addEventListener("submit", async (event) => {
   event.preventDefault();
-  const files = [...input.files];
+  const files = await chosenFiles();
   if (isRunning()) return;
   if (!files.length) fail(text("no-image"));
   else if (files.length > maxImages) fail(tooMany(files));
@@ -22,16 +23,23 @@ async function classifyOne(file) {
   const page = await during(text("uploading"), () => sendWithPatience(file, (share) => {
     showStep(text(share === 1 ? "classifying" : "uploading"), share);
   }));
-  if (page instanceof Error) return fail(page.message);
-  const article = page.getElementById("result");
-  open({ nodes: [article], title: page.title });
-  receive(article);
+  if (page.isCancelled) {
+    remarkOn(text("cancelled-one"));
+  } else if (page instanceof Error) {
+    live.textContent = text("not-classified");
+    fail(page.message);
+  } else {
+    const article = page.getElementById("result");
+    carryOver(article);
+    open({ nodes: [article], title: page.title });
+    receive(article);
+    live.textContent = text("done-one");
+  }
 }
 
 main.addEventListener("click", (event) => {
   if (event.target.closest("[data-home]") && !(event.ctrlKey || event.metaKey || event.shiftKey)) {
     event.preventDefault();
-    choose([]);
-    open(home);
+    startAnew();
   }
 });

@@ -1,8 +1,9 @@
 // The upload form, a table and a result are views of this one page; nothing is kept elsewhere.
-import { form } from "./form.js";
+import { error, form, say } from "./form.js";
 import { main } from "./page.js";
 
 const progress = document.getElementById("progress");
+const sender = progress.parentElement;
 const visit = String(Math.random()); // history entries of before a reload are not of this visit
 export const home = { nodes: [...main.childNodes], title: document.title };
 const views = [home];
@@ -12,15 +13,30 @@ function show(view) {
   current = view;
   main.replaceChildren(...view.nodes);
   document.title = view.title;
-  (main.querySelector(".results") ?? form.lastElementChild).before(progress);
+  say("");
+  if (form.isConnected) {
+    form.prepend(error);
+    sender.append(progress);
+  } else {
+    main.prepend(error);
+    main.querySelector(".results")?.before(progress);
+  }
   scrollTo(0, view.scroll ?? 0);
   (view.opener ?? main.querySelector("[tabindex='-1']"))?.focus({ preventScroll: true });
+  view.opener?.scrollIntoView({ block: "nearest" }); // another than opened it, after `turnTo`
 }
 
 export function open(view, opener) {
   Object.assign(current, { scroll: scrollY, opener });
   views.push(view);
   history.pushState({ visit, view: views.length - 1 }, "");
+  show(view);
+}
+
+// Show a view in the place of this one. Going back leads to `former` and to `opener` there.
+export function turnTo(view, former, opener) {
+  former.opener = opener;
+  views[views.indexOf(current)] = view;
   show(view);
 }
 

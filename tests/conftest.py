@@ -63,6 +63,12 @@ def client(app):
 
 
 @pytest.fixture
+def document(client):
+    """The API's OpenAPI document."""
+    return client.get("/api/v1/openapi.json").json
+
+
+@pytest.fixture
 def folder(tmp_path):
     """A folder with two images, one in a folder of its own, a spoiled one and a note."""
     (tmp_path / "images" / "inner").mkdir(parents=True)

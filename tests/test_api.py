@@ -1,4 +1,4 @@
-"""The interface for programs through Flask's test client, and its page's examples for real."""
+"""The API through Flask's test client, and its page's examples for real."""
 
 import contextlib
 import hashlib
@@ -9,6 +9,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from fnmatch import fnmatch
 
 import pytest
 import requests
@@ -22,41 +23,15 @@ from lesion_lens.model import admission
 from lesion_lens.model.files import check_model_file
 from lesion_lens.model.limits import MIME_TYPES
 from lesion_lens.web.problems import PROBLEMS
+from tests.support.api import ADDRESS, check, predict, problem_in, send
 from tests.support.drawings import draw_lesion, encode
 from tests.support.hostile import repeated_strip
 from tests.support.models import MODEL, copy_model
 from tests.support.pages import client_of, page_of, probabilities_of, text_of, upload
-from tests.support.skipping import require
 
-ADDRESS = "/api/v1/predictions"
 PNG = encode(draw_lesion((60, 45)))
 BROKEN = encode(Image.effect_noise((64, 64), 80), "JPEG")[:1500]
 UNKNOWN = one_strip(picture_tags(8, 8, 3, compression=22610), bytes(192))  # by nobody
-
-
-def predict(client, *files, field="image", **options):
-    """Send files, bytes or (bytes, name) each."""
-    files = [file if isinstance(file, tuple) else (file, "lesion.png") for file in files]
-    form = {field: [(io.BytesIO(data), name) for data, name in files]}
-    return client.post(ADDRESS, data=form, **options)
-
-
-def problem_in(response):
-    assert response.content_type == "application/problem+json"
-    assert response.json["status"] == response.status_code
-    return response.json["type"].rpartition("#")[2]
-
-
-def check(instance, document, name):
-    """Hold a value against a schema of the document."""
-    jsonschema = require("jsonschema")
-    schema = {"$ref": f"#/components/schemas/{name}", "components": document["components"]}
-    jsonschema.Draft202012Validator(schema).validate(instance)
-
-
-@pytest.fixture
-def document(client):
-    return client.get("/api/v1/openapi.json").json
 
 
 # --- Answers ---------------------------------------------------------------------------------
@@ -139,12 +114,17 @@ REQUESTS = {
     "too-many-images": {"data": {"image": [(io.BytesIO(PNG), "a.png") for _ in range(51)]}},
     "not-a-file": {"data": {"image": "text"}, "content_type": "multipart/form-data"},
     "unknown-field": {"data": {"picture": (io.BytesIO(PNG), "a.png")}},
+    "unknown-parameter": {"query_string": "explian=1", "data": PNG, "content_type": "image/png"},
+    "invalid-parameter": {"query_string": "explain=yes", "data": PNG, "content_type": "image/png"},
+    "malformed-request": {"headers": {"Host": "a/b"}},
+    "no-such-address": {"path": "/api/v1/prediction"},
+    "method-not-allowed": {"method": "GET"},
     "empty-image": {"data": {"image": (io.BytesIO(b""), "a.png")}},
     "request-too-large": {"data": {"image": (io.BytesIO(b"\x00" * 21_000_000), "a.png")}},
     "image-too-large": {
         "data": {"image": (io.BytesIO(encode(Image.new("1", (5001, 5000)))), "a.png")}
     },
-    "wrong-content-type": {"data": PNG, "content_type": "image/png"},
+    "wrong-content-type": {"data": PNG, "content_type": "text/plain"},
     "unsupported-image": {"data": {"image": (io.BytesIO(b"hello"), "a.png")}},
     "unsupported-variant": {"data": {"image": (io.BytesIO(UNKNOWN), "a.tif")}},
     "image-too-costly": {"data": {"image": (io.BytesIO(repeated_strip(1000)), "a.tif")}},
@@ -170,7 +150,7 @@ def examples_of(document):
 
 @pytest.mark.parametrize("name", REQUESTS)
 def test_a_problem_is_the_one_that_the_document_shows(name, client, document):
-    response = client.post(ADDRESS, **REQUESTS[name])
+    response = client.open(**{"path": ADDRESS, "method": "POST"} | REQUESTS[name])
     assert problem_in(response) == name
     assert response.json == examples_of(document)[name]
     check(response.json, document, "Problem")
@@ -218,26 +198,32 @@ def test_a_model_file_that_breaks_after_the_start_is_a_503(document, tmp_path):
 
 
 def test_a_fault_of_the_server_is_a_problem_too(document, monkeypatch):
-    monkeypatch.setattr("lesion_lens.web.api.to_dict", lambda answer: 1 / 0)
+    monkeypatch.setattr("lesion_lens.web.api.to_dict", lambda _: 1 / 0)
     response = predict(create_app().test_client(), PNG)
     assert problem_in(response) == "server-failed"
     assert response.json == examples_of(document)["server-failed"]
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "status"),
+    ("method", "path", "name", "said"),
     [
-        ("get", "/api/v1/none", 404),
-        ("post", "/api/none", 404),
-        ("get", ADDRESS, 405),
-        ("delete", "/api/v1/docs", 405),
+        ("GET", "/api/v1/none", "no-such-address", "There is nothing at /api/v1/none. "),
+        ("POST", "/api/none", "no-such-address", "There is nothing at /api/none. "),
+        ("GET", ADDRESS, "method-not-allowed", "does not take GET. Use OPTIONS or POST."),
+        ("DELETE", "/api/v1/docs", "method-not-allowed", "Use GET, HEAD or OPTIONS."),
     ],
 )
-def test_wrong_addresses_and_methods(client, method, path, status):
-    response = client.open(path, method=method.upper())
-    assert response.status_code == status
-    assert problem_in(response) == "about:blank"
-    assert ("Allow" in response.headers) == (status == 405)
+def test_a_wrong_address_or_method_is_named(client, method, path, name, said):
+    response = client.open(path, method=method)
+    assert problem_in(response) == name
+    assert said in response.json["detail"]
+
+
+def test_what_an_address_takes_is_in_the_header(client):
+    for response in (client.head(ADDRESS), client.options(ADDRESS)):
+        assert set(response.headers["Allow"].split(", ")) == {"OPTIONS", "POST"}
+    assert (client.head(ADDRESS).status_code, client.options(ADDRESS).status_code) == (405, 200)
+    assert client.head("/api/v1/openapi.json").status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -279,14 +265,19 @@ def test_under_a_prefix_the_addresses_have_it_too(client):
     assert predict(client, PNG, base_url="http://x/skin").json["model"]["card"] == "/skin/model"
     document = client.get("/api/v1/openapi.json", base_url="http://x/skin").json
     assert document["servers"] == [{"url": "/skin/api/v1"}]
-    assert problem_in(client.get("/api/none", base_url="http://x/skin")) == "about:blank"
+    lost = client.get("/api/none", base_url="http://x/skin").json["detail"]
+    assert lost == (
+        "There is nothing at /skin/api/none. Send images to /skin/api/v1/predictions, and read "
+        "/skin/api/v1/docs."
+    )
 
 
 @pytest.mark.parametrize(
     ("size", "content_type", "name"),
     [
-        (15_000_000, "image/png", "wrong-content-type"),
-        (30_000_000, "image/png", "wrong-content-type"),
+        (15_000_000, "text/plain", "wrong-content-type"),
+        (30_000_000, "text/plain", "wrong-content-type"),
+        (30_000_000, "image/png", "request-too-large"),
         (30_000_000, "multipart/form-data; boundary=x", "request-too-large"),
     ],
 )
@@ -297,6 +288,44 @@ def test_what_is_refused_is_read_away(client, size, content_type, name):
     response = client.post(ADDRESS, **options)
     assert problem_in(response) == name
     assert body.tell() == size
+
+
+# --- An image as the body --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("content_type", [*MIME_TYPES, "application/octet-stream", "image/x-none"])
+def test_a_body_is_answered_as_a_form_is(client, document, content_type):
+    response = send(client, PNG, content_type)
+    assert response.status_code == 200
+    check(response.json, document, "Predictions")
+    (result,) = response.json["results"]
+    (of_form,) = predict(client, (PNG, "image")).json["results"]
+    assert result == of_form
+
+
+@pytest.mark.parametrize(
+    ("header", "name"),
+    [
+        ('attachment; filename="my lesion.png"', "my lesion.png"),
+        ('attachment; filename="l\u00e4sion.png"', "l\u00e4sion.png"),
+        ("attachment; filename*=UTF-8''l%C3%A4sion.png", "l\u00e4sion.png"),
+        ("attachment", "image"),
+        ('attachment; filename=""', "image"),
+        (';;="', "image"),
+    ],
+)
+def test_a_header_may_name_it(client, header, name):
+    sent = header.encode().decode("latin-1")
+    response = send(client, PNG, Content_Disposition=sent)
+    assert response.json["results"][0]["file"] == name
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [(b"", "empty-image"), (b"hello", "unsupported-image"), (BROKEN, "damaged-image")],
+)
+def test_a_body_has_the_same_problems(client, data, name):
+    assert problem_in(send(client, data, "image/jpeg")) == name
 
 
 # --- Many at once, and nothing kept ----------------------------------------------------------
@@ -318,7 +347,10 @@ def test_the_example_of_an_answer_is_one(client, document):
     check(example, document, "Predictions")
     assert example.keys() == (real := predict(client, PNG).json).keys()
     assert example["classes"] == real["classes"]
+    assert example["app"] == real["app"]
     assert example["model"]["card"] == real["model"]["card"]
+    for name in ("model", "thresholds"):
+        assert list(example[name]) == list(real[name])
     prediction = example["results"][0]["prediction"]
     assert list(prediction) == list(real["results"][0]["prediction"])
     assert sum(prediction["probabilities"].values()) == pytest.approx(1)
@@ -340,7 +372,7 @@ def test_the_page_says_what_the_document_says(client, document):
     assert "at most 20 MB" in text
 
 
-def test_the_interface_leads_to_its_page(client):
+def test_the_api_leads_to_its_page(client):
     response = client.get("/api/v1/")
     assert (response.status_code, response.location) == (302, "/api/v1/docs")
 
@@ -361,9 +393,10 @@ def run_example(address, tmp_path):
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
-def test_the_page_s_curl_example_works(run_example):
-    answer = json.loads(run_example("curl", shlex.split))
-    assert answer["results"][0]["file"] == "lesion.jpg"
+@pytest.mark.parametrize(("example", "file"), [("curl", "lesion.jpg"), ("curl-body", "image")])
+def test_the_page_s_curl_examples_work(run_example, example, file):
+    answer = json.loads(run_example(example, shlex.split))
+    assert answer["results"][0]["file"] == file
 
 
 def test_the_page_s_python_example_works(run_example):
@@ -376,3 +409,4 @@ def test_every_format_that_is_read_is_in_the_document(document):
     form = document["paths"]["/predictions"]["post"]["requestBody"]["content"]
     listed = form["multipart/form-data"]["encoding"]["image"]["contentType"].split(", ")
     assert set(MIME_TYPES) < set(listed)
+    assert all(fnmatch(kind, "image/*") or kind in form for kind in listed)

@@ -1,6 +1,5 @@
 """Uploading and reading results in a real Chromium; screenshots go to screenshots/."""
 
-import csv
 import re
 import time
 
@@ -8,7 +7,17 @@ import pytest
 
 from lesion_lens.model.decisions import LEVELS, DecisionFacts
 from lesion_lens.web.limits import MAX_IMAGES
-from tests.support.browser import SPOILED, classify, drawn, pause_of, resize, shoot, window
+from tests.support.browser import (
+    SPOILED,
+    chosen,
+    classify,
+    drawn,
+    pause_of,
+    resize,
+    shoot,
+    transfer_of,
+    window,
+)
 from tests.support.cards import made_clinic
 from tests.support.drawings import draw_for, draw_lesion, draw_motley_lesion
 from tests.support.models import (
@@ -22,6 +31,7 @@ from tests.support.models import (
 )
 from tests.support.pages import app_of
 from tests.support.servers import serving
+from tests.support.tables import csv_of, names_in, wait_for_table
 from tests.support.waiting import wait_for
 
 SIZES = [(375, "light"), (1280, "dark")]
@@ -79,10 +89,6 @@ def image_file(request):
         return request.getfixturevalue("original_files")[4]
     except pytest.skip.Exception:
         return drawn()
-
-
-def chosen(page):
-    return page.locator("#chosen .file").all_inner_texts()
 
 
 # --- One image -------------------------------------------------------------------------------
@@ -275,14 +281,18 @@ def test_a_reload_of_a_result_leads_to_the_form(one_page):
 
 
 def sheets_of(page, name):
+    """On how many pages a result prints, the most of A4 and US Letter."""
     page.locator("#likely").wait_for()
-    pdf = page.pdf(format="A4", path=f"screenshots/{name}.pdf")
-    return len(re.findall(rb"/Type /Page\b", pdf))
+    printed = [page.pdf(format=size, path=f"screenshots/{name}.pdf") for size in ("Letter", "A4")]
+    return max(len(re.findall(rb"/Type /Page\b", pdf)) for pdf in printed)
 
 
 def test_the_result_prints_on_one_page(one_page, request):
     classify(one_page, image_file(request))
     assert sheets_of(one_page, "result") == 1
+    one_page.emulate_media(media="print")
+    size = one_page.evaluate("parseFloat(getComputedStyle(document.body).fontSize) * 72 / 96")
+    assert size > 9  # points
 
 
 def test_the_longest_result_prints_on_one_page(desk, tmp_path):
@@ -322,18 +332,6 @@ def test_the_button_prints(one_page):
 
 
 # --- Ways to bring an image ------------------------------------------------------------------
-
-
-def transfer_of(page, *files):
-    return page.evaluate_handle(
-        """files => {
-            const transfer = new DataTransfer();
-            for (const [name, data] of files)
-                transfer.items.add(new File([new Uint8Array(data)], name));
-            return transfer;
-        }""",
-        [[file["name"], list(file["buffer"])] for file in files],
-    )
 
 
 def test_images_are_dropped_anywhere_and_added(one_page):
@@ -409,26 +407,14 @@ def test_more_than_fifty_are_not_sent(one_page):
 # --- Several images --------------------------------------------------------------------------
 
 
-def wait_for_table(page):
-    page.locator("#batch-summary:not(:empty)").wait_for()
-
-
-def names_in(page):
-    return page.locator(".results tbody .file").all_inner_texts()
-
-
-def csv_of(page):
-    with page.expect_download() as download:
-        page.get_by_role("link", name="Save as CSV").click()
-    with open(download.value.path(), newline="", encoding="utf-8-sig") as file:
-        return list(csv.DictReader(file))
-
-
 def test_several_images_fill_one_table(page, request):
     files = [drawn('a, "b".png'), SPOILED, drawn("c.png", draw_lesion((300, 300)))]
     classify(page, *files)
     wait_for_table(page)
-    assert page.locator("#batch-summary").inner_text() == "2 of 3 images could be classified."
+    assert (
+        page.locator("#batch-summary").inner_text()
+        == "2 of 3 images were read; the risk of 2 of them is unknown."
+    )
     assert sorted(names_in(page)) == ['a, "b".png', "c.png", "spoiled.png"]
     assert names_in(page)[-1] == "spoiled.png"
     assert "not an image that can be read" in page.locator("tr.failed").inner_text()
@@ -510,7 +496,7 @@ def test_what_did_not_get_through_is_tried_again(one_page):
     assert one_page.locator("#batch-summary").inner_text().startswith("0 of 2")
     one_page.unroute("**/showresult")
     one_page.get_by_role("button", name="Try again").click()
-    one_page.get_by_text("2 of 2 images could be classified").first.wait_for()
+    one_page.get_by_text("2 of 2 images were read").first.wait_for()
     assert names_in(one_page) == ["a.png", "b.png"]
     assert not one_page.get_by_role("button", name="Try again").is_visible()
 
@@ -518,7 +504,10 @@ def test_what_did_not_get_through_is_tried_again(one_page):
 def test_the_end_of_a_batch_is_read_out(one_page):
     classify(one_page, drawn("a.png"), SPOILED)
     wait_for_table(one_page)
-    assert one_page.get_by_role("status").inner_text() == "1 of 2 images could be classified."
+    assert (
+        one_page.get_by_role("status").inner_text()
+        == "1 of 2 images were read; the risk of 1 of them is unknown."
+    )
 
 
 def test_while_a_batch_runs_the_form_says_so(one_page):
@@ -551,7 +540,7 @@ def test_on_a_phone_a_row_is_a_card_and_still_a_row(one_page):
     classify(one_page, drawn("a.png"), drawn("b.png"))
     wait_for_table(one_page)
     cells = one_page.get_by_role("row", name="a.png").get_by_role("cell")
-    assert cells.count() == 4
+    assert cells.count() == 5
     assert one_page.get_by_role("columnheader", name="Probability").count() == 1
     label = cells.nth(2).evaluate("cell => getComputedStyle(cell, '::before').content")
     assert "Probability" in label
@@ -661,6 +650,7 @@ def test_without_javascript_a_file_too_large_gets_the_page_and_not_a_broken_conn
 
 
 def test_without_javascript_an_image_is_classified(plain_page, request):
+    plain_page.get_by_text("What images may be").click()
     assert "all together at most 20\xa0MB" in plain_page.locator("#limits").inner_text()
     classify(plain_page, image_file(request))
     plain_page.wait_for_url("**/showresult")
@@ -681,6 +671,7 @@ def test_both_tables_are_the_same(one_page, plain_page):
     for page in (one_page, plain_page):
         classify(page, *files)
         wait_for_table(page)
-    texts = [page.locator(".results").inner_text() for page in (one_page, plain_page)]
+    cells = ".results :is(th, td):not(.note)"  # which is there for the script alone
+    texts = [page.locator(cells).all_inner_texts() for page in (one_page, plain_page)]
     assert texts[0] == texts[1]
     assert csv_of(one_page) == csv_of(plain_page)

@@ -27,11 +27,11 @@ from lesion_lens.model.errors import Busy
 from lesion_lens.model.image_files import MAX_BYTES, UnreadableFile, read
 from lesion_lens.model.limits import MAX_DECODES
 from lesion_lens.web import bulk
+from lesion_lens.web.about import describe_classes
 from lesion_lens.web.bulk import AHEAD, Task, results
 from lesion_lens.web.current import get_classifier
 from lesion_lens.web.folders import files_in, images_in
 from lesion_lens.web.outputs import whole_file
-from lesion_lens.web.results import describe_classes
 from tests.support.drawings import draw_for, draw_grainy_lesion, draw_lesion, encode
 from tests.support.models import KERAS, MODEL, QUICK, change_layer
 from tests.support.skipping import require

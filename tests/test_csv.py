@@ -33,3 +33,17 @@ def test_the_browser_writes_the_same_lines(desk, address):
     )
     page.close()
     assert lines == [line_of(case) for case in CASES]
+
+
+def test_the_browser_quotes_a_note_as_it_does_a_name(desk, address):
+    page = desk.new_page()
+    page.goto(address)
+    cells = page.evaluate(
+        """async (words) => {
+            const { cell } = await import("/static/csv.js");
+            return words.map(cell);
+        }""",
+        [case["file"] for case in CASES],
+    )
+    page.close()
+    assert cells == [case["cells"][0] for case in CASES]

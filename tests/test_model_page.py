@@ -84,6 +84,8 @@ def test_the_card_is_that_of_the_model_that_is_served(page_with):
 def test_the_page_begins_for_a_lay_reader(client):
     page = page_of(client.get("/model"))
     lead = text_of(page, "main").split("How far to trust it")[0]
+    assert "What it saw 6,521 images of moles and spots" in lead
+    assert "wrong kind for about 20 in 100 new images, and takes about 57 in 100 melanomas" in lead
     assert "It is a study tool: it does not diagnose" in lead
     assert not re.search("AUC|calibrat|SHA|sensitivity", lead)
 
@@ -92,6 +94,15 @@ def test_the_checksums_of_the_model_and_of_its_data(client, app):
     text = text_of(page_of(client.get("/model")), "main")
     assert get_classifier(app).sha256 in text
     assert KNOWN["data_sha256"] in text
+
+
+def test_files_of_the_repository_are_links_where_a_setting_names_it(app, client, monkeypatch):
+    link = "a[href*='/docs/training.md']"
+    assert not page_of(client.get("/model")).select(link)
+    monkeypatch.setitem(app.config, "REPOSITORY_URL", "https://example.org/lens/")
+    page = page_of(client.get("/model"))
+    assert page.select_one(link)["href"] == "https://example.org/lens/blob/HEAD/docs/training.md"
+    assert page.select("a[href='https://example.org/lens/blob/HEAD/CHANGELOG.md']")
 
 
 def test_links_on_the_page_lead_somewhere(client):
@@ -332,6 +343,7 @@ def test_a_wide_table_scrolls_by_keyboard(desk, address):
     page = desk.new_page()
     resize(page, 320)
     page.goto(f"{address}/model")
+    page.get_by_role("heading", name="Results").click()  # which unfolds it
     table = page.get_by_role("region", name="By class, eight views: class")
     table.focus()
     page.keyboard.press("ArrowRight")
@@ -339,10 +351,21 @@ def test_a_wide_table_scrolls_by_keyboard(desk, address):
     page.close()
 
 
+def test_on_paper_every_section_is_unfolded(desk, address):
+    page = desk.new_page()
+    page.goto(f"{address}/model")
+    folded = page.get_by_text("They took no part in training")
+    assert not folded.is_visible()
+    page.emulate_media(media="print")
+    assert folded.is_visible()
+    page.close()
+
+
 def test_the_card_s_own_links_lead_to_its_sections(desk, address):
     page = desk.new_page()
     resize(page, 375)
     page.goto(f"{address}/model")
+    page.get_by_role("heading", name="Factors").click()  # which unfolds it
     page.get_by_text("scores are broken down by them").click()
     heading = page.get_by_role("heading", name="By sex, age and part of the body")
     assert heading.bounding_box()["y"] < 100

@@ -98,6 +98,23 @@ def test_its_preflight_is_answered(open_client):
     assert cors_headers(other) == []
 
 
+@pytest.mark.parametrize("kind", ["image/jpeg", "application/dicom"])
+def test_it_may_send_an_image_as_the_body(open_client, kind):
+    asked = {
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "content-type, content-disposition",
+    }
+    headers = open_client.options(f"{API}?explain=1", headers={"Origin": FRIEND, **asked}).headers
+    allowed = headers["Access-Control-Allow-Headers"].split(", ")
+    assert set(allowed) == {"content-type", "content-disposition"}
+    sent = {"Sec-Fetch-Site": "cross-site", "Origin": FRIEND}
+    response = open_client.post(API, data=PNG, content_type=kind, headers=sent)
+    assert response.status_code == 200
+    assert response.headers["Access-Control-Allow-Origin"] == FRIEND
+    evil = sent | {"Origin": "https://evil.example"}
+    assert open_client.post(API, data=PNG, content_type=kind, headers=evil).status_code == 403
+
+
 def test_no_page_gets_it(open_client):
     for path in ("/", "/model", "/privacy", "/api/v1/docs", "/static/style.css", "/healthz"):
         assert cors_headers(open_client.get(path, headers={"Origin": FRIEND})) == [], path

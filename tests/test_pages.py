@@ -6,6 +6,7 @@ import re
 import pytest
 
 from lesion_lens import ROOT
+from lesion_lens.web import language
 from tests.support.cards import estimate, made_clinic, with_sources
 from tests.support.drawings import draw_lesion, encode
 from tests.support.models import made_scores, shares_of, write_model
@@ -26,7 +27,8 @@ def test_the_upload_page_says_what_images_mean_anything(client):
     text = text_of(page)
     assert "Only dermatoscope images mean anything here" in text
     assert "not a diagnosis" in text
-    assert "At most 50 images, each of at most 20 MB. Up to 25 million pixels" in text
+    assert "At most 50 images, each of at most 20 MB" in text
+    assert "Up to 25 million pixels each" in text
     drawings = [image["src"] for image in page.select("img")]
     assert {"/static/dermatoscope-image.svg", "/static/skin-photograph.svg"} <= set(drawings)
 
@@ -39,17 +41,35 @@ def test_unknown_pages_and_methods(client):
     assert "GET" in wrong.headers["Allow"]
 
 
+ADDRESSES = ("/", "/model", "/api/v1/docs", "/privacy", "/offline", "/none")
+
+
+def test_every_page_says_in_a_sentence_what_it_is_for(client):
+    """For search engines, which show about 160 characters."""
+    answers = [*map(client.get, ADDRESSES), upload(client, encode(draw_lesion()))]
+    said = [page_of(answer).select_one("meta[name=description]")["content"] for answer in answers]
+    assert len(set(said)) == len(said)
+    assert all(80 <= len(sentence) <= 160 for sentence in said)
+
+
+def test_the_language_and_its_direction_come_from_one_place(client, monkeypatch):
+    monkeypatch.setattr(language, "LANGUAGE", "ar")
+    monkeypatch.setattr(language, "DIRECTION", "rtl")
+    for address in ADDRESSES:
+        html = page_of(client.get(address)).html
+        assert (html["lang"], html["dir"]) == ("ar", "rtl")
+    manifest = client.get("/manifest.webmanifest").get_json(force=True)
+    assert (manifest["lang"], manifest["dir"]) == ("ar", "rtl")
+
+
 def test_every_page_is_small(client):
-    """With all that it loads, and without what comes from the user's own image."""
-    files = ("style.css", "icon.svg", "register.js", "upload.js")
-    loaded = sum(len(client.get(f"/static/{name}").data) for name in files)
-    for name in ("dermatoscope-image.svg", "skin-photograph.svg"):
-        loaded += len(client.get(f"/static/{name}").data)
-    pages = [client.get(path) for path in ("/", "/model", "/api/v1/docs", "/privacy", "/offline")]
-    pages.append(upload(client, encode(draw_lesion())))
-    for page in pages:
-        own = re.sub(r"data:[a-z/]+;base64,[A-Za-z0-9+/=]+", "", page.get_data(as_text=True))
-        assert len(own.encode()) + loaded < 100_000
+    """With all that it names and loads, and without what comes from the user's own image."""
+    for answer in (*map(client.get, ADDRESSES), upload(client, encode(draw_lesion()))):
+        named = page_of(answer).select("script[src], img[src^='/'], link:not([rel=manifest])[href]")
+        loaded = {element.get("src") or element["href"] for element in named}
+        assert "/static/style.css" in loaded
+        own = re.sub(r"data:[a-z/]+;base64,[A-Za-z0-9+/=]+", "", answer.get_data(as_text=True))
+        assert len(own.encode()) + sum(len(client.get(path).data) for path in loaded) < 100_000
 
 
 # --- The model's scores ----------------------------------------------------------------------

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,6 @@ from lesion_lens.web.results import (
     CSV_COLUMNS,
     csv_header,
     csv_line,
-    describe_classes,
     isic_header,
     isic_line,
     to_dict,
@@ -48,12 +48,27 @@ def test_a_record_says_all_that_is_decided():
     assert record["cannot_be_excluded"] == ["nv", "bcc"]
     assert record["flagged"] is None
     assert (record["inconclusive"], record["low_risk"], record["unlike"]) == (True, False, False)
+    assert f"{record['headline']} {record['next_step']}" == record["sentence"]
+    assert (record["likeliest_cancer"], record["unproven"]) == ("bcc", False)
+
+
+def test_an_unfamiliar_image_has_its_distance_and_a_reason():
+    answer = replace(answer_of(familiarity="unfamiliar"), distance=4.25, reason="dark")
+    record = to_dict(answer)
+    assert record["familiarity_distance"] == 4.25
+    assert record["familiarity_reason"] == {"code": "dark", "text": "it is too dark"}
+
+
+def test_a_distance_that_json_cannot_hold_is_none():
+    record = to_dict(replace(answer_of(), distance=float("inf")))
+    assert record["familiarity_distance"] is None
 
 
 def test_what_a_model_file_cannot_say_is_none():
     record = to_dict(answer_of(None, None))
     unknown = ("cannot_be_excluded", "flagged", "inconclusive", "low_risk", "unlike", "familiarity")
-    assert [record[name] for name in unknown] == [None] * 6
+    unknown += ("unproven", "familiarity_distance", "familiarity_reason")
+    assert [record[name] for name in unknown] == [None] * 9
     assert (record["risk_level"], record["verdict"]) == ("unknown", "unknown")
 
 
@@ -118,7 +133,3 @@ def test_the_isic_challenge_gets_its_columns_in_its_order():
     assert isic_header() == "image,MEL,NV,BCC,AKIEC,BKL,DF,VASC"
     line = isic_line("a/ISIC_0000001.b.jpg", to_dict(answer_of()))
     assert line == "ISIC_0000001.b,0.03,0.5,0.4,0.01,0.04,0.01,0.01"
-
-
-def test_every_class_is_named():
-    assert [kind["code"] for kind in describe_classes()] == list(CODES)

@@ -58,6 +58,32 @@ def test_a_body_that_is_too_large_does_not_break_the_connection(server):
     assert connection.getresponse().status == 413
 
 
+def test_an_image_as_the_body_is_taken_whole_and_in_chunks(server):
+    image = encode(draw_lesion())
+    for body in (image, iter([image[:1000], image[1000:]])):  # an iterator is sent in chunks
+        response = requests.post(
+            f"{server.address}/api/v1/predictions",
+            data=body,
+            headers={"Content-Type": "image/png"},
+            timeout=60,
+        )
+        assert response.status_code == 200
+        assert response.json()["results"][0]["image"] == {"width": 600, "height": 450}
+
+
+@pytest.mark.parametrize("in_chunks", [False, True])
+def test_an_image_that_is_too_large_is_a_problem(server, in_chunks):
+    large = bytes(40_000_000)
+    response = requests.post(
+        f"{server.address}/api/v1/predictions",
+        data=iter([large]) if in_chunks else large,
+        headers={"Content-Type": "image/png"},
+        timeout=60,
+    )
+    assert response.status_code == 413
+    assert response.json()["type"].endswith("#request-too-large")
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_large_uploads_leave_no_memory_behind(server):
     def anonymous_megabytes():

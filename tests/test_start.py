@@ -175,7 +175,7 @@ def test_spoiled_attributes_stop_the_start(tmp_path):
 
 
 @pytest.mark.parametrize("command", [pytest.param(PYTHON, id="python"), GUNICORN])
-@pytest.mark.parametrize("setting", ["PROXY_HOPS", "RATE_LIMIT", "CORS_ORIGINS"])
+@pytest.mark.parametrize("setting", ["PROXY_HOPS", "RATE_LIMIT", "CORS_ORIGINS", "COMPRESSION"])
 def test_a_setting_that_cannot_be_followed_stops_the_start(command, setting):
     code, said = start(command, MODEL_PATH=str(LITERT), **{setting: "many"})
     assert code == 3

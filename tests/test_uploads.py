@@ -182,7 +182,10 @@ def test_several_images_get_one_table(client):
     response = upload_several(client, *files)
     assert response.status_code == 200
     page = page_of(response)
-    assert text_of(page, "#batch-summary") == "2 of 2 images could be classified."
+    assert (
+        text_of(page, "#batch-summary")
+        == "2 of 2 images were read; the risk of 2 of them is unknown."
+    )
     alone = probabilities_of(upload(client, files[1][1]))
     (row,) = [row for row in rows_of(response) if row["file"] == "b.png"]
     assert [float(row[code]) for code in scd.CODES] == pytest.approx(alone, abs=1e-6)
@@ -203,7 +206,10 @@ def test_a_spoiled_file_is_named_in_its_own_row_and_the_rest_are_classified(clie
     good = encode(draw_lesion())
     response = upload_several(client, ("a.png", good), ("b.png", b"hello"), ("c.png", good))
     assert response.status_code == 200
-    assert text_of(page_of(response), "#batch-summary") == "2 of 3 images could be classified."
+    assert (
+        text_of(page_of(response), "#batch-summary")
+        == "2 of 3 images were read; the risk of 2 of them is unknown."
+    )
     rows = rows_of(response)
     assert [row["file"] for row in rows] == ["a.png", "c.png", "b.png"]
     assert "not an image that can be read" in rows[2]["error"]

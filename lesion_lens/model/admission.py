@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterator
 
 from lesion_lens.model.errors import Busy
+from lesion_lens.model.events import watcher
 
 MAX_REQUESTS = 16  # that are worked on or wait for their turn
 
@@ -20,7 +21,9 @@ def admission() -> Iterator[None]:
     """
     if not _admissions.acquire(blocking=False):
         raise Busy
+    watcher().request_began()
     try:
         yield
     finally:
         _admissions.release()
+        watcher().request_ended()

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Protocol, Self, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from lesion_lens.model.crops import Crop
 from lesion_lens.model.decisions import (
     DecisionFacts,
     Statements,
@@ -25,6 +26,7 @@ from lesion_lens.model.decisions import (
 )
 from lesion_lens.model.engines import load_engine
 from lesion_lens.model.errors import ModelFileError
+from lesion_lens.model.events import watcher
 from lesion_lens.model.familiarity import PictureRules
 from lesion_lens.model.files import check_model_file, read_attributes, sha256_of
 from lesion_lens.model.model_path import check_pin, check_unchanged, remedy_of
@@ -44,16 +46,21 @@ class Answer:
         familiarity: of `decisions.FAMILIARITIES`; None where the model file does not say how to
             tell.
         reason: why the picture is unfamiliar, a key of `outliers.REASONS`; None where it is not.
+        distance: of the picture from the training images, 0 or more; unfamiliar pictures are
+            beyond the threshold of `OutlierDetector`. None where the model file has none.
         lacks_rules: the model file lacks some of the rules for pictures.
         occlusion: (7, 7), from `Prediction`; None where no map was asked for.
+        crop: what was cut away before the picture was sent; None of a whole picture.
     """
 
     probabilities: NDArray[np.float64]
     statements: Statements
     familiarity: str | None
     reason: str | None = None
+    distance: float | None = None
     lacks_rules: bool = False
     occlusion: NDArray[np.float32] | None = None
+    crop: Crop | None = None
 
     @functools.cached_property
     def risk_level(self) -> str:
@@ -142,12 +149,15 @@ class Classifier:
         with contextlib.suppress(ModelFileError):  # raised again for whoever asks for a result
             self.load()
 
-    def __call__(self, pixels: NDArray[np.uint8], with_map: bool = False) -> Answer:
+    def __call__(
+        self, pixels: NDArray[np.uint8], with_map: bool = False, crop: Crop | None = None
+    ) -> Answer:
         """Classify one image.
 
         Args:
             pixels: (28, 28, 3), RGB, 0–255, as `preprocess` returns them.
             with_map: whether to make the occlusion map, from 49 images more.
+            crop: what was cut away before the picture was sent; None of a whole picture.
 
         Raises:
             ModelFileError: the weights cannot be loaded.
@@ -157,17 +167,22 @@ class Classifier:
         temperature = 1 if facts is None else facts.eight_view_temperature
         probabilities = combine_views(prediction.views, temperature)
         rules = self.picture_rules
-        familiarity = rules.familiarities(pixels[np.newaxis])[0]
+        distances = rules.distances(pixels[np.newaxis])
+        familiarity = rules.familiarities(pixels[np.newaxis], distances)[0]
         proven = rules.proven(pixels[np.newaxis])[0]
-        statements = decide(probabilities, facts, familiarity, proven)
-        return Answer(
+        statements = decide(probabilities, facts, familiarity, proven, crop)
+        answer = Answer(
             probabilities,
             statements,
             familiarity,
             reason=rules.reason(pixels) if familiarity == "unfamiliar" else None,
+            distance=None if distances is None else float(distances[0]),
             lacks_rules=rules.lack_one,
             occlusion=prediction.occlusion,
+            crop=crop,
         )
+        watcher().image_classified(answer.risk_level)
+        return answer
 
 
 class _FromAttributes(Protocol):

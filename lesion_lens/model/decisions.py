@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from lesion_lens.model.crops import Crop
 from lesion_lens.model.facts import is_number, is_share
 from skin_cancer_detection import CLASSES, CODES
 
@@ -219,6 +220,7 @@ class Statements:
         inconclusive: `cannot_be_excluded` holds benign and malignant classes together.
         low_risk: 'low risk' may be said. False means no more than that it may not.
         unproven: it may not, only because it has not proved right in the picture's group.
+        cropped: it may not, only because more was cut away than is harmless.
     """
 
     most_likely: str
@@ -229,6 +231,7 @@ class Statements:
     inconclusive: bool | None = None
     low_risk: bool | None = None
     unproven: bool = False
+    cropped: bool = False
 
 
 def decide(
@@ -236,12 +239,14 @@ def decide(
     facts: DecisionFacts | None,
     familiarity: str | None,
     proven: bool | None,
+    crop: Crop | None = None,
 ) -> Statements:
     """Turn the probabilities of one image into everything that may be said of it.
 
     'Low risk' is said only if the malignant probability is below its threshold; no malignant or
     pre-malignant class is most likely, flagged or in the conformal set, and that set is not empty;
-    the picture is familiar; and 'low risk' has proved right in its group of pictures.
+    the picture is familiar; 'low risk' has proved right in its group of pictures; and no more was
+    cut away from the picture than is harmless.
 
     Args:
         probabilities: (7,), from `combine_views`.
@@ -249,6 +254,7 @@ def decide(
         familiarity: of `FAMILIARITIES`; None where it is not known, which rules out 'low risk'.
         proven: from `PictureGroups.is_proven`; None where the groups are not known, which rules
             out 'low risk' as well.
+        crop: what was cut away; None of a whole picture.
     """
     probabilities = np.asarray(probabilities, np.float64)
     most_likely = CODES[probabilities.argmax()]
@@ -276,6 +282,7 @@ def decide(
         and not MALIGNANT[in_set_or_likely].any()
         and familiarity == "familiar"
     )
+    is_whole = crop is None or crop.is_harmless
     return Statements(
         most_likely=most_likely,
         malignant_probability=risk,
@@ -283,8 +290,9 @@ def decide(
         flagged=flagged,
         cannot_be_excluded=cannot_be_excluded,
         inconclusive=len(set(MALIGNANT[in_set_or_likely].tolist())) == 2,
-        low_risk=is_low and proven is True,
+        low_risk=is_low and proven is True and is_whole,
         unproven=is_low and proven is False,
+        cropped=is_low and proven is True and not is_whole,
     )
 
 

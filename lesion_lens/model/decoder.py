@@ -5,8 +5,8 @@
 
 Only decoder_processes.py starts it. A decoder takes one file after the other. The kernel holds it
 to limits of memory and processor time, and it can put nothing into a file. What it sends
-back is small and plain: 28×28 pixels, a preview and its size, or the name of an error. Nothing of
-it is unpickled.
+back is small and plain: 28×28 pixels, the image's size, a preview and its size, or the name of an
+error. Nothing of it is unpickled.
 """
 
 import contextlib
@@ -28,7 +28,7 @@ from PIL import Image
 
 from lesion_lens.model.dicom import load_reader
 from lesion_lens.model.errors import ImageError, ImageTooCostly
-from lesion_lens.model.images import read_image
+from lesion_lens.model.images import read_sized
 from lesion_lens.model.limits import CPU_LIMIT, HAS_DICOM, MEGA, OPENING_MEMORY, SMALL_IMAGE
 from lesion_lens.model.process_limits import (
     address_space,
@@ -43,15 +43,19 @@ from lesion_lens.model.process_limits import (
 from skin_cancer_detection import SIDE, preprocess
 
 PREVIEW_SIDE = 600  # pixels, as wide as the originals of HAM10000
+# Pixels; a table shows 96, and phones and many other screens have two of their own for each.
+THUMBNAIL_SIDE = 192
 
 # The first byte of each message. To a decoder: whether a preview is wanted, then the file.
 DECODE, DECODE_WITH_PREVIEW = b"d", b"p"
+LONGEST_SIDE = struct.Struct("!H")  # after DECODE_WITH_PREVIEW: pixels
 GRANTED, REFUSED = b"y", b"n"
 # From a decoder.
 RESERVE, IMAGE, ERROR, NOT_NOW = b"r", b"i", b"e", b"w"
 STAYS, LEAVES = b"+", b"-"  # before all but RESERVE: whether it takes another file
 MEMORY = struct.Struct("!Q")  # after RESERVE: bytes
-HEAD = struct.Struct("!HH")  # after IMAGE: width and height of the preview, then pixels and preview
+# After IMAGE: width and height of the file's image and of the preview, then pixels and preview.
+HEAD = struct.Struct("!HHHH")
 PIXELS = SIDE * SIDE * 3
 # Between decoder_processes.py and the process that forks: an order and a process.
 FORK, KILL = b"f", b"k"
@@ -66,12 +70,14 @@ class DecodedImage:
 
     Attributes:
         pixels: (28, 28, 3), RGB, 0–255, as the network takes them.
-        preview: a JPEG of at most `PREVIEW_SIDE` pixels a side, upright, with no metadata of the
-            upload; None where none was asked for.
+        full_size: (width, height) of the file's image in pixels, upright.
+        preview: a JPEG of at most `PREVIEW_SIDE` pixels a side, or of as many as were asked for,
+            upright, with no metadata of the upload; None where none was asked for.
         size: (width, height) of the preview in pixels; None without one.
     """
 
     pixels: NDArray[np.uint8]
+    full_size: tuple[int, int]
     preview: bytes | None = None
     size: tuple[int, int] | None = None
 
@@ -132,7 +138,7 @@ def serve(connection: Connection) -> None:
     while stays:
         order, data = connection.recv_bytes(), connection.recv_bytes()
         try:
-            reply = reply_to(connection, data, with_preview=order == DECODE_WITH_PREVIEW)
+            reply = reply_to(connection, data, order)
         except _NotNow:
             reply = NOT_NOW
         finally:
@@ -142,8 +148,16 @@ def serve(connection: Connection) -> None:
         connection.send_bytes((STAYS if stays else LEAVES) + reply)
 
 
-def reply_to(connection: Connection, data: bytes, with_preview: bool) -> bytes:
-    """Decode a file within the limits; returns the message that says what came of it."""
+def reply_to(connection: Connection, data: bytes, order: bytes) -> bytes:
+    """Decode a file within the limits; returns the message that says what came of it.
+
+    Args:
+        connection: of which memory is asked.
+        data: the file.
+        order: DECODE, or DECODE_WITH_PREVIEW and the preview's longest side.
+    """
+    with_preview = order[:1] == DECODE_WITH_PREVIEW
+    (side,) = LONGEST_SIDE.unpack(order[1:]) if with_preview else (0,)
     allowed = address_space() + OPENING_MEMORY
 
     def reserve(needed: int) -> None:
@@ -159,34 +173,40 @@ def reply_to(connection: Connection, data: bytes, with_preview: bool) -> bytes:
     limit_memory(allowed)
     limit_processor(CPU_LIMIT)
     try:
-        image = decode(data, with_preview, reserve)
+        image = decode(data, with_preview, reserve, side)
     except ImageError as error:
         return ERROR + json.dumps({"name": error.name, "values": error.values}).encode()
-    size = image.size or (0, 0)
-    return IMAGE + HEAD.pack(*size) + image.pixels.tobytes() + (image.preview or b"")
+    head = HEAD.pack(*image.full_size, *(image.size or (0, 0)))
+    return IMAGE + head + image.pixels.tobytes() + (image.preview or b"")
 
 
-def decode(data: bytes, with_preview: bool, reserve: Callable[[int], None]) -> DecodedImage:
+def decode(
+    data: bytes,
+    with_preview: bool,
+    reserve: Callable[[int], None],
+    preview_side: int = PREVIEW_SIDE,
+) -> DecodedImage:
     """Decode a file in this process.
 
     Args:
         data: the file.
         with_preview: whether to make a preview.
-        reserve: as `read_image` takes it.
+        reserve: as `read_sized` takes it.
+        preview_side: the longest side that the preview may have, in pixels.
 
     Raises:
         ImageError: the file cannot be used.
     """
     try:
-        image = read_image(data, reserve)
+        image, full_size = read_sized(data, reserve)
         pixels = preprocess(image)
         if not with_preview:
-            return DecodedImage(pixels)
-        image.thumbnail((PREVIEW_SIDE, PREVIEW_SIDE))
+            return DecodedImage(pixels, full_size)
+        image.thumbnail((preview_side, preview_side))
         image.info.clear()  # Pillow writes a JPEG's comment into the copy, whatever it says
         file = io.BytesIO()
         image.save(file, "JPEG", quality=85)
-        return DecodedImage(pixels, file.getvalue(), image.size)
+        return DecodedImage(pixels, full_size, file.getvalue(), image.size)
     except MemoryError as error:
         raise ImageTooCostly from error
 

@@ -24,6 +24,7 @@ from lesion_lens import ROOT
 from lesion_lens.model import decoder as protocol
 from lesion_lens.model.decoder import PREVIEW_SIDE, DecodedImage
 from lesion_lens.model.errors import ImageError
+from lesion_lens.model.limits import MAX_SIDE
 from skin_cancer_detection import SIDE
 
 CAN_FORK = hasattr(os, "fork") and hasattr(socket, "send_fds")
@@ -59,7 +60,11 @@ class Decoder:
         self.stays = True  # whether it takes another file
 
     def decode(
-        self, data: bytes, with_preview: bool, may_take: Callable[[int], bool]
+        self,
+        data: bytes,
+        with_preview: bool,
+        may_take: Callable[[int], bool],
+        preview_side: int = PREVIEW_SIDE,
     ) -> DecodedImage:
         """Decode a file.
 
@@ -67,12 +72,15 @@ class Decoder:
             data: the file.
             with_preview: whether to make a preview.
             may_take: says whether the decoder may take so many bytes more.
+            preview_side: the longest side that the preview may have, up to `PREVIEW_SIDE` pixels.
 
         Raises:
             ImageError: the file cannot be used.
             NoMemoryNow, DecoderWasDead, DecoderDied
         """
-        order = protocol.DECODE_WITH_PREVIEW if with_preview else protocol.DECODE
+        order = protocol.DECODE
+        if with_preview:
+            order = protocol.DECODE_WITH_PREVIEW + protocol.LONGEST_SIDE.pack(preview_side)
         try:
             self._connection.send_bytes(order)
         except OSError as error:
@@ -126,15 +134,18 @@ def _read(reply: bytes) -> DecodedImage:
         if kind == protocol.ERROR:
             said = json.loads(rest[:_LARGEST_ERROR])
             raise _IMAGE_ERRORS[said["name"]](**said["values"])
-        width, height = protocol.HEAD.unpack_from(rest)
+        *full_size, width, height = protocol.HEAD.unpack_from(rest)
         pixels = np.frombuffer(rest, np.uint8, protocol.PIXELS, protocol.HEAD.size)
     except (ValueError, KeyError, TypeError, RecursionError, protocol.struct.error) as error:
         raise DecoderDied from error
     preview = rest[protocol.HEAD.size + protocol.PIXELS :]
-    if kind != protocol.IMAGE or max(width, height) > PREVIEW_SIDE:
+    if kind != protocol.IMAGE or max(width, height) > PREVIEW_SIDE or max(full_size) > MAX_SIDE:
         raise DecoderDied
     pixels = pixels.reshape(SIDE, SIDE, 3)
-    return DecodedImage(pixels, preview, (width, height)) if preview else DecodedImage(pixels)
+    size = (full_size[0], full_size[1])
+    if not preview:
+        return DecodedImage(pixels, size)
+    return DecodedImage(pixels, size, preview, (width, height))
 
 
 _IMAGE_ERRORS = {kind.name: kind for kind in ImageError.__subclasses__()}

@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from lesion_lens.model.decoder import DecodedImage
+from lesion_lens.model.decoder import PREVIEW_SIDE, DecodedImage
 from lesion_lens.model.decoder_processes import (
     Decoder,
     DecoderDied,
@@ -38,6 +38,7 @@ from lesion_lens.model.errors import (
     ImageTooCostly,
     LesionLensError,
 )
+from lesion_lens.model.events import watcher
 from lesion_lens.model.limits import (
     ANSWER_LIMIT,
     CPU_LIMIT,
@@ -150,7 +151,11 @@ class DecoderPool:
         self._starter.prepare()
 
     def decode(
-        self, data: bytes, with_preview: bool = False, requester: Requester | None = None
+        self,
+        data: bytes,
+        with_preview: bool = False,
+        requester: Requester | None = None,
+        preview_side: int = PREVIEW_SIDE,
     ) -> DecodedImage:
         """Decode an untrusted file.
 
@@ -158,6 +163,7 @@ class DecoderPool:
             data: the file.
             with_preview: whether to make a preview.
             requester: on whose behalf.
+            preview_side: the longest side that the preview may have, up to `PREVIEW_SIDE` pixels.
 
         Raises:
             ImageError: the file cannot be used; see `read_image`.
@@ -173,7 +179,7 @@ class DecoderPool:
             raise ImageTooCostly
         while True:
             with contextlib.suppress(_AnotherTurn), self._turn(job):
-                return self._decode(job, data, with_preview)
+                return self._decode(job, data, with_preview, preview_side)
 
     @contextlib.contextmanager
     def _turn(self, job: _Job) -> Iterator[None]:
@@ -198,7 +204,9 @@ class DecoderPool:
                     job.requester.decoding += job.ran()
                 self._hand_out()
 
-    def _decode(self, job: _Job, data: bytes, with_preview: bool) -> DecodedImage:
+    def _decode(
+        self, job: _Job, data: bytes, with_preview: bool, preview_side: int
+    ) -> DecodedImage:
         """Decode in a turn.
 
         Raises:
@@ -208,7 +216,7 @@ class DecoderPool:
         may_take = functools.partial(self._may_take, job, len(data))
         is_fit = False
         try:
-            image = decoder.decode(data, with_preview, may_take)
+            image = decoder.decode(data, with_preview, may_take, preview_side)
             is_fit = True
             return image
         except ImageError:
@@ -250,7 +258,10 @@ class DecoderPool:
             if is_fit and decoder.stays and not decoder.is_slowed and not job.fate:
                 self._idle.append(decoder)
                 return
+            why = job.fate or ("" if is_fit else "died")
         decoder.close()
+        if why:
+            watcher().decoder_stopped(why)
 
     def _may_take(self, job: _Job, file_size: int, needed: int) -> bool:
         """Whether a running job may take more memory. If not, it waits for another turn."""
@@ -284,6 +295,7 @@ class DecoderPool:
                 job.begun, job.worked_before = time.monotonic(), None
             elif job.waited() > _PATIENCE and self._fits_beside_large(job):
                 break  # small ones after it would take its memory again and again
+        watcher().queue_changed(len(self._waiting), len(self._running))
         self._changed.notify_all()
 
     def _start_watch(self) -> None:

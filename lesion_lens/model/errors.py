@@ -143,7 +143,8 @@ class ImageTooLarge(ImageError):
     meaning = "The model looks at 28 × 28 pixels, so a smaller copy loses hardly anything."
     sentence = (
         f"The image has more than {{megapixels}} million pixels, the most for its format, or more "
-        f"than {MAX_SIDE:,} on one side. Make it smaller and send it again."
+        f"than {MAX_SIDE:,} on one side. Save a smaller copy and send that: 2,000 pixels on a side "
+        "are more than enough."
     )
     example: ClassVar[dict[str, Any]] = {"megapixels": MAX_PIXELS // MEGA}
 

@@ -52,18 +52,31 @@ class PictureRules:
                 attributes |= rule.to_attributes()
         return attributes
 
-    def familiarities(self, pixels: NDArray[np.uint8]) -> list[str | None]:
+    def distances(self, pixels: NDArray[np.uint8]) -> NDArray[np.float64] | None:
+        """Say of each picture, (N, 28, 28, 3), how far it is from the training images.
+
+        Returns:
+            (N,), 0 or more, from `OutlierDetector.distance`; None where that rule is missing.
+        """
+        return None if self.outliers is None else self.outliers.distance(pixels)
+
+    def familiarities(
+        self, pixels: NDArray[np.uint8], distances: NDArray[np.float64] | None = None
+    ) -> list[str | None]:
         """Say of each picture how far the model knows its kind.
 
         Args:
             pixels: (N, 28, 28, 3), RGB, 0–255.
+            distances: of these pictures, from `distances`, where they are known already.
 
         Returns:
             N of `decisions.FAMILIARITIES`; None where the file does not say how to tell.
         """
         found: list[str | None] = [None] * len(pixels)
         if self.outliers is not None:
-            unfamiliar = self.outliers.is_outlier(pixels)
+            if distances is None:
+                distances = self.outliers.distance(pixels)
+            unfamiliar = self.outliers.is_too_far(distances)
             found = ["unfamiliar" if far else "familiar" for far in unfamiliar]
         if self.others is not None:
             for i in np.flatnonzero(self.others.is_other(pixels)):

@@ -4,7 +4,7 @@ import io
 import math
 import re
 from collections.abc import Callable, Collection, Iterator
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import pillow_heif
@@ -48,7 +48,31 @@ def read_image(
     reserve: Callable[[int], None] = lambda _: None,
     formats: Collection[str] = (*FORMATS, "DICOM"),
 ) -> Image.Image:
-    """Decode an untrusted file into an upright RGB image.
+    """Decode an untrusted file into an upright RGB image, at its own size up to `EXACT_PIXELS`.
+
+    It takes and raises what `read_sized` does, and gives the image alone.
+    """
+    return read_sized(data, reserve, formats).image
+
+
+class Sized(NamedTuple):
+    """An image that was read, and how large it was.
+
+    Attributes:
+        image: of mode "RGB", upright, at the file's own size up to `EXACT_PIXELS`.
+        full_size: (width, height) in pixels of the file's image, upright, before any reduction.
+    """
+
+    image: Image.Image
+    full_size: tuple[int, int]
+
+
+def read_sized(
+    data: bytes,
+    reserve: Callable[[int], None] = lambda _: None,
+    formats: Collection[str] = (*FORMATS, "DICOM"),
+) -> Sized:
+    """Decode an untrusted file into an upright RGB image, and say how large it was.
 
     Only the decoders of `formats` are tried, and of several frames the first is taken, or the
     primary one of a HEIC. Alpha is laid over white, more than 8 bits are scaled to 8, and the
@@ -60,9 +84,6 @@ def read_image(
         data: the bytes of the file.
         reserve: called with the bytes of memory that decoding will take, once they are known.
         formats: as Pillow names them, and DICOM.
-
-    Returns:
-        An image of mode "RGB", at the file's own size up to `EXACT_PIXELS`.
 
     Raises:
         EmptyImage, UnsupportedImage, UnsupportedVariant, DicomNotRead, DamagedImage, ImageTooLarge,
@@ -93,7 +114,7 @@ def read_image(
             rgb = _converter(image)(image)
         else:
             rgb = _reduced(*(_heic_rows(data) if image.format == "HEIF" else _rows(image)))
-        return _upright(rgb, _orientation(image))
+        return _upright(rgb, full_size, _orientation(image))
     except Exception as error:
         if image.info.get("compression") in _NOT_IN_LIBTIFF:
             raise UnsupportedVariant(kind="a variant of TIFF") from error
@@ -104,18 +125,19 @@ def read_image(
 _NOT_IN_LIBTIFF = ("webp", "tiff_sgilog", "tiff_sgilog24", "tiff_thunderscan")
 
 
-def _read_dicom(data: bytes, reserve: Callable[[int], None]) -> Image.Image:
-    """Decode the first frame of a DICOM file; raises what `read_image` does."""
+def _read_dicom(data: bytes, reserve: Callable[[int], None]) -> Sized:
+    """Decode the first frame of a DICOM file; raises what `read_sized` does."""
     frame = first_frame(data, reserve)
     if frame.coded:
-        return frame.recoloured(read_image(bytes(frame.data), reserve, (frame.coded,)))
+        coded = read_sized(bytes(frame.data), reserve, (frame.coded,))
+        return coded._replace(image=frame.recoloured(coded.image))
     if frame.size[0] * frame.size[1] <= EXACT_PIXELS:
-        return frame.strip(0, frame.size[1])
-    return _reduced(frame.size, frame.strip, lambda strip: strip)
+        return Sized(frame.strip(0, frame.size[1]), frame.size)
+    return Sized(_reduced(frame.size, frame.strip, lambda strip: strip), frame.size)
 
 
-def _read_numbers(data: bytes, reserve: Callable[[int], None]) -> Image.Image:
-    """Decode a TIFF of numbers that Pillow has no mode for; raises what `read_image` does."""
+def _read_numbers(data: bytes, reserve: Callable[[int], None]) -> Sized:
+    """Decode a TIFF of numbers that Pillow has no mode for; raises what `read_sized` does."""
     found = numbers_image(data)
     if _takes_too_long(found.image, data):
         raise ImageTooCostly
@@ -131,13 +153,13 @@ def _read_numbers(data: bytes, reserve: Callable[[int], None]) -> Image.Image:
         rgb = _reduced(
             found.size, lambda top, bottom: found.strip(top, bottom, scale), lambda strip: strip
         )
-    return _upright(rgb, found.orientation)
+    return _upright(rgb, found.size, found.orientation)
 
 
 def _opened(
     data: bytes, reserve: Callable[[int], None], formats: Collection[str]
 ) -> ImageFile.ImageFile:
-    """Read what stands before the pixels; raises what `read_image` does."""
+    """Read what stands before the pixels; raises what `read_sized` does."""
     if data[:4] == b"RIFF":  # a WebP, for which the decoder takes its memory as it is opened
         pixels, most = webp_pixels(data), max_pixels("WEBP")
         if pixels > most:
@@ -378,8 +400,13 @@ def _orientation(image: Image.Image) -> int | None:
         return None
 
 
-def _upright(image: Image.Image, orientation: int | None) -> Image.Image:
-    return image.transpose(_UPRIGHT[orientation]) if orientation in _UPRIGHT else image
+def _upright(image: Image.Image, full_size: tuple[int, int], orientation: int | None) -> Sized:
+    if orientation is None or orientation not in _UPRIGHT:
+        return Sized(image, full_size)
+    is_turned = orientation >= 5  # of the eight, those that exchange width and height
+    return Sized(
+        image.transpose(_UPRIGHT[orientation]), full_size[::-1] if is_turned else full_size
+    )
 
 
 def formats_of(data: bytes) -> list[str]:

@@ -125,7 +125,11 @@ class OutlierDetector(StoredArrays):
         Returns:
             (N,).
         """
-        return ~(self.distance(pixels) <= self.threshold)  # also where it is not a number
+        return self.is_too_far(self.distance(pixels))
+
+    def is_too_far(self, distances: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Say of each distance, (N,) from `distance`, whether it is that of an unfamiliar image."""
+        return ~(distances <= self.threshold)  # also where it is not a number
 
     def reason(self, pixels: Pixels) -> str:
         """Say what sets one picture apart most.

@@ -1,6 +1,8 @@
 """The API: images in, JSON out, as its OpenAPI document says."""
 
+import io
 import json
+import shutil
 from typing import Any
 
 from flask import Blueprint, Response, current_app, redirect, render_template, request, url_for
@@ -8,26 +10,34 @@ from flask.typing import ResponseReturnValue
 from markdown_it import MarkdownIt
 from markupsafe import Markup
 from werkzeug.datastructures import FileStorage
-from werkzeug.exceptions import HTTPException
-from werkzeug.wrappers import Response as AnyResponse
+from werkzeug.exceptions import HTTPException, NotFound
+from werkzeug.exceptions import MethodNotAllowed as WrongMethod
+from werkzeug.http import parse_options_header
 
 from lesion_lens.model.admission import admission
 from lesion_lens.model.decoder import DecodedImage
 from lesion_lens.model.errors import ImageError, ModelFileError, Problem
+from lesion_lens.web.about import NOTICE, About
 from lesion_lens.web.current import get_classifier
-from lesion_lens.web.limits import API_FIELD
-from lesion_lens.web.openapi import PROBLEM_JSON, openapi_document
+from lesion_lens.web.limits import API_FIELD, EXPLAIN
+from lesion_lens.web.openapi import COMPATIBILITY, openapi_document
 from lesion_lens.web.problems import (
     UNREAD,
+    InvalidParameter,
+    MalformedRequest,
+    MethodNotAllowed,
     NoImageUsable,
+    NoSuchAddress,
     NotAFile,
     ServerFailed,
     UnknownField,
+    UnknownParameter,
     WrongContentType,
     hide_model_error,
     retry_header,
 )
-from lesion_lens.web.results import describe_classes, describe_model, to_dict
+from lesion_lens.web.results import explain, to_dict
+from lesion_lens.web.schemas import NAMELESS, OTHER_BODIES, PROBLEM_JSON
 from lesion_lens.web.uploads import (
     decoded,
     drain,
@@ -41,19 +51,56 @@ api = Blueprint("api", __name__, url_prefix="/api/v1")
 
 @api.post("/predictions")
 def predict() -> Response:
-    """Classify the images in the form's field `API_FIELD`."""
+    """Classify the images in the form's field `API_FIELD`, or the one that is the body."""
+    with_map = is_map_wanted()
     # Read the body before taking a turn, so that slow clients do not block others.
-    files = images_of_form()
+    files = image_of_body() if is_image(request.mimetype) else images_of_form()
+    # The picture of one image alone, as those of a batch would take more memory than there is.
+    with_picture = with_map and len(files) == 1
     with admission():
-        results = [result_of(name, image) for name, image in decoded(files)]
+        results = [result_of(*one, with_map) for one in decoded(files, with_picture)]
     problems = [result["problem"] for result in results if "problem" in result]
     if len(problems) < len(results):
-        model = describe_model(get_classifier()) | {"card": url_for("pages.model_page")}
-        return as_json({"model": model, "classes": describe_classes(), "results": results})
+        head = about().head(url_for("pages.model_page"))
+        return as_response(f'{head}, "results": {as_line(results)}}}')
     if len(problems) == 1:
         return as_problem(problems[0])
     problem = to_problem(NoImageUsable(count=len(results)))
     return as_problem(problem | {"results": results})
+
+
+def is_map_wanted() -> bool:
+    """Read the parameter `EXPLAIN` of the address.
+
+    Raises:
+        UnknownParameter, InvalidParameter
+    """
+    for name in request.args:
+        if name != EXPLAIN:
+            raise UnknownParameter(parameter=name)
+    values = request.args.getlist(EXPLAIN) or ["0"]
+    if values not in (["0"], ["1"]):
+        raise InvalidParameter(value=" and ".join(values))
+    return values == ["1"]
+
+
+def is_image(mimetype: str) -> bool:
+    """Whether a body with this type is taken for an image; its bytes decide whether it is one."""
+    return mimetype.startswith("image/") or mimetype in OTHER_BODIES
+
+
+def image_of_body() -> list[FileStorage]:
+    """Give the body as the one file that it is, with the name that `Content-Disposition` gives it.
+
+    Raises:
+        werkzeug.exceptions.HTTPException: the body is too large.
+    """
+    body = io.BytesIO()
+    shutil.copyfileobj(request.stream, body)
+    # Browsers and programs send UTF-8, which WSGI hands over as if it were Latin-1.
+    header = request.headers.get("Content-Disposition", "").encode("latin-1", "replace")
+    _, options = parse_options_header(header.decode("utf-8", "replace"))
+    return [FileStorage(body, options.get("filename") or NAMELESS)]
 
 
 def images_of_form() -> list[FileStorage]:
@@ -77,17 +124,39 @@ def images_of_form() -> list[FileStorage]:
     return uploaded_images(API_FIELD)
 
 
-def result_of(name: str, image: DecodedImage | ImageError) -> dict[str, Any]:
+def result_of(
+    name: str, image: DecodedImage | ImageError, with_map: bool = False
+) -> dict[str, Any]:
     """Classify an image; returns a `Result` of the OpenAPI document."""
     if isinstance(image, ImageError):
-        return {"file": name, "problem": to_problem(image)}
-    return {"file": name, "prediction": to_dict(get_classifier()(image.pixels))}
+        return {"kind": "problem", "file": name, "problem": to_problem(image)}
+    answer = get_classifier()(image.pixels, with_map)
+    prediction = to_dict(answer)
+    prediction["meaning"] = about().meaning(answer.risk_level, answer.familiarity)
+    if with_map:
+        prediction["explanation"] = explain(answer, image.preview)
+    width, height = image.full_size
+    return {
+        "kind": "prediction",
+        "file": name,
+        "image": {"width": width, "height": height},
+        "prediction": prediction,
+    }
+
+
+def about() -> About:
+    """Give what every answer of the running app says."""
+    extensions = current_app.extensions
+    if "about" not in extensions:  # two threads may both lay it out, and nothing is lost
+        extensions["about"] = About(get_classifier())
+    found: About = extensions["about"]
+    return found
 
 
 @api.get("/openapi.json")
 def document() -> Response:
     """Give the OpenAPI document."""
-    return as_json(openapi_document(*places(), max_megabytes()))
+    return as_response(as_line(openapi_document(*places(), max_megabytes())))
 
 
 @api.get("/docs")
@@ -98,7 +167,8 @@ def docs() -> str:
     answer = operation["responses"].pop("200")
     return render_template(
         "api.html",
-        info=described["info"],
+        notice=NOTICE,
+        rule=COMPATIBILITY,
         operation=operation,
         answer=answer,
         example=as_text(answer["content"]["application/json"]["example"]),
@@ -130,9 +200,13 @@ def as_text(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
 
 
-def as_json(value: Any, status: int = 200, kind: str = "application/json") -> Response:
-    """Answer with JSON in the order in which it was laid out, which Flask's own would not keep."""
-    text = json.dumps(value, ensure_ascii=False)  # on one line, which is six times as fast
+def as_line(value: Any) -> str:
+    """Write JSON on one line, six times as fast, in its order, which Flask's own would not keep."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def as_response(text: str, status: int = 200, kind: str = "application/json") -> Response:
+    """Answer with JSON that was written."""
     return Response(text + "\n", status, content_type=kind)
 
 
@@ -151,7 +225,7 @@ def to_problem(problem: Problem) -> dict[str, Any]:
 
 def as_problem(problem: dict[str, Any]) -> Response:
     """Answer with what `to_problem` laid out."""
-    return as_json(problem, problem["status"], PROBLEM_JSON)
+    return as_response(as_line(problem), problem["status"], PROBLEM_JSON)
 
 
 @api.errorhandler(Problem)
@@ -161,6 +235,8 @@ def show_problem(problem: Problem) -> Response:
         drain()
     response = as_problem(to_problem(problem))
     response.headers.update(retry_header(problem))
+    if isinstance(problem, MethodNotAllowed):
+        response.headers["Allow"] = ", ".join(problem.allowed)
     return response
 
 
@@ -170,24 +246,21 @@ def show_model_error(error: ModelFileError) -> Response:
     return show_problem(hide_model_error(error))
 
 
-def show_http_problem(error: HTTPException) -> AnyResponse:
+def show_http_problem(error: HTTPException) -> Response:
     """Answer with the problem that an error of Flask's own is.
 
     Args:
         error: also of addresses below /api/ that lead nowhere.
     """
+    path = request.root_path + request.path
+    if isinstance(error, NotFound):
+        predictions, docs = url_for("api.predict"), url_for("api.docs")
+        return show_problem(NoSuchAddress(path=path, predictions=predictions, docs=docs))
+    if isinstance(error, WrongMethod):
+        allowed = error.valid_methods or ["OPTIONS"]  # which every address takes
+        return show_problem(MethodNotAllowed(path, request.method, allowed))
     if error.code == 413:
         return show_problem(drain_oversized_body())
     if error.code == 500:
         return show_problem(ServerFailed())
-    # What the status says all of; RFC 9457, section 4.2.1.
-    problem = {
-        "type": "about:blank",
-        "title": error.name,
-        "status": error.code,
-        "detail": error.description,
-    }
-    response = error.get_response()  # with the headers that belong to the status
-    response.set_data(as_text(problem))
-    response.content_type = PROBLEM_JSON
-    return response
+    return show_problem(MalformedRequest(reason=error.description))

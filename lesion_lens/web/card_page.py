@@ -1,6 +1,7 @@
 """The model card as a page: its HTML, and the drawings that the facts hold the numbers of."""
 
 import functools
+import posixpath
 import re
 import threading
 from collections.abc import MutableMapping, Sequence
@@ -24,13 +25,12 @@ class CardPage:
     """The card as a page shows it.
 
     Attributes:
-        html: from the first heading of the second level on.
-        headings: (id, text) of each of these headings.
+        html: from the first heading of the second level on; what stands below such a heading is
+            folded away, and has the heading's id.
         is_whole: whether it is the whole card; if not, only what any model file tells.
     """
 
     html: Markup
-    headings: tuple[tuple[str, str], ...]
     is_whole: bool
 
 
@@ -39,24 +39,28 @@ class CardPage:
 _making = threading.Lock()
 
 
-def card_page(classifier: Classifier) -> CardPage:
+def card_page(classifier: Classifier, repository: str = "") -> CardPage:
     """Make the page of the card of a model, or give the one that was made before.
 
     The card of the whole facts if they are there, else what any model file tells.
+
+    Args:
+        classifier: whose model it is.
+        repository: the address of the repository whose files the card names, such as
+            https://github.com/OWNER/NAME; without it, their names are no links.
     """
     with _making:
-        return _made(classifier)
+        return _made(classifier, repository.rstrip("/"))
 
 
 @functools.lru_cache(maxsize=1)  # a process serves one model
-def _made(classifier: Classifier) -> CardPage:
+def _made(classifier: Classifier, repository: str) -> CardPage:
     facts = classifier.facts
     try:
         markdown, is_whole = model_card(facts), True
     except CardError:
         markdown, is_whole = other_model_card(facts), False
-    html, headings = _to_html(markdown, draw_charts(classifier.scores))
-    return CardPage(html, headings, is_whole)
+    return CardPage(_to_html(markdown, draw_charts(classifier.scores), repository), is_whole)
 
 
 def draw_charts(scores: dict[str, Any] | None) -> dict[str, str]:
@@ -81,13 +85,10 @@ def draw_charts(scores: dict[str, Any] | None) -> dict[str, str]:
     }
 
 
-def _to_html(markdown: str, charts: dict[str, str]) -> tuple[Markup, tuple[tuple[str, str], ...]]:
-    """Turn the card into a page's HTML, from its first heading of the second level on.
+def _to_html(markdown: str, charts: dict[str, str], repository: str) -> Markup:
+    """Turn the card into a page's HTML, as in `CardPage`.
 
     A picture and its caption give way to the one of `charts` of its name, or to nothing.
-
-    Returns:
-        The HTML, and the headings as in `CardPage`.
     """
     parser = MarkdownIt("commonmark", {"html": False}, renderer_cls=_Renderer).enable("table")
     tokens = parser.parse(markdown)
@@ -98,9 +99,11 @@ def _to_html(markdown: str, charts: dict[str, str]) -> tuple[Markup, tuple[tuple
             text.type, text.content = "html_block", charts.get(name, "")
             opening.hidden = closing.hidden = True
     start = next(i for i, token in enumerate(tokens) if token.tag == "h2")
-    env: dict[str, Any] = {"headings": []}
-    html = parser.renderer.render(tokens[start:], parser.options, env)
-    return Markup(html), tuple(env["headings"])  # noqa: S704 (escaped, except for our charts)
+    html = parser.renderer.render(tokens[start:], parser.options, {"repository": repository})
+    return Markup(html + _FOLD_END)  # noqa: S704 (escaped, except for our charts)
+
+
+_FOLD_END = "</div></details>"
 
 
 # As markdown-it-py calls the methods of a renderer.
@@ -109,17 +112,25 @@ Env = MutableMapping[str, Any]
 
 
 class _Renderer(RendererHTML):
-    """Gives headings their ids, tables their scopes and a region to scroll in.
+    """Folds sections, gives headings their ids, tables their scopes and a region to scroll in.
 
-    Links to files of the repository, which the server does not have, leave their words.
+    Files of the repository, which the server does not have, are linked there, or leave their words.
     """
 
     def heading_open(self, tokens: Tokens, idx: int, options: Any, env: Env) -> str:
+        is_first = "heading" not in env
         heading = env["heading"] = tokens[idx + 1].content
+        if tokens[idx].tag == "h2":  # the page has one above the card
+            return f"{'' if is_first else _FOLD_END}<details><summary><h3>"
+        tokens[idx].tag = tokens[idx + 2].tag = "h4"
         tokens[idx].attrSet("id", slug(heading))
-        if tokens[idx].tag == "h2":
-            env["headings"].append((slug(heading), heading))
         return self.renderToken(tokens, idx, options, env)
+
+    def heading_close(self, tokens: Tokens, idx: int, options: Any, env: Env) -> str:
+        if tokens[idx].tag != "h2":
+            return self.renderToken(tokens, idx, options, env)
+        # A browser that is led into what is folded unfolds it, but not if led to the fold itself.
+        return f'</h3></summary><div id="{slug(tokens[idx - 1].content)}">'
 
     def table_open(self, tokens: Tokens, idx: int, options: Any, env: Env) -> str:
         head = next(token.content for token in tokens[idx:] if token.type == "inline")
@@ -145,7 +156,12 @@ class _Renderer(RendererHTML):
         return re.sub(r"\([\d.]+–[\d.]+\)", r'<span class="nowrap">\g<0></span>', text)
 
     def link_open(self, tokens: Tokens, idx: int, options: Any, env: Env) -> str:
-        if not str(tokens[idx].attrGet("href")).startswith(("https://", "#")):
+        address = str(tokens[idx].attrGet("href"))
+        if not address.startswith(("https://", "#")) and env["repository"]:
+            # The card stands in docs/. Every host of repositories takes HEAD for the newest commit.
+            path = posixpath.normpath(posixpath.join("docs", address))
+            tokens[idx].attrSet("href", f"{env['repository']}/blob/HEAD/{path}")
+        elif not address.startswith(("https://", "#")):
             closing = next(token for token in tokens[idx:] if token.type == "link_close")
             tokens[idx].hidden = closing.hidden = True
         return self.renderToken(tokens, idx, options, env)

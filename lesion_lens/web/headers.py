@@ -1,6 +1,6 @@
 """The security headers of every response: those that OWASP's Secure Headers Project lists.
 
-Also headers of requests that Werkzeug cannot read.
+Also the ETag of what does not change, and headers of requests that Werkzeug cannot read.
 """
 
 from flask import Response, request
@@ -55,12 +55,25 @@ def drop_bad_dates() -> None:
 _DATES = ("HTTP_DATE", "HTTP_IF_MODIFIED_SINCE", "HTTP_IF_RANGE", "HTTP_IF_UNMODIFIED_SINCE")
 
 
+def add_validator(response: Response) -> Response:
+    """Give an answer to GET or HEAD the hash of its body as ETag, or 304 to whoever has that body.
+
+    Most such answers depend on files and settings only. Files of static/ have an ETag already, and
+    errors and answers to an upload get none.
+    """
+    is_answer = request.method in ("GET", "HEAD") and response.status_code == 200
+    if is_answer and not response.is_streamed and "ETag" not in response.headers:
+        response.add_etag()
+        response.make_conditional(request)
+    return response
+
+
 def add_headers(response: Response) -> Response:
     """Add them, and say what browsers and proxies may keep.
 
     Nothing is kept of an answer to an upload, nor of an error. All else is asked for anew each
-    time; a file of static/ then costs no more than its ETag. What a service worker stores does not
-    go by this.
+    time; what has not changed then costs no more than its ETag. What a service worker stores does
+    not go by this.
     """
     response.headers.update(HEADERS)
     if request.is_secure:

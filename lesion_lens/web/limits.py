@@ -5,6 +5,7 @@ MAX_MEGABYTES = 20  # of a request's images
 MAX_CONTENT_LENGTH = MAX_MEGABYTES * MEGABYTE + 100_000  # bytes; the form itself takes some
 MAX_IMAGES = 50  # of one request
 API_FIELD = "image"  # of the form that a program sends
+EXPLAIN = "explain"  # the parameter of an address that asks for the occlusion map
 RETRY_AFTER = 2  # seconds
 BATCH_LIMIT = 20  # seconds; images of a request that were not begun by then are not processed
 

@@ -2,11 +2,12 @@
 
 import base64
 import io
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from flask import Blueprint, redirect, render_template, request, url_for
+from flask import Blueprint, current_app, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from markupsafe import Markup
 from numpy.typing import NDArray
@@ -15,9 +16,12 @@ from werkzeug.datastructures import FileStorage
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response
 
+from lesion_lens import version
 from lesion_lens.model.admission import admission
 from lesion_lens.model.classifier import Answer
-from lesion_lens.model.decisions import HEADLINES, LAST
+from lesion_lens.model.crops import LEAST_KEPT, Crop
+from lesion_lens.model.decisions import HEADLINES, LAST, LEVELS
+from lesion_lens.model.decoder import THUMBNAIL_SIDE
 from lesion_lens.model.errors import ImageError, ModelFileError, Problem
 from lesion_lens.model.limits import (
     MAX_PIXELS,
@@ -29,7 +33,7 @@ from lesion_lens.model.limits import (
     SUFFIXES,
 )
 from lesion_lens.model.outliers import REASONS
-from lesion_lens.web import api
+from lesion_lens.web import api, language
 from lesion_lens.web.card_page import card_page
 from lesion_lens.web.card_tables import meaning, pairs
 from lesion_lens.web.current import get_classifier
@@ -42,6 +46,7 @@ from lesion_lens.web.uploads import (
     drain,
     drain_oversized_body,
     max_megabytes,
+    uploaded_crop,
     uploaded_images,
 )
 from skin_cancer_detection import CLASSES, CODES
@@ -62,10 +67,11 @@ def show_result() -> ResponseReturnValue:
     """Classify the image in the form's field `pic`, or several, and show what came out."""
     # Read the body before taking a turn, so that slow clients do not block others.
     files = uploaded_images("pic")
+    crop = uploaded_crop(len(files))
     with admission():
         if len(files) > 1:
             return show_batch(files)
-        return render_template("result.html", **result_context(files[0]))
+        return render_template("result.html", **result_context(files[0], crop))
 
 
 @pages.get("/showresult")
@@ -74,10 +80,23 @@ def back_to_index() -> ResponseReturnValue:
     return redirect(url_for("pages.index"))
 
 
+@pages.get("/sample")
+def show_sample() -> str:
+    """Show the result of a drawn picture, for whoever has no image to try this with."""
+    if "sample" not in current_app.extensions:  # once, as `RATE_LIMIT` does not count this
+        data = (Path(current_app.root_path) / "static" / "sample.jpg").read_bytes()
+        with admission():
+            file = FileStorage(io.BytesIO(data), "sample.jpg")
+            current_app.extensions["sample"] = result_context(file)
+    context = current_app.extensions["sample"] | {"today": today()}
+    return render_template("result.html", is_sample=True, **context)
+
+
 @pages.get("/model")
 def model_page() -> str:
     """Show the card of the model that is served."""
-    return render_template("model.html", card=card_page(get_classifier()))
+    repository = current_app.config.get("REPOSITORY_URL") or ""
+    return render_template("model.html", card=card_page(get_classifier(), repository))
 
 
 @pages.get("/healthz")
@@ -97,8 +116,11 @@ def readyz() -> ResponseReturnValue:
 # --- A result, and a table of them -----------------------------------------------------------
 
 
-def result_context(file: FileStorage) -> dict[str, Any]:
+def result_context(file: FileStorage, crop: Crop | None = None) -> dict[str, Any]:
     """Classify an uploaded file; returns all that result.html speaks of.
+
+    Args:
+        crop: what was cut away from it; None of a whole picture.
 
     Raises:
         ImageError, ModelFileError
@@ -107,7 +129,7 @@ def result_context(file: FileStorage) -> dict[str, Any]:
     ((name, image),) = decoded([file], with_preview=True)
     if isinstance(image, ImageError):
         raise image
-    answer = classifier(image.pixels, with_map=True)
+    answer = classifier(image.pixels, True, crop)
     assert image.preview is not None  # noqa: S101 (for mypy: both are asked for above)
     assert answer.occlusion is not None  # noqa: S101 (for mypy, likewise)
     ranking = sorted(
@@ -118,7 +140,10 @@ def result_context(file: FileStorage) -> dict[str, Any]:
     return {
         "answer": answer,
         "reason": answer.reason and REASONS[answer.reason],
-        "meaning": meaning(classifier.facts, answer.risk_level, answer.familiarity),
+        # Which was counted on whole pictures.
+        "meaning": meaning(classifier.facts, answer.risk_level, answer.familiarity)
+        if crop is None or crop.is_harmless
+        else None,
         "statements": answer.statements,
         "ranking": ranking,
         "pooled": [CLASS_OF[code].name for code in classifier.pooled_classes],
@@ -126,9 +151,15 @@ def result_context(file: FileStorage) -> dict[str, Any]:
         "region": strongest_region(answer.occlusion),
         "preview": data_address(image.preview, "image/jpeg"),
         "preview_size": image.size,
-        "row": row_of(name, image.pixels, answer),
-        "today": datetime.now(UTC).date(),
+        "pixels": data_address(as_png(image.pixels), "image/png"),
+        "row": row_of(name, answer),
+        "today": today(),
     }
+
+
+def today() -> date:
+    """The date in UTC, which `str` writes as ISO 8601 does."""
+    return datetime.now(UTC).date()
 
 
 def show_batch(files: list[FileStorage]) -> ResponseReturnValue:
@@ -137,22 +168,31 @@ def show_batch(files: list[FileStorage]) -> ResponseReturnValue:
     rows = [
         error_row(name, image)
         if isinstance(image, ImageError)
-        else row_of(name, image.pixels, classifier(image.pixels))
-        for name, image in decoded(files)
+        else row_of(name, classifier(image.pixels), image.preview)
+        for name, image in decoded(files, with_preview=True, preview_side=THUMBNAIL_SIDE)
     ]
     rows.sort(key=lambda row: row["urgency"])
-    csv = "\r\n".join([csv_header(), *(row["csv"] for row in rows)]) + "\r\n"
+    csv = "\r\n".join([table_header(), *(row["csv"] for row in rows)]) + "\r\n"
     page = render_template(
-        "batch.html", rows=rows, csv_address=data_address(csv.encode("utf-8-sig"), "text/csv")
+        "batch.html",
+        rows=rows,
+        counts=counts_of(rows),
+        csv_address=data_address(csv.encode("utf-8-sig"), "text/csv"),
     )
     return page, 200 if any("likely" in row for row in rows) else 422
 
 
-def row_of(name: str, pixels: NDArray[np.uint8], answer: Answer) -> dict[str, Any]:
-    """All that a row of the table of results speaks of, and the same as a line of CSV."""
+def row_of(name: str, answer: Answer, preview: bytes | None = None) -> dict[str, Any]:
+    """All that a row of the table of results speaks of, and the same as a line of CSV.
+
+    Args:
+        name: of the file.
+        answer: of the classifier.
+        preview: a JPEG that the row shows; None where static/rows.js takes that of the result.
+    """
     return {
         "name": name,
-        "pixels": data_address(as_png(pixels), "image/png"),
+        "preview": preview and data_address(preview, "image/jpeg"),
         "level": answer.risk_level,
         "next_step": answer.next_step,
         "familiarity": answer.familiarity,
@@ -160,7 +200,8 @@ def row_of(name: str, pixels: NDArray[np.uint8], answer: Answer) -> dict[str, An
         "likely": CLASS_OF[answer.statements.most_likely],
         "probability": float(answer.probabilities.max()),
         "malignant_probability": answer.statements.malignant_probability,
-        "csv": csv_line(name, to_dict(answer), get_classifier().sha256),
+        "date": today(),
+        "csv": f"{csv_line(name, to_dict(answer), get_classifier().sha256)},{today()},",
     }
 
 
@@ -170,8 +211,22 @@ def error_row(name: str, error: ImageError) -> dict[str, Any]:
         "name": name,
         "error": error,
         "urgency": LAST,
-        "csv": csv_line(name, error=str(error)),
+        "csv": f"{csv_line(name, error=str(error))},,",
     }
+
+
+def table_header() -> str:
+    """The first line of the CSV of a table: `csv_header`, the date and the reader's note.
+
+    The note is in the browser alone, which appends it to a row's line: so it is the last column.
+    """
+    return f"{csv_header()},date,note"
+
+
+def counts_of(rows: list[dict[str, Any]]) -> dict[str, int]:
+    """Count the rows of each risk level; those that were not classified are `failed`."""
+    found = [row.get("level", "failed") for row in rows]
+    return {level: found.count(level) for level in (*LEVELS, "failed")}
 
 
 def data_address(data: bytes, kind: str) -> Markup:
@@ -231,6 +286,8 @@ def template_context() -> dict[str, Any]:
     """What every template may say of the limits and of the model's scores."""
     classifier = get_classifier()
     return {
+        "language": language.LANGUAGE,
+        "direction": language.DIRECTION,
         "max_images": MAX_IMAGES,
         "max_megabytes": max_megabytes(),
         "max_megapixels": MAX_PIXELS // MEGA,
@@ -239,12 +296,16 @@ def template_context() -> dict[str, Any]:
         "max_avif_megapixels": PIXEL_LIMITS["AVIF"] // MEGA,
         "max_side": MAX_SIDE,
         "facts": classifier.facts,
+        "repository_url": current_app.config["REPOSITORY_URL"],  # "" where there is none
         "model_sha256": classifier.sha256,
         "class_of": CLASS_OF,
         "headlines": HEADLINES,
         "accept": ",".join((*MIME_TYPES, *SUFFIXES)),  # systems do not know the type of each
         "formats": READABLE,
         "no_image": NoImage.sentence,
-        "csv_header": csv_header(),
+        "least_kept": LEAST_KEPT,
+        "csv_header": table_header(),
+        "app_version": version(),
+        "today": today(),
         "pairs": pairs(classifier.facts),
     }

@@ -4,6 +4,7 @@ Each is an exception whose class holds all that is said of it; those of images a
 lesion_lens.model.errors.
 """
 
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from flask import current_app
@@ -21,7 +22,7 @@ from lesion_lens.model.errors import (
     UnsupportedImage,
     UnsupportedVariant,
 )
-from lesion_lens.web.limits import API_FIELD, MAX_IMAGES, MAX_MEGABYTES, RETRY_AFTER
+from lesion_lens.web.limits import API_FIELD, EXPLAIN, MAX_IMAGES, MAX_MEGABYTES, RETRY_AFTER
 
 
 class NoImage(Problem):
@@ -54,6 +55,23 @@ class NotAFile(Problem):
     sentence = f"A part named {API_FIELD} has no file name. Send each image as a file."
 
 
+class BadCrop(Problem):
+    """A form that does not say rightly what was cut away; of the upload page alone."""
+
+    name = "bad-crop"
+    status = 400
+    title = "The crop cannot be read"
+    meaning = (
+        "The fields `crop` and `view` are each `left,top,right,bottom`, shares of the whole "
+        "picture from 0 to 1, of a single image."
+    )
+    sentence = (
+        "The form does not say rightly what was cut away: {reason} Choose the image again, and "
+        "send the whole picture."
+    )
+    example: ClassVar[dict[str, Any]] = {"reason": "crop was sent with more than one image."}
+
+
 class UnknownField(Problem):
     """A form with a field other than `API_FIELD`."""
 
@@ -67,6 +85,39 @@ class UnknownField(Problem):
     example: ClassVar[dict[str, Any]] = {"field": "picture"}
 
 
+class UnknownParameter(Problem):
+    """An address with a parameter that there is not."""
+
+    name = "unknown-parameter"
+    status = 400
+    title = "Unknown parameter"
+    meaning = "A parameter that is not known is refused, so that a misspelt one is noticed."
+    sentence = f"The address has a parameter {{parameter!r}}. Remove it: the only one is {EXPLAIN}."
+    example: ClassVar[dict[str, Any]] = {"parameter": "explian"}
+
+
+class InvalidParameter(Problem):
+    """A parameter with another value than it may have, or with several."""
+
+    name = "invalid-parameter"
+    status = 400
+    title = "Invalid parameter"
+    meaning = "A parameter has a value that it may not have, or stands in the address twice."
+    sentence = f"The parameter {EXPLAIN} is {{value!r}}. Give it once, as 1 or as 0."
+    example: ClassVar[dict[str, Any]] = {"value": "yes"}
+
+
+class MalformedRequest(Problem):
+    """A request that the app cannot make sense of."""
+
+    name = "malformed-request"
+    status = 400
+    title = "Malformed request"
+    meaning = "Something in the request is not as HTTP has it, and the sentence says what."
+    sentence = "{reason} Correct it and send the request again."
+    example: ClassVar[dict[str, Any]] = {"reason": "The Host header is not a name or an address."}
+
+
 class FromAnotherSite(Problem):
     """A form that a page of another site sent, by what the browser says."""
 
@@ -78,6 +129,48 @@ class FromAnotherSite(Problem):
         "server does not allow. Non-browser clients are unaffected."
     )
     sentence = "Another site sent this form. Open the upload page and send the image from there."
+
+
+class NoSuchAddress(Problem):
+    """An address of the API that leads nowhere."""
+
+    name = "no-such-address"
+    status = 404
+    title = "No such address"
+    meaning = "The API has no such address. It may be misspelt, or of another version."
+    sentence = "There is nothing at {path}. Send images to {predictions}, and read {docs}."
+    example: ClassVar[dict[str, Any]] = {
+        "path": "/api/v1/prediction",
+        "predictions": "/api/v1/predictions",
+        "docs": "/api/v1/docs",
+    }
+
+
+class MethodNotAllowed(Problem):
+    """An address of the API that is there, asked by a method that it does not take.
+
+    Attributes:
+        allowed: the methods that it takes.
+    """
+
+    name = "method-not-allowed"
+    status = 405
+    title = "Method not allowed"
+    meaning = (
+        "The address is there, but not for this method. The header `Allow` names those it takes."
+    )
+    sentence = "{path} does not take {method}. Use {methods}."
+    example: ClassVar[dict[str, Any]] = {
+        "path": "/api/v1/predictions",
+        "method": "GET",
+        "allowed": ("OPTIONS", "POST"),
+    }
+
+    def __init__(self, path: str, method: str, allowed: Iterable[str]) -> None:
+        self.allowed = sorted(allowed)
+        *others, last = self.allowed
+        methods = f"{', '.join(others)} or {last}" if others else last
+        super().__init__(path=path, method=method, methods=methods)
 
 
 class RequestTooLarge(Problem):
@@ -98,16 +191,20 @@ class FormTooLarge(RequestTooLarge):
 
 
 class WrongContentType(Problem):
-    """A request that is not a form with files."""
+    """A request that is neither a form with files nor an image."""
 
     name = "wrong-content-type"
     status = 415
-    title = "Not a form"
+    title = "Neither a form nor an image"
     meaning = (
-        "The request’s `Content-Type` must be `multipart/form-data`, with its boundary. Most "
-        "libraries set it by themselves when they are given files."
+        "The request’s `Content-Type` must be `multipart/form-data`, with its boundary, which most "
+        "libraries set by themselves when they are given files. Or the body is one image, and its "
+        "type is `image/jpeg` or whatever it is."
     )
-    sentence = "The request is not multipart/form-data. Send the images as files of a form."
+    sentence = (
+        "The request is neither multipart/form-data nor an image by its Content-Type. Send the "
+        "images as files of a form, or one image as image/jpeg or whatever it is."
+    )
 
 
 class NoImageUsable(Problem):
@@ -180,7 +277,15 @@ def retry_header(problem: Problem) -> dict[str, str]:
 
 
 # Of a request with one of these, nothing of the body was read.
-UNREAD = (FromAnotherSite, TooManyRequests, WrongContentType)
+UNREAD = (
+    UnknownParameter,
+    InvalidParameter,
+    FromAnotherSite,
+    NoSuchAddress,
+    MethodNotAllowed,
+    WrongContentType,
+    TooManyRequests,
+)
 
 # In the order of their statuses, as the API's document and page list them.
 PROBLEMS: tuple[type[Problem], ...] = (
@@ -188,8 +293,13 @@ PROBLEMS: tuple[type[Problem], ...] = (
     TooManyImages,
     NotAFile,
     UnknownField,
+    UnknownParameter,
+    InvalidParameter,
+    MalformedRequest,
     EmptyImage,
     FromAnotherSite,
+    NoSuchAddress,
+    MethodNotAllowed,
     RequestTooLarge,
     ImageTooLarge,
     WrongContentType,

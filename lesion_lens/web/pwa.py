@@ -14,6 +14,7 @@ from flask.blueprints import BlueprintSetupState
 from flask.typing import ResponseReturnValue
 
 from lesion_lens.model.limits import MIME_TYPES, SUFFIXES
+from lesion_lens.web import language
 from lesion_lens.web.current import get_classifier
 
 NAME = "Lesion Lens"
@@ -30,7 +31,10 @@ def compute_version(state: BlueprintSetupState) -> None:
     names = ("base.html", "offline.html", "parts.html", "service-worker.js")
     files = [*static_files(app), *(templates / name for name in names)]
     digest = hashlib.sha256(b"".join(file.read_bytes() for file in files))
-    digest.update(get_classifier(app).sha256.encode())  # its data is in the footer
+    # The footer has the model's data and the link to the source code.
+    digest.update(get_classifier(app).sha256.encode())
+    digest.update(app.config.get("REPOSITORY_URL", "").encode())
+    digest.update(f"{language.LANGUAGE} {language.DIRECTION}".encode())
     app.extensions["shell_version"] = digest.hexdigest()[:16]
 
 
@@ -52,7 +56,8 @@ def manifest() -> ResponseReturnValue:
         "short_name": NAME,
         "description": "Says which of seven classes of pigmented skin lesions a dermatoscope image "
         "most likely shows. A study tool: it does not diagnose.",
-        "lang": "en",
+        "lang": language.LANGUAGE,
+        "dir": language.DIRECTION,
         "id": start,
         "start_url": start,
         "scope": start,

@@ -9,14 +9,13 @@ from tqdm import tqdm
 
 from lesion_lens.model.classifier import Classifier
 from lesion_lens.model.wording import percent
+from lesion_lens.web.about import describe
 from lesion_lens.web.folders import printable
 from lesion_lens.web.outputs import standard_output, writing
 from lesion_lens.web.progress import Entry
 from lesion_lens.web.results import (
     csv_header,
     csv_line,
-    describe_classes,
-    describe_model,
     isic_header,
     isic_line,
     isic_name,
@@ -88,7 +87,7 @@ class JsonWriter:
 
     def __init__(self, path: Path, file: TextIO, classifier: Classifier) -> None:
         self._path, self._file = path, file
-        self._head = {"model": describe_model(classifier), "classes": describe_classes()}
+        self._head = describe(classifier)
 
     def write(self, entries: Iterable[Entry]) -> None:
         head = json.dumps(self._head, ensure_ascii=False)[:-1]

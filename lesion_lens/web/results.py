@@ -1,16 +1,20 @@
 """An answer as JSON and as a row of CSV: the same for pages, programs and the command line."""
 
+import base64
 import csv
 import io
+import math
 import os
 from collections.abc import Iterable
 from typing import Any
 
 from lesion_lens import version
-from lesion_lens.model.classifier import Answer, Classifier
+from lesion_lens.model.classifier import Answer
 from lesion_lens.model.decisions import HEADLINES
-from lesion_lens.model.facts import is_checksum
-from skin_cancer_detection import CLASSES, CODES
+from lesion_lens.model.outliers import REASONS
+from lesion_lens.web.heat_maps import draw_map
+from lesion_lens.web.occlusion_map import strongest_region
+from skin_cancer_detection import CODES
 
 # The only table of the columns: a page gives it to static/csv.js in its header line, and
 # tests/csv_cases.json holds both to the same rows.
@@ -47,8 +51,12 @@ def to_dict(answer: Answer) -> dict[str, Any]:
         `FAMILIARITIES`); `verdict` (of `VERDICTS`, which is kept for programs of before);
         `most_likely` (a code); `probabilities` (of each code, 0–1); `malignant_probability` (0–1);
         `cannot_be_excluded` (a list of codes), `flagged` (a code), `inconclusive`, `low_risk` and
-        `unlike` (booleans). `familiarity` and what follows `malignant_probability` are None where
-        the model file cannot say it, and `flagged` where nothing is flagged.
+        `unlike` (booleans); `headline` and `next_step`, the parts of `sentence`;
+        `likeliest_cancer` (a code); `unproven` (a boolean: the risk is not called low only because
+        that has not proved right for such pictures); `familiarity_distance` (0 or more) and
+        `familiarity_reason` (of `REASONS`: its `code` and `text`). `familiarity`, its distance and
+        what follows `malignant_probability` are None where the model file cannot say it, `flagged`
+        where nothing is flagged, and the reason where the image is not unfamiliar.
     """
     statements = answer.statements
     possible = statements.cannot_be_excluded
@@ -68,6 +76,41 @@ def to_dict(answer: Answer) -> dict[str, Any]:
         "inconclusive": statements.inconclusive,
         "low_risk": statements.low_risk,
         "unlike": None if answer.familiarity is None else answer.familiarity != "familiar",
+        "headline": HEADLINES[answer.risk_level],
+        "next_step": answer.next_step,
+        "likeliest_cancer": statements.likeliest_cancer,
+        "unproven": None if statements.low_risk is None else statements.unproven,
+        "familiarity_distance": _finite(answer.distance),
+        "familiarity_reason": answer.reason
+        and {"code": answer.reason, "text": REASONS[answer.reason]},
+    }
+
+
+def _finite(value: float | None) -> float | None:
+    """Round a number; None where JSON has none for it."""
+    return None if value is None or not math.isfinite(value) else round(value, _DECIMALS)
+
+
+def explain(answer: Answer, preview: bytes | None) -> dict[str, Any]:
+    """Lay out an answer's occlusion map as a dict that JSON can hold.
+
+    Args:
+        answer: with a map.
+        preview: a JPEG, from `DecodedImage`; None for no picture.
+
+    Returns:
+        `map` (7 rows of 7 floats, −1 to 1); `region` (words, from `strongest_region`, or None);
+        `picture` (a data: address of the PNG that `draw_map` draws, or None).
+    """
+    assert answer.occlusion is not None  # noqa: S101 (for mypy: the caller asked for it)
+    picture = None
+    if preview is not None:
+        png = base64.b64encode(draw_map(preview, answer.occlusion)).decode()
+        picture = f"data:image/png;base64,{png}"
+    return {
+        "map": [[round(fall, _DECIMALS) for fall in row] for row in answer.occlusion.tolist()],
+        "region": strongest_region(answer.occlusion),
+        "picture": picture,
     }
 
 
@@ -76,24 +119,6 @@ def _verdict(answer: Answer) -> str:
     if answer.risk_level == "unknown":
         return "unlike" if answer.familiarity == "not dermatoscopic" else "unknown"
     return "low risk" if answer.risk_level == "low" else "see a doctor"
-
-
-def describe_model(classifier: Classifier) -> dict[str, str | None]:
-    """Say which model answers, as a dict that JSON can hold.
-
-    Returns:
-        `sha256` of the model file, `data_sha256` of what it was trained on or None.
-    """
-    data_sha256 = classifier.facts.get("data_sha256")
-    return {
-        "sha256": classifier.sha256,
-        "data_sha256": data_sha256 if is_checksum(data_sha256) else None,
-    }
-
-
-def describe_classes() -> list[dict[str, str]]:
-    """Name the seven classes, as a list of dicts that JSON can hold."""
-    return [{"code": kind.code, "name": kind.name, "risk": kind.risk} for kind in CLASSES]
 
 
 def csv_line(

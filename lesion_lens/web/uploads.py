@@ -16,11 +16,12 @@ from werkzeug.datastructures import FileStorage, Headers
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.sansio.multipart import MultipartDecoder
 
-from lesion_lens.model.decoder import DecodedImage
+from lesion_lens.model.crops import Box, Crop
+from lesion_lens.model.decoder import PREVIEW_SIDE, DecodedImage
 from lesion_lens.model.decoding import Requester, decode
 from lesion_lens.model.errors import Busy, ImageError, NotProcessed
 from lesion_lens.web.limits import BATCH_LIMIT, MAX_IMAGES, MEGABYTE
-from lesion_lens.web.problems import FormTooLarge, NoImage, RequestTooLarge, TooManyImages
+from lesion_lens.web.problems import BadCrop, FormTooLarge, NoImage, RequestTooLarge, TooManyImages
 
 # What a server puts into the environment of a request: an event that is set when the client leaves;
 CLIENT_GONE = "lesion_lens.client_gone"
@@ -95,10 +96,43 @@ def uploaded_images(field: str) -> list[FileStorage]:
     return files
 
 
+def uploaded_crop(images: int) -> Crop | None:
+    """Read what the browser says it cut away: the form's fields `crop` and `view`.
+
+    Each is `left,top,right,bottom` in shares of the whole picture, 0 to 1: the frame that was sent,
+    and, where the picture has black borders, what these leave of it.
+
+    Args:
+        images: how many are in the form.
+
+    Returns:
+        None where the form has neither field.
+
+    Raises:
+        BadCrop: they cannot be read, or there is not one image to which they could belong.
+    """
+    boxes = {field: request.form.getlist(field) for field in ("crop", "view")}
+    if not any(boxes.values()):
+        return None
+    if images > 1:
+        raise BadCrop(reason="crop was sent with more than one image.")
+    if len(boxes["crop"]) != 1 or len(boxes["view"]) > 1:
+        raise BadCrop(reason="crop must be sent once, and view at most once.")
+    try:
+        return Crop(*(Box.from_text(text) for texts in boxes.values() for text in texts))
+    except ValueError as error:
+        raise BadCrop(reason=str(error)) from error
+
+
 def decoded(
-    files: list[FileStorage], with_preview: bool = False
+    files: list[FileStorage], with_preview: bool = False, preview_side: int = PREVIEW_SIDE
 ) -> Iterator[tuple[str, DecodedImage | ImageError]]:
     """Decode a request's files one after the other, for `BATCH_LIMIT` seconds.
+
+    Args:
+        files: of the request.
+        with_preview: whether to make a preview of each.
+        preview_side: the longest side that it may have, up to `PREVIEW_SIDE` pixels.
 
     Yields:
         (name, image or what is wrong with the file), in the order of the files.
@@ -115,7 +149,7 @@ def decoded(
         image: DecodedImage | ImageError = NotProcessed()
         if time.monotonic() < end:
             try:
-                image = decode(bytes_of(file), with_preview, requester)
+                image = decode(bytes_of(file), with_preview, requester, preview_side)
             except ImageError as error:
                 # A new one, as the traceback of this one leads to the file, and in a circle: the
                 # file would stay in memory until the garbage collector comes.

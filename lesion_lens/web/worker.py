@@ -24,6 +24,7 @@ from lesion_lens.model.admission import MAX_REQUESTS
 from lesion_lens.web.bodies import Bodies, RequestRefused
 from lesion_lens.web.headers import ERROR_HEADERS
 from lesion_lens.web.limits import MAX_CONTENT_LENGTH, SENDING_LIMIT
+from lesion_lens.web.metrics import count_refusal
 from lesion_lens.web.uploads import CLIENT_GONE
 
 Environ = dict[str, Any]
@@ -97,6 +98,7 @@ class BodyFirst:
                 answer = self._in_a_thread(connection, asked, start_response)
             return answer if is_whole else _last(answer, start_response, connection)
         except RequestRefused as refusal:
+            count_refusal(self._app, asked["REQUEST_METHOD"], refusal.status)
             text = f"{refusal}\n".encode()
             headers = ERROR_HEADERS | {
                 "Content-Type": "text/plain; charset=utf-8",

@@ -63,6 +63,28 @@ def classify(page, *files):
     page.get_by_role("button", name="Classify").click()
 
 
+def chosen(page):
+    """The names of the chosen images, as the upload page lists them."""
+    return page.locator("#chosen .file").all_inner_texts()
+
+
+def transfer_of(page, *files):
+    """What a drop or a paste of these files brings: a handle of a DataTransfer."""
+    return page.evaluate_handle(
+        """files => {
+            const transfer = new DataTransfer();
+            for (const [name, type, data] of files)
+                transfer.items.add(new File([new Uint8Array(data)], name, {type}));
+            return transfer;
+        }""",
+        [[file["name"], file["mimeType"], list(file["buffer"])] for file in files],
+    )
+
+
+def drop(page, *files):
+    page.dispatch_event("h1", "drop", {"dataTransfer": transfer_of(page, *files)})
+
+
 def pause_of(page):
     """A pause for `wait_for` in which the browser's events are handled; takes seconds."""
     return lambda seconds: page.wait_for_timeout(1000 * seconds)

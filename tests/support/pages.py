@@ -25,8 +25,10 @@ def client_of(path):
     return app_of(path).test_client()
 
 
-def upload(client, data, name="lesion.png"):
-    return client.post("/showresult", data={"pic": (io.BytesIO(data), name)})
+def upload(client, *images, name="lesion.png", **fields):
+    """Send images as the upload form does, with these other fields."""
+    files = [(io.BytesIO(data), name) for data in images]
+    return client.post("/showresult", data={"pic": files, **fields})
 
 
 def page_of(response):

@@ -1,0 +1,148 @@
+"""What an answer says besides its images: app, model, thresholds and classes.
+
+The API and the command line write it before their results.
+"""
+
+import functools
+import json
+from typing import Any
+
+from lesion_lens import version
+from lesion_lens.model.classifier import Classifier
+from lesion_lens.model.decisions import FAMILIARITIES, HIGH_RISK, LEVELS
+from lesion_lens.model.facts import is_checksum
+from lesion_lens.web.card_tables import meaning, pairs
+from skin_cancer_detection import CLASSES, CODES
+
+NAME = "Lesion Lens"
+NOTICE = (
+    "A study tool. It does not diagnose, and it does not replace a doctor. Only images of one "
+    "lesion that were taken through a dermatoscope mean anything."
+)
+SHORT_CHECKSUM = 12  # hexadecimal digits of the model file's, as pages name it
+_SOURCE = "https://dermnetnz.org/topics/"
+
+
+def describe(classifier: Classifier) -> dict[str, Any]:
+    """Lay out all of it as a dict that JSON can hold: `app`, `model`, `thresholds`, `classes`."""
+    return {
+        "app": {"name": NAME, "version": version(), "notice": NOTICE},
+        "model": describe_model(classifier),
+        "thresholds": describe_thresholds(classifier),
+        "classes": describe_classes(),
+    }
+
+
+def describe_model(classifier: Classifier) -> dict[str, Any]:
+    """Say which model answers, and how good it is.
+
+    Returns:
+        `sha256` of the model file, and its first `SHORT_CHECKSUM` digits as `version`;
+        `data_sha256` of what it was trained on, and `data`, its name, or None; `lacks_rules`, a
+        boolean: something is left out because the file lacks what it takes; `scores` on its test
+        images, or None where the file has none.
+    """
+    facts = classifier.facts
+    data_sha256 = facts.get("data_sha256")
+    lacks_facts = classifier.decision_facts is None
+    return {
+        "sha256": classifier.sha256,
+        "data_sha256": data_sha256 if is_checksum(data_sha256) else None,
+        "version": classifier.sha256[:SHORT_CHECKSUM],
+        "data": facts.get("data"),
+        "lacks_rules": lacks_facts or classifier.picture_rules.lack_one,
+        "scores": _describe_scores(classifier),
+    }
+
+
+def _describe_scores(classifier: Classifier) -> dict[str, Any] | None:
+    """Say what the page says of the test images; each share is 0–1, or None of nothing."""
+    scores = classifier.scores
+    if scores is None:
+        return None
+    return {
+        "images": scores["images"],
+        "accuracy": scores["accuracy"]["value"],
+        "rows_may_share_lesions": bool(classifier.facts.get("rows_may_share_lesions")),
+        "classes": {
+            code: {
+                name: scores["per_class"][code][name]["value"]
+                for name in ("precision", "sensitivity")
+            }
+            for code in CODES
+        },
+        "pairs": pairs(classifier.facts),
+    }
+
+
+def describe_thresholds(classifier: Classifier) -> dict[str, Any]:
+    """Give the numbers that the statements go by; None where the model file has none.
+
+    Returns:
+        `high_risk` and `low_risk`, of the malignant probability, 0–1; `cannot_be_excluded`, of the
+        probability of each code, 0–1; `pooled_classes`, the codes too rare for a threshold of their
+        own; `familiarity_distance`, 0 or more.
+    """
+    facts, outliers = classifier.decision_facts, classifier.picture_rules.outliers
+    return {
+        "high_risk": HIGH_RISK,
+        "low_risk": facts and facts.low_risk_threshold,
+        "cannot_be_excluded": facts
+        and dict(zip(CODES, map(float, facts.conformal_thresholds), strict=True)),
+        "pooled_classes": facts and list(facts.pooled_classes),
+        "familiarity_distance": outliers and float(outliers.threshold),
+    }
+
+
+def describe_classes() -> list[dict[str, Any]]:
+    """Say of the seven classes what the page does, in the order of the model's outputs."""
+    return [
+        {
+            "code": kind.code,
+            "name": kind.name,
+            "risk": kind.risk,
+            "description": kind.description,
+            "next_steps": kind.next_steps,
+            "sources": [_SOURCE + topic for topic in kind.sources],
+        }
+        for kind in CLASSES
+    ]
+
+
+class About:
+    """The same for one classifier, laid out once and not for each answer."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        self._described = describe(classifier)
+        self._meanings = {
+            (level, familiarity): describe_meaning(classifier, level, familiarity)
+            for level in LEVELS
+            for familiarity in (*FAMILIARITIES, None)
+        }
+        self.head = functools.lru_cache(maxsize=4)(self._head)
+
+    def _head(self, card: str) -> str:
+        """Write it as the beginning of a JSON object, to which only more members are missing.
+
+        Args:
+            card: the path of the model card.
+        """
+        model = self._described["model"] | {"card": card}
+        return json.dumps(self._described | {"model": model}, ensure_ascii=False)[:-1]
+
+    def meaning(self, level: str, familiarity: str | None) -> dict[str, Any] | None:
+        """Give what `describe_meaning` does of this classifier."""
+        return self._meanings[level, familiarity]
+
+
+def describe_meaning(
+    classifier: Classifier, level: str, familiarity: str | None
+) -> dict[str, Any] | None:
+    """Say what a risk level meant for lesions whose truth is known, as `card_tables.meaning` does.
+
+    Returns:
+        `malignant`, `of_all` and `melanomas` (0–1; `melanomas` may be None) and `is_unseen`, a
+        boolean; None where the model file does not say it.
+    """
+    found = meaning(classifier.facts, level, familiarity)
+    return found and found._asdict()

@@ -1,0 +1,33 @@
+"""The link to the source code, where a setting names it."""
+
+from urllib.parse import urlsplit
+
+from flask import Flask
+
+from lesion_lens.model.errors import SettingError
+
+
+def check_repository(app: Flask) -> None:
+    """See that `REPOSITORY_URL` is an https address, or empty.
+
+    Raises:
+        SettingError: it is none. Its text is not repeated, as it may hold a password.
+    """
+    url = app.config["REPOSITORY_URL"] = app.config["REPOSITORY_URL"].strip()
+    if url and not is_public_https(url):
+        raise SettingError(
+            "REPOSITORY_URL is not an https address that every visitor may see: set it to one such "
+            "as https://example.org/lesion-lens, or remove it."
+        )
+
+
+def is_public_https(url: str) -> bool:
+    """Whether a text is an https address of printable ASCII without a user name or a password."""
+    if not (url.isascii() and url.isprintable()) or set(url) & set(" \"'<>\\^`{|}"):
+        return False
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises where it is no number
+    except ValueError:
+        return False
+    return parts.scheme == "https" and bool(parts.hostname) and "@" not in parts.netloc

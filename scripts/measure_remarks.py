@@ -1,0 +1,208 @@
+"""Measure how often the page remarks on pictures, and what cutting black borders away does.
+
+    python -m scripts.measure_remarks                 HAM10000 in data/ or in $HAM10000_DIR
+    python -m scripts.measure_remarks --csv A.csv --metadata B.csv
+
+Has Chromium run static/remarks.js on the full-size originals `ISIC_….jpg` in subfolders: as they
+are, where a remark should be rare, and spoiled in one way each, where it should be made. Then adds
+black borders, has the page find them and cut them away, and compares the model's answers with those
+to the originals by the rule of `scripts.measure_crops`.
+"""
+
+import base64
+import io
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeAlias
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
+from playwright.sync_api import Page, Route, sync_playwright
+
+from lesion_lens import ROOT
+from lesion_lens.model.classifier import Classifier
+from lesion_lens.model.crops import LEAST_VIEW
+from lesion_lens.model.errors import LesionLensError
+from lesion_lens.model.files import DEFAULT_MODEL_PATH
+from lesion_lens.training.data import read_dataset
+from lesion_lens.training.split import split_by_lesion
+from scripts.chromium import launch
+from scripts.compare_outliers import find_ham10000, parser_of
+from scripts.measure_crops import Sample, answer, compare, cut, originals, row
+from skin_cancer_detection import preprocess
+
+Change: TypeAlias = Callable[[Image.Image], Image.Image]
+
+KEPT = (0.9, 0.8, 0.7, 0.6, 0.5)  # shares of each side that a black border leaves
+
+
+def darkened(image: Image.Image) -> Image.Image:
+    return ImageEnhance.Brightness(image).enhance(0.45)
+
+
+def overexposed(image: Image.Image) -> Image.Image:
+    return ImageEnhance.Brightness(image).enhance(1.8)
+
+
+def blurred(image: Image.Image) -> Image.Image:
+    return image.filter(ImageFilter.GaussianBlur(4))
+
+
+def reflecting(image: Image.Image) -> Image.Image:
+    """Lay a white reflection over 1 in 60 of the picture."""
+    image = image.copy()
+    width, height = image.size
+    box = (width * 0.3, height * 0.3, width * 0.44, height * 0.45)
+    ImageDraw.Draw(image).ellipse(box, "white")
+    return image
+
+
+def far_away(image: Image.Image) -> Image.Image:
+    """Shrink the picture's middle to a tenth of its width, on skin of its own colour."""
+    edge = np.concatenate([np.asarray(image)[0], np.asarray(image)[-1]])
+    skin = Image.new("RGB", image.size, tuple(np.median(edge, axis=0).astype(int).tolist()))
+    width, height = image.width // 10, image.height // 10
+    mask = Image.new("L", (width, height))
+    ImageDraw.Draw(mask).ellipse((4, 4, width - 4, height - 4), 255)
+    place = (image.width * 45 // 100, image.height * 45 // 100)
+    skin.paste(
+        image.resize((width, height)), place, mask.filter(ImageFilter.GaussianBlur(width // 15))
+    )
+    return skin
+
+
+def halved(image: Image.Image) -> Image.Image:
+    return image.crop((image.width // 2, 0, image.width, image.height))
+
+
+def bordered(image: Image.Image, kept: float = 0.8) -> Image.Image:
+    """Put a black border around a picture that leaves it a share of each side."""
+    width, height = round(image.width / kept), round(image.height / kept)
+    frame = Image.new("RGB", (width, height), (6, 6, 6))
+    frame.paste(image, ((width - image.width) // 2, (height - image.height) // 2))
+    return frame
+
+
+def round_view(image: Image.Image) -> Image.Image:
+    """Leave a round field of view, somewhat higher than the picture."""
+    mask = Image.new("L", image.size)
+    radius = 0.6 * image.height
+    x, y = image.width / 2, image.height / 2
+    ImageDraw.Draw(mask).ellipse((x - radius, y - radius, x + radius, y + radius), 255)
+    return Image.composite(image, Image.new("RGB", image.size, (6, 6, 6)), mask)
+
+
+# What is done to a picture, and the remarks of which one should then be made.
+SPOILED: dict[str, tuple[Change, tuple[str, ...]]] = {
+    "darkened to 45 %": (darkened, ("dark",)),
+    "overexposed by 80 %": (overexposed, ("bright",)),
+    "blurred, radius 4": (blurred, ("blurred",)),
+    "a white reflection": (reflecting, ("glare",)),
+    "the spot a tenth as wide": (far_away, ("small",)),
+    "cut through the middle": (halved, ("cut-off",)),
+    "a black border": (bordered, ("border",)),
+    "a round black field of view": (round_view, ("corners", "border")),
+}
+
+INSPECT = """async ([data, cuts]) => {
+  const { inspect } = await import("/remarks.js");
+  const { cutOut } = await import("/decode.js");
+  const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
+  const file = new File([bytes], "lesion.jpg", { type: "image/jpeg" });
+  const { view, remarks } = await inspect(file);
+  if (!cuts) return { view, remarks };
+  const cut = new Uint8Array(await (await cutOut(file, view)).arrayBuffer());
+  const letters = Array.from(cut, (byte) => String.fromCharCode(byte));
+  return { view, remarks, cut: btoa(letters.join("")) };
+}"""
+
+
+@contextmanager
+def page_of_scripts() -> Iterator[Page]:
+    """A page in Chromium that can import the files of static/, and nothing else."""
+
+    def answer_from_disk(route: Route) -> None:
+        name = route.request.url.rsplit("/", 1)[1]
+        if name.endswith(".js"):
+            route.fulfill(
+                body=(ROOT / "static" / name).read_bytes(), content_type="text/javascript"
+            )
+        else:
+            route.fulfill(body="<!doctype html><title>Scripts</title>", content_type="text/html")
+
+    with sync_playwright() as tools:
+        page = launch(tools).new_page()
+        page.route("**/*", answer_from_disk)
+        page.goto("http://localhost/")
+        yield page
+
+
+def look(page: Page, image: Image.Image, cuts: bool = False) -> dict[str, Any]:
+    """Have the page look at a picture: its `remarks`, its `view`, and with `cuts` the cut file."""
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=95)
+    found: dict[str, Any] = page.evaluate(
+        INSPECT, [base64.b64encode(file.getvalue()).decode(), cuts]
+    )
+    return found
+
+
+def report_remarks(page: Page, sample: Sample) -> None:
+    """Print how often each remark is made of a sample, as it is and spoiled."""
+    count = len(sample.pictures)
+    if not count:
+        return
+    made = Counter(key for image in sample.pictures for key in look(page, image)["remarks"])
+    print(f"\n{sample.name}: {count} images\n\n| remark | of pictures as they are |\n|---|---|")
+    for key in dict.fromkeys(key for _, keys in SPOILED.values() for key in keys):
+        print(f"| {key} | {made[key]} |")
+    print("\n| spoiled | remarked on |\n|---|---|")
+    for name, (change, keys) in SPOILED.items():
+        found = [look(page, change(image))["remarks"] for image in sample.pictures]
+        print(f"| {name} | {sum(not set(keys).isdisjoint(one) for one in found)} |", flush=True)
+
+
+def report_borders(page: Page, classifier: Classifier, sample: Sample) -> None:
+    """Print what it does to the answers to add black borders and cut them away again."""
+    if not sample.pictures:
+        return
+    whole = answer(classifier, cut(sample.pictures, 1, (0, 0)))
+    print(f"\n{sample.name}, black borders added and cut away\n")
+    print(
+        "| left of each side | found | high lost | high to low | low anew | of these malignant "
+        "| class changed | harmless |\n|---|---|---|---|---|---|---|---|"
+    )
+    for kept in KEPT:
+        looks = [look(page, bordered(image, kept), cuts=True) for image in sample.pictures]
+        files = [io.BytesIO(base64.b64decode(one["cut"])) for one in looks]
+        pixels = np.stack([preprocess(Image.open(file).convert("RGB")) for file in files])
+        effect = compare(whole, [answer(classifier, pixels)], sample.is_malignant)
+        found = sum("border" in one["remarks"] for one in looks)
+        print(row(kept, effect, f"{found}"), flush=True)
+
+
+def main() -> None:
+    options = parser_of(__doc__).parse_args()
+    try:
+        csv_path, metadata_path = find_ham10000(options)
+        data = read_dataset(csv_path, metadata_path)
+        parts = split_by_lesion(data.lesion_ids, data.labels)
+        classifier = Classifier(DEFAULT_MODEL_PATH)
+        classifier.load()
+    except LesionLensError as error:
+        sys.exit(f"Error: {error}")
+    with page_of_scripts() as page:
+        for name, part in (
+            ("Originals, training and calibration parts", parts != "test"),
+            ("Originals, test part", parts == "test"),
+        ):
+            sample = originals(csv_path, data, name, part)
+            report_remarks(page, sample)
+            report_borders(page, classifier, sample)
+    print(f"\nLEAST_VIEW is {LEAST_VIEW}.")
+
+
+if __name__ == "__main__":
+    main()

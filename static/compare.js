@@ -1,0 +1,57 @@
+// Two photographs of one spot beside each other, on this device alone. It measures nothing.
+import { nameOf } from "./notes.js";
+import { live, titleOf } from "./page.js";
+import { text } from "./texts.js";
+import { open } from "./views.js";
+
+const template = document.getElementById("comparison-template").content;
+
+// Open the comparison of two of these rows; `opener` gets the focus when it is left.
+export function compare(rows, opener) {
+  const article = document.importNode(template, true).querySelector("article");
+  const sides = [...article.querySelectorAll(".side")];
+  const choices = sides.map((side) => side.querySelector("select"));
+  for (const choice of choices) {
+    for (const [i, row] of rows.entries()) {
+      choice.add(new Option(text("numbered", { number: i + 1, name: nameOf(row) }), i));
+    }
+  }
+  const show = () => sides.forEach((side, i) => fill(side, rows[choices[i].value || -1]));
+  const set = (values) => {
+    choices.forEach((choice, i) => { choice.value = values[i]; });
+    show();
+  };
+  let before = rows.length === 2 ? ["0", "1"] : ["", ""];
+  set(before);
+  choices.forEach((choice, i) => {
+    choice.onchange = () => {
+      const other = choices[1 - i];
+      if (other.value === choice.value) other.value = before[i]; // never one beside itself
+      before = choices.map(({ value }) => value);
+      show();
+      const side = sides[i].querySelector("h2").textContent;
+      live.textContent = text("compared", { side, name: choice.selectedOptions[0].label });
+    };
+  });
+  article.querySelector("#swap").onclick = () => {
+    before = before.toReversed();
+    set(before);
+    const [earlier, later] = choices.map((choice) => choice.selectedOptions[0].label);
+    live.textContent = text("swapped", { earlier, later });
+  };
+  article.querySelector(".back").onclick = () => history.back();
+  open({ nodes: [article], title: titleOf(text("comparison")) }, opener);
+}
+
+function fill(side, row) {
+  side.querySelector(".chosen").hidden = !row;
+  if (!row) return;
+  const [, result, likely, probability, cancer] = row.cells;
+  const parts = { result, likely, probability, cancer };
+  for (const [name, { childNodes }] of Object.entries(parts)) {
+    side.querySelector(`.${name}`).replaceChildren(...[...childNodes].map((node) => node.cloneNode(true)));
+  }
+  side.querySelector(".file").textContent = nameOf(row);
+  side.querySelector("img").src = row.querySelector("img").src;
+  side.querySelector(".next-step").textContent = row.result.querySelector("#next-step").textContent;
+}

