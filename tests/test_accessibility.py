@@ -56,18 +56,22 @@ def send_as_without_javascript(page, *files):
         page.evaluate("document.getElementById('upload').submit()")
 
 
+def fail_to_share(page):
+    send(page, WIDE)
+    page.evaluate("document.documentElement.classList.add('can-share')")
+    page.evaluate("document.querySelector('.not-shared').hidden = false")
+
+
 def sort_the_batch(page):
     send(page, WIDE, HIGH, SPOILED)
     page.get_by_role("button", name="Probability").click()
 
 
-def send_with_warning_signs_and_fail_to_share(page):
+def send_with_warning_signs(page):
     for box in page.locator(".signs input").all():
         box.check()
     send(page, WIDE)
     page.locator(".level-box .doctor-now").wait_for()
-    page.evaluate("document.documentElement.classList.add('can-share')")
-    page.evaluate("document.querySelector('.not-shared').hidden = false")
 
 
 def leave_running(page):
@@ -121,7 +125,8 @@ STATES = {
     "crop": crop,
     "error": lambda page: send(page, SPOILED),
     "error-plain": lambda page: send_as_without_javascript(page, SPOILED),
-    "result": send_with_warning_signs_and_fail_to_share,
+    "result": send_with_warning_signs,
+    "not-shared": fail_to_share,
     "result-plain": lambda page: send_as_without_javascript(page, WIDE),
     "batch": sort_the_batch,
     "batch-result": open_a_result_of_the_batch,

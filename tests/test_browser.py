@@ -296,7 +296,7 @@ def test_the_result_prints_on_one_page(one_page, request):
 
 
 def test_the_longest_result_prints_on_one_page(desk, tmp_path):
-    """Unfamiliar and flagged at once, all classes in the set, two pooled, upright."""
+    """Unfamiliar and flagged at once, all classes in the set and signs ticked, two pooled."""
     facts = DecisionFacts(
         1.0, (0.1, 0.1, 0.5, 0.05, 0.1, 0.1, 0.05), 0.1, (0.01,) * 7, ("df", "vasc")
     )
@@ -314,6 +314,8 @@ def test_the_longest_result_prints_on_one_page(desk, tmp_path):
     with serving(app_of(path)) as port:
         page = desk.new_page()
         page.goto(f"http://127.0.0.1:{port}")
+        for box in page.locator(".signs input").all():
+            box.check()
         classify(
             page, drawn("a-long-name-of-a-file" * 5 + ".png", draw_motley_lesion(297, (300, 600)))
         )
