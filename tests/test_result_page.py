@@ -242,6 +242,13 @@ def test_of_what_cannot_be_judged_nothing_is_said_that_reassures_or_alarms(resul
     assert "say nothing about your spot" in text_of(page, "#no-meaning")
 
 
+def test_in_a_table_neither_is_it(client):
+    files = [(io.BytesIO(encode(draw_for(level))), f"{level}.png") for level in ("high", "unknown")]
+    high, unknown = page_of(client.post("/showresult", data={"pic": files})).select("tbody tr")
+    assert "malignant" in text_of(high, '[data-label="Most likely class"]')
+    assert not unknown.select('[data-label="Most likely class"] small')
+
+
 def test_a_benign_class_of_unknown_risk_does_not_reassure(result_of):
     page = result_of(decision_facts=None, nv=0.98)
     assert "not a cancer" not in text_of(page, ".summary")
