@@ -162,7 +162,10 @@ def test_a_cancelled_batch_keeps_what_is_done_and_does_the_rest_later(page):
     assert alert_of(page).startswith("Wait until the images before are done")
     page.get_by_role("button", name="Cancel").click()
     page.locator("#batch-summary:not(:empty)").wait_for()
-    assert page.locator("tr.failed td").all_inner_texts() == ["Cancelled."] * 4
+    assert (
+        page.locator("tr.failed td[data-label='Not classified']").all_inner_texts()
+        == ["Cancelled."] * 4
+    )
     assert "Classifying" not in status_of(page)
     page.unroute("**/showresult")
     page.get_by_role("button", name="Try again").click()
