@@ -22,7 +22,7 @@ function show(view) {
     main.querySelector(".results")?.before(progress);
   }
   scrollTo(0, view.scroll ?? 0);
-  (view.opener ?? main.querySelector("[tabindex='-1']"))?.focus({ preventScroll: true });
+  (view.opener ?? main.querySelector("h1[tabindex='-1']"))?.focus({ preventScroll: true });
   view.opener?.scrollIntoView({ block: "nearest" }); // another than opened it, after `turnTo`
 }
 

@@ -56,6 +56,12 @@ def send_as_without_javascript(page, *files):
         page.evaluate("document.getElementById('upload').submit()")
 
 
+def fail_to_share(page):
+    send(page, WIDE)
+    page.evaluate("document.documentElement.classList.add('can-share')")
+    page.evaluate("document.querySelector('.not-shared').hidden = false")
+
+
 def sort_the_batch(page):
     send(page, WIDE, HIGH, SPOILED)
     page.get_by_role("button", name="Probability").click()
@@ -120,6 +126,7 @@ STATES = {
     "error": lambda page: send(page, SPOILED),
     "error-plain": lambda page: send_as_without_javascript(page, SPOILED),
     "result": send_with_warning_signs,
+    "not-shared": fail_to_share,
     "result-plain": lambda page: send_as_without_javascript(page, WIDE),
     "batch": sort_the_batch,
     "batch-result": open_a_result_of_the_batch,
