@@ -251,7 +251,7 @@ def test_a_benign_class_of_unknown_risk_does_not_reassure(result_of):
 
 def test_the_name_and_the_date_stand_at_the_top_and_a_long_name_keeps_its_end(client):
     name = "the mole on my left shoulder, seen from above IMG_0042.jpg"
-    page = page_of(upload(client, encode(draw_lesion()), name))
+    page = page_of(upload(client, encode(draw_lesion()), name=name))
     (shown,) = page.select(".level-box bdi")
     assert shown.text == "the mole on my le…above IMG_0042.jpg"
     assert page.select_one(".level-box time")["datetime"] == datetime.now(UTC).date().isoformat()
