@@ -1,8 +1,9 @@
 // What stands below each chosen image: remarks on it, and the buttons that cut it.
 import { cropDialog } from "./crop.js";
-import { cutOf, remember, removed } from "./cuts.js";
+import { cutOf, isHarmless, remember, removed } from "./cuts.js";
 import { cutOut } from "./decode.js";
-import { isTooLarge, say } from "./form.js";
+import { fail, isTooLarge, say } from "./form.js";
+import { isRunning } from "./sending.js";
 import { text } from "./texts.js";
 
 const template = document.getElementById("checks-template").content.firstElementChild;
@@ -43,23 +44,26 @@ export async function check(item, file, replace) {
   border.hidden = !remarks.includes("border");
   whole.hidden = !cut;
   if (cut) {
-    const away = Math.round(100 * removed(cut.frame, view));
+    const away = removed(cut.frame, view);
     const line = box.querySelector(".cut");
     line.hidden = false;
-    line.textContent = away ? text("cut", { away }) : text("border-cut");
+    if (away >= 0.005) line.textContent = text("cut", { away: Math.round(100 * away) });
+    else line.textContent = text(away >= 0.001 ? "cut-little" : "border-cut");
+    if (!isHarmless(cut.frame, view)) line.textContent += ` ${text("never-low")}`;
   }
 
   // Use what was cut out, { file, frame }, or the whole picture; null changes nothing.
-  async function use(work) {
-    const chosen = await work.catch(() => say(text("not-cut")));
+  async function use(begin) {
+    if (isRunning()) return fail(text("wait-to-cut"));
+    const chosen = await begin().catch(() => say(text("not-cut")));
     if (!chosen) return crop.focus();
     focused = chosen.file ?? original;
     if (chosen.file) remember(chosen.file, { original, frame: chosen.frame, view });
     return replace(focused);
   }
-  crop.onclick = () => use(cropDialog(original, view, cut?.frame));
-  border.onclick = () => use(cutOut(original, view).then((part) => ({ file: part, frame: view })));
-  whole.onclick = () => use(Promise.resolve({ file: null }));
+  crop.onclick = () => use(() => cropDialog(original, view, cut?.frame));
+  border.onclick = () => use(() => cutOut(original, view).then((part) => ({ file: part, frame: view })));
+  whole.onclick = () => use(() => Promise.resolve({ file: null }));
   item.append(box);
   if (focused === file) {
     crop.focus();

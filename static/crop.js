@@ -1,5 +1,5 @@
 // The dialog in which a picture is cut by a frame: by touch, mouse or keyboard.
-import { keptSides, removed } from "./cuts.js";
+import { isHarmless, removed } from "./cuts.js";
 import { cutOut, reducedCopy } from "./decode.js";
 import { centred, largest, moved, resized, sizeOf, stretched } from "./frame.js";
 import { text } from "./texts.js";
@@ -9,7 +9,6 @@ const stage = dialog.querySelector(".stage");
 const frameBox = dialog.querySelector(".frame");
 const size = dialog.querySelector("input");
 const told = dialog.querySelector("output");
-const leastKept = Number(dialog.dataset.leastKept);
 const STEP = 0.02; // share of the picture that a key moves the frame by, or of its size
 const SIDE = 1024; // pixels of the longer side of the picture in the dialog
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
@@ -34,8 +33,7 @@ export async function cropDialog(file, view, before) {
     size.value = 100 * sizeOf(frame, most);
     const [left, top] = [frame.left, frame.top].map((share) => Math.round(100 * share));
     const away = Math.round(100 * removed(frame, view));
-    const isHarmless = Math.min(...keptSides(frame, view)) >= leastKept;
-    told.textContent = isHarmless ? text("frame", { left, top, away }) : text("frame-not-low", { left, top, away });
+    told.textContent = isHarmless(frame, view) ? text("frame", { left, top, away }) : text("frame-not-low", { left, top, away });
   }
 
   let drag = null; // what a pointer does to the frame, given the place where it is

@@ -1,5 +1,6 @@
 // What was cut away from which file, what the server is told of it, and how to go back.
 
+const { leastKept, leastView } = document.getElementById("crop").dataset;
 const cuts = new WeakMap(); // of a cut file: { original, frame, view }
 
 // Remember that a file shows a frame of the original. Frame and view, which is what black borders
@@ -28,6 +29,12 @@ export function keptSides(frame, view) {
     const kept = Math.min(frame[high], view[high]) - Math.max(frame[low], view[low]);
     return Math.max(0, kept) / (view[high] - view[low]);
   });
+}
+
+// Whether a result can still be low risk, once the server knows what was cut away.
+export function isHarmless(frame, view) {
+  const sides = [view.right - view.left, view.bottom - view.top];
+  return Math.min(...keptSides(frame, view)) >= Number(leastKept) && Math.min(...sides) >= Number(leastView);
 }
 
 // The share of the view's area that a frame cuts away.

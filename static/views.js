@@ -10,6 +10,7 @@ const views = [home];
 let current = home;
 
 function show(view) {
+  for (const dialog of main.querySelectorAll("dialog[open]")) dialog.close(); // else it stays open, out of sight
   current = view;
   main.replaceChildren(...view.nodes);
   document.title = view.title;

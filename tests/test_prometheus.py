@@ -68,7 +68,7 @@ def test_without_a_setting_there_is_none(app):
 
 def test_without_the_token_nobody_reads_it(client):
     others = ["", TOKEN, "Bearer", f"Bearer {TOKEN[:-1]}", f"Bearer {TOKEN}x", f"Basic {TOKEN}",
-              "Bearer Ünïcödé", "Basic eDp5", "Bearer a=b"]  # fmt: skip
+              "Bearer Ünïcödé", "Basic eDp5", "Bearer a=b", "Basic ÿ=="]  # fmt: skip
     for headers in ({}, *({"Authorization": other} for other in others)):
         response = client.get("/metrics", headers=headers)
         assert response.status_code == 401, headers

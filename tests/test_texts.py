@@ -18,7 +18,7 @@ def test_every_text_of_the_scripts_stands_in_the_template(client):
     asked = {
         key
         for program in PROGRAMS.values()
-        for call in re.findall(r"\btext\(([^{;]*?)(?:, \{|\);|\)\))", program)
+        for call in re.findall(r"\btext\(([^{;]*?)(?:, \{|\);|\)\)|\)\})", program)
         for key in re.findall(r'"([a-z-]+)"', call)
     }
     assert asked == keys

@@ -106,7 +106,7 @@ def uploaded_crop(images: int) -> Crop | None:
         images: how many are in the form.
 
     Returns:
-        None where the form has neither field.
+        None where the form has neither field, or nothing was cut away.
 
     Raises:
         BadCrop: they cannot be read, or there is not one image to which they could belong.
@@ -119,9 +119,10 @@ def uploaded_crop(images: int) -> Crop | None:
     if len(boxes["crop"]) != 1 or len(boxes["view"]) > 1:
         raise BadCrop(reason="crop must be sent once, and view at most once.")
     try:
-        return Crop(*(Box.from_text(text) for texts in boxes.values() for text in texts))
+        crop = Crop(*(Box.from_text(text) for texts in boxes.values() for text in texts))
     except ValueError as error:
         raise BadCrop(reason=str(error)) from error
+    return None if crop.frame == Box() else crop
 
 
 def decoded(
