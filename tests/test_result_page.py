@@ -355,7 +355,7 @@ def test_a_flagged_benign_class_alarms_nobody(result_of):
 
 
 def test_classes_that_were_too_rare_are_named(result_of):
-    words = "For Dermatofibroma nothing can be promised: there were too few to learn from."
+    words = "It says nothing certain of classes with too few images to learn from: Dermatofibroma."
     assert words in text_of(result_of(replace(FACTS, pooled_classes=("df",)), nv=0.98))
     assert "too few to learn from" not in text_of(result_of(nv=0.98))
 

@@ -32,7 +32,7 @@ class NoImage(Problem):
     status = 400
     title = "No image was sent"
     meaning = f"The form has no file in the field `{API_FIELD}`, or breaks off before its first."
-    sentence = "No image was chosen. Choose one and send it again."
+    sentence = "No image was chosen. Choose one, then send it."
 
 
 class TooManyImages(Problem):
