@@ -114,7 +114,6 @@ REQUESTS = {
     "too-many-images": {"data": {"image": [(io.BytesIO(PNG), "a.png") for _ in range(51)]}},
     "not-a-file": {"data": {"image": "text"}, "content_type": "multipart/form-data"},
     "unknown-field": {"data": {"picture": (io.BytesIO(PNG), "a.png")}},
-    "unknown-parameter": {"query_string": "explian=1", "data": PNG, "content_type": "image/png"},
     "invalid-parameter": {"query_string": "explain=yes", "data": PNG, "content_type": "image/png"},
     "malformed-request": {"headers": {"Host": "a/b"}},
     "no-such-address": {"path": "/api/v1/prediction"},

@@ -31,7 +31,6 @@ from lesion_lens.web.problems import (
     NotAFile,
     ServerFailed,
     UnknownField,
-    UnknownParameter,
     WrongContentType,
     hide_model_error,
     retry_header,
@@ -70,14 +69,11 @@ def predict() -> Response:
 
 
 def is_map_wanted() -> bool:
-    """Read the parameter `EXPLAIN` of the address.
+    """Read the parameter `EXPLAIN` of the address; others are ignored, as /api/v1 always did.
 
     Raises:
-        UnknownParameter, InvalidParameter
+        InvalidParameter
     """
-    for name in request.args:
-        if name != EXPLAIN:
-            raise UnknownParameter(parameter=name)
     values = request.args.getlist(EXPLAIN) or ["0"]
     if values not in (["0"], ["1"]):
         raise InvalidParameter(value=" and ".join(values))

@@ -105,7 +105,8 @@ def _operation(docs: str, max_megabytes: int) -> dict[str, Any]:
                 f"{PIXEL_LIMITS['AVIF'] // MEGA}, WebP: {PIXEL_LIMITS['WEBP'] // MEGA} million) "
                 f"and {MAX_SIDE:,} on one side; of "
                 "several frames the first is taken. The bytes decide what a file is, not its name "
-                "nor the type that it is labelled with."
+                "nor the type that it is labelled with. Send the whole picture: the model learned "
+                "from such, and the API cannot know what was cut away."
             ),
             "content": {
                 "multipart/form-data": {
