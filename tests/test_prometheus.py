@@ -80,6 +80,8 @@ def test_with_the_token_it_is_what_prometheus_reads(client):
     response = client.get("/metrics", headers=BEARER | {"Accept-Encoding": "gzip"})
     assert response.headers["Content-Type"].startswith("text/plain; version=0.0.4")
     assert response.headers["Content-Encoding"] == "gzip"
+    assert response.headers["Cache-Control"] == "no-store"
+    assert "ETag" not in response.headers
     sha256 = get_classifier(client.application).sha256
     name = f"lesion_lens_model_info sha256={sha256} version={version()}"
     assert counts_of(client)[name] == 1
