@@ -12,7 +12,7 @@ from lesion_lens import version
 from lesion_lens.model.decisions import HIGH_RISK
 from lesion_lens.model.outliers import REASONS
 from lesion_lens.web.current import get_classifier
-from tests.support.api import ADDRESS, check, predict, problem_in, send
+from tests.support.api import ADDRESS, check, patiently, predict, problem_in, send
 from tests.support.cards import made_clinic
 from tests.support.drawings import draw_for, draw_lesion, encode
 from tests.support.models import (
@@ -33,7 +33,10 @@ LESION = encode(draw_for("high"))
 
 
 def answer_of(client, data=LESION, query=""):
-    return client.post(f"{ADDRESS}{query}", data=data, content_type="image/png").json
+    post = {"path": f"{ADDRESS}{query}", "data": data, "content_type": "image/png"}
+    response = patiently(lambda: client.post(**post))
+    assert response.status_code == 200, response.text
+    return response.json
 
 
 @pytest.fixture

@@ -153,7 +153,7 @@ def test_an_error_of_ours_and_an_unchanged_page_are_counted_as_what_they_are(cli
 
 
 def test_images_are_counted_by_their_risk_level_alone(client):
-    upload(client, encode(draw_lesion()), "secret.png")
+    upload(client, encode(draw_lesion()), name="secret.png")
     form = {"image": [(io.BytesIO(encode(draw_lesion())), "secret.png") for _ in range(2)]}
     client.post("/api/v1/predictions", data=form)
     upload(client, b"no image")

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 from typing import Any
 
@@ -192,8 +193,9 @@ def markdown(text: str) -> Markup:
 
 
 def as_text(value: Any) -> str:
-    """Write JSON for readers."""
-    return json.dumps(value, indent=2, ensure_ascii=False)
+    """Write JSON for readers, with a row of numbers on one line."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    return re.sub(r"\[[-\d.,\s]+\]", lambda row: " ".join(row[0].split()), text)
 
 
 def as_line(value: Any) -> str:
