@@ -209,6 +209,8 @@ def test_a_fault_of_the_server_is_a_problem_too(document, monkeypatch):
         ("POST", "/api/none", "no-such-address", "There is nothing at /api/none. "),
         ("GET", ADDRESS, "method-not-allowed", "does not take GET. Use OPTIONS or POST."),
         ("DELETE", "/api/v1/docs", "method-not-allowed", "Use GET, HEAD or OPTIONS."),
+        ("PUT", "/api/v1", "method-not-allowed", "Use GET, HEAD or OPTIONS."),
+        ("PUT", "/api/v1/", "method-not-allowed", "Use GET, HEAD or OPTIONS."),
     ],
 )
 def test_a_wrong_address_or_method_is_named(client, method, path, name, said):

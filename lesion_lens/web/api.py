@@ -175,7 +175,7 @@ def docs() -> str:
     )
 
 
-@api.get("/")
+@api.get("")
 def index() -> ResponseReturnValue:
     """Lead to the page that explains the API."""
     return redirect(url_for("api.docs"))
