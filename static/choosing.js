@@ -41,9 +41,12 @@ export function remarkOn(sentence) {
 
 // Go to the empty form for another image.
 export function startAnew() {
-  untick();
-  choose([]);
-  live.textContent = "";
+  if (!isRunning()) { // what runs is of the images and the ticks that are there
+    untick();
+    choose([]);
+    live.textContent = "";
+  }
+  home.scroll = 0;
   open(home);
 }
 
