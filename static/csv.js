@@ -2,7 +2,7 @@
 // tests/csv_cases.json holds both to the same lines.
 
 // A spreadsheet takes a cell that begins with one of these signs for a formula (OWASP, CSV injection).
-const harmless = (words) => words.replace(/^[=+\-@\t\r]/, "'$&");
+const harmless = (words) => words.replace(/^[=+\-@\t\r\n]/, "'$&");
 
 // On a page no line breaks before a unit; in a file the spaces are those of the server's own lines.
 const plain = (sentence) => sentence?.replaceAll("\u00a0", " ");

@@ -12,7 +12,7 @@ from lesion_lens import version
 from lesion_lens.model.decisions import HIGH_RISK
 from lesion_lens.model.outliers import REASONS
 from lesion_lens.web.current import get_classifier
-from tests.support.api import ADDRESS, check, predict, problem_in, send
+from tests.support.api import ADDRESS, check, patiently, predict, problem_in, send
 from tests.support.cards import made_clinic
 from tests.support.drawings import draw_for, draw_lesion, encode
 from tests.support.models import (
@@ -33,7 +33,10 @@ LESION = encode(draw_for("high"))
 
 
 def answer_of(client, data=LESION, query=""):
-    return client.post(f"{ADDRESS}{query}", data=data, content_type="image/png").json
+    post = {"path": f"{ADDRESS}{query}", "data": data, "content_type": "image/png"}
+    response = patiently(lambda: client.post(**post))
+    assert response.status_code == 200, response.text
+    return response.json
 
 
 @pytest.fixture
@@ -196,9 +199,7 @@ def test_several_images_have_maps_and_no_pictures(client, document):
         ("explain", "invalid-parameter"),
         ("explain=true", "invalid-parameter"),
         ("explain=1&explain=1", "invalid-parameter"),
-        ("Explain=1", "unknown-parameter"),
-        ("explain=1&a=b", "unknown-parameter"),
-        ("=", "unknown-parameter"),
+        ("a=b&explain=2", "invalid-parameter"),
     ],
 )
 def test_a_wrong_parameter_is_named(client, query, name):

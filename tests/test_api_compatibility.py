@@ -97,6 +97,12 @@ def test_every_problem_of_before_has_its_status(document):
         assert names <= set(examples)
 
 
+@pytest.mark.parametrize("query", ["x=1", "Explain=1", "explain=0&a=b", "=", "explian=1&explian=2"])
+def test_parameters_that_are_not_known_are_ignored(client, query):
+    (result,) = predict(client, PNG, query_string=query).json["results"]
+    assert "explanation" not in result["prediction"]
+
+
 def test_what_is_deprecated_is_marked(document):
     members = document["components"]["schemas"]["Prediction"]["properties"]
     assert [name for name, one in members.items() if one.get("deprecated")] == ["verdict"]

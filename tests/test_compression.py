@@ -169,7 +169,8 @@ def test_the_source_code_is_linked_where_a_setting_names_it(client):
     "url",
     ["http://example.org", "javascript:alert(1)", "https://", "https://:443/", "example.org",
      "https://me:secret@example.org", "https://example.org/a b", "https://example.org:x/",
-     "https://[::1", 'https://example.org/"', "https://exämple.org"],
+     "https://[::1", 'https://example.org/"', "https://exämple.org", "https://-", "https://..",
+     "https://.", "https://a..b", "https://-a.org", "https://example.org:", "https://a_b.org"],
 )  # fmt: skip
 def test_an_address_that_is_none_is_not_linked(url):
     with pytest.raises(SettingError, match=r"^REPOSITORY_URL is not an https address") as caught:

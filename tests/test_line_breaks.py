@@ -23,6 +23,8 @@ BREAKABLE = re.compile(r"\d[ \n]+(?:%|[kM]B\b|(?:of|in) 100\b)|\d\s(?:of|in)[ \n
         ("{size} MB", "{size}\xa0MB"),
         ('<tr data-csv="4 %">4 rows</tr>', '<tr data-csv="4 %">4 rows</tr>'),
         ("<pre>4 %</pre> <code>4 %</code> 4 %", "<pre>4 %</pre> <code>4 %</code> 4\xa0%"),
+        ('<img src="data:4 %" alt="4 %">4 %', '<img src="data:4 %" alt="4 %">4\xa0%'),
+        ('4 % "data:4 %', '4\xa0% "data:4 %'),
     ],
 )
 def test_a_number_stays_with_its_unit(html, kept):

@@ -80,6 +80,8 @@ def test_with_the_token_it_is_what_prometheus_reads(client):
     response = client.get("/metrics", headers=BEARER | {"Accept-Encoding": "gzip"})
     assert response.headers["Content-Type"].startswith("text/plain; version=0.0.4")
     assert response.headers["Content-Encoding"] == "gzip"
+    assert response.headers["Cache-Control"] == "no-store"
+    assert "ETag" not in response.headers
     sha256 = get_classifier(client.application).sha256
     name = f"lesion_lens_model_info sha256={sha256} version={version()}"
     assert counts_of(client)[name] == 1
@@ -151,7 +153,7 @@ def test_an_error_of_ours_and_an_unchanged_page_are_counted_as_what_they_are(cli
 
 
 def test_images_are_counted_by_their_risk_level_alone(client):
-    upload(client, encode(draw_lesion()), "secret.png")
+    upload(client, encode(draw_lesion()), name="secret.png")
     form = {"image": [(io.BytesIO(encode(draw_lesion())), "secret.png") for _ in range(2)]}
     client.post("/api/v1/predictions", data=form)
     upload(client, b"no image")

@@ -9,6 +9,7 @@ import logging
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from lesion_lens.model.decoding import decode
 from lesion_lens.model.process_limits import anonymous_memory
 from lesion_lens.web import uploads
 from tests.support.drawings import draw_for, draw_lesion, encode
-from tests.support.pages import page_of, probabilities_of, text_of, upload
+from tests.support.pages import app_with, page_of, probabilities_of, text_of, upload
 from tests.support.servers import serving
 
 
@@ -296,6 +297,17 @@ def test_when_too_many_wait_the_next_is_turned_away(client):
     assert int(response.headers["Retry-After"]) > 0
     assert text_of(page_of(response), "#error").startswith("Too many images are waiting")
     assert upload(client, encode(draw_lesion())).status_code == 200
+
+
+def test_the_drawn_picture_is_classified_once_for_all_also_where_uploads_wait(monkeypatch):
+    app, made = app_with(), []
+    monkeypatch.setattr(uploads, "decode", lambda *given: made.append(1) or decode(*given))
+    with contextlib.ExitStack() as crowd, ThreadPoolExecutor(8) as threads:
+        for _ in range(MAX_REQUESTS):
+            crowd.enter_context(admission())
+        answers = threads.map(lambda _: app.test_client().get("/sample").status_code, range(8))
+        assert set(answers) == {200}
+    assert len(made) == 1
 
 
 def test_a_form_is_read_before_its_sender_takes_a_place(client):

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 from typing import Any
 
@@ -31,7 +32,6 @@ from lesion_lens.web.problems import (
     NotAFile,
     ServerFailed,
     UnknownField,
-    UnknownParameter,
     WrongContentType,
     hide_model_error,
     retry_header,
@@ -70,14 +70,11 @@ def predict() -> Response:
 
 
 def is_map_wanted() -> bool:
-    """Read the parameter `EXPLAIN` of the address.
+    """Read the parameter `EXPLAIN` of the address; others are ignored, as /api/v1 always did.
 
     Raises:
-        UnknownParameter, InvalidParameter
+        InvalidParameter
     """
-    for name in request.args:
-        if name != EXPLAIN:
-            raise UnknownParameter(parameter=name)
     values = request.args.getlist(EXPLAIN) or ["0"]
     if values not in (["0"], ["1"]):
         raise InvalidParameter(value=" and ".join(values))
@@ -178,7 +175,7 @@ def docs() -> str:
     )
 
 
-@api.get("/")
+@api.get("")
 def index() -> ResponseReturnValue:
     """Lead to the page that explains the API."""
     return redirect(url_for("api.docs"))
@@ -196,8 +193,9 @@ def markdown(text: str) -> Markup:
 
 
 def as_text(value: Any) -> str:
-    """Write JSON for readers."""
-    return json.dumps(value, indent=2, ensure_ascii=False)
+    """Write JSON for readers, with a row of numbers on one line."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    return re.sub(r"\[[-\d.,\s]+\]", lambda row: " ".join(row[0].split()), text)
 
 
 def as_line(value: Any) -> str:

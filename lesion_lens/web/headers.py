@@ -59,10 +59,11 @@ def add_validator(response: Response) -> Response:
     """Give an answer to GET or HEAD the hash of its body as ETag, or 304 to whoever has that body.
 
     Most such answers depend on files and settings only. Files of static/ have an ETag already, and
-    errors and answers to an upload get none.
+    errors, answers to an upload and what a view says is not to be stored get none.
     """
     is_answer = request.method in ("GET", "HEAD") and response.status_code == 200
-    if is_answer and not response.is_streamed and "ETag" not in response.headers:
+    is_passing = response.is_streamed or response.cache_control.no_store
+    if is_answer and not is_passing and "ETag" not in response.headers:
         response.add_etag()
         response.make_conditional(request)
     return response
@@ -71,14 +72,15 @@ def add_validator(response: Response) -> Response:
 def add_headers(response: Response) -> Response:
     """Add them, and say what browsers and proxies may keep.
 
-    Nothing is kept of an answer to an upload, nor of an error. All else is asked for anew each
-    time; what has not changed then costs no more than its ETag. What a service worker stores does
-    not go by this.
+    Nothing is kept of an answer to an upload, nor of an error, nor where a view has said so. All
+    else is asked for anew each time; what has not changed then costs no more than its ETag. What a
+    service worker stores does not go by this.
     """
     response.headers.update(HEADERS)
     if request.is_secure:
         response.headers["Strict-Transport-Security"] = STRICT_TRANSPORT_SECURITY
-    if request.method == "POST" or response.status_code >= 400:
+    is_said = response.cache_control.no_store
+    if is_said or request.method == "POST" or response.status_code >= 400:
         response.headers["Cache-Control"] = "no-store"
     else:
         response.headers["Cache-Control"] = "no-cache"

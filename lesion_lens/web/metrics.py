@@ -223,7 +223,7 @@ def end(response: Response) -> Response:
 
 @metrics.get("/metrics")
 def show() -> Response:
-    """Show the metrics to whoever may read them; to others they are not there."""
+    """Show the metrics to whoever may read them; 404 on another port, 401 without the token."""
     access: MetricsAccess = current_app.extensions["metrics_access"]
     if access.port is not None and not is_on_metrics_port():
         abort(404)
@@ -232,7 +232,8 @@ def show() -> Response:
         response.headers["WWW-Authenticate"] = 'Bearer realm="metrics"'
         return response
     text, kind = current_app.extensions["metrics"].as_text()
-    return Response(text, content_type=kind)
+    # Other numbers each time: an ETag would keep the text of each scrape in compression.py.
+    return Response(text, content_type=kind, headers={"Cache-Control": "no-store"})
 
 
 def is_bearer(token: str) -> bool:

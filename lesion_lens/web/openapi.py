@@ -41,6 +41,15 @@ _STATUSES = {
     500: "The server failed. Trying again is no use.",
     503: "Not at the moment. Nothing of the request was kept: send it again.",
 }
+_MAP = [
+    [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0],
+    [0.0, 0.000211, 0.001035, 0.000946, 0.000112, 0.0, 0.0],
+    [0.0, 0.002317, 0.081442, 0.120306, 0.030514, 0.000205, 0.0],
+    [0.0, 0.003908, 0.153027, 0.241865, 0.062911, 0.000341, 0.0],
+    [0.0, 0.001126, 0.047713, 0.090488, -0.012049, 0.0, 0.0],
+    [0.0, 0.0, 0.000874, 0.001402, 0.000093, 0.0, 0.0],
+    [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0],
+]
 _BINARY = {"type": "string", "format": "binary"}
 
 
@@ -105,7 +114,8 @@ def _operation(docs: str, max_megabytes: int) -> dict[str, Any]:
                 f"{PIXEL_LIMITS['AVIF'] // MEGA}, WebP: {PIXEL_LIMITS['WEBP'] // MEGA} million) "
                 f"and {MAX_SIDE:,} on one side; of "
                 "several frames the first is taken. The bytes decide what a file is, not its name "
-                "nor the type that it is labelled with."
+                "nor the type that it is labelled with. Send the whole picture: the model learned "
+                "from such, and the API cannot know what was cut away."
             ),
             "content": {
                 "multipart/form-data": {
@@ -259,6 +269,8 @@ def _predictions_example(docs: str) -> dict[str, Any]:
                         "melanomas": 0.13,
                         "is_unseen": True,
                     },
+                    # As `EXPLAIN` adds it, without a picture where there are several images.
+                    "explanation": {"map": _MAP, "region": "centre", "picture": None},
                 },
             },
             {

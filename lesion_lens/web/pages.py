@@ -2,6 +2,7 @@
 
 import base64
 import io
+import threading
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,10 @@ CLASS_OF = dict(zip(CODES, CLASSES, strict=True))
 
 pages = Blueprint("pages", __name__)
 
+# Held while the sample is classified: the first visitor has it done, and the others wait for it. So
+# it needs no admission, which a server that is busy with uploads would refuse.
+_drawing = threading.Lock()
+
 
 @pages.get("/")
 def index() -> str:
@@ -83,9 +88,9 @@ def back_to_index() -> ResponseReturnValue:
 @pages.get("/sample")
 def show_sample() -> str:
     """Show the result of a drawn picture, for whoever has no image to try this with."""
-    if "sample" not in current_app.extensions:  # once, as `RATE_LIMIT` does not count this
-        data = (Path(current_app.root_path) / "static" / "sample.jpg").read_bytes()
-        with admission():
+    with _drawing:
+        if "sample" not in current_app.extensions:  # once, as `RATE_LIMIT` does not count this
+            data = (Path(current_app.root_path) / "static" / "sample.jpg").read_bytes()
             file = FileStorage(io.BytesIO(data), "sample.jpg")
             current_app.extensions["sample"] = result_context(file)
     context = current_app.extensions["sample"] | {"today": today()}

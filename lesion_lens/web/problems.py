@@ -85,17 +85,6 @@ class UnknownField(Problem):
     example: ClassVar[dict[str, Any]] = {"field": "picture"}
 
 
-class UnknownParameter(Problem):
-    """An address with a parameter that there is not."""
-
-    name = "unknown-parameter"
-    status = 400
-    title = "Unknown parameter"
-    meaning = "A parameter that is not known is refused, so that a misspelt one is noticed."
-    sentence = f"The address has a parameter {{parameter!r}}. Remove it: the only one is {EXPLAIN}."
-    example: ClassVar[dict[str, Any]] = {"parameter": "explian"}
-
-
 class InvalidParameter(Problem):
     """A parameter with another value than it may have, or with several."""
 
@@ -278,7 +267,6 @@ def retry_header(problem: Problem) -> dict[str, str]:
 
 # Of a request with one of these, nothing of the body was read.
 UNREAD = (
-    UnknownParameter,
     InvalidParameter,
     FromAnotherSite,
     NoSuchAddress,
@@ -293,7 +281,6 @@ PROBLEMS: tuple[type[Problem], ...] = (
     TooManyImages,
     NotAFile,
     UnknownField,
-    UnknownParameter,
     InvalidParameter,
     MalformedRequest,
     EmptyImage,

@@ -1,5 +1,6 @@
 """The link to the source code, where a setting names it."""
 
+import re
 from urllib.parse import urlsplit
 
 from flask import Flask
@@ -21,6 +22,15 @@ def check_repository(app: Flask) -> None:
         )
 
 
+# A name of labels of letters, digits and inner hyphens (RFC 1123), or an address of either kind;
+# a colon is followed by a port.
+_HOST = re.compile(
+    r"(?:(?:[a-z\d](?:[a-z\d-]{0,61}[a-z\d])?\.)*[a-z\d](?:[a-z\d-]{0,61}[a-z\d])?\.?"
+    r"|\[[a-f\d:.]+\])(?::\d+)?",
+    re.ASCII | re.IGNORECASE,
+)
+
+
 def is_public_https(url: str) -> bool:
     """Whether a text is an https address of printable ASCII without a user name or a password."""
     if not (url.isascii() and url.isprintable()) or set(url) & set(" \"'<>\\^`{|}"):
@@ -30,4 +40,4 @@ def is_public_https(url: str) -> bool:
         _ = parts.port  # raises where it is no number
     except ValueError:
         return False
-    return parts.scheme == "https" and bool(parts.hostname) and "@" not in parts.netloc
+    return parts.scheme == "https" and bool(_HOST.fullmatch(parts.netloc))

@@ -193,4 +193,4 @@ def _text(value: Any) -> str:
 
 def _harmless(name: str) -> str:
     # A spreadsheet takes a cell that begins so for a formula (OWASP, CSV injection).
-    return "'" + name if name.startswith(("=", "+", "-", "@", "\t", "\r")) else name
+    return "'" + name if name.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else name

@@ -53,7 +53,7 @@ def schemas() -> dict[str, Any]:
         "PredictionResult": _object(
             "An image that was classified.",
             {
-                "kind": _text("Always the same.", const="prediction"),
+                "kind": _text("Always `prediction`.", const="prediction"),
                 "file": _text(_FILE),
                 "image": reference("ImageSize", "The image as it was read."),
                 "prediction": reference("Prediction", "What the model says of the image."),
@@ -62,7 +62,7 @@ def schemas() -> dict[str, Any]:
         "ProblemResult": _object(
             "A file that could not be classified.",
             {
-                "kind": _text("Always the same.", const="problem"),
+                "kind": _text("Always `problem`.", const="problem"),
                 "file": _text(_FILE),
                 "problem": reference("Problem", "Why the image could not be classified."),
             },
