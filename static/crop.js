@@ -81,13 +81,19 @@ export async function cropDialog(file, view, before = WHOLE) {
   };
   size.oninput = () => show(resized(frame, most, size.value / 100));
 
-  for (const button of dialog.querySelectorAll("button")) button.onclick = () => dialog.close(button.value);
-  const answer = new Promise((resolve) => { dialog.onclose = () => resolve(dialog.returnValue); });
-  dialog.returnValue = "";
+  const answer = new Promise((resolve) => {
+    dialog.onclose = () => resolve(""); // by Escape, or with its view
+    for (const button of dialog.querySelectorAll("button")) {
+      button.onclick = () => {
+        resolve(button.value); // now: the event of closing may come after "Classify" was pressed
+        dialog.close();
+      };
+    }
+  });
   dialog.showModal();
   show(frame);
   frameBox.focus();
-  const chosen = await answer; // Escape leaves it empty
+  const chosen = await answer;
   stage.querySelector("canvas").width = 0; // gives its memory back
-  return { use: frame, whole: WHOLE }[chosen] ?? null;
+  return chosen === "use" ? frame : null;
 }
