@@ -1,12 +1,14 @@
 // Several images: a table that fills while they are sent, two at a time.
 import { compare } from "./compare.js";
+import { fail } from "./form.js";
 import { live, titleOf } from "./page.js";
 import { failedRow, lineOf, rowOf, takePlace } from "./rows.js";
 import { during, isRunning, sendWithPatience, showStep } from "./sending.js";
-import { byUrgency, makeSortable, sort, summaryOf } from "./table.js";
+import { makeSortable, sort, summaryOf } from "./table.js";
 import { text } from "./texts.js";
 import { keep, saved } from "./unsaved.js";
 import { open } from "./views.js";
+import { leadTable } from "./warning_signs.js";
 
 // Found now, because what is not the view of the moment is not in the document.
 const batchTemplate = document.getElementById("batch-template").content;
@@ -21,10 +23,10 @@ export async function classifyAll(files) {
   const again = article.querySelector("#again");
   const rows = [];
   let done = 0;
-  keep(article);
+  leadTable(article);
   makeSortable(table);
   link.addEventListener("click", () => {
-    const lines = [table.dataset.csv, ...rows.filter(Boolean).sort(byUrgency).map(lineOf)];
+    const lines = [table.dataset.csv, ...[...body.rows].map(lineOf)]; // in the order on the screen
     const csv = lines.map((line) => `${line}\r\n`).join("");
     const url = URL.createObjectURL(new Blob([`\ufeff${csv}`], { type: "text/csv" })); // Excel needs the mark
     link.href = url;
@@ -48,6 +50,7 @@ export async function classifyAll(files) {
       if (done % 10 === 0) live.textContent = sentence;
       takePlace(body.querySelector(`[data-file="${i}"]`), rows[i]);
       rows[i].dataset.file = i;
+      keep(article);
       body.insertBefore(rows[i], rows.slice(i + 1).find(Boolean) ?? null);
       sort(table);
       comparing.hidden = body.querySelectorAll("img").length < 2;
@@ -63,6 +66,10 @@ export async function classifyAll(files) {
     live.textContent = summary.textContent = summaryOf(table);
     again.hidden = !passing.length;
   }
-  again.onclick = () => isRunning() || workOff();
+  again.onclick = () => {
+    if (isRunning()) return fail(text("wait-to-retry"));
+    article.querySelector("h1").focus({ preventScroll: true }); // as the button goes
+    return workOff();
+  };
   await workOff();
 }

@@ -20,7 +20,7 @@ let isCutLost = false;
 // wants the whole picture sent in its place.
 export async function chosenFiles() {
   isCutLost = false;
-  await adding;
+  for (let awaited; awaited !== adding; await awaited) awaited = adding; // which grows meanwhile
   return isCutLost ? null : files;
 }
 
@@ -56,9 +56,12 @@ export function remarkOn(sentence) {
 
 // Go to the empty form for another image.
 export function startAnew() {
-  untick();
-  choose([]);
-  live.textContent = "";
+  if (!isRunning()) { // what runs is of the images and the ticks that are there
+    untick();
+    choose([]);
+    live.textContent = "";
+  }
+  home.scroll = 0;
   open(home);
 }
 

@@ -1,5 +1,6 @@
 // Two photographs of one spot beside each other, on this device alone. It measures nothing.
 import { nameOf } from "./notes.js";
+import { date } from "./rows.js";
 import { live, titleOf } from "./page.js";
 import { text } from "./texts.js";
 import { open } from "./views.js";
@@ -16,7 +17,12 @@ export function compare(rows, opener) {
       choice.add(new Option(text("numbered", { number: i + 1, name: nameOf(row) }), i));
     }
   }
-  const show = () => sides.forEach((side, i) => fill(side, rows[choices[i].value || -1]));
+  const show = () => {
+    const chosen = choices.map((choice) => rows[choice.value || -1]);
+    sides.forEach((side, i) => fill(side, chosen[i]));
+    for (const button of article.querySelectorAll("#swap, [data-print]")) button.disabled = !chosen.every(Boolean);
+    date(article, chosen.find(Boolean));
+  };
   const set = (values) => {
     choices.forEach((choice, i) => { choice.value = values[i]; });
     show();
@@ -34,7 +40,7 @@ export function compare(rows, opener) {
     };
   });
   article.querySelector("#swap").onclick = () => {
-    before = before.toReversed();
+    before = [...before].reverse();
     set(before);
     const [earlier, later] = choices.map((choice) => choice.selectedOptions[0].label);
     live.textContent = text("swapped", { earlier, later });

@@ -2,6 +2,7 @@
 import { cell, csvLine } from "./csv.js";
 import { addNote, noteOf, writeNote } from "./notes.js";
 import { openRow } from "./paging.js";
+import { text } from "./texts.js";
 
 const failedTemplate = document.getElementById("failed-template").content;
 
@@ -20,9 +21,29 @@ export function rowOf(page, table, view) {
   opener.onclick = () => openRow({ row, table, view });
   named.replaceWith(opener);
   row.result = result;
-  table.closest("article").querySelector("time").textContent = row.dataset.date;
+  result.addEventListener("signs", ({ detail }) => markSigns(row, detail));
+  date(table.closest("article"), row);
   addNote(row, table);
   return row;
+}
+
+// Say of which day and model a table, or a comparison, is: that of this row.
+export function date(article, row) {
+  if (!row) return;
+  const [time, model] = article.querySelectorAll(".origin :is(time, code)");
+  time.textContent = time.dateTime = row.dataset.date;
+  model.title = row.dataset.model;
+  model.textContent = row.dataset.model.slice(0, model.textContent.length);
+}
+
+// Put the doctor of the warning signs, which were ticked in the full result, into the row, too.
+function markSigns(row, isEnough) {
+  row.querySelector("strong.signs-ticked")?.remove();
+  if (!isEnough) return;
+  const mark = document.createElement("strong");
+  mark.className = "signs-ticked";
+  mark.textContent = text("doctor-now");
+  row.cells[1].prepend(mark);
 }
 
 export function failedRow(file, fault, table) {

@@ -75,7 +75,9 @@ async function send(file, onUpload) {
       { isPassing: true },
     ));
     request.onabort = () => resolve(cancelled);
-    signal.addEventListener("abort", () => request.abort());
+    const abort = () => request.abort();
+    signal.addEventListener("abort", abort);
+    request.onloadend = () => signal.removeEventListener("abort", abort); // or it holds the page that came
     request.open("POST", form.action);
     request.responseType = "document";
     request.send(body);

@@ -16,6 +16,7 @@ export function makeSortable(table) {
       header.setAttribute("aria-sort", order === "ascending" ? "descending" : "ascending");
       table.dataset.column = column;
       sort(table);
+      live.textContent = text("sorted", { column: sorter.textContent });
     };
   }
   for (const choice of choices(table)) {
@@ -23,12 +24,6 @@ export function makeSortable(table) {
       live.textContent = text("shown", { shown: shownRows(table).length, count: table.tBodies[0].rows.length });
     };
   }
-}
-
-// What could not be classified has no urgency, and comes last.
-export function byUrgency(a, b) {
-  const urgency = (row) => Number(row.cells[1].dataset.value ?? Infinity);
-  return urgency(a) === urgency(b) ? 0 : urgency(a) - urgency(b);
 }
 
 // Sort by the column that was asked for, at first by urgency, and count what there is of each level.

@@ -23,7 +23,7 @@ function show(view) {
     main.querySelector(".results")?.before(progress);
   }
   scrollTo(0, view.scroll ?? 0);
-  (view.opener ?? main.querySelector("h1[tabindex='-1']"))?.focus({ preventScroll: true });
+  (view.opener ?? main.querySelector(".doctor-first [tabindex='-1'], h1[tabindex='-1']"))?.focus({ preventScroll: true });
   view.opener?.scrollIntoView({ block: "nearest" }); // another than opened it, after `turnTo`
 }
 

@@ -9,10 +9,13 @@ main.addEventListener("change", ({ target }) => {
   if (signs) live.textContent = weigh(signs);
 });
 
+function pointsOf(signs) {
+  return [...signs.querySelectorAll("input:checked")].reduce((sum, box) => sum + Number(box.dataset.points), 0);
+}
+
 // Add up what is ticked and show what follows from it; gives the same as a text to read out.
 function weigh(signs) {
-  const ticked = [...signs.querySelectorAll("input:checked")];
-  const points = ticked.reduce((sum, box) => sum + Number(box.dataset.points), 0);
+  const points = pointsOf(signs);
   const isEnough = points >= Number(signs.dataset.enough);
   const verdicts = [...signs.querySelectorAll("[data-verdict]")];
   for (const verdict of verdicts) {
@@ -28,6 +31,7 @@ function lead(signs, isEnough) {
   const box = signs.closest("article")?.querySelector(".level-box");
   if (!box || box.classList.contains("doctor-first") === isEnough) return;
   box.classList.toggle("doctor-first", isEnough);
+  signs.closest("article").dispatchEvent(new CustomEvent("signs", { detail: isEnough }));
   if (isEnough) box.firstElementChild.prepend(signs.querySelector("template").content.cloneNode(true));
   else for (const line of box.querySelectorAll("[data-of-signs]")) line.remove();
 }
@@ -38,6 +42,12 @@ export function carryOver(article) {
   const ticked = own.querySelectorAll("input");
   for (const [i, box] of signs.querySelectorAll("input").entries()) box.checked = ticked[i].checked;
   weigh(signs);
+}
+
+// Say above a table of images what was ticked on the upload page.
+export function leadTable(article) {
+  if (pointsOf(own) < Number(own.dataset.enough)) return;
+  article.querySelector("h1").after(own.querySelector("template").content.firstElementChild.cloneNode(true));
 }
 
 // The next image may show another spot.

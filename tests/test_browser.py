@@ -497,10 +497,10 @@ def test_what_did_not_get_through_is_tried_again(one_page):
     wait_for_table(one_page)
     assert one_page.locator("#batch-summary").inner_text().startswith("0 of 2")
     one_page.unroute("**/showresult")
-    one_page.get_by_role("button", name="Try again").click()
+    one_page.get_by_role("button", name="Retry failed images").click()
     one_page.get_by_text("2 of 2 images were read").first.wait_for()
     assert names_in(one_page) == ["a.png", "b.png"]
-    assert not one_page.get_by_role("button", name="Try again").is_visible()
+    assert not one_page.get_by_role("button", name="Retry failed images").is_visible()
 
 
 def test_the_end_of_a_batch_is_read_out(one_page):
@@ -520,7 +520,7 @@ def test_while_a_batch_runs_the_form_says_so(one_page):
     one_page.dispatch_event(
         "h1", "drop", {"dataTransfer": transfer_of(one_page, drawn("c.png", draw_lesion((40, 30))))}
     )
-    assert "Wait until the images before are done" in one_page.get_by_role("alert").inner_text()
+    assert "Wait until your other images are done" in one_page.get_by_role("alert").inner_text()
 
 
 def test_an_unsaved_table_is_not_left_without_a_question(one_page):
@@ -652,7 +652,7 @@ def test_without_javascript_a_file_too_large_gets_the_page_and_not_a_broken_conn
 
 
 def test_without_javascript_an_image_is_classified(plain_page, request):
-    plain_page.get_by_text("What images may be").click()
+    plain_page.get_by_text("Which images can be used").click()
     assert "all together at most 20\xa0MB" in plain_page.locator("#limits").inner_text()
     classify(plain_page, image_file(request))
     plain_page.wait_for_url("**/showresult")

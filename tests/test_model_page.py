@@ -1,5 +1,6 @@
 """The page /model: the card of the model that is served, whatever its file holds."""
 
+import gzip
 import json
 import re
 import subprocess
@@ -131,7 +132,8 @@ def test_the_page_is_light_and_asks_for_no_picture_of_the_repository(client):
     sources = [link["href"] for link in page.select("link")]
     sources += [element["src"] for element in page.select("[src]")]
     assert not [source for source in sources if "figures" in source]
-    assert len(response.data) + sum(len(client.get(s).data) for s in set(sources)) < 100_000
+    parts = [response.data, *(client.get(source).data for source in set(sources))]
+    assert sum(len(gzip.compress(part)) for part in parts) < 35_000
     assert not page.select("[style]")
 
 

@@ -294,7 +294,7 @@ def test_what_a_level_meant_is_told_of_100_test_lesions(result_of):
     scores["decisions"] = made_counts(1000, 157, high=(200, 141, 70))
     said = text_of(result_of(mel=0.98, scores=scores), "#meaning")
     assert said.startswith("Of 100 test lesions with this result, 70 turned out to be a cancer")
-    assert said.endswith("about 16 in 100 did.")
+    assert said.endswith("about 16 in 100 were.")
 
 
 def test_low_risk_is_told_beside_how_rare_cancer_is_in_such_images(result_of):
@@ -302,7 +302,7 @@ def test_low_risk_is_told_beside_how_rare_cancer_is_in_such_images(result_of):
     scores["decisions"] = made_counts(low=(300, 1, 0), proven=(400, 12, 3))
     said = text_of(result_of(nv=0.98, scores=scores), "#meaning")
     assert "with this result, fewer than 1 turned out" in said
-    assert said.endswith("of all test lesions with such images, about 3 in 100 did.")
+    assert said.endswith("of all test lesions with such images, about 3 in 100 were.")
 
 
 def test_raised_says_how_many_melanomas_got_it(result_of):

@@ -122,11 +122,72 @@ def test_a_choice_that_a_later_try_empties_shows_all_again(desk, address):
     choose(page, "Not classified")
     page.get_by_label("Note on high.png").fill("kept")
     page.unroute("**/showresult")
-    page.get_by_role("button", name="Try again").click()
+    page.get_by_role("button", name="Retry failed images").click()
     page.get_by_text("2 of 2 images were read").first.wait_for()
     assert names_in(page) == ["high.png", "raised.png"]
     assert page.get_by_label("Note on high.png").input_value() == "kept"
     page.close()
+
+
+def test_what_comes_after_the_csv_was_saved_is_asked_about(desk, address):
+    page = desk.new_page()
+    asked = []
+    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
+    page.goto(address)
+    page.route("**/showresult", lambda route: route.abort())
+    classify(page, *FILES[2:])
+    wait_for_table(page)
+    csv_of(page)
+    page.unroute("**/showresult")
+    page.get_by_role("button", name="Retry failed images").click()
+    page.get_by_text("2 of 2 images were read").first.wait_for()
+    assert page.evaluate("document.activeElement.tagName") == "H1"
+    page.reload()
+    assert asked == ["beforeunload"]
+    page.close()
+
+
+def test_the_csv_has_the_order_of_the_table(table):
+    table.get_by_role("button", name="Image", exact=True).click()
+    assert table.get_by_role("status").inner_text() == "Sorted by Image."
+    assert [row["file"] for row in csv_of(table)] == names_in(table)
+
+
+def test_a_picture_that_cannot_be_judged_has_no_figures(client):
+    (row, *_) = plain_table(client, *[drawn()["buffer"]] * 2).select("tbody tr")
+    assert [cell.text for cell in row.select("td")[2:4]] == ["–", "–"]
+
+
+def test_the_table_fits_a_small_tablet(table):
+    table.set_viewport_size({"width": 768, "height": 1024})
+    assert table.evaluate("document.documentElement.scrollWidth") <= 768
+
+
+# --- Warning signs ---------------------------------------------------------------------------
+
+
+def test_the_doctor_leads_the_table_if_enough_was_ticked_before(desk, address):
+    page = desk.new_page()
+    page.goto(address)
+    for place in (0, 1):
+        page.locator(".signs input").nth(place).check()
+    classify(page, *FILES[2:])
+    wait_for_table(page)
+    assert page.locator("#batch > .doctor-now").inner_text().startswith("Show it to a doctor now.")
+    page.close()
+
+
+def test_what_is_ticked_in_a_full_result_stands_in_its_row_and_beside_another(table):
+    table.get_by_role("button", name="low.png").click()
+    for place in (0, 1):
+        table.locator(".signs input").nth(place).check()
+    table.go_back()
+    row = table.get_by_role("row", name="low.png")
+    assert row.locator(".signs-ticked").inner_text() == "Show it to a doctor now."
+    table.go_forward()
+    table.locator(".signs input").nth(0).uncheck()
+    table.go_back()
+    assert not row.locator(".signs-ticked").count()
 
 
 # --- Row after row ---------------------------------------------------------------------------

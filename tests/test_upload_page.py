@@ -159,13 +159,13 @@ def test_a_cancelled_batch_keeps_what_is_done_and_does_the_rest_later(page):
     classify(page, *[drawn(f"{name}.png", SMALL) for name in "abcde"])
     page.get_by_role("button", name="a.png").wait_for()
     drop(page, drawn("f.png", SMALL))
-    assert alert_of(page).startswith("Wait until the images before are done")
+    assert alert_of(page).startswith("Wait until your other images are done")
     page.get_by_role("button", name="Cancel").click()
     page.locator("#batch-summary:not(:empty)").wait_for()
     assert page.locator("tr.failed td[colspan]").all_inner_texts() == ["Cancelled."] * 4
     assert "Classifying" not in status_of(page)
     page.unroute("**/showresult")
-    page.get_by_role("button", name="Try again").click()
+    page.get_by_role("button", name="Retry failed images").click()
     page.get_by_role("button", name="e.png").wait_for()
     page.locator("#batch-summary:not(:empty)").wait_for()
     assert page.locator("tr.failed").count() == 0
