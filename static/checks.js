@@ -1,72 +1,104 @@
-// What stands below each chosen image: remarks on it, and the buttons that cut it.
+// What stands with each chosen image: remarks on it, and the buttons that cut it.
 import { cropDialog } from "./crop.js";
-import { cutOf, isHarmless, remember, removed } from "./cuts.js";
+import { cutOf, isHarmless, keptOf, remember, removed } from "./cuts.js";
 import { cutOut } from "./decode.js";
-import { fail, isTooLarge, say } from "./form.js";
+import { fail, isTooLarge } from "./form.js";
+import { isWhole, WHOLE } from "./frame.js";
 import { isRunning } from "./sending.js";
 import { text } from "./texts.js";
 
 const template = document.getElementById("checks-template").content.firstElementChild;
 const inspected = new WeakMap(); // of a file: a promise of what `inspect` gives, or null
-let focused = null; // the file whose buttons get the focus once they are there
-const inspector = new Worker(new URL("inspector.js", import.meta.url), { type: "module" });
-const waiting = []; // what takes the answer of the inspector
+let focused = null; // the file whose button gets the focus once it is there
+let inspector = new Worker(new URL("inspector.js", import.meta.url), { type: "module" });
+const waiting = new Map(); // of a message's number: what takes the answer
+const UNKNOWN = { view: WHOLE, remarks: [] }; // of all files where no worker runs
+let asked = 0;
 
-inspector.addEventListener("message", ({ data }) => waiting[data.id](data.found));
+inspector.onmessage = ({ data }) => {
+  waiting.get(data.id)(data.found);
+  waiting.delete(data.id);
+};
+inspector.onerror = () => {
+  inspector = null;
+  for (const resolve of waiting.values()) resolve(UNKNOWN);
+  waiting.clear();
+};
 
 function inspection(file) {
+  if (!inspector) return UNKNOWN;
   if (!inspected.has(file)) {
     inspected.set(file, new Promise((resolve) => {
-      inspector.postMessage({ id: waiting.push(resolve) - 1, file });
+      asked += 1;
+      waiting.set(asked, resolve);
+      inspector.postMessage({ id: asked, file });
     }));
   }
   return inspected.get(file);
 }
 
-// Add remarks and buttons to an item of the list. `replace` puts another file into its place.
+// Add remarks and buttons to an item of the list. `replace` takes a function that promises the file
+// to put into this one's place.
 export async function check(item, file, replace) {
-  if (isTooLarge(file)) return;
   const cut = cutOf(file);
+  item.classList.toggle("is-cut", Boolean(cut));
+  if (isTooLarge(file)) return;
   const original = cut?.original ?? file;
   const found = await inspection(original);
   if (!found) return;
   const view = cut?.view ?? found.view;
   const remarks = cut ? (await inspection(file))?.remarks ?? [] : found.remarks;
   const box = template.cloneNode(true);
-  const [crop, border, whole] = ["crop", "border", "whole"].map((name) => box.querySelector(`.${name}`));
+  const crop = item.querySelector(".crop");
+  const [border, whole] = ["border", "whole"].map((name) => box.querySelector(`.${name}`));
+  const said = remarks.map((key) => (key === "border" && !isHarmless(view, view) ? "wide-border" : key));
   for (const sentence of box.querySelectorAll("[data-remark]")) {
-    if (!remarks.includes(sentence.dataset.remark)) sentence.remove();
+    if (!said.includes(sentence.dataset.remark)) sentence.remove();
   }
-  box.querySelector(".remarks").hidden = !remarks.length;
+  box.querySelector(".remarks").hidden = !said.length;
   for (const button of [crop, border, whole]) {
     button.setAttribute("aria-label", text("of-file", { what: button.textContent, name: file.name }));
   }
+  crop.classList.remove("pending");
   border.hidden = !remarks.includes("border");
   whole.hidden = !cut;
-  if (cut) {
-    const away = removed(cut.frame, view);
-    const line = box.querySelector(".cut");
-    line.hidden = false;
-    if (away >= 0.005) line.textContent = text("cut", { away: Math.round(100 * away) });
-    else line.textContent = text(away >= 0.001 ? "cut-little" : "border-cut");
-    if (!isHarmless(cut.frame, view)) line.textContent += ` ${text("never-low")}`;
-  }
+  box.querySelector(".choices").hidden = border.hidden && whole.hidden;
+  if (cut) showCut(box.querySelector(".cut"), cut.frame, view);
 
-  // Use what was cut out, { file, frame }, or the whole picture; null changes nothing.
-  async function use(begin) {
+  // Use what a frame shows of the picture; null changes nothing.
+  function use(frame) {
+    if (!frame) return crop.focus();
     if (isRunning()) return fail(text("wait-to-cut"));
-    const chosen = await begin().catch(() => say(text("not-cut")));
-    if (!chosen) return crop.focus();
-    focused = chosen.file ?? original;
-    if (chosen.file) remember(chosen.file, { original, frame: chosen.frame, view });
-    return replace(focused);
+    return replace(async () => {
+      const part = isWhole(frame) ? original : await cutOut(original, frame);
+      if (part !== original) remember(part, { original, frame, view });
+      focused = part;
+      return part;
+    });
   }
-  crop.onclick = () => use(() => cropDialog(original, view, cut?.frame));
-  border.onclick = () => use(() => cutOut(original, view).then((part) => ({ file: part, frame: view })));
-  whole.onclick = () => use(() => Promise.resolve({ file: null }));
+  crop.onclick = async () => {
+    if (isRunning()) return fail(text("wait-to-cut"));
+    try {
+      return use(await cropDialog(original, view, cut?.frame));
+    } catch {
+      return fail(text("not-cut"));
+    }
+  };
+  border.onclick = () => use(view);
+  whole.onclick = () => use(WHOLE);
   item.append(box);
   if (focused === file) {
     crop.focus();
     focused = null;
   }
+}
+
+// Say what was cut away, and what that does to the result.
+function showCut(line, frame, view) {
+  const away = removed(frame, view);
+  line.hidden = false;
+  if (away >= 0.005) line.textContent = text("cut", { away: Math.round(100 * away) });
+  else if (away >= 0.001) line.textContent = text("cut-little");
+  else line.textContent = text(keptOf(frame) > keptOf(view) + 0.01 ? "black-cut" : "border-cut");
+  if (!isHarmless(frame, view)) line.textContent += ` ${text("never-low")}`;
 }

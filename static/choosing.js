@@ -13,11 +13,26 @@ const chosen = document.getElementById("chosen");
 const note = document.getElementById("chosen-note");
 const template = document.getElementById("chosen-template").content.firstElementChild;
 let files = []; // what is chosen, in its order; the list of the form's input follows it
-let adding = Promise.resolve();
+let adding = Promise.resolve(); // what is still being added or cut, one after the other
+let isCutLost = false;
 
+// What is chosen, once all is added and cut; null where a cut failed that was waited for, as nobody
+// wants the whole picture sent in its place.
 export async function chosenFiles() {
-  await adding;
-  return files;
+  isCutLost = false;
+  for (let awaited; awaited !== adding; await awaited) awaited = adding; // which grows meanwhile
+  return isCutLost ? null : files;
+}
+
+// Put into a file's place what `cut` promises; nothing is sent before it is there.
+function replace(file, cut) {
+  adding = adding.then(cut).then(
+    (part) => choose(files.map((other) => (other === file ? part : other))),
+    () => {
+      isCutLost = true;
+      fail(text("not-cut"));
+    },
+  );
 }
 
 export function choose(now, remark = "") {
@@ -83,13 +98,14 @@ function showChosen() {
     image.src = URL.createObjectURL(file);
     item.querySelector(".file").textContent = file.name;
     item.querySelector("small").textContent = text(isTooLarge(file) ? "file-too-large" : "file-size", { size: sizeOf(file) });
-    const remove = item.querySelector("button");
+    const remove = item.querySelector(".remove");
     remove.setAttribute("aria-label", text("remove", { name: file.name }));
     remove.onclick = () => {
+      if (isRunning()) return fail(text("wait-to-remove"));
       choose(files.filter((other) => other !== file));
-      (chosen.querySelectorAll(":scope > li > button")[i] ?? input).focus();
+      return (chosen.querySelectorAll(".remove")[i] ?? input).focus();
     };
-    check(item, file, (part) => choose(files.map((other) => (other === file ? part : other))));
+    check(item, file, (cut) => replace(file, cut));
     return item;
   }));
   chosen.hidden = !files.length;

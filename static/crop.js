@@ -1,7 +1,7 @@
 // The dialog in which a picture is cut by a frame: by touch, mouse or keyboard.
-import { isHarmless, removed } from "./cuts.js";
-import { cutOut, reducedCopy } from "./decode.js";
-import { centred, largest, moved, resized, sizeOf, stretched } from "./frame.js";
+import { isHarmless, keptSides, removed } from "./cuts.js";
+import { reducedCopy } from "./decode.js";
+import { centred, isWhole, largest, moved, resized, sizeOf, STEP, stretched, WHOLE, wholeSize } from "./frame.js";
 import { text } from "./texts.js";
 
 const dialog = document.getElementById("crop");
@@ -9,18 +9,35 @@ const stage = dialog.querySelector(".stage");
 const frameBox = dialog.querySelector(".frame");
 const size = dialog.querySelector("input");
 const told = dialog.querySelector("output");
-const STEP = 0.02; // share of the picture that a key moves the frame by, or of its size
 const SIDE = 1024; // pixels of the longer side of the picture in the dialog
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
+// What a frame does to a picture, in sentences.
+function describe(frame, view) {
+  if (isWhole(frame)) return text("frame-whole");
+  const [left, top] = [frame.left, frame.top].map((share) => Math.round(100 * share));
+  const place = text("frame", { left, top });
+  if (isBlack(frame, view)) return place.concat(" ", text("frame-nothing"));
+  const away = removed(frame, view);
+  let cut = text("frame-cuts-black");
+  if (away >= 0.005) cut = text(isWhole(view) ? "frame-cuts" : "frame-cuts-without-black", { away: Math.round(100 * away) });
+  else if (away >= 0.001) cut = text("frame-cuts-little");
+  return isHarmless(frame, view) ? `${place} ${cut}` : `${place} ${cut} ${text("never-low")}`;
+}
+
+// Whether a frame shows nothing but black borders, which the server refuses.
+function isBlack(frame, view) {
+  return Math.min(...keptSides(frame, view)) < 0.001;
+}
+
 // Let a person cut a picture. `before` is the frame of an earlier cut, `view` what black borders
-// leave. Gives { file, frame }; { file: null } where the whole picture shall be used; null where the
-// dialog was left; rejects what this browser cannot decode.
-export async function cropDialog(file, view, before) {
+// leave. Gives a frame, or null where the dialog was left; rejects what this browser cannot decode.
+export async function cropDialog(file, view, before = WHOLE) {
   const canvas = await reducedCopy(file, SIDE);
   if (dialog.open || !dialog.isConnected) return null; // asked for twice, or the page went on
   const most = largest(canvas.width, canvas.height);
-  let frame = before ?? most;
+  let frame = before;
+  size.max = 100 * wholeSize(most);
   stage.querySelector("canvas").replaceWith(canvas);
   canvas.setAttribute("aria-hidden", true); // the frame has the name
   dialog.querySelector(".file").textContent = file.name;
@@ -31,9 +48,8 @@ export async function cropDialog(file, view, before) {
     frameBox.style.width = `${100 * (frame.right - frame.left)}%`;
     frameBox.style.height = `${100 * (frame.bottom - frame.top)}%`;
     size.value = 100 * sizeOf(frame, most);
-    const [left, top] = [frame.left, frame.top].map((share) => Math.round(100 * share));
-    const away = Math.round(100 * removed(frame, view));
-    told.textContent = isHarmless(frame, view) ? text("frame", { left, top, away }) : text("frame-not-low", { left, top, away });
+    told.textContent = describe(frame, view);
+    dialog.querySelector("[value=use]").disabled = isBlack(frame, view);
   }
 
   let drag = null; // what a pointer does to the frame, given the place where it is
@@ -47,8 +63,8 @@ export async function cropDialog(file, view, before) {
     const corner = event.target.dataset.corner?.split(" ");
     const begun = frame;
     if (corner) drag = (toX, toY) => stretched(begun, most, corner, toX, toY);
-    else if (event.target === frameBox) drag = (toX, toY) => moved(begun, toX - x, toY - y);
-    else show(centred(frame, x, y)); // for whoever cannot drag
+    else if (event.target === frameBox) drag = (toX, toY) => moved(begun, most, toX - x, toY - y);
+    else show(centred(frame, most, x, y)); // for whoever cannot drag
     stage.setPointerCapture(event.pointerId);
     frameBox.focus();
     event.preventDefault();
@@ -60,19 +76,24 @@ export async function cropDialog(file, view, before) {
     const sign = { "+": 1, "=": 1, "-": -1 }[event.key];
     if (event.ctrlKey || event.metaKey || event.altKey || !(arrow || sign)) return;
     event.preventDefault();
-    if (arrow && !event.shiftKey) show(moved(frame, STEP * arrow[0], STEP * arrow[1]));
+    if (arrow && !event.shiftKey) show(moved(frame, most, STEP * arrow[0], STEP * arrow[1]));
     else show(resized(frame, most, sizeOf(frame, most) + STEP * (sign ?? arrow[0] - arrow[1])));
   };
   size.oninput = () => show(resized(frame, most, size.value / 100));
 
-  for (const button of dialog.querySelectorAll("button")) button.onclick = () => dialog.close(button.value);
-  const answer = new Promise((resolve) => { dialog.onclose = () => resolve(dialog.returnValue); });
-  dialog.returnValue = "";
+  const answer = new Promise((resolve) => {
+    dialog.onclose = () => resolve(""); // by Escape, or with its view
+    for (const button of dialog.querySelectorAll("button")) {
+      button.onclick = () => {
+        resolve(button.value); // now: the event of closing may come after "Classify" was pressed
+        dialog.close();
+      };
+    }
+  });
   dialog.showModal();
   show(frame);
   frameBox.focus();
-  const chosen = await answer; // Escape leaves it empty
+  const chosen = await answer;
   stage.querySelector("canvas").width = 0; // gives its memory back
-  if (chosen === "whole" || (chosen === "use" && removed(frame, view) < 0.001)) return { file: null };
-  return chosen === "use" ? { file: await cutOut(file, frame), frame } : null;
+  return chosen === "use" ? frame : null;
 }

@@ -37,7 +37,12 @@ export function isHarmless(frame, view) {
   return Math.min(...keptSides(frame, view)) >= Number(leastKept) && Math.min(...sides) >= Number(leastView);
 }
 
-// The share of the view's area that a frame cuts away.
+// The share of the picture's area that a frame shows.
+export function keptOf({ left, top, right, bottom }) {
+  return (right - left) * (bottom - top);
+}
+
+// The share of the view's area that a frame cuts away: black is not counted.
 export function removed(frame, view) {
   const [across, down] = keptSides(frame, view);
   return 1 - across * down;

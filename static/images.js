@@ -1,4 +1,5 @@
 // Which files may be images, and which of them are the same.
+import { cutOf } from "./cuts.js";
 import { input, isTooLarge } from "./form.js";
 
 const accepted = input.accept.split(",");
@@ -25,12 +26,12 @@ async function areSame(a, b) {
   }
 }
 
-// Give the files without those that are among the chosen, or among themselves, already.
+// Give the files without those that are among the chosen, whole or cut, or among themselves, already.
 export async function withoutDoubles(files, chosen) {
   const fresh = [];
   for (const file of files) {
     let isDouble = false;
-    for (const other of [...chosen, ...fresh]) isDouble ||= await areSame(file, other);
+    for (const other of [...chosen, ...fresh]) isDouble ||= await areSame(file, cutOf(other)?.original ?? other);
     if (!isDouble) fresh.push(file);
   }
   return fresh;

@@ -12,7 +12,7 @@ import { carryOver } from "./warning_signs.js";
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
   const files = await chosenFiles();
-  if (isRunning()) return;
+  if (isRunning() || !files) return;
   if (!files.length) fail(text("no-image"));
   else if (files.length > maxImages) fail(tooMany(files));
   else if (files.length > 1) classifyAll(files);

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
 from lesion_lens.model.crops import LEAST_KEPT
-from tests.support.browser import drawn
+from tests.support.browser import chosen, drawn
 from tests.support.drawings import draw_for, draw_grainy_lesion, draw_lesion, encode
 
 GOOD = draw_grainy_lesion(238)
@@ -47,7 +47,7 @@ def page(desk, address):
 
 def choose(page, *files):
     page.set_input_files("#pic", list(files))
-    page.locator(".checks").nth(len(files) - 1).wait_for()
+    page.locator(".checks").nth(len(files) - 1).wait_for(state="attached")
 
 
 def remarks(page):
@@ -113,7 +113,7 @@ def test_a_remark_is_made_of_what_is_wrong_and_of_nothing_else(page):
 def test_of_a_file_that_the_browser_cannot_read_nothing_is_said(page):
     spoiled = {"name": "spoiled.png", "mimeType": "image/png", "buffer": b"hello"}
     page.set_input_files("#pic", [spoiled, LOW])
-    page.locator(".checks").wait_for()
+    page.locator(".checks").wait_for(state="attached")
     assert page.locator("#chosen > li").count() == 2
     assert page.locator(".checks").count() == 1
     assert page.faults == []
@@ -144,6 +144,38 @@ def test_a_black_border_is_cut_away_and_low_risk_stays_possible(page):
     classify(page)
     assert "low" in page.inner_text("#level")
     assert "black border" in page.inner_text("#cropped")
+
+
+def framed(left, top, image):
+    """The image in a black frame: 600 by 450 pixels with it, and from `left` and `top` on."""
+    frame = Image.new("RGB", (600, 450))
+    frame.paste(image.resize((600 - 2 * left, 450 - 2 * top)), (left, top))
+    return frame
+
+
+def test_a_wide_border_is_said_to_rule_out_low_risk(page):
+    choose(page, drawn("low.png", framed(165, 124, draw_for("low"))))
+    assert remarks(page) == ["wide-border"]
+    page.get_by_role("button", name="Cut the black border away").click()
+    page.get_by_text("The black border was cut away. The result can then never be low").wait_for()
+
+
+def test_a_frame_that_cuts_only_black_is_used(page):
+    choose(page, drawn("low.png", framed(60, 45, draw_for("low"))))
+    cut_by_keys(page, keys=["-"])
+    assert page.inner_text("#crop output").endswith("It cuts nothing but black away.")
+    page.get_by_role("button", name="Use the crop").click()
+    page.get_by_text("Some of the black border was cut away.").wait_for()
+    assert sent_image(page).size == (588, 441)
+
+
+def test_a_frame_without_skin_cannot_be_used(page):
+    choose(page, drawn("low.png", framed(165, 124, draw_for("low"))))
+    cut_by_keys(page, keys=["-"] * 50)
+    for _ in range(30):
+        page.keyboard.press("ArrowUp")
+    assert "nothing but the black border" in page.inner_text("#crop output")
+    assert page.get_by_role("button", name="Use the crop").is_disabled()
 
 
 # --- The crop --------------------------------------------------------------------------------
@@ -178,6 +210,63 @@ def test_the_keys_move_the_frame_no_farther_than_the_edge(page):
     assert page.inner_text("#crop output").startswith(
         "The frame begins 0\xa0% from the left and 3\xa0% from the top. It cuts 19\xa0% away"
     )
+
+
+@pytest.mark.parametrize("cut", ["Use the crop", "Cut the black border away"])
+def test_classify_waits_for_the_cut(page, cut):
+    choose(page, drawn("low.png", bordered(draw_for("low"))))
+    page.evaluate(
+        """() => {
+          const toBlob = HTMLCanvasElement.prototype.toBlob;
+          HTMLCanvasElement.prototype.toBlob = function (...all) {
+            setTimeout(() => toBlob.apply(this, all), 500); // as on a slow phone
+          };
+        }"""
+    )
+    if cut == "Use the crop":
+        cut_by_keys(page)
+    page.get_by_role("button", name=cut).click()
+    classify(page)
+    assert "As you cut it" in page.inner_text("#result")
+
+
+def test_the_whole_picture_is_not_sent_in_place_of_a_failed_crop(page):
+    choose(page, LOW)
+    page.evaluate("HTMLCanvasElement.prototype.toBlob = (done) => setTimeout(done, 300, null)")
+    cut_by_keys(page)
+    page.get_by_role("button", name="Use the crop").click()
+    page.get_by_role("button", name="Classify").click()
+    page.get_by_text("This picture could not be cut").wait_for()
+    page.wait_for_timeout(300)
+    assert page.faults == []
+
+
+def test_a_picture_is_not_removed_while_it_is_uploaded(page):
+    choose(page, LOW)
+    page.route("**/showresult", lambda route: None)  # never answered
+    page.get_by_role("button", name="Classify").click()
+    page.locator("#cancel").wait_for()
+    page.get_by_role("button", name="Remove low.png").click()
+    assert page.inner_text("#error").endswith("then remove this one.")
+    assert chosen(page) == ["low.png"]
+
+
+def test_a_cut_picture_is_not_added_again(page):
+    choose(page, LOW)
+    cut_by_keys(page)
+    page.get_by_role("button", name="Use the crop").click()
+    page.get_by_text("was cut away").wait_for()
+    page.set_input_files("#pic", [LOW])
+    page.locator("#chosen-note", has_text="not added again: 1.").wait_for()
+    assert chosen(page) == ["low.png"]
+
+
+def test_without_its_worker_a_picture_can_be_cropped(page):
+    page.route("**/inspector.js", lambda route: route.abort())
+    page.reload()
+    choose(page, drawn("low.png", bordered()))
+    cut_by_keys(page)
+    assert remarks(page) == []
 
 
 def test_escape_changes_nothing(page):
@@ -231,9 +320,48 @@ def test_the_frame_is_moved_by_touch(browser, address):
     with_touch.close()
 
 
+def test_a_square_picture_opens_whole_and_stays_whole(page):
+    choose(page, drawn("low.png", draw_for("low").resize((500, 500))))
+    cut_by_keys(page, keys=[])
+    assert (
+        page.inner_text("#crop output") == "The frame shows the whole picture. Nothing is cut away."
+    )
+    page.get_by_role("button", name="Use the crop").click()
+    page.locator("#crop").wait_for(state="hidden")
+    assert sent_image(page).size == (500, 500)
+
+
+def test_of_a_square_picture_one_step_more_than_the_largest_frame_is_the_whole(page):
+    choose(page, drawn("low.png", draw_for("low").resize((500, 500))))
+    cut_by_keys(page, keys=["-"])
+    assert "It cuts 25\xa0% away" in page.inner_text("#crop output")
+    page.keyboard.press("ArrowDown")
+    assert "0\xa0% from the left and 15\xa0% from the top" in page.inner_text("#crop output")
+    page.keyboard.press("+")
+    assert "Nothing is cut away" in page.inner_text("#crop output")
+
+
+@pytest.mark.parametrize(
+    ("height", "shape"), [(640, (600, 450)), (640, (450, 800)), (812, (450, 800))]
+)
+def test_on_a_phone_all_buttons_of_the_dialog_are_in_view(browser, address, height, shape):
+    phone = browser.new_context(
+        has_touch=True, is_mobile=True, viewport={"width": 375, "height": height}
+    )
+    page = phone.new_page()
+    page.goto(address)
+    choose(page, drawn("low.png", draw_for("low").resize(shape)))
+    cut_by_keys(page)
+    boxes = [button.bounding_box() for button in page.locator("#crop button").all()]
+    assert len({box["y"] for box in boxes}) == 1
+    assert boxes[0]["y"] + boxes[0]["height"] <= height
+    assert page.locator("#crop").evaluate("e => e.scrollHeight - e.clientHeight") == 0
+    phone.close()
+
+
 def test_an_upright_picture_gets_an_upright_frame(page):
     choose(page, drawn("low.png", draw_for("low").resize((450, 900))))
-    cut_by_keys(page, keys=[])
+    cut_by_keys(page, keys="-")
     page.get_by_role("button", name="Use the crop").click()
     page.get_by_text("33 % of the picture was cut away").wait_for()
     assert sent_image(page).size == (450, 600)
@@ -243,7 +371,6 @@ def test_each_picture_of_several_has_its_own_crop(page):
     choose(page, LOW, drawn("other.png", draw_for("low")))
     cut_by_keys(page, "other.png")
     page.get_by_role("button", name="Use the crop").click()
-    page.get_by_text("of the picture was cut away").wait_for()
     page.get_by_role("button", name="Classify 2 images").click()
     levels = [
         page.locator("#batch tr", has_text=name).locator(".level").inner_text()
