@@ -10,22 +10,26 @@ import { text } from "./texts.js";
 const template = document.getElementById("checks-template").content.firstElementChild;
 const inspected = new WeakMap(); // of a file: a promise of what `inspect` gives, or null
 let focused = null; // the file whose button gets the focus once it is there
-let inspector = new Worker(new URL("inspector.js", import.meta.url), { type: "module" });
+let inspector; // once there is an image, as it need not be loaded with the page; null where none runs
 const waiting = new Map(); // of a message's number: what takes the answer
 const UNKNOWN = { view: WHOLE, remarks: [] }; // of all files where no worker runs
 let asked = 0;
 
-inspector.onmessage = ({ data }) => {
-  waiting.get(data.id)(data.found);
-  waiting.delete(data.id);
-};
-inspector.onerror = () => {
-  inspector = null;
-  for (const resolve of waiting.values()) resolve(UNKNOWN);
-  waiting.clear();
-};
+function startInspector() {
+  inspector = new Worker(new URL("inspector.js", import.meta.url), { type: "module" });
+  inspector.onmessage = ({ data }) => {
+    waiting.get(data.id)(data.found);
+    waiting.delete(data.id);
+  };
+  inspector.onerror = () => {
+    inspector = null;
+    for (const resolve of waiting.values()) resolve(UNKNOWN);
+    waiting.clear();
+  };
+}
 
 function inspection(file) {
+  if (inspector === undefined) startInspector();
   if (!inspector) return UNKNOWN;
   if (!inspected.has(file)) {
     inspected.set(file, new Promise((resolve) => {
