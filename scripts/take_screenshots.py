@@ -49,6 +49,7 @@ def take(
         page.locator("#likely, #batch-summary:not(:empty)").first.wait_for()
     else:
         page.locator("#chosen img").evaluate("image => image.decode()")
+        page.locator("#chosen .checks").wait_for(state="attached")
     page.screenshot(path=TARGET / f"{target}.png")
     print(f"Wrote {TARGET / target}.png")
     page.close()

@@ -54,7 +54,9 @@ def original_files():
 def app():
     from app import create_app  # which needs the model file; most tests of training do not
 
-    return create_app({"TESTING": True})
+    app = create_app({"TESTING": True})
+    get_classifier(app).load()  # as gunicorn does: else the first image waits for it, and gets 503
+    return app
 
 
 @pytest.fixture
