@@ -217,7 +217,7 @@ def test_uploads_get_the_probabilities_of_their_rows(client, originals):
     probabilities as much as the app does, so the app adds nothing of its own.
     """
     files, rows = originals
-    responses = [upload(client, file.read_bytes(), file.name) for file in files]
+    responses = [upload(client, file.read_bytes(), name=file.name) for file in files]
     uploaded = np.stack([probabilities_on_page(response) for response in responses])
     model = load_model()
     facts = DecisionFacts.from_attributes(read_attributes(ROOT / "best_model.h5"))

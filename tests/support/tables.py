@@ -1,6 +1,11 @@
-"""The table of results in a browser: when it is full, and what it says."""
+"""Tables: those that the command line writes, and the table of results in a browser."""
 
 import csv
+
+
+def csv_rows(path):
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def wait_for_table(page):
