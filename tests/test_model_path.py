@@ -14,7 +14,7 @@ from lesion_lens.model.classifier import Classifier
 from lesion_lens.model.engines import load_engine
 from lesion_lens.model.errors import ModelFileError
 from lesion_lens.model.files import check_model_file, sha256_of
-from lesion_lens.web.results import describe_model
+from lesion_lens.web.about import describe_model
 from tests.support.models import KERAS, LITERT, shares_of, write_model
 from tests.support.pages import client_of
 from tests.test_start import PYTHON, start
