@@ -55,3 +55,5 @@ export function untick() {
   for (const box of own.querySelectorAll("input")) box.checked = false;
   weigh(own);
 }
+
+if (own) weigh(own); // a browser may have kept the ticks over a reload
