@@ -18,6 +18,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,14 +134,15 @@ def compare(whole: Answers, cuts: Sequence[Answers], is_malignant: NDArray[np.bo
     )
 
 
-HEAD = (
-    "| kept of each side | removed | high lost | high to low | low anew | of these malignant "
-    "| class changed | harmless |\n|---|---|---|---|---|---|---|---|"
-)
+def head(first: str, second: str) -> str:
+    """Lay out the head of a table of effects, whose first two columns are named so."""
+    columns = (first, second, "high lost", "high to low", "low anew", "of these malignant")
+    columns += ("class changed", "harmless")
+    return f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|"
 
 
 def row(kept: float, effect: Effect, second: str) -> str:
-    """Lay out a row of a table such as `HEAD` begins; `second` is its second column."""
+    """Lay out a row of such a table; `second` is what its second column holds."""
     return (
         f"| {kept:.0%} | {second} | {effect.high} | {effect.high_to_low} "
         f"| {effect.low} | {effect.malignant_low} | {effect.changed:.1%} "
@@ -176,7 +178,7 @@ def report(classifier: Classifier, sample: Sample, shares: Sequence[float]) -> s
     whole = answer(classifier, cut(sample.pictures, 1, (0, 0)))
     counts = ", ".join(f"{(whole.levels == x).sum()} {x}" for x in np.unique(whole.levels))
     print(f"\n{sample.name}: {len(sample.pictures)} images, {sample.is_malignant.sum()} malignant;")
-    print(f"whole: {counts}\n\n{HEAD}")
+    print(f"whole: {counts}\n\n{head('kept of each side', 'removed')}")
     harmless = set()
     for kept in shares:
         cuts = [answer(classifier, cut(sample.pictures, kept, place)) for place in PLACES]
@@ -187,16 +189,34 @@ def report(classifier: Classifier, sample: Sample, shares: Sequence[float]) -> s
     return harmless
 
 
-def main() -> None:
-    options = parser_of(__doc__).parse_args()
+class Loaded(NamedTuple):
+    """HAM10000, the part of each of its N rows, and the committed model."""
+
+    csv_path: Path
+    data: Dataset
+    parts: NDArray[np.str_]  # (N,)
+    classifier: Classifier
+
+
+def loaded(description: str | None) -> Loaded:
+    """Read the command line, the data and the model.
+
+    Raises:
+        SystemExit: one of them is not there, or cannot be used.
+    """
+    options = parser_of(description).parse_args()
     try:
         csv_path, metadata_path = find_ham10000(options)
         data = read_dataset(csv_path, metadata_path)
-        parts = split_by_lesion(data.lesion_ids, data.labels)
         classifier = Classifier(DEFAULT_MODEL_PATH)
         classifier.load()
     except LesionLensError as error:
         sys.exit(f"Error: {error}")
+    return Loaded(csv_path, data, split_by_lesion(data.lesion_ids, data.labels), classifier)
+
+
+def main() -> None:
+    csv_path, data, parts, classifier = loaded(__doc__)
     one_each = one_image_per_lesion(data.lesion_ids, data.pixels)
 
     def lesions(name: str, part: str) -> Sample:

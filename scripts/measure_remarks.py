@@ -11,7 +11,6 @@ to the originals by the rule of `scripts.measure_crops`.
 
 import base64
 import io
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,13 +23,8 @@ from playwright.sync_api import Page, Route, sync_playwright
 from lesion_lens import ROOT
 from lesion_lens.model.classifier import Classifier
 from lesion_lens.model.crops import LEAST_VIEW
-from lesion_lens.model.errors import LesionLensError
-from lesion_lens.model.files import DEFAULT_MODEL_PATH
-from lesion_lens.training.data import read_dataset
-from lesion_lens.training.split import split_by_lesion
 from scripts.chromium import launch
-from scripts.compare_outliers import find_ham10000, parser_of
-from scripts.measure_crops import Sample, answer, compare, cut, originals, row
+from scripts.measure_crops import Sample, answer, compare, cut, head, loaded, originals, row
 from skin_cancer_detection import preprocess
 
 Change: TypeAlias = Callable[[Image.Image], Image.Image]
@@ -170,10 +164,7 @@ def report_borders(page: Page, classifier: Classifier, sample: Sample) -> None:
         return
     whole = answer(classifier, cut(sample.pictures, 1, (0, 0)))
     print(f"\n{sample.name}, black borders added and cut away\n")
-    print(
-        "| left of each side | found | high lost | high to low | low anew | of these malignant "
-        "| class changed | harmless |\n|---|---|---|---|---|---|---|---|"
-    )
+    print(head("left of each side", "found"))
     for kept in KEPT:
         looks = [look(page, bordered(image, kept), cuts=True) for image in sample.pictures]
         files = [io.BytesIO(base64.b64decode(one["cut"])) for one in looks]
@@ -184,15 +175,7 @@ def report_borders(page: Page, classifier: Classifier, sample: Sample) -> None:
 
 
 def main() -> None:
-    options = parser_of(__doc__).parse_args()
-    try:
-        csv_path, metadata_path = find_ham10000(options)
-        data = read_dataset(csv_path, metadata_path)
-        parts = split_by_lesion(data.lesion_ids, data.labels)
-        classifier = Classifier(DEFAULT_MODEL_PATH)
-        classifier.load()
-    except LesionLensError as error:
-        sys.exit(f"Error: {error}")
+    csv_path, data, parts, classifier = loaded(__doc__)
     with page_of_scripts() as page:
         for name, part in (
             ("Originals, training and calibration parts", parts != "test"),

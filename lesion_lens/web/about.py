@@ -11,10 +11,10 @@ from lesion_lens import version
 from lesion_lens.model.classifier import Classifier
 from lesion_lens.model.decisions import FAMILIARITIES, HIGH_RISK, LEVELS
 from lesion_lens.model.facts import is_checksum
+from lesion_lens.model.publication import NAME
 from lesion_lens.web.card_tables import meaning, pairs
 from skin_cancer_detection import CLASSES, CODES
 
-NAME = "Lesion Lens"
 NOTICE = (
     "A study tool. It does not diagnose, and it does not replace a doctor. Only images of one "
     "lesion that were taken through a dermatoscope mean anything."

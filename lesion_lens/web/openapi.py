@@ -8,7 +8,8 @@ from typing import Any
 from lesion_lens import version
 from lesion_lens.model.errors import DamagedImage, Problem, UnsupportedImage
 from lesion_lens.model.limits import MAX_PIXELS, MAX_SIDE, MEGA, MIME_TYPES, PIXEL_LIMITS, READABLE
-from lesion_lens.web.about import NAME, NOTICE, SHORT_CHECKSUM, describe_classes
+from lesion_lens.model.publication import NAME
+from lesion_lens.web.about import NOTICE, SHORT_CHECKSUM, describe_classes
 from lesion_lens.web.limits import EXPLAIN, MAX_IMAGES, RETRY_AFTER
 from lesion_lens.web.problems import PROBLEMS, MethodNotAllowed, NoImageUsable
 from lesion_lens.web.schemas import OTHER_BODIES, PROBLEM_JSON, reference, schemas

@@ -35,6 +35,7 @@ from lesion_lens.model.limits import (
 )
 from lesion_lens.model.outliers import REASONS
 from lesion_lens.web import api, language
+from lesion_lens.web.about import SHORT_CHECKSUM
 from lesion_lens.web.card_page import card_page
 from lesion_lens.web.card_tables import meaning, pairs
 from lesion_lens.web.current import get_classifier
@@ -305,6 +306,7 @@ def template_context() -> dict[str, Any]:
         "facts": classifier.facts,
         "repository_url": current_app.config["REPOSITORY_URL"],  # "" where there is none
         "model_sha256": classifier.sha256,
+        "short_checksum": SHORT_CHECKSUM,
         "class_of": CLASS_OF,
         "headlines": HEADLINES,
         "accept": ",".join((*MIME_TYPES, *SUFFIXES)),  # systems do not know the type of each

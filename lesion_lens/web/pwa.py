@@ -14,10 +14,10 @@ from flask.blueprints import BlueprintSetupState
 from flask.typing import ResponseReturnValue
 
 from lesion_lens.model.limits import MIME_TYPES, SUFFIXES
+from lesion_lens.model.publication import NAME
 from lesion_lens.web import language
 from lesion_lens.web.current import get_classifier
 
-NAME = "Lesion Lens"
 ACCENT, GROUND = "#0f766e", "#fbfcfc"  # --accent and --page of static/style.css
 
 pwa = Blueprint("pwa", __name__)
