@@ -20,7 +20,11 @@ let isCutLost = false;
 // wants the whole picture sent in its place.
 export async function chosenFiles() {
   isCutLost = false;
-  for (let awaited; awaited !== adding; await awaited) awaited = adding; // which grows meanwhile
+  let awaited;
+  do {
+    awaited = adding;
+    await awaited;
+  } while (awaited !== adding); // more may have been added meanwhile
   return isCutLost ? null : files;
 }
 

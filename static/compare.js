@@ -1,7 +1,7 @@
 // Two photographs of one spot beside each other, on this device alone. It measures nothing.
 import { nameOf } from "./notes.js";
-import { date } from "./rows.js";
 import { live, titleOf } from "./page.js";
+import { date } from "./rows.js";
 import { text } from "./texts.js";
 import { open } from "./views.js";
 

@@ -21,7 +21,7 @@ const LIMITS = {
 const BLACK = 40; // no channel reaches it: as lesion_lens/model/pictures.py finds a frame
 const WHITE = 245; // each channel reaches it
 const BLACK_LINE = 0.98; // share of a row or column that is black if it belongs to a border
-const LEAST_VIEW = 0.12; // share of the picture; if less is left, there is no frame but darkness
+const LEAST_LEFT = 0.12; // share of the picture; if less is left, there is no frame but darkness
 const CELL = 4; // pixels a side, whose mean is taken to look for the spot
 const LEAST_CONTRAST = 15; // grey levels between spot and skin, or no spot is spoken of
 
@@ -96,7 +96,7 @@ export function viewOf({ data, width, height }) {
   if (view.bottom < height) view.bottom -= 1;
   if (view.right < width) view.right -= 1;
   const left = (view.right - view.left) * (view.bottom - view.top);
-  const isFrame = view.right > view.left && left >= LEAST_VIEW * width * height;
+  const isFrame = view.right > view.left && left >= LEAST_LEFT * width * height;
   return isFrame ? view : { left: 0, top: 0, right: width, bottom: height };
 }
 
@@ -150,7 +150,7 @@ function blackFrame({ data, width, height }, view) {
   }
   let left = (view.right - view.left) * (view.bottom - view.top);
   for (const isBlack of frame) left -= isBlack;
-  return left < LEAST_VIEW * width * height ? frame.fill(0) : frame;
+  return left < LEAST_LEFT * width * height ? frame.fill(0) : frame;
 }
 
 // Root mean square of the Laplacian: a measure of focus (Pech-Pacheco et al., ICPR 2000). The frame
