@@ -171,6 +171,47 @@ def test_a_cancelled_batch_keeps_what_is_done_and_does_the_rest_later(page):
     assert page.locator("tr.failed").count() == 0
 
 
+def test_cancel_does_not_wait_for_a_server_that_asked_to_wait(page):
+    sent = []
+    page.route(
+        "**/showresult",
+        lambda route: (sent.append(1), route.fulfill(status=503, headers={"Retry-After": "30"})),
+    )
+    classify(page, drawn())
+    wait_for(lambda: sent, pause=pause_of(page))
+    page.wait_for_timeout(200)  # so that the answer is there, and the pause has begun
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_text("Cancelled. The image is still chosen.").first.wait_for(timeout=5_000)
+    assert len(sent) == 1
+
+
+def test_an_image_is_sent_once_however_often_the_button_is_pressed(page):
+    sent = []
+    page.route("**/showresult", lambda route: sent.append(1))
+    page.set_input_files("#pic", drawn())
+    page.evaluate(
+        "for (let i = 0; i < 3; i += 1) document.getElementById('upload').requestSubmit()"
+    )
+    wait_for(lambda: sent, pause=pause_of(page))
+    page.wait_for_timeout(200)
+    assert len(sent) == 1
+
+
+def test_no_preview_outlives_its_place_in_the_list(page):
+    page.evaluate(
+        """() => {
+          window.live = new Set();
+          const [make, revoke] = [URL.createObjectURL, URL.revokeObjectURL];
+          URL.createObjectURL = (blob) => { const url = make(blob); live.add(url); return url; };
+          URL.revokeObjectURL = (url) => { live.delete(url); revoke(url); };
+        }"""
+    )
+    page.set_input_files("#pic", [drawn("a.png", SMALL), drawn("b.png", SMALL)])
+    page.locator("#chosen li").nth(1).wait_for()
+    page.get_by_role("button", name="Remove a.png").click()
+    assert page.evaluate("live.size") == 1
+
+
 def test_the_status_ends_after_an_error(page):
     classify(page, SPOILED)
     alert_of(page)
