@@ -48,7 +48,9 @@ def test_black_that_is_cut_away_is_not_counted():
     view = Box(0.1, 0.15, 0.9, 0.85)
     crop = Crop(view, view)
     assert (crop.removed, crop.is_harmless) == (0, True)
-    assert crop.black == pytest.approx(0.44)
+    assert crop.cut_black == pytest.approx(0.44)
+    assert Crop(Box(0.05, 0, 1, 1), view).cut_black == pytest.approx(0.05)
+    assert Crop(Box(0.5, 0, 1, 1)).cut_black == 0
     assert not Crop(Box(0.2, 0.15, 0.9, 0.85), view).is_harmless
 
 
@@ -96,8 +98,13 @@ def test_of_a_large_crop_the_page_does_not_say_low(client):
         ),
         (
             {"crop": "0.1,0.1,0.9,0.9", "view": "0.1,0.1,0.9,0.9"},
-            "You cut a black border away. It took up 36 % of the picture.",
+            "You cut away a black border: 36 % of the picture.",
         ),
+        (
+            {"crop": "0.05,0,1,1", "view": "0.1,0.1,0.9,0.9"},
+            "You cut away a black border: 5 % of the picture.",
+        ),
+        ({"crop": "0,0,0.999,1"}, "You cut away under 1 % of the picture."),
     ],
 )
 def test_a_harmless_crop_is_told_and_changes_nothing(client, fields, said):

@@ -97,9 +97,11 @@ class Crop:
         return max(0.0, 1 - math.prod(self._kept_sides))
 
     @property
-    def black(self) -> float:
-        """The share of the whole picture that its black borders take, 0 to below 1."""
-        return 1 - self.view.width * self.view.height
+    def cut_black(self) -> float:
+        """The share of the whole picture that is black border and was cut away, 0 to below 1."""
+        frame, view = self.frame, self.view
+        cut = 1 - frame.width * frame.height - self.removed * view.width * view.height
+        return max(0.0, cut)
 
     @property
     def is_harmless(self) -> bool:
