@@ -1,13 +1,13 @@
 """What the app counts for Prometheus, and who may read it."""
 
 import io
-import itertools
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -172,9 +172,10 @@ def test_what_waits_and_runs_is_seen_and_a_decode_that_is_stopped(client):
     assert now["lesion_lens_image_requests"] == 1
     assert [now[f"lesion_lens_decodes state={one}"] for one in ("waiting", "running")] == [3, 2]
     counts.request_ended()
-    leaves = itertools.chain([False], itertools.repeat(True))  # once its decoding has begun
+    leaves = time.monotonic() + 1  # seconds: by then it has its turn, and is being decoded
+    requester = Requester(has_gone=lambda: time.monotonic() > leaves)
     with pytest.raises(ClientGone):
-        DecoderPool().decode(ENDLESS, requester=Requester(has_gone=lambda: next(leaves)))
+        DecoderPool().decode(ENDLESS, requester=requester)
     now = counts_of(client)
     assert now["lesion_lens_image_requests"] == 0
     assert [now[f"lesion_lens_decodes state={one}"] for one in ("waiting", "running")] == [0, 0]

@@ -194,7 +194,9 @@ def test_an_image_shared_without_a_connection_gets_the_page_that_says_so(phone, 
         open_app(phone, f"http://127.0.0.1:{port}/")
         phone.reload()
     send_as_a_form(phone, LESION)
-    phone.get_by_text("If you have just shared or sent one, do it again later").wait_for()
+    phone.get_by_text(
+        "If you have just shared or sent one, share or send it again later"
+    ).wait_for()
 
 
 def test_the_worker_does_not_pass_off_a_form_of_another_site_as_our_own(phone, address):
