@@ -27,6 +27,7 @@ from lesion_lens.web.api import api
 from lesion_lens.web.cli import classify
 from lesion_lens.web.compression import compress_text
 from lesion_lens.web.current import get_classifier, set_classifier
+from lesion_lens.web.device import device
 from lesion_lens.web.headers import add_headers, add_validator, drop_bad_dates
 from lesion_lens.web.limits import MAX_CONTENT_LENGTH
 from lesion_lens.web.line_breaks import keep_together
@@ -84,6 +85,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
 
     app.register_blueprint(pages.pages)
     app.register_blueprint(pwa)
+    app.register_blueprint(device)
     app.register_blueprint(api)
     app.cli.add_command(classify)
 

@@ -22,6 +22,9 @@ from lesion_lens.model.model_path import is_litert, remedy_of
 
 Numbers: TypeAlias = NDArray[np.float64]
 
+# What flatbuffers, NumPy and a generator raise on a foreign network has no common base.
+_FOREIGN = (ValueError, LookupError, TypeError, AttributeError, RuntimeError, struct.error)
+
 
 @dataclass(frozen=True)
 class Convolution:
@@ -80,8 +83,7 @@ def read_layers(path: str | Path) -> list[Layer]:
     """
     try:
         return list(_of_litert(read_network(path)) if is_litert(path) else _of_keras(path))
-    # What flatbuffers and NumPy raise on a foreign network has no common base.
-    except (ValueError, LookupError, TypeError, AttributeError, struct.error) as error:
+    except _FOREIGN as error:
         raise ModelFileError(
             f"{path} has layers that cannot be read without its engine: {remedy_of(path)}"
         ) from error
