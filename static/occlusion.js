@@ -12,7 +12,7 @@ export function predict(layers, pixels, withMap = true) {
   const views = eightViews(pixels).map((view) => run(layers, view));
   // No number that the page compares with may be NaN, as all comparisons with it fail.
   if (!views.every((view) => view.every(Number.isFinite))) {
-    throw new RangeError("The network's numbers run over.");
+    throw new RangeError("probabilities");
   }
   return { views, occlusion: withMap ? occlusionMap(layers, pixels, views) : null };
 }
