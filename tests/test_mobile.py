@@ -7,9 +7,14 @@ import pytest
 from PIL import Image
 
 from lesion_lens import ROOT
+from lesion_lens.model.errors import SettingError
 from lesion_lens.web.pwa import SCREENSHOTS
 from tests.support.browser import window
-from tests.support.pages import page_of
+from tests.support.pages import app_with, page_of
+
+PACKAGE = "org.example.lesionlens"
+FINGERPRINT = ":".join(f"{number:02X}" for number in range(160, 192))
+ASSET_LINKS = "/.well-known/assetlinks.json"
 
 
 def manifest_of(client):
@@ -112,3 +117,55 @@ def test_the_icon_of_the_warning_signs_is_drawn_from_its_svg(browser):
     with Image.open(STATIC / name) as image:
         kept, new = (np.asarray(one.convert("RGBA"), int) for one in (image, drawn))
     assert np.abs(kept - new).mean() < 1, "run `make icons`"
+
+
+# --- The Android app that shows the site -----------------------------------------------------
+
+
+def test_the_site_names_no_android_app_without_the_settings(client):
+    assert client.get(ASSET_LINKS).status_code == 404
+
+
+def test_the_site_names_the_android_app_of_the_settings():
+    other = FINGERPRINT.replace("A0", "FF")
+    app = app_with(
+        ANDROID_PACKAGE=f" {PACKAGE}\n", ANDROID_FINGERPRINTS=f"{FINGERPRINT.lower()}, {other}"
+    )
+    answer = app.test_client().get(ASSET_LINKS)
+    assert (answer.status_code, answer.content_type) == (200, "application/json")
+    (statement,) = answer.json
+    assert statement == {
+        "relation": ["delegate_permission/common.handle_all_urls"],
+        "target": {
+            "namespace": "android_app",
+            "package_name": PACKAGE,
+            "sha256_cert_fingerprints": [FINGERPRINT, other],
+        },
+    }
+
+
+def test_whoever_verifies_the_app_is_not_counted():
+    client = app_with(
+        ANDROID_PACKAGE=PACKAGE, ANDROID_FINGERPRINTS=FINGERPRINT, RATE_LIMIT="1 per hour"
+    ).test_client()
+    assert [client.get(ASSET_LINKS).status_code for _ in range(3)] == [200] * 3
+
+
+@pytest.mark.parametrize(
+    ("package", "fingerprints", "sentence"),
+    [
+        (PACKAGE, "", "ANDROID_PACKAGE is set without ANDROID_FINGERPRINTS"),
+        (PACKAGE, " , ", "ANDROID_PACKAGE is set without ANDROID_FINGERPRINTS"),
+        ("", FINGERPRINT, "ANDROID_FINGERPRINTS is set without ANDROID_PACKAGE"),
+        ("lesionlens", FINGERPRINT, "ANDROID_PACKAGE is 'lesionlens'"),
+        ("org.1example", FINGERPRINT, "ANDROID_PACKAGE is 'org.1example'"),
+        ("https://example.org", FINGERPRINT, "ANDROID_PACKAGE is 'https"),
+        (PACKAGE, FINGERPRINT[:-3], "ANDROID_FINGERPRINTS holds 'A0:"),
+        (PACKAGE, FINGERPRINT.replace(":", ""), "ANDROID_FINGERPRINTS holds 'A0A1"),
+        (PACKAGE, f"{FINGERPRINT},{FINGERPRINT[:59]}", "ANDROID_FINGERPRINTS holds 'A0:"),  # SHA-1
+        (PACKAGE, FINGERPRINT.replace("A", "G"), "ANDROID_FINGERPRINTS holds 'G0:"),
+    ],
+)
+def test_settings_that_name_no_app_end_the_start(package, fingerprints, sentence):
+    with pytest.raises(SettingError, match=rf"^{sentence}.*: set "):
+        app_with(ANDROID_PACKAGE=package, ANDROID_FINGERPRINTS=fingerprints)
