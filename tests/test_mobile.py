@@ -102,6 +102,11 @@ def test_each_shortcut_has_an_icon_of_the_size_that_android_asks_for(client):
         assert min(width, height) >= 96
 
 
+def test_the_short_names_of_the_shortcuts_are_not_cut(client):
+    # Bubblewrap cuts them after 12 characters.
+    assert all(len(one["short_name"]) <= 12 for one in manifest_of(client)["shortcuts"])
+
+
 def test_the_shortcut_to_the_warning_signs_finds_them_without_a_connection_too(client):
     _, signs = manifest_of(client)["shortcuts"]
     address, _, anchor = signs["url"].partition("#")

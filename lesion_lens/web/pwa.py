@@ -96,8 +96,8 @@ def manifest() -> ResponseReturnValue:
     ]
     start = url_for("pages.index")
     shortcuts = [
-        ("Classify an image", start, "icon-192.png"),
-        ("Warning signs", f"{start}#warning-signs", "install-signs-icon.png"),
+        ("Classify an image", "Classify", start, "icon-192.png"),
+        ("Warning signs", "Signs", f"{start}#warning-signs", "install-signs-icon.png"),
     ]
     content = {
         "name": NAME,
@@ -133,10 +133,11 @@ def manifest() -> ResponseReturnValue:
         "shortcuts": [
             {
                 "name": name,
+                "short_name": short,
                 "url": address,
                 "icons": [{"src": static_address(icon), "sizes": "192x192", "type": "image/png"}],
             }
-            for name, address, icon in shortcuts
+            for name, short, address, icon in shortcuts
         ],
         "screenshots": [
             {
