@@ -1,8 +1,11 @@
-// What an image file says of itself: its format, its size, and whether all of it is there. Firefox
-// and WebKit decode what there is of a broken file, and a picture that is half grey must get no answer.
+// What an image file says of itself: its format, its size, whether all of it is there, and of which
+// colours it speaks. Firefox and WebKit decode what there is of a broken file, and a picture that is
+// half grey must get no answer. WebKit applies colour profiles even if it is told not to, while the
+// server and the network's training ignore them.
 
 // Look into the bytes of a file: { format, size, isWhole }. The format is null where it is none of
 // these; the size is [width, height] in pixels where it is easily told before decoding, else zeros.
+// On the way, colour profiles in the bytes are overwritten, so that no decoder finds them.
 export function lookInto(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const [format, , read] = FORMATS.find(([, begins]) => begins(view)) ?? [null];
@@ -10,7 +13,7 @@ export function lookInto(bytes) {
   try {
     return { ...found, ...read?.(view) };
   } catch (error) {
-    if (error instanceof RangeError) return found; // of the view: it ends before the image does
+    if (error.name === "RangeError") return found; // of the view: it ends before the image does
     throw error;
   }
 }
@@ -32,6 +35,10 @@ function text(view, from, length) {
   return letters;
 }
 
+function write(view, from, letters) {
+  for (let i = 0; i < letters.length; i += 1) view.setUint8(from + i, letters.charCodeAt(i));
+}
+
 // ITU-T T.81, annex B: it is whole if it has its last marker. In coded data a byte 255 is followed
 // by what stands for no segment: 0, a restart or another 255.
 function jpeg(view) {
@@ -39,6 +46,7 @@ function jpeg(view) {
   for (let at = 2; ;) {
     const marker = view.getUint8(at) === 0xff ? view.getUint8(at + 1) : 0;
     if (marker === 0xd9) return { size, isWhole: true };
+    if (marker === 0xe2 && text(view, at + 4, 11) === "ICC_PROFILE") write(view, at + 4, "-".repeat(11));
     const hasLength = marker > 0x01 && marker < 0xff && !(marker >= 0xd0 && marker <= 0xd8);
     const isFrame = marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker);
     if (isFrame) size = [view.getUint16(at + 7), view.getUint16(at + 5)];
@@ -56,6 +64,10 @@ function png(view) {
     const checksum = view.getUint32(at + 8 + length);
     if (name < "a" && checksum !== crc32(view, at + 4, at + 8 + length)) return { size, isWhole: false };
     if (name === "IEND") return { size, isWhole: true };
+    if (["cHRM", "cICP", "gAMA", "iCCP", "sRGB"].includes(name)) {
+      write(view, at + 4, "noCp"); // a name that nobody knows, of a chunk that one may pass over
+      view.setUint32(at + 8 + length, crc32(view, at + 4, at + 8 + length));
+    }
     at += 12 + length;
   }
 }
@@ -72,9 +84,15 @@ function crc32(view, from, to) {
   return ~rest >>> 0;
 }
 
-// RFC 9649, section 2.4: the container says how long it is.
+// RFC 9649, sections 2.4 and 2.7: the container says how long it is, and then come chunks.
 function webp(view) {
-  return { isWhole: 8 + view.getUint32(4, true) <= view.byteLength };
+  const end = 8 + view.getUint32(4, true);
+  if (end > view.byteLength) return { isWhole: false };
+  if (text(view, 12, 4) === "VP8X") view.setUint8(20, view.getUint8(20) & ~0x20); // it has a profile
+  for (let at = 12; at + 8 <= end; at += 8 + 2 * Math.ceil(view.getUint32(at + 4, true) / 2)) {
+    if (text(view, at, 4) === "ICCP") write(view, at, "noCP");
+  }
+  return { isWhole: true };
 }
 
 // GIF89a, sections 18 to 22: the first picture up to the end of its data; the others do not count.
@@ -102,13 +120,19 @@ function bmp(view) {
 }
 
 // ISO/IEC 14496-12, section 4.2: boxes one after the other, each of which says how long it is; 1
-// stands for a length of 8 bytes that follows, 0 for the rest of the file.
+// stands for a length of 8 bytes that follows, 0 for the rest of the file. Phones write something
+// else behind them. Profiles are deep within "meta", in boxes "colr" of the kinds "prof" and "rICC".
 function heif(view) {
-  for (let at = 0; at !== view.byteLength;) {
-    const length = view.getUint32(at);
-    if (length === 0) break;
-    at += length === 1 ? Number(view.getBigUint64(at + 8)) : Math.max(8, length);
-    if (at > view.byteLength) return { isWhole: false };
+  const found = new Set();
+  for (let at = 0; at + 8 <= view.byteLength;) {
+    const [length, name] = [view.getUint32(at), text(view, at + 4, 4)];
+    if (name === "meta") {
+      for (const { index } of text(view, at, length).matchAll(/colr(prof|rICC)/g)) write(view, at + index, "free");
+    }
+    if (length === 1) at += Number(view.getBigUint64(at + 8));
+    else at += length ? Math.max(8, length) : view.byteLength - at;
+    if (at <= view.byteLength) found.add(name);
+    else if (name === "mdat" || name === "meta") return { isWhole: false };
   }
-  return { isWhole: true };
+  return { isWhole: found.has("meta") && found.has("mdat") };
 }

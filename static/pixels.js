@@ -7,7 +7,7 @@ import { preprocess, reduceBlocks } from "./lanczos.js";
 
 // Pixels a side that are read at once: a large picture as a whole takes more memory than a phone
 // gives to a page, and fits no canvas of iOS.
-const TILE = 1024;
+const TILE = 2048;
 
 // Read a file: { pixels: side × side × 3 bytes, RGB row by row, `png`: the same as a picture,
 // `preview`: a small copy, `preview_size` and `full_size`: [width, height] }. The pictures are data
@@ -15,12 +15,12 @@ const TILE = 1024;
 export async function readImage(file, limits) {
   const { sentences, side } = limits;
   if (!file.size) throw new Error(sentences.empty);
-  const { format, size, isWhole } = lookInto(new Uint8Array(await file.arrayBuffer()));
+  const bytes = new Uint8Array(await file.arrayBuffer());
+  const { format, size, isWhole } = lookInto(bytes);
   if (!format) throw new Error(sentences.unreadable);
   checkSize(size, format, limits);
-  // Firefox and WebKit show what there is of a broken file, and grey for the rest.
   if (!isWhole) throw new Error(sentences.damaged);
-  const bitmap = await decode(file, sentences);
+  const bitmap = await decode(new Blob([bytes]), sentences);
   try {
     checkSize([bitmap.width, bitmap.height], format, limits);
     const pixels = preprocess(reducedTiles(bitmap, limits), limits);
@@ -44,7 +44,7 @@ function checkSize([width, height], format, { max_pixels, max_jpeg_pixels, max_s
   if (width * height > most || Math.max(width, height) > max_side) throw new Error(sentence);
 }
 
-// Upright, as the browser turns it by itself; without its colour profile, which the server ignores.
+// Upright, as browsers turn it by themselves.
 async function decode(file, sentences) {
   try {
     return await createImageBitmap(file, { colorSpaceConversion: "none" });
