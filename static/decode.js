@@ -7,14 +7,19 @@ const MOST_PIXELS = 4096 * 4096;
 // cannot decode. On the page, this holds it up for some tenths of a second; a worker can do it, too.
 export async function reducedCopy(file, side) {
   const bitmap = await createImageBitmap(file);
+  const canvas = reduced(bitmap, side);
+  bitmap.close();
+  return canvas;
+}
+
+// The same of a decoded picture.
+export function reduced(bitmap, side) {
   const scale = Math.min(1, side / Math.max(bitmap.width, bitmap.height));
   const [across, down] = [bitmap.width, bitmap.height].map((length) => Math.max(1, Math.round(scale * length)));
-  const canvas = paint(across, down, (context) => {
+  return paint(across, down, (context) => {
     context.imageSmoothingQuality = "medium";
     context.drawImage(bitmap, 0, 0, across, down);
   });
-  bitmap.close();
-  return canvas;
 }
 
 // The pixels of a reduced copy, an ImageData.
@@ -38,13 +43,21 @@ export async function cutOut(file, frame) {
   });
   bitmap.close();
   const type = file.type === "image/png" ? "image/png" : "image/jpeg";
-  const blob = await new Promise((resolve) => { canvas.toBlob(resolve, type, 0.95); });
-  if (!blob) throw new Error("the canvas is too large");
+  const blob = await encoded(canvas, type, 0.95);
   return new File([blob], file.name, { type, lastModified: file.lastModified });
 }
 
+// What a canvas shows, as a file without any metadata; quality (0–1) is a JPEG's.
+export async function encoded(canvas, type, quality) {
+  const blob = canvas.convertToBlob
+    ? await canvas.convertToBlob({ type, quality })
+    : await new Promise((resolve) => { canvas.toBlob(resolve, type, quality); });
+  if (!blob) throw new Error("the canvas is too large");
+  return blob;
+}
+
 // A new canvas, painted over white, as the server lays transparent pictures over white.
-function paint(width, height, draw) {
+export function paint(width, height, draw) {
   const canvas = globalThis.document?.createElement("canvas") ?? new OffscreenCanvas(width, height);
   Object.assign(canvas, { width, height });
   const context = canvas.getContext("2d", { willReadFrequently: true });

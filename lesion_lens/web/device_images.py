@@ -1,0 +1,44 @@
+"""What a device must know to read an image as the server does: its limits and its sentences."""
+
+from typing import Any
+
+from lesion_lens.model.decoder import PREVIEW_SIDE
+from lesion_lens.model.errors import DamagedImage, EmptyImage, ImageTooLarge
+from lesion_lens.model.limits import MAX_PIXELS, MAX_SIDE, MEGA, max_pixels
+from skin_cancer_detection import EXACT_PIXELS, REDUCING_GAP, SIDE
+
+# A browser does not tell a damaged file from one of a kind that only the server reads.
+UNREADABLE = (
+    "This browser cannot read the image without the server. The file may be damaged, or of a kind "
+    "that only the server reads. Save it as a JPEG or PNG, or let the server classify it."
+)
+HIDDEN = (
+    "This browser does not let the page see the pixels of an image, to protect your privacy. Allow "
+    "it for this page, or let the server classify the image."
+)
+
+
+def image_limits() -> dict[str, Any]:
+    """Give what `static/pixels.js` goes by, fit for JSON.
+
+    A JPEG may have as many pixels as on the server. Any other image may have `MAX_PIXELS`: where
+    the server allows less, that is for the memory that its decoders take.
+    """
+    jpeg_pixels = max_pixels("JPEG")
+    return {
+        "side": SIDE,
+        "exact_pixels": EXACT_PIXELS,
+        "reducing_gap": REDUCING_GAP,
+        "preview_side": PREVIEW_SIDE,
+        "max_side": MAX_SIDE,
+        "max_pixels": MAX_PIXELS,
+        "max_jpeg_pixels": jpeg_pixels,
+        "sentences": {
+            "empty": str(EmptyImage()),
+            "damaged": str(DamagedImage()),
+            "large": str(ImageTooLarge(megapixels=MAX_PIXELS // MEGA)),
+            "large_jpeg": str(ImageTooLarge(megapixels=jpeg_pixels // MEGA)),
+            "unreadable": UNREADABLE,
+            "hidden": HIDDEN,
+        },
+    }

@@ -1,0 +1,138 @@
+// What an image file says of itself: its format, its size, whether all of it is there, and of which
+// colours it speaks. Firefox and WebKit decode what there is of a broken file, and a picture that is
+// half grey must get no answer. WebKit applies colour profiles even if it is told not to, while the
+// server and the network's training ignore them.
+
+// Look into the bytes of a file: { format, size, isWhole }. The format is null where it is none of
+// these; the size is [width, height] in pixels where it is easily told before decoding, else zeros.
+// On the way, colour profiles in the bytes are overwritten, so that no decoder finds them.
+export function lookInto(bytes) {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  const [format, , read] = FORMATS.find(([, begins]) => begins(view)) ?? [null];
+  const found = { format, size: [0, 0], isWhole: false };
+  try {
+    return { ...found, ...read?.(view) };
+  } catch (error) {
+    if (error.name === "RangeError") return found; // of the view: it ends before the image does
+    throw error;
+  }
+}
+
+const FORMATS = [
+  ["JPEG", (view) => text(view, 0, 3) === "\xff\xd8\xff", jpeg],
+  ["PNG", (view) => text(view, 0, 8) === "\x89PNG\r\n\x1a\n", png],
+  ["WebP", (view) => text(view, 0, 4) === "RIFF" && text(view, 8, 4) === "WEBP", webp],
+  ["GIF", (view) => /^GIF8[79]a$/.test(text(view, 0, 6)), gif],
+  ["BMP", (view) => text(view, 0, 2) === "BM", bmp],
+  ["HEIF", (view) => text(view, 4, 4) === "ftyp", heif], // AVIF is one, too
+];
+
+function text(view, from, length) {
+  let letters = "";
+  for (let at = from; at < Math.min(from + length, view.byteLength); at += 1) {
+    letters += String.fromCharCode(view.getUint8(at));
+  }
+  return letters;
+}
+
+function write(view, from, letters) {
+  for (let i = 0; i < letters.length; i += 1) view.setUint8(from + i, letters.charCodeAt(i));
+}
+
+// ITU-T T.81, annex B: it is whole if it has its last marker. In coded data a byte 255 is followed
+// by what stands for no segment: 0, a restart or another 255.
+function jpeg(view) {
+  let size = [0, 0];
+  for (let at = 2; ;) {
+    const marker = view.getUint8(at) === 0xff ? view.getUint8(at + 1) : 0;
+    if (marker === 0xd9) return { size, isWhole: true };
+    if (marker === 0xe2 && text(view, at + 4, 11) === "ICC_PROFILE") write(view, at + 4, "-".repeat(11));
+    const hasLength = marker > 0x01 && marker < 0xff && !(marker >= 0xd0 && marker <= 0xd8);
+    const isFrame = marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker);
+    if (isFrame) size = [view.getUint16(at + 7), view.getUint16(at + 5)];
+    at += hasLength ? 2 + view.getUint16(at + 2) : 1;
+  }
+}
+
+// W3C PNG, sections 5.3 and 11.2: it is whole if the chunks that it cannot do without are unspoiled,
+// up to the last.
+function png(view) {
+  const size = [view.getUint32(16), view.getUint32(20)];
+  for (let at = 8; ;) {
+    const length = view.getUint32(at);
+    const name = text(view, at + 4, 4);
+    const checksum = view.getUint32(at + 8 + length);
+    if (name < "a" && checksum !== crc32(view, at + 4, at + 8 + length)) return { size, isWhole: false };
+    if (name === "IEND") return { size, isWhole: true };
+    if (["cHRM", "cICP", "gAMA", "iCCP", "sRGB"].includes(name)) {
+      write(view, at + 4, "noCp"); // a name that nobody knows, of a chunk that one may pass over
+      view.setUint32(at + 8 + length, crc32(view, at + 4, at + 8 + length));
+    }
+    at += 12 + length;
+  }
+}
+
+const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
+  let rest = byte;
+  for (let bit = 0; bit < 8; bit += 1) rest = rest & 1 ? 0xedb88320 ^ (rest >>> 1) : rest >>> 1;
+  return rest;
+});
+
+function crc32(view, from, to) {
+  let rest = 0xffffffff;
+  for (let at = from; at < to; at += 1) rest = CRC_TABLE[(rest ^ view.getUint8(at)) & 255] ^ (rest >>> 8);
+  return ~rest >>> 0;
+}
+
+// RFC 9649, sections 2.4 and 2.7: the container says how long it is, and then come chunks.
+function webp(view) {
+  const end = 8 + view.getUint32(4, true);
+  if (end > view.byteLength) return { isWhole: false };
+  if (text(view, 12, 4) === "VP8X") view.setUint8(20, view.getUint8(20) & ~0x20); // it has a profile
+  for (let at = 12; at + 8 <= end; at += 8 + 2 * Math.ceil(view.getUint32(at + 4, true) / 2)) {
+    if (text(view, at, 4) === "ICCP") write(view, at, "noCP");
+  }
+  return { isWhole: true };
+}
+
+// GIF89a, sections 18 to 22: the first picture up to the end of its data; the others do not count.
+function gif(view) {
+  const tableAfter = (flags) => (flags & 0x80 ? 3 * 2 ** ((flags & 7) + 1) : 0);
+  const afterBlocks = (from) => {
+    let at = from;
+    while (view.getUint8(at)) at += 1 + view.getUint8(at);
+    return at + 1;
+  };
+  let at = 13 + tableAfter(view.getUint8(10));
+  while (view.getUint8(at) === 0x21) at = afterBlocks(at + 2); // an extension
+  const isPicture = view.getUint8(at) === 0x2c;
+  if (isPicture) afterBlocks(at + 11 + tableAfter(view.getUint8(at + 9)));
+  return { isWhole: isPicture };
+}
+
+// Of rows that are not coded, all must be there; of others, what the file says of its length.
+function bmp(view) {
+  const [width, height] = [view.getInt32(18, true), Math.abs(view.getInt32(22, true))];
+  const isPlain = view.getUint32(14, true) >= 40 && [0, 3].includes(view.getUint32(30, true));
+  if (!isPlain) return { isWhole: view.getUint32(2, true) <= view.byteLength };
+  const row = 4 * Math.ceil((width * view.getUint16(28, true)) / 32); // bytes
+  return { size: [width, height], isWhole: view.getUint32(10, true) + row * height <= view.byteLength };
+}
+
+// ISO/IEC 14496-12, section 4.2: boxes one after the other, each of which says how long it is; 1
+// stands for a length of 8 bytes that follows, 0 for the rest of the file. Phones write something
+// else behind them. Profiles are deep within "meta", in boxes "colr" of the kinds "prof" and "rICC".
+function heif(view) {
+  const found = new Set();
+  for (let at = 0; at + 8 <= view.byteLength;) {
+    const [length, name] = [view.getUint32(at), text(view, at + 4, 4)];
+    if (name === "meta") {
+      for (const { index } of text(view, at, length).matchAll(/colr(prof|rICC)/g)) write(view, at + index, "free");
+    }
+    if (length === 1) at += Number(view.getBigUint64(at + 8));
+    else at += length ? Math.max(8, length) : view.byteLength - at;
+    if (at <= view.byteLength) found.add(name);
+    else if (name === "mdat" || name === "meta") return { isWhole: false };
+  }
+  return { isWhole: found.has("meta") && found.has("mdat") };
+}

@@ -1,0 +1,115 @@
+// From a chosen file to what the network sees of it, without the server: the same 28×28 pixels as
+// lesion_lens/model/images.py and `preprocess` make of it. It runs in a worker and on the page.
+// Limits and sentences come from the server, by lesion_lens/web/device_images.py.
+import { encoded, paint, reduced } from "./decode.js";
+import { lookInto } from "./formats.js";
+import { preprocess, reduceBlocks } from "./lanczos.js";
+
+// Pixels a side that are read at once: a large picture as a whole takes more memory than a phone
+// gives to a page, and fits no canvas of iOS.
+const TILE = 2048;
+
+// Read a file: { pixels: side × side × 3 bytes, RGB row by row, `png`: the same as a picture,
+// `preview`: a small copy, `preview_size` and `full_size`: [width, height] }. The pictures are data
+// addresses. It rejects with an error whose message is the sentence for the person.
+export async function readImage(file, limits) {
+  const { sentences, side } = limits;
+  if (!file.size) throw new Error(sentences.empty);
+  const bytes = new Uint8Array(await file.arrayBuffer());
+  const { format, size, isWhole } = lookInto(bytes);
+  if (!format) throw new Error(sentences.unreadable);
+  checkSize(size, format, limits);
+  if (!isWhole) throw new Error(sentences.damaged);
+  const bitmap = await decode(new Blob([bytes]), sentences);
+  try {
+    checkSize([bitmap.width, bitmap.height], format, limits);
+    const pixels = preprocess(reducedTiles(bitmap, limits), limits);
+    const preview = reduced(bitmap, limits.preview_side);
+    return {
+      pixels,
+      png: await addressOf(await encoded(canvasOf(pixels, side), "image/png")),
+      preview: await addressOf(await encoded(preview, "image/jpeg", 0.85)),
+      preview_size: [preview.width, preview.height],
+      full_size: [bitmap.width, bitmap.height],
+    };
+  } finally {
+    bitmap.close();
+  }
+}
+
+function checkSize([width, height], format, { max_pixels, max_jpeg_pixels, max_side, sentences }) {
+  const [most, sentence] = format === "JPEG"
+    ? [max_jpeg_pixels, sentences.large_jpeg]
+    : [max_pixels, sentences.large];
+  if (width * height > most || Math.max(width, height) > max_side) throw new Error(sentence);
+}
+
+// Upright, as browsers turn it by themselves.
+async function decode(file, sentences) {
+  try {
+    return await createImageBitmap(file, { colorSpaceConversion: "none" });
+  } catch {
+    throw new Error(sentences.unreadable);
+  }
+}
+
+// The pixels of a picture, and of one with more than `exact_pixels` the means of blocks: as RGBA.
+function reducedTiles(bitmap, { side, exact_pixels, reducing_gap, sentences }) {
+  const { width, height } = bitmap;
+  const gap = Math.floor(Math.min(width, height) / (reducing_gap * side));
+  const factor = width * height > exact_pixels ? Math.max(1, gap) : 1;
+  const image = emptyImage(Math.ceil(width / factor), Math.ceil(height / factor));
+  const step = factor * Math.floor(TILE / factor);
+  const context = paint(Math.min(step, width), Math.min(step, height), () => {}).getContext("2d");
+  if (!tellsTheTruth(context)) throw new Error(sentences.hidden);
+  context.imageSmoothingEnabled = false;
+  for (let top = 0; top < height; top += step) {
+    for (let left = 0; left < width; left += step) {
+      const [across, down] = [Math.min(step, width - left), Math.min(step, height - top)];
+      context.fillStyle = "white";
+      context.fillRect(0, 0, across, down);
+      context.drawImage(bitmap, left, top, across, down, 0, 0, across, down);
+      const tile = context.getImageData(0, 0, across, down);
+      place(factor > 1 ? reduceBlocks(tile, factor) : tile, image, left / factor, top / factor);
+    }
+  }
+  return image;
+}
+
+// Whether what is painted can be read: a browser that guards against fingerprints gives noise.
+function tellsTheTruth(context) {
+  const colour = [64, 128, 192];
+  context.fillStyle = `rgb(${colour})`;
+  context.fillRect(0, 0, 1, 1);
+  const seen = context.getImageData(0, 0, 1, 1).data;
+  return colour.every((level, channel) => Math.abs(level - seen[channel]) <= 1);
+}
+
+function emptyImage(width, height) {
+  return { data: new Uint8ClampedArray(4 * width * height), width, height };
+}
+
+function place(tile, image, left, top) {
+  for (let y = 0; y < tile.height; y += 1) {
+    const row = tile.data.subarray(4 * y * tile.width, 4 * (y + 1) * tile.width);
+    image.data.set(row, 4 * ((top + y) * image.width + left));
+  }
+}
+
+// A canvas of side × side pixels.
+function canvasOf(pixels, side) {
+  const image = new ImageData(side, side);
+  for (let i = 0; i < side * side; i += 1) {
+    image.data.set([...pixels.subarray(3 * i, 3 * i + 3), 255], 4 * i);
+  }
+  return paint(side, side, (context) => context.putImageData(image, 0, 0));
+}
+
+function addressOf(blob) {
+  return new Promise((resolve, reject) => {
+    const reader = new FileReader();
+    reader.onload = () => resolve(reader.result);
+    reader.onerror = () => reject(reader.error);
+    reader.readAsDataURL(blob);
+  });
+}

@@ -1,0 +1,37 @@
+"""What a browser without the server reads of image files, beside what the server reads."""
+
+import base64
+
+import numpy as np
+
+from lesion_lens.model.images import read_image
+from lesion_lens.web.device_images import image_limits
+from skin_cancer_detection import preprocess
+
+# For a page of the app: from `arguments_of` files to what `readImage` gives of each, by name.
+READ = """async ([files, limits]) => {
+    const { readImage } = await import("/static/pixels.js");
+    const found = {};
+    for (const [name, data] of Object.entries(files)) {
+        const file = new File([Uint8Array.from(atob(data), (byte) => byte.charCodeAt(0))], name);
+        const image = await readImage(file, limits).catch((error) => ({ error: error.message }));
+        if (image.pixels) image.pixels = [...image.pixels];
+        found[name] = image;
+    }
+    return found;
+}"""
+
+
+def arguments_of(files):
+    """What READ takes: files as a dict of bytes by name, and the limits."""
+    return [{name: base64.b64encode(data).decode() for name, data in files.items()}, image_limits()]
+
+
+def deviations(found, files):
+    """How far the pixels of each file are from the server's, in grey levels: the most, the mean."""
+    off = {}
+    for name, data in files.items():
+        assert "error" not in found[name], (name, found[name])
+        server = preprocess(read_image(data)).ravel().astype(int)
+        off[name] = np.abs(np.array(found[name]["pixels"]) - server)
+    return {name: (distances.max(), distances.mean()) for name, distances in off.items()}

@@ -1,0 +1,239 @@
+"""A browser makes the same 28×28 pixels of a file as the server, and refuses what it refuses."""
+
+import base64
+import io
+
+import numpy as np
+import pytest
+from PIL import ExifTags, Image, ImageCms
+
+from lesion_lens.model.errors import DamagedImage, EmptyImage
+from lesion_lens.model.images import read_image
+from lesion_lens.web.device_images import HIDDEN, UNREADABLE, image_limits
+from skin_cancer_detection import SIDE, preprocess
+from tests.support.browser import desk_of
+from tests.support.device import READ, arguments_of, deviations
+from tests.support.drawings import draw_grainy_lesion, encode
+
+# (width, height), around the limits of what is exact, reduced by whole factors and reduced twice,
+# and on both sides of where Pillow begins with the columns.
+SIZES = [
+    *((1, 1), (2, 3), (27, 29), (28, 28), (28, 200), (200, 28), (90, 153), (90, 154), (600, 450)),
+    *((3000, 2), (5000, 7), (7, 5000), (20_000, 101), (1500, 1400), (2100, 1600), (1100, 2300)),
+]
+LESION = draw_grainy_lesion(1)
+JPEG = encode(LESION, "JPEG", quality=90)
+PNG = encode(LESION)
+
+
+@pytest.fixture(scope="module")
+def page(desk, address):
+    page = desk.new_page()
+    page.goto(address)
+    yield page
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def read(page):
+    """What the browser reads of files: a function of their names and bytes."""
+    return lambda files: page.evaluate(READ, arguments_of(files))
+
+
+def noise(size, seed=0, bands=3):
+    """Random pixels: nothing shows a wrong weight so well. Large ones are of few levels."""
+    levels = 256 if size[0] * size[1] < 100_000 else 4
+    shape = (size[1], size[0], bands)
+    pixels = np.random.default_rng(seed).integers(0, levels, shape) * (255 // (levels - 1))
+    return Image.fromarray(pixels.astype(np.uint8))
+
+
+def with_orientation(orientation, image_format="JPEG"):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    return encode(LESION.crop((0, 0, 333, 251)), image_format, exif=exif)
+
+
+def other_colours():
+    """A colour profile that exchanges red and green."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    return profile.replace(b"rXYZ", b"----").replace(b"gXYZ", b"rXYZ").replace(b"----", b"gXYZ")
+
+
+def test_pngs_of_any_size_give_the_same_bytes(read):
+    files = {str(size): encode(noise(size), compress_level=1) for size in SIZES}
+    assert {most for most, _ in deviations(read(files), files).values()} == {0}
+
+
+def test_small_pngs_of_random_sizes_give_the_same_bytes(read):
+    sizes = np.random.default_rng(1).integers(1, 200, (80, 2))
+    files = {str(seed): encode(noise(size, seed)) for seed, size in enumerate(sizes.tolist())}
+    assert {most for most, _ in deviations(read(files), files).values()} == {0}
+
+
+def test_pngs_without_colours_give_the_same_bytes(read):
+    files = {mode: encode(LESION.convert(mode)) for mode in ("L", "P", "1")}
+    assert {most for most, _ in deviations(read(files), files).values()} == {0}
+
+
+def test_what_is_transparent_lies_on_white(read):
+    images = {
+        "RGBA": noise((60, 45), bands=4),
+        "small": noise((28, 28), bands=4),
+        "LA": noise((60, 45), bands=4).convert("LA"),
+    }
+    files = {name: encode(image) for name, image in images.items()}
+    assert max(most for most, _ in deviations(read(files), files).values()) <= 1
+
+
+def test_jpegs_of_all_kinds_give_nearly_the_same(read):
+    kinds = {f"chroma {kind}": {"subsampling": kind} for kind in (0, 1, 2)}
+    kinds["progressive"] = {"progressive": True}
+    files = {name: encode(LESION, "JPEG", quality=90, **kind) for name, kind in kinds.items()}
+    files |= {mode: encode(LESION.convert(mode), "JPEG") for mode in ("L", "CMYK")}
+    assert_close(deviations(read(files), files))
+
+
+def assert_close(found):
+    """As near as JPEG decoders are to each other: within 2 levels, on average below 0.1."""
+    assert max(most for most, _ in found.values()) <= 2
+    assert max(mean for _, mean in found.values()) < 0.1
+
+
+def test_images_are_turned_upright(read):
+    files = {str(orientation): with_orientation(orientation) for orientation in range(1, 9)}
+    files["PNG"] = with_orientation(6, "PNG")
+    found = read(files)
+    assert_close(deviations(found, files))
+    assert found["6"]["full_size"] == [251, 333]
+
+
+def test_other_formats_give_nearly_the_same(read):
+    files = {name: encode(LESION, name) for name in ("WEBP", "BMP", "AVIF")}
+    files["GIF"] = encode(LESION.convert("P"), "GIF")
+    assert_close(deviations(read(files), files))
+
+
+def test_of_several_frames_the_first_counts(read):
+    others = [LESION.rotate(90), LESION.rotate(180)]
+    files = {
+        name: encode(LESION, name, save_all=True, append_images=others) for name in ("GIF", "PNG")
+    }
+    assert_close(deviations(read(files), files))
+
+
+def test_colour_profiles_are_ignored(read):
+    formats = ("PNG", "JPEG", "WEBP", "AVIF")
+    files = {name: encode(LESION, name, icc_profile=other_colours()) for name in formats}
+    assert_close(deviations(read(files), files))
+
+
+def test_a_large_jpeg_gives_nearly_the_same(read):
+    """The server reduces it in another way, while it decodes it."""
+    large = draw_grainy_lesion(5, (800, 600)).resize((4000, 3000), Image.Resampling.BICUBIC)
+    files = {"12 megapixels": encode(large, "JPEG", quality=90)}
+    found = read(files)
+    assert_close(deviations(found, files))
+    assert found["12 megapixels"]["full_size"] == [4000, 3000]
+
+
+def test_the_originals_give_nearly_the_same(read, original_files):
+    files = {path.name: path.read_bytes() for path in original_files}
+    assert_close(deviations(read(files), files))
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (b"", str(EmptyImage())),
+        (b"hello", UNREADABLE),
+        (b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>', UNREADABLE),
+        (encode(LESION, "TIFF"), UNREADABLE),
+        (JPEG[:20] + JPEG[-2:], UNREADABLE),
+        (JPEG[:-2], str(DamagedImage())),
+        (PNG[: len(PNG) // 2], str(DamagedImage())),
+        (PNG.replace(b"IDAT", b"IDAT\1", 1), str(DamagedImage())),
+        *(
+            (encode(LESION.convert("P"), name)[:-99], str(DamagedImage()))
+            for name in ("GIF", "BMP")
+        ),
+        *((encode(LESION, name)[:-99], str(DamagedImage())) for name in ("WEBP", "AVIF")),
+        (encode(Image.new("1", (6000, 5000))), "The image has more than 25 million pixels"),
+        (encode(Image.new("1", (20_001, 3))), "The image has more than 25 million pixels"),
+        (encode(Image.new("L", (8000, 6300)), "JPEG"), "The image has more than 50 million"),
+        (encode(Image.new("L", (5100, 5000)), "BMP"), "The image has more than 25 million pixels"),
+    ],
+    ids=[
+        *("empty", "text", "svg", "tiff", "hollow-jpeg", "cut-jpeg", "cut-png", "spoiled-png"),
+        *("cut-gif", "cut-bmp", "cut-webp", "cut-avif"),
+        *("large-png", "long-png", "large-jpeg", "large-bmp"),
+    ],
+)
+def test_what_cannot_be_used_gets_its_sentence(read, data, sentence):
+    assert read({"image": data})["image"]["error"].startswith(sentence)
+
+
+def test_a_browser_that_hides_pixels_gets_no_answer(desk, address):
+    page = desk.new_page()
+    page.goto(address)
+    page.evaluate(
+        """() => {
+            const { prototype } = CanvasRenderingContext2D;
+            const { getImageData } = prototype;
+            prototype.getImageData = function (...box) {
+                const image = getImageData.apply(this, box);
+                image.data.fill(255);
+                return image;
+            };
+        }"""
+    )
+    found = page.evaluate(READ, arguments_of({"image": PNG}))
+    page.close()
+    assert found["image"]["error"] == HIDDEN
+
+
+def picture(address):
+    return Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2])))
+
+
+def test_it_gives_the_pixels_and_a_small_copy_as_pictures(read):
+    found = read({"image": encode(noise((1300, 900)), "JPEG", comment=b"Jane Doe")})["image"]
+    seen = picture(found["png"])
+    assert np.array_equal(np.asarray(seen.convert("RGB")).ravel(), found["pixels"])
+    assert seen.size == (SIDE, SIDE)
+    preview = picture(found["preview"])
+    assert preview.format == "JPEG"
+    assert [*preview.size] == found["preview_size"] == [600, 415]
+    assert "Jane" not in str(preview.info)
+
+
+def test_a_worker_reads_the_same(browser, address):
+    program = f"""addEventListener("message", async ({{ data }}) => {{
+        postMessage(await ({READ})(data));
+    }});"""
+    with desk_of(browser) as desk:
+        page = desk.new_page()
+        page.route(
+            "**/static/reader.js",
+            lambda route: route.fulfill(body=program, content_type="text/javascript"),
+        )
+        page.goto(address)
+        files = {"PNG": encode(noise((1500, 1400))), "small": encode(noise((28, 28), bands=4))}
+        found = page.evaluate(
+            """async (data) => {
+                const worker = new Worker("/static/reader.js", { type: "module" });
+                worker.postMessage(data);
+                return new Promise((resolve) => {
+                    worker.addEventListener("message", ({ data }) => resolve(data));
+                });
+            }""",
+            arguments_of(files),
+        )
+    assert {most for most, _ in deviations(found, files).values()} == {0}
+    assert picture(found["PNG"]["preview"]).size == (600, 560)
+
+
+def test_the_limits_are_the_servers(app):
+    limits = image_limits()
+    assert app.json.loads(app.json.dumps(limits)) == limits
+    assert preprocess(read_image(PNG)).shape == (limits["side"], limits["side"], 3)
