@@ -1,7 +1,7 @@
 """Numbers in words: the same on every page, card and console.
 
-A page that a browser fills has the words of `WORDS`, too: static/wording.js writes numbers by the same
-rules.
+A page that a browser fills has the words of `WORDS`, too: static/wording.js writes numbers by the
+same rules.
 """
 
 from datetime import date

@@ -1,4 +1,4 @@
-"""What a device needs to fill the page of a result itself: its template, and all that is said there.
+"""What a device needs to fill the page of a result itself: the template, and all that it says.
 
 static/device_page.js makes of it what `pages.context_of` and result.html make on the server.
 """
@@ -80,7 +80,7 @@ def _context(classifier: Classifier) -> dict[str, Any]:
 
 
 def _facts(classifier: Classifier) -> dict[str, Any]:
-    """The facts of the training that result.html reads; what the file lacks is left out here, too."""
+    """The facts of the training that result.html reads, as far as the file has them."""
     facts, scores = classifier.facts, classifier.scores
     names = ("data", "data_sha256", "rows_may_share_lesions")
     read = {name: facts[name] for name in names if name in facts}
@@ -102,9 +102,8 @@ def _facts(classifier: Classifier) -> dict[str, Any]:
 
 def _of_each(say: Callable[[str, str | None], Any]) -> dict[str, dict[str, Any]]:
     """What is said of each risk level and familiarity."""
+    familiarities = (*FAMILIARITIES, None)
     return {
-        level: {
-            familiarity or "": say(level, familiarity) for familiarity in (*FAMILIARITIES, None)
-        }
+        level: {familiarity or "": say(level, familiarity) for familiarity in familiarities}
         for level in LEVELS
     }

@@ -1,7 +1,8 @@
 """Where a line of a page may not break: between a number and what it counts, as in '4 %'.
 
-The API, the CSV and the command line keep their plain spaces, so that programs can read them. A page
-that a browser fills is treated by the same patterns, so they say only what means the same in JavaScript.
+The API, the CSV and the command line keep their plain spaces, so that programs can read them. A
+page that a browser fills is treated by the same patterns, so these hold only what means the same in
+JavaScript.
 """
 
 import re

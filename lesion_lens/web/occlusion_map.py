@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 # How the map is drawn, chosen for the eye; nothing is decided by it.
 NOTICEABLE_FALL = 0.02  # of the probability; a patch is shown if covering it takes so much
 STRONGEST = 0.6  # opacity of the strongest patch, so that the image is seen through it
-# Of the ninths of an image. Of seven rows the first two are the upper third, and the last two the lower.
+# The ninths of an image.
 REGIONS = (
     ("upper left", "top", "upper right"),
     ("left", "centre", "right"),

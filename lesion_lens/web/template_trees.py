@@ -1,7 +1,7 @@
 """Templates as trees of JSON, so that a browser can fill them as the server does.
 
-Jinja's own parser makes them, and static/templates.js reads them. A node is an object of its class's
-name as `kind` and of its fields, which jinja2.nodes describes; what is empty is left out.
+Jinja's own parser makes them, and static/templates.js reads them. A node is an object: the name of
+its class as `kind`, and the fields that jinja2.nodes gives it. What is empty is left out.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,8 +12,8 @@ from jinja2 import nodes
 
 Tree = list[dict[str, Any]]
 
-# The variable that holds the path of the app, such as '/': it depends on the proxy in front of it, and
-# the trees are the same for all.
+# The variable that holds the path of the app, such as '/'. It depends on the proxy in front, and
+# the trees do not.
 ROOT = "app_root"
 
 
@@ -25,8 +25,8 @@ def trees_of(name: str, blocks: Sequence[str]) -> dict[str, Tree]:
         blocks: their names.
 
     Returns:
-        The tree of each block, to be filled after that of `head`: what the template imports, of which
-        only the macros that it needs are there, and its variables.
+        The tree of each block, to be filled after that of `head`: the template's variables, and of
+        what it imports the macros that it needs.
     """
     template = _parsed(name)
     head: Tree = []
