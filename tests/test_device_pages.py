@@ -130,8 +130,12 @@ def made_apps(folder):
     scores["eight_views"]["per_class"] |= {"mel": nothing, "nv": nothing}
     clinics = {"a": made_clinic() | made_counts(500, 1), "b": made_clinic() | made_counts(500, 90)}
     other = {"data": "Ours", "test": scores, "rows_may_share_lesions": True}
-    one = {"subgroups": {"clinic": {"a": made_clinic()}}}  # so that a range is a single number
-    known = {"data": "HAM10000", "data_sha256": "0123456789abcdef" * 4, "test": made_scores() | one}
+    one = {"a": made_clinic() | {"melanoma_sensitivity": None}}  # so a range is a single number
+    known = {
+        "data": "HAM10000",
+        "data_sha256": "0123456789abcdef" * 4,
+        "test": made_scores() | {"subgroups": {"clinic": one}},
+    }
     pooled = DecisionFacts(**asdict(FACTS) | {"pooled_classes": ("df", "mel")})
     never = DecisionFacts(**asdict(FACTS) | {"low_risk_threshold": None})
     return [
