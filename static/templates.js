@@ -10,7 +10,8 @@ class Markup {
 }
 
 const filtersHere = Symbol("filters"); // where a scope has them
-const entities = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&#34;", "'": "&#39;" };
+const entities = { "&": "&amp;", "<": "&lt;", ">": "&gt;", "\"": "&#34;", "'": "&#39;" };
+const escaped = new RegExp(`[${Object.keys(entities).join("")}]`, "g");
 
 // Fill a tree, a list of nodes; `context` holds its variables, `filters` those that are not Jinja's own.
 export function render(tree, context, filters = {}) {
@@ -78,9 +79,9 @@ function assign(target, value, scope) {
 function asHtml(value) {
   if (value instanceof Markup) return value.html;
   if (value === undefined) return "";
-  if (typeof value === "string") return value.replace(/[&<>"']/g, (sign) => entities[sign]);
-  if (Number.isInteger(value)) return String(value);
-  throw new Error(`a template writes ${JSON.stringify(value)}, which Python writes otherwise`);
+  if (typeof value === "string") return value.replace(escaped, (sign) => entities[sign]);
+  if (Number.isInteger(value)) return String(value); // Python writes fractions otherwise
+  throw new Error(`no template can write ${JSON.stringify(value)}`);
 }
 
 // --- What stands for a value ---
