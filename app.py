@@ -21,7 +21,7 @@ from lesion_lens.model.classifier import Classifier
 from lesion_lens.model.decoding import ClientGone
 from lesion_lens.model.errors import LesionLensError, ModelFileError, Problem
 from lesion_lens.model.files import DEFAULT_MODEL_PATH
-from lesion_lens.model.wording import about_in_100, of_100, percent, shorten
+from lesion_lens.model.wording import about_in_100, count, in_words, of_100, percent, shorten
 from lesion_lens.web import pages
 from lesion_lens.web.api import api
 from lesion_lens.web.asset_links import serve_asset_links
@@ -113,6 +113,8 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.add_template_filter(about_in_100)
     app.add_template_filter(of_100)
     app.add_template_filter(shorten)
+    app.add_template_filter(count, "thousands")  # `count` is Jinja's own
+    app.add_template_filter(in_words)
     app.add_template_filter(keep_together)
     # Pillow's remarks on an upload's oddities are nobody's business and would fill the log.
     warnings.filterwarnings("ignore", module="PIL")

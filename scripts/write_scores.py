@@ -16,7 +16,7 @@ from pathlib import Path
 from lesion_lens import ROOT
 from lesion_lens.model.errors import LesionLensError
 from lesion_lens.model.facts import has_images, has_overall_scores, has_shared_count
-from lesion_lens.model.wording import interval, number, of_100
+from lesion_lens.model.wording import count, interval, number, of_100
 from lesion_lens.training.score_table import METRIC_NAMES
 from lesion_lens.web.card_tables import (
     CARD_METRICS,
@@ -24,7 +24,6 @@ from lesion_lens.web.card_tables import (
     auc_range,
     clinic_columns,
     clinic_table,
-    count,
     pairs,
     per_100,
     source_table,

@@ -1,8 +1,10 @@
 """Numbers in words."""
 
+from datetime import date
+
 import pytest
 
-from lesion_lens.model.wording import about_in_100, of_100, percent, shorten
+from lesion_lens.model.wording import about_in_100, count, in_words, of_100, percent, shorten
 
 
 @pytest.mark.parametrize(
@@ -41,3 +43,8 @@ def test_a_long_name_keeps_its_beginning_and_its_end():
     assert shorten("a.jpg") == "a.jpg"
     assert shorten("x" * 36) == "x" * 36
     assert shorten("the left arm of the day before IMG_1.jpg", 20) == "the left…IMG_1.jpg"
+
+
+def test_a_count_and_a_day_are_written_as_people_read_them():
+    assert count(1497) == "1,497"
+    assert in_words(date(2026, 3, 7)) == "7 March 2026"

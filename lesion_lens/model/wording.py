@@ -1,6 +1,31 @@
-"""Numbers in words: the same on every page, card and console."""
+"""Numbers in words: the same on every page, card and console.
 
+A page that a browser fills has the words of `WORDS`, too: static/wording.js writes numbers by the
+same rules.
+"""
+
+from datetime import date
 from typing import TypedDict
+
+MONTHS = (
+    *("January", "February", "March", "April", "May", "June", "July"),
+    *("August", "September", "October", "November", "December"),
+)
+# The words between which the functions below choose, and the shares from which and to which a share
+# is neither all nor none.
+WORDS = {
+    "percent": "{share} %",
+    "over_percent": "over {share} %",
+    "under_percent": "under {share} %",
+    "about_in_100": "about {count} in 100",
+    "none_in_100": "fewer than 1 in 100",
+    "all_of_100": "over 99",
+    "none_of_100": "fewer than 1",
+    "date": "{day} {month} {year}",
+    "cut": "{start}…{end}",
+}
+ALL, NONE = 0.995, 0.005
+LONGEST_NAME = 36  # characters of a file's name
 
 
 class Estimate(TypedDict):
@@ -15,10 +40,10 @@ def percent(share: float, decimals: int = 0) -> str:
     """Write a probability, 0–1, as a percentage that never claims certainty."""
     step = 10**-decimals
     if 100 * share >= 100 - step / 2:
-        return f"over {100 - step:.{decimals}f} %"
+        return WORDS["over_percent"].format(share=number(100 - step, decimals))
     if 100 * share <= step / 2:
-        return f"under {step:.{decimals}f} %"
-    return f"{100 * share:.{decimals}f} %"
+        return WORDS["under_percent"].format(share=number(step, decimals))
+    return WORDS["percent"].format(share=number(100 * share, decimals))
 
 
 def number(value: float | None, decimals: int = 3) -> str:
@@ -35,17 +60,29 @@ def interval(estimate: Estimate | None) -> str:
 
 def about_in_100(share: float) -> str:
     """Write a share, 0–1, as 'about 3 in 100'; one that rounds to none as 'fewer than 1 in 100'."""
-    return f"about {100 * share:.0f} in 100" if share > 0.005 else "fewer than 1 in 100"
+    if share <= NONE:
+        return WORDS["none_in_100"]
+    return WORDS["about_in_100"].format(count=number(100 * share, 0))
 
 
 def of_100(share: float) -> str:
     """Write a share, 0–1, as how many of a hundred, without claiming all or none."""
-    if share >= 0.995:
-        return "over 99"
-    return "fewer than 1" if share <= 0.005 else f"{100 * share:.0f}"
+    if share >= ALL:
+        return WORDS["all_of_100"]
+    return WORDS["none_of_100"] if share <= NONE else number(100 * share, 0)
 
 
-def shorten(name: str, longest: int = 36) -> str:
+def count(things: int) -> str:
+    """Write an int as '1,497'."""
+    return f"{things:,}"
+
+
+def in_words(day: date) -> str:
+    """Write a day as '7 March 2026'."""
+    return WORDS["date"].format(day=day.day, month=MONTHS[day.month - 1], year=day.year)
+
+
+def shorten(name: str, longest: int = LONGEST_NAME) -> str:
     """Write a file's name of more than `longest` characters without its middle.
 
     The end stays: it tells the photographs of one camera apart.
@@ -53,4 +90,4 @@ def shorten(name: str, longest: int = 36) -> str:
     if len(name) <= longest:
         return name
     end = longest // 2
-    return f"{name[: longest - end - 1].rstrip()}…{name[-end:].lstrip()}"
+    return WORDS["cut"].format(start=name[: longest - end - 1].rstrip(), end=name[-end:].lstrip())

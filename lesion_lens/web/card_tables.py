@@ -16,7 +16,7 @@ from lesion_lens.model.facts import (
     has_unseen_aucs,
 )
 from lesion_lens.model.statistics import clopper_pearson
-from lesion_lens.model.wording import interval, number
+from lesion_lens.model.wording import count, interval, number
 from skin_cancer_detection import CLASSES, CODES
 
 Facts = dict[str, Any]
@@ -50,11 +50,6 @@ STATEMENT_NAMES = {
 FEWEST_LESIONS = 20  # of which a share is told in a sentence
 
 # --- Numbers ---------------------------------------------------------------------------------
-
-
-def count(things: int) -> str:
-    """Write an int as '1,497'."""
-    return f"{things:,}"
 
 
 def binomial(share: float | None, trials: int) -> str:

@@ -1,6 +1,8 @@
 """Where a line of a page may not break: between a number and what it counts, as in '4 %'.
 
-The API, the CSV and the command line keep their plain spaces, so that programs can read them.
+The API, the CSV and the command line keep their plain spaces, so that programs can read them. A
+page that a browser fills is treated by the same patterns, so these hold only what means the same in
+JavaScript.
 """
 
 import re
@@ -11,9 +13,13 @@ from markupsafe import Markup
 NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"
 
 # A number, or the place of one in a script's text, and its unit; a share such as '13 of 100'.
-_TOGETHER = re.compile(r"[0-9}]\s+(?:%|(?:[kMG]B|mm|cm|million)\b|(?:of|in)\s+100\b|×\s+[0-9])")
+_SPACE = r"[ \t\n\r\f\xa0]+"
+_END = r"(?![A-Za-z0-9_])"
+TOGETHER = re.compile(
+    rf"[0-9}}]{_SPACE}(?:%|(?:[kMG]B|mm|cm|million){_END}|(?:of|in){_SPACE}100{_END}|×{_SPACE}[0-9])"
+)
 # Code is copied, and the space there has to be that of the keyboard.
-_CODE = re.compile(r"<(pre|code)\b.*?</\1>", re.DOTALL)
+CODE = re.compile(r"<(pre|code)\b.*?</\1>", re.DOTALL)
 
 
 def keep_together(html: str) -> Markup:
@@ -30,7 +36,7 @@ def keep_together(html: str) -> Markup:
     """
     parts, done = [], 0
     for start, end in _searched(html):
-        for match in _TOGETHER.finditer(html, start, end):
+        for match in TOGETHER.finditer(html, start, end):
             if html.rfind("<", 0, match.start()) <= html.rfind(">", 0, match.start()):
                 parts += [html[done : match.start()], NO_BREAK_SPACE.join(match[0].split())]
                 done = match.end()
@@ -43,7 +49,7 @@ def _searched(html: str) -> Iterator[tuple[int, int]]:
     while end < len(html):
         image = html.find('"data:', start)
         end = len(html) if image < 0 else image
-        for match in _CODE.finditer(html, start, end):
+        for match in CODE.finditer(html, start, end):
             yield start, match.start()
             start = match.end()
         yield start, end

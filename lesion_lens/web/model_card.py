@@ -28,7 +28,7 @@ from lesion_lens.model.facts import (
     has_other_clinics,
     has_overall_scores,
 )
-from lesion_lens.model.wording import number
+from lesion_lens.model.wording import count, number
 from lesion_lens.web.card_tables import (
     GROUPS,
     HOME,
@@ -41,7 +41,6 @@ from lesion_lens.web.card_tables import (
     class_table,
     clinic_columns,
     clinic_table,
-    count,
     coverage_table,
     escaped,
     group_table,

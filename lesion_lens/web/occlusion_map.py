@@ -6,6 +6,12 @@ from numpy.typing import NDArray
 # How the map is drawn, chosen for the eye; nothing is decided by it.
 NOTICEABLE_FALL = 0.02  # of the probability; a patch is shown if covering it takes so much
 STRONGEST = 0.6  # opacity of the strongest patch, so that the image is seen through it
+# The ninths of an image.
+REGIONS = (
+    ("upper left", "top", "upper right"),
+    ("left", "centre", "right"),
+    ("lower left", "bottom", "lower right"),
+)
 
 
 def visible_patches(occlusion: NDArray[np.float32]) -> list[tuple[int, int, float]]:
@@ -36,9 +42,4 @@ def strongest_region(occlusion: NDArray[np.float32]) -> str | None:
     if occlusion.max() < NOTICEABLE_FALL:
         return None
     row, column = np.unravel_index(occlusion.argmax(), occlusion.shape)
-    words = (
-        ("upper left", "top", "upper right"),
-        ("left", "centre", "right"),
-        ("lower left", "bottom", "lower right"),
-    )
-    return words[(row + 1) // 3][(column + 1) // 3]  # of seven: two, three, two
+    return REGIONS[(row + 1) // 3][(column + 1) // 3]  # of seven: two, three, two

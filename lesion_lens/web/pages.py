@@ -22,7 +22,7 @@ from lesion_lens.model.admission import admission
 from lesion_lens.model.classifier import Answer
 from lesion_lens.model.crops import LEAST_KEPT, LEAST_VIEW, Crop
 from lesion_lens.model.decisions import HEADLINES, LAST, LEVELS
-from lesion_lens.model.decoder import THUMBNAIL_SIDE
+from lesion_lens.model.decoder import THUMBNAIL_SIDE, DecodedImage
 from lesion_lens.model.errors import ImageError, ModelFileError, Problem
 from lesion_lens.model.limits import (
     MAX_PIXELS,
@@ -135,8 +135,19 @@ def result_context(file: FileStorage, crop: Crop | None = None) -> dict[str, Any
     ((name, image),) = decoded([file], with_preview=True)
     if isinstance(image, ImageError):
         raise image
-    answer = classifier(image.pixels, True, crop)
-    assert image.preview is not None  # noqa: S101 (for mypy: both are asked for above)
+    return context_of(name, image, classifier(image.pixels, True, crop))
+
+
+def context_of(name: str, image: DecodedImage, answer: Answer) -> dict[str, Any]:
+    """All that result.html speaks of; static/device_page.js makes the same on a device.
+
+    Args:
+        name: of the file.
+        image: with a preview.
+        answer: of the classifier, with an occlusion map.
+    """
+    classifier = get_classifier()
+    assert image.preview is not None  # noqa: S101 (for mypy: whoever decodes asks for it)
     assert answer.occlusion is not None  # noqa: S101 (for mypy, likewise)
     ranking = sorted(
         zip(CLASSES, answer.probabilities.tolist(), strict=True),
@@ -148,7 +159,7 @@ def result_context(file: FileStorage, crop: Crop | None = None) -> dict[str, Any
         "reason": answer.reason and REASONS[answer.reason],
         # Which was counted on whole pictures.
         "meaning": meaning(classifier.facts, answer.risk_level, answer.familiarity)
-        if crop is None or crop.is_harmless
+        if answer.crop is None or answer.crop.is_harmless
         else None,
         "statements": answer.statements,
         "ranking": ranking,

@@ -40,7 +40,7 @@ CSV_COLUMNS = (
 ISIC_COLUMNS = ("image", "MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")
 # What the member `verdict` may say. 'inconclusive' is no longer sent.
 VERDICTS = ("unlike", "unknown", "inconclusive", "low risk", "see a doctor")
-_DECIMALS = 6
+DECIMALS = 6  # of a probability
 
 
 def to_dict(answer: Answer) -> dict[str, Any]:
@@ -63,14 +63,14 @@ def to_dict(answer: Answer) -> dict[str, Any]:
     return {
         "risk_level": answer.risk_level,
         "familiarity": answer.familiarity,
-        "verdict": _verdict(answer),
+        "verdict": verdict(answer.risk_level, answer.familiarity),
         "sentence": f"{HEADLINES[answer.risk_level]} {answer.next_step}",
         "most_likely": statements.most_likely,
         "probabilities": {
-            code: round(share, _DECIMALS)
+            code: round(share, DECIMALS)
             for code, share in zip(CODES, answer.probabilities.tolist(), strict=True)
         },
-        "malignant_probability": round(statements.malignant_probability, _DECIMALS),
+        "malignant_probability": round(statements.malignant_probability, DECIMALS),
         "cannot_be_excluded": None if possible is None else list(possible),
         "flagged": statements.flagged,
         "inconclusive": statements.inconclusive,
@@ -88,7 +88,7 @@ def to_dict(answer: Answer) -> dict[str, Any]:
 
 def _finite(value: float | None) -> float | None:
     """Round a number; None where JSON has none for it."""
-    return None if value is None or not math.isfinite(value) else round(value, _DECIMALS)
+    return None if value is None or not math.isfinite(value) else round(value, DECIMALS)
 
 
 def explain(answer: Answer, preview: bytes | None) -> dict[str, Any]:
@@ -108,17 +108,17 @@ def explain(answer: Answer, preview: bytes | None) -> dict[str, Any]:
         png = base64.b64encode(draw_map(preview, answer.occlusion)).decode()
         picture = f"data:image/png;base64,{png}"
     return {
-        "map": [[round(fall, _DECIMALS) for fall in row] for row in answer.occlusion.tolist()],
+        "map": [[round(fall, DECIMALS) for fall in row] for row in answer.occlusion.tolist()],
         "region": strongest_region(answer.occlusion),
         "picture": picture,
     }
 
 
-def _verdict(answer: Answer) -> str:
-    """The word of `VERDICTS` that comes nearest to the risk level."""
-    if answer.risk_level == "unknown":
-        return "unlike" if answer.familiarity == "not dermatoscopic" else "unknown"
-    return "low risk" if answer.risk_level == "low" else "see a doctor"
+def verdict(level: str, familiarity: str | None) -> str:
+    """The word of `VERDICTS` that comes nearest to a risk level."""
+    if level == "unknown":
+        return "unlike" if familiarity == "not dermatoscopic" else "unknown"
+    return "low risk" if level == "low" else "see a doctor"
 
 
 def csv_line(

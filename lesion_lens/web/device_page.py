@@ -1,0 +1,109 @@
+"""What a device needs to fill the page of a result itself: the template, and all that it says.
+
+static/device_page.js makes of it what `pages.context_of` and result.html make on the server.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from lesion_lens import version
+from lesion_lens.model.classifier import Classifier
+from lesion_lens.model.decisions import FAMILIARITIES, HEADLINES, LEVELS
+from lesion_lens.model.outliers import REASONS
+from lesion_lens.model.publication import NAME
+from lesion_lens.model.wording import ALL, LONGEST_NAME, MONTHS, NONE, WORDS
+from lesion_lens.web import language
+from lesion_lens.web.about import SHORT_CHECKSUM, describe_meaning
+from lesion_lens.web.card_tables import pairs
+from lesion_lens.web.line_breaks import CODE, TOGETHER
+from lesion_lens.web.occlusion_map import NOTICEABLE_FALL, REGIONS, STRONGEST
+from lesion_lens.web.results import CSV_COLUMNS, DECIMALS, verdict
+from lesion_lens.web.template_trees import trees_of
+from skin_cancer_detection import CLASSES, CODES
+
+
+def page_of(classifier: Classifier) -> dict[str, Any]:
+    """Lay out all of it as a dict that JSON can hold; needs the app's context.
+
+    Returns:
+        `trees` of the blocks of result.html; `context`, what the template speaks of that is the
+        same for all images; `meanings` and `verdicts`, of each risk level and familiarity, which is
+        '' where it is not known; and the words and numbers of the modules named above.
+    """
+    return {
+        "trees": trees_of("result.html", ("title", "main")),
+        "context": _context(classifier),
+        "codes": CODES,
+        "reasons": REASONS,
+        "meanings": _of_each(lambda *about: describe_meaning(classifier, *about)),
+        "verdicts": _of_each(verdict),
+        "csv_columns": CSV_COLUMNS,
+        "decimals": DECIMALS,
+        "version": version(),
+        "map": {"noticeable_fall": NOTICEABLE_FALL, "strongest": STRONGEST, "regions": REGIONS},
+        "wording": {
+            "words": WORDS,
+            "months": MONTHS,
+            "all": ALL,
+            "none": NONE,
+            "longest_name": LONGEST_NAME,
+        },
+        "line_breaks": {"code": CODE.pattern, "together": TOGETHER.pattern},
+        "language": language.LANGUAGE,
+        "direction": language.DIRECTION,
+        "app_name": NAME,
+    }
+
+
+def _context(classifier: Classifier) -> dict[str, Any]:
+    """The part of `pages.template_context` and `pages.context_of` that result.html reads."""
+    return {
+        "class_of": {
+            kind.code: {
+                "code": kind.code,
+                "name": kind.name,
+                "risk": kind.risk,
+                "description": kind.description,
+                "next_steps": kind.next_steps,
+                "sources": kind.sources,
+            }
+            for kind in CLASSES
+        },
+        "headlines": HEADLINES,
+        "facts": _facts(classifier),
+        "model_sha256": classifier.sha256,
+        "short_checksum": SHORT_CHECKSUM,
+        "pairs": pairs(classifier.facts),
+        "pooled": [kind.name for kind in CLASSES if kind.code in classifier.pooled_classes],
+        "on_device": True,
+    }
+
+
+def _facts(classifier: Classifier) -> dict[str, Any]:
+    """The facts of the training that result.html reads, as far as the file has them."""
+    facts, scores = classifier.facts, classifier.scores
+    names = ("data", "data_sha256", "rows_may_share_lesions")
+    read = {name: facts[name] for name in names if name in facts}
+    if scores is None:
+        return read
+    eight_views = {
+        "images": scores["images"],
+        "accuracy": {"value": scores["accuracy"]["value"]},
+        "per_class": {
+            code: {
+                name: {"value": scores["per_class"][code][name]["value"]}
+                for name in ("precision", "sensitivity")
+            }
+            for code in CODES
+        },
+    }
+    return read | {"test": {"eight_views": eight_views}}
+
+
+def _of_each(say: Callable[[str, str | None], Any]) -> dict[str, dict[str, Any]]:
+    """What is said of each risk level and familiarity."""
+    familiarities = (*FAMILIARITIES, None)
+    return {
+        level: {familiarity or "": say(level, familiarity) for familiarity in familiarities}
+        for level in LEVELS
+    }

@@ -1,0 +1,99 @@
+"""An answer that a browser puts together is the server's own, and so is the page that shows it."""
+
+import numpy as np
+import pytest
+from flask import render_template
+
+from lesion_lens.model.crops import Box, Crop
+from lesion_lens.model.decoder import DecodedImage
+from lesion_lens.model.device_rules import rules_of
+from lesion_lens.model.views import predict
+from lesion_lens.web.current import get_classifier
+from lesion_lens.web.device_page import page_of
+from lesion_lens.web.pages import as_png, context_of, data_address
+from skin_cancer_detection import preprocess
+from tests.support.drawings import draw_for, draw_grainy_lesion
+from tests.support.pages import app_with
+from tests.support.servers import serving
+
+CUT = Crop(Box(0.3, 0.3, 0.7, 0.7))
+PICTURES = [
+    *((draw_for(level), None) for level in ("high", "raised", "low", "unknown")),
+    (draw_for("low"), CUT),
+    *((draw_grainy_lesion(seed), None) for seed in range(6)),
+]
+ANSWER = """async ([facts, cases]) => {
+    const { answerOf, pageOf } = await import("/static/answer.js");
+    return cases.map(({ prediction, judged, crop, image, name, today }) => {
+        const views = prediction.views.map((view) => Float32Array.from(view));
+        const answer = answerOf({ ...prediction, views }, judged, crop, facts);
+        answer.probabilities = [...answer.probabilities];
+        return { answer, html: pageOf(answer, image, name, facts, today) };
+    });
+}"""
+
+
+def made_case(classifier, picture, crop):
+    """An image's answer and page by the server, and what a browser makes its own of."""
+    pixels = preprocess(picture)
+    image = DecodedImage(pixels, picture.size, b"a preview", (320, 240))
+    answer = classifier(pixels, True, crop)
+    context = context_of("a.png", image, answer)
+    prediction, rules = predict(classifier.load(), pixels, True), classifier.picture_rules
+    given = {
+        "prediction": {
+            "views": prediction.views.tolist(),
+            "occlusion": prediction.occlusion.tolist(),
+        },
+        "judged": {
+            "familiarity": answer.familiarity,
+            "reason": answer.reason,
+            "distance": answer.distance,
+            "proven": None if (proven := rules.proven(pixels[None])[0]) is None else bool(proven),
+            "lacks_rules": answer.lacks_rules,
+        },
+        "crop": crop
+        and {name: getattr(crop, name) for name in ("is_harmless", "removed", "cut_black")},
+        "image": {
+            "preview": data_address(image.preview, "image/jpeg"),
+            "preview_size": image.size,
+            "png": data_address(as_png(pixels), "image/png"),
+        },
+        "name": "a.png",
+        "today": str(context["today"]),
+    }
+    return answer, render_template("result.html", on_device=True, **context), given
+
+
+@pytest.fixture(scope="module")
+def cases(desk):
+    app = app_with()
+    with app.test_request_context():
+        classifier = get_classifier()
+        made = [made_case(classifier, *picture) for picture in PICTURES]
+        facts = {"page": page_of(classifier), "rules": rules_of(classifier)}
+    with serving(app) as port:
+        page = desk.new_page()
+        page.goto(f"http://127.0.0.1:{port}/offline")
+        theirs = page.evaluate(ANSWER, [facts, [given for *_, given in made]])
+        page.close()
+    return [(*ours[:2], *there.values()) for ours, there in zip(made, theirs, strict=True)]
+
+
+def test_an_answer_has_what_that_of_the_server_has(cases):
+    levels = set()
+    for ours, _, theirs, _ in cases:
+        levels.add(theirs["risk_level"])
+        assert np.allclose(theirs["probabilities"], ours.probabilities, atol=1e-12)
+        assert theirs["urgency"] == pytest.approx(ours.urgency)
+        for name in ("familiarity", "reason", "distance", "lacks_rules", "risk_level", "next_step"):
+            assert theirs[name] == getattr(ours, name)
+    assert levels == {"high", "raised", "low", "unknown"}
+
+
+def test_its_page_is_that_of_the_server(cases):
+    for _, ours, _, theirs in cases:
+        shown, expected = (
+            html.split('<main id="main">')[1].split("</main>")[0].strip() for html in (theirs, ours)
+        )
+        assert shown == expected
