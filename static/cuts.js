@@ -1,6 +1,10 @@
-// What was cut away from which file, what the server is told of it, and how to go back.
+// What was cut away from which file, what the server or the device is told of it, and how to go back.
+import * as shares from "./cut_shares.js";
 
-const { leastKept, leastView } = document.getElementById("crop").dataset;
+export { keptOf, keptSides, removed } from "./cut_shares.js";
+
+const { leastKept, leastView, rounding } = document.getElementById("crop").dataset;
+const limits = { leastKept: Number(leastKept), leastView: Number(leastView), rounding: Number(rounding) };
 const cuts = new WeakMap(); // of a cut file: { original, frame, view }
 
 // Remember that a file shows a frame of the original. Frame and view, which is what black borders
@@ -19,31 +23,31 @@ export function fieldsOf(file) {
   return cut ? [["crop", asText(cut.frame)], ["view", asText(cut.view)]] : [];
 }
 
-function asText({ left, top, right, bottom }) {
+// What the server would make of these fields, its `Crop`; null of a whole picture.
+export function cropOf(file) {
+  const cut = cuts.get(file);
+  if (!cut) return null;
+  const [frame, view] = [asSent(cut.frame), asSent(cut.view)];
+  return {
+    is_harmless: shares.isHarmless(frame, view, limits),
+    removed: shares.removed(frame, view),
+    cut_black: shares.cutBlack(frame, view),
+  };
+}
+
+function asText(box) {
+  const { left, top, right, bottom } = asSent(box);
   return [left, top, right, bottom].map((share) => share.toFixed(5)).join();
 }
 
-// The shares of the view's width and height that a frame keeps; the server judges by the same.
-export function keptSides(frame, view) {
-  return [["left", "right"], ["top", "bottom"]].map(([low, high]) => {
-    const kept = Math.min(frame[high], view[high]) - Math.max(frame[low], view[low]);
-    return Math.max(0, kept) / (view[high] - view[low]);
-  });
+// A box with the decimals that are sent.
+function asSent({ left, top, right, bottom }) {
+  const rounded = (share) => Number(share.toFixed(5));
+  return { left: rounded(left), top: rounded(top), right: rounded(right), bottom: rounded(bottom) };
 }
 
-// Whether a result can still be low risk, once the server knows what was cut away.
+// Whether a result can still be low risk, once the server knows what was cut away. The rounding that
+// is forgiven there is not here, so that the page never promises too much.
 export function isHarmless(frame, view) {
-  const sides = [view.right - view.left, view.bottom - view.top];
-  return Math.min(...keptSides(frame, view)) >= Number(leastKept) && Math.min(...sides) >= Number(leastView);
-}
-
-// The share of the picture's area that a frame shows.
-export function keptOf({ left, top, right, bottom }) {
-  return (right - left) * (bottom - top);
-}
-
-// The share of the view's area that a frame cuts away: black is not counted.
-export function removed(frame, view) {
-  const [across, down] = keptSides(frame, view);
-  return 1 - across * down;
+  return shares.isHarmless(frame, view, { ...limits, rounding: 0 });
 }

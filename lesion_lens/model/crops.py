@@ -14,7 +14,7 @@ LEAST_KEPT = 0.96
 # The smallest share of each side that black borders may leave; narrower views were not measured.
 LEAST_VIEW = 0.5
 # What shares may be wrong by once a program has rounded them to whole pixels and to decimals.
-_ROUNDING = 0.002
+ROUNDING = 0.002
 
 _SHARE = r"(?:0(?:\.\d{1,9})?|1(?:\.0{1,9})?|\.\d{1,9})"
 _FOUR_SHARES = re.compile(rf"{_SHARE}(?:,{_SHARE}){{3}}", re.ASCII)
@@ -107,6 +107,6 @@ class Crop:
     def is_harmless(self) -> bool:
         """Whether no more was removed than what was measured harmless."""
         return (
-            min(self._kept_sides) >= LEAST_KEPT - _ROUNDING
-            and min(self.view.width, self.view.height) >= LEAST_VIEW - _ROUNDING
+            min(self._kept_sides) >= LEAST_KEPT - ROUNDING
+            and min(self.view.width, self.view.height) >= LEAST_VIEW - ROUNDING
         )

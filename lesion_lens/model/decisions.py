@@ -329,25 +329,34 @@ def risk_level(statements: Statements, familiarity: str | None) -> str:
     return "low" if statements.low_risk else "raised"
 
 
+# What to do, and whom to see: at each level, and in the cases of it that have their own sentence.
+NEXT_STEPS = {
+    "high": "Ask a dermatologist or your doctor for an appointment now, and say that skin cancer "
+    "is the concern.",
+    "high, melanoma": "Ask a dermatologist or your doctor for an appointment now, and say that "
+    "melanoma is the concern.",
+    "raised": "Show the spot to your doctor or a dermatologist.",
+    "unknown": "If this is a mole or spot that worries you, show it to a doctor.",
+    "unknown, high": "If this is a mole or spot, show it to a doctor.",
+    "low": "If it changes, bleeds or worries you, see a doctor whatever this says.",
+}
+
+
 def next_step(level: str, statements: Statements) -> str:
     """Say in a sentence what to do, and whom to see.
 
     Args:
         level: of `LEVELS`.
         statements: that it is the level of.
+
+    Returns:
+        Of `NEXT_STEPS`.
     """
-    if level == "high":
-        concern = "melanoma" if statements.likeliest_cancer == "mel" else "skin cancer"
-        return (
-            "Ask a dermatologist or your doctor for an appointment now, and say that "
-            f"{concern} is the concern."
-        )
-    if level == "low":
-        return "If it changes, bleeds or worries you, see a doctor whatever this says."
-    if level == "raised":
-        return "Show the spot to your doctor or a dermatologist."
-    worrying = "" if statements.malignant_probability >= HIGH_RISK else " that worries you"
-    return f"If this is a mole or spot{worrying}, show it to a doctor."
+    if level == "high" and statements.likeliest_cancer == "mel":
+        return NEXT_STEPS["high, melanoma"]
+    if level == "unknown" and statements.malignant_probability >= HIGH_RISK:
+        return NEXT_STEPS["unknown, high"]
+    return NEXT_STEPS[level]
 
 
 # Of what could not be classified: after everything else.

@@ -22,11 +22,11 @@ from lesion_lens.model.stored_arrays import StoredArrays
 
 # Standard deviations; a number that is farther out counts as one that is so far, as a square that
 # no picture has shown would otherwise decide alone.
-_FARTHEST = 6
+FARTHEST = 6
 # What a black frame that hides the whole picture would take off the log odds. It is a sign of a
 # dermatoscope, and the less there is to see, the less can be said against a picture.
-_FRAME_DISCOUNT = 8.0
-_MOST_FLAT = 0.5  # share of a picture; no image of HAM10000 has more than 0.14
+FRAME_DISCOUNT = 8.0
+MOST_FLAT = 0.5  # share of a picture; no image of HAM10000 has more than 0.14
 _PAIRS = np.triu_indices(DESCRIPTION)
 TERMS = 1 + DESCRIPTION + DESCRIPTION * (DESCRIPTION + 1) // 2
 
@@ -72,7 +72,7 @@ class OtherPictureDetector(StoredArrays):
 
     def _score(self, pixels: Pixels, inside: NDArray[np.bool_]) -> NDArray[np.float64]:
         odds = terms(describe(pixels, inside), self.centre, self.scale) @ self.weights
-        return odds - _FRAME_DISCOUNT * (1 - inside.mean((1, 2)))
+        return odds - FRAME_DISCOUNT * (1 - inside.mean((1, 2)))
 
     def is_other(self, pixels: Pixels) -> NDArray[np.bool_]:
         """Say of each picture whether it is no dermatoscopic image.
@@ -86,7 +86,7 @@ class OtherPictureDetector(StoredArrays):
             (N,).
         """
         inside = field_of_view(pixels)
-        is_flat = flat_share(pixels, inside) > _MOST_FLAT
+        is_flat = flat_share(pixels, inside) > MOST_FLAT
         # Turned round, so that a score that is not a number counts as too high.
         return is_flat | ~(self._score(pixels, inside) <= self.threshold)
 
@@ -103,7 +103,7 @@ def terms(
     Returns:
         (N, 171): 1, the standardised numbers, and their squares and products.
     """
-    standard = np.clip((described - centre) / scale, -_FARTHEST, _FARTHEST)
+    standard = np.clip((described - centre) / scale, -FARTHEST, FARTHEST)
     rows, columns = _PAIRS
     products = standard[:, rows] * standard[:, columns]
     return np.concatenate([np.ones((len(standard), 1)), standard, products], axis=1)

@@ -46,16 +46,16 @@ REASONS = {
     "grain": "it has many fine lines or grain, such as hair, a ruler or noise",
 }
 # The columns of `features` that are left out together, and what too little and too much is called.
-_GROUPS = {
+COLUMN_GROUPS = {
     (0,): ("dark", "bright"),
     (1, 2): ("colour cast", "colour cast"),
     (3,): ("little contrast", "strong contrast"),
     (4, 5): ("pale", "colourful"),
     (6,): ("blurred", "grain"),
 }
-_SMALL_FRAME = 0.03  # share of a picture
+SMALL_FRAME = 0.03  # share of a picture
 # No image of HAM10000 has more than 14 in 100 pixels like their neighbours.
-_LARGE_PART = 0.15
+LARGE_PART = 0.15
 
 
 def features(pixels: Pixels) -> NDArray[np.float64]:
@@ -146,20 +146,20 @@ class OutlierDetector(StoredArrays):
         one = np.asarray(pixels, np.float64)[np.newaxis]
         inside = field_of_view(one)
         described = features(one)
-        left = {columns: self._without(described, columns) for columns in _GROUPS}
+        left = {columns: self._without(described, columns) for columns in COLUMN_GROUPS}
         columns = min(left, key=lambda columns: left[columns])
-        if 1 - inside.mean() > _SMALL_FRAME:
+        if 1 - inside.mean() > SMALL_FRAME:
             filled = self.distance(fill_frame(one, inside))[0]
             if filled <= self.threshold or filled < left[columns]:
                 return "frame"
-        if flat_share(one, inside)[0] > _LARGE_PART:
+        if flat_share(one, inside)[0] > LARGE_PART:
             return "one colour"
         away = described - self.means
         nearest = squared_distances(away, self.covariance).argmin()
         # What is too much or too little, given the other numbers.
         given_others = np.linalg.solve(self.covariance, away[nearest])
         is_too_much = given_others[list(columns)].sum() > 0
-        return _GROUPS[columns][int(is_too_much)]
+        return COLUMN_GROUPS[columns][int(is_too_much)]
 
     def _without(self, described: NDArray[np.float64], columns: tuple[int, ...]) -> float:
         """The distance of (1, 7) features without some of them."""

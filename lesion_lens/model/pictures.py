@@ -18,13 +18,16 @@ COLOUR_AXES /= np.linalg.norm(COLOUR_AXES, axis=1, keepdims=True)
 LEAST_CONTRAST = 0.5
 
 DESCRIPTION = 17  # numbers that `describe` gives
-_LAGS = (1, 2, 4, 8)  # pixels
+LAGS = (1, 2, 4, 8)  # pixels
 # Grey levels that no channel of a black frame reaches. A higher limit would take dark parts of
 # photographs for a frame.
-_BLACK = 40
-_LEAST_VIEW = 0.12  # share of a picture; what leaves less is no frame, but a dark picture
+BLACK = 40
+LEAST_VIEW = 0.12  # share of a picture; what leaves less is no frame, but a dark picture
 # Added to a variance that something is divided by, so that a flat picture has a shape too.
-_LEAST_VARIANCE = 0.5
+LEAST_VARIANCE = 0.5
+LEAST_KURTOSIS = 0.2  # added before its logarithm: of flat pictures it is 0
+MOST_CORRELATION = 0.98  # Fisher's z of a greater one, up to 1, would grow without end
+SAME_LEVELS = 1  # grey levels by which neighbours of one colour may differ
 
 
 def field_of_view(pixels: Pixels) -> NDArray[np.bool_]:
@@ -37,7 +40,7 @@ def field_of_view(pixels: Pixels) -> NDArray[np.bool_]:
         (N, 28, 28), False for black pixels that are connected with the edge by black ones, and for
         their neighbours, which are partly black. All True where nearly the whole is black.
     """
-    black = np.asarray(pixels).max(axis=-1) < _BLACK
+    black = np.asarray(pixels).max(axis=-1) < BLACK
     frame = np.zeros_like(black)
     edge = np.s_[:, [0, -1]], np.s_[:, :, [0, -1]]
     for side in edge:
@@ -48,7 +51,7 @@ def field_of_view(pixels: Pixels) -> NDArray[np.bool_]:
             break
         frame = grown
     inside = ~_with_neighbours(_with_neighbours(frame, across=False), down=False)
-    inside[inside.mean((1, 2)) < _LEAST_VIEW] = True
+    inside[inside.mean((1, 2)) < LEAST_VIEW] = True
     return inside
 
 
@@ -83,14 +86,14 @@ def fill_frame(pixels: Pixels, inside: NDArray[np.bool_]) -> NDArray[np.float64]
 
 
 def flat_share(pixels: Pixels, inside: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Give the share of each picture that is of one colour: equal to its neighbours but for 1.
+    """Give the share of each picture that is of one colour: like its neighbours, or nearly so.
 
     Args:
         pixels: (N, 28, 28, 3), 0–255.
         inside: (N, 28, 28), from `field_of_view`; only there is looked.
 
     Returns:
-        (N,), 0–1.
+        (N,), 0–1, of pixels that differ by `SAME_LEVELS` at most from their neighbours.
     """
     levels = np.asarray(pixels, np.float64)
     flat = inside.copy()
@@ -98,7 +101,7 @@ def flat_share(pixels: Pixels, inside: NDArray[np.bool_]) -> NDArray[np.float64]
         (np.s_[:, 1:], np.s_[:, :-1]),
         (np.s_[:, :, 1:], np.s_[:, :, :-1]),
     ):
-        same = (np.abs(levels[here] - levels[there]) <= 1).all(axis=-1)
+        same = (np.abs(levels[here] - levels[there]) <= SAME_LEVELS).all(axis=-1)
         flat[here] &= same
         flat[there] &= same
     return flat.sum((1, 2)) / inside.sum((1, 2))
@@ -128,18 +131,18 @@ def describe(pixels: Pixels, inside: NDArray[np.bool_] | None = None) -> NDArray
     away = colours - means[..., np.newaxis, np.newaxis]
     squares = away * away
     variances = _mean(squares, weights)
-    kurtosis = _mean(squares * squares, weights) / (variances + _LEAST_VARIANCE) ** 2
-    steps = np.stack([_steps(colours[0], inside, lag) for lag in _LAGS])
+    kurtosis = _mean(squares * squares, weights) / (variances + LEAST_VARIANCE) ** 2
+    steps = np.stack([_steps(colours[0], inside, lag) for lag in LAGS])
     outward = _DISTANCES - _mean(_DISTANCES, weights)[:, np.newaxis, np.newaxis]
     covariance = _mean(outward * away[0], weights)
-    spread = np.sqrt(_mean(outward * outward, weights) * (variances[0] + _LEAST_VARIANCE))
-    correlation = np.clip(covariance / spread, -0.98, 0.98)  # whose z stays finite
+    spread = np.sqrt(_mean(outward * outward, weights) * (variances[0] + LEAST_VARIANCE))
+    correlation = np.clip(covariance / spread, -MOST_CORRELATION, MOST_CORRELATION)
     return np.concatenate(
         [
             means,
             np.log(np.sqrt(variances) + LEAST_CONTRAST),
             np.log(steps + LEAST_CONTRAST),
-            np.log(kurtosis + 0.2),  # of flat pictures it is 0
+            np.log(kurtosis + LEAST_KURTOSIS),
             np.arctanh(correlation)[np.newaxis],
             np.arcsin(np.sqrt(_symmetric_shares(away * inside))),
         ]
@@ -157,7 +160,7 @@ def _symmetric_shares(away: NDArray[np.float64]) -> NDArray[np.float64]:
     upright += upright[..., ::-1, :]
     mean = (upright + upright.swapaxes(-2, -1)) / 8
     # Never more than 1 but for rounding, as an average has no more variance than what it is of.
-    shares = _mean_square(mean) / (_mean_square(away) + _LEAST_VARIANCE)
+    shares = _mean_square(mean) / (_mean_square(away) + LEAST_VARIANCE)
     return np.minimum(shares, 1)
 
 

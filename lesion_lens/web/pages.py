@@ -20,7 +20,7 @@ from werkzeug.wrappers import Response
 from lesion_lens import version
 from lesion_lens.model.admission import admission
 from lesion_lens.model.classifier import Answer
-from lesion_lens.model.crops import LEAST_KEPT, LEAST_VIEW, Crop
+from lesion_lens.model.crops import LEAST_KEPT, LEAST_VIEW, ROUNDING, Crop
 from lesion_lens.model.decisions import HEADLINES, LAST, LEVELS
 from lesion_lens.model.decoder import THUMBNAIL_SIDE, DecodedImage
 from lesion_lens.model.errors import ImageError, ModelFileError, Problem
@@ -325,6 +325,7 @@ def template_context() -> dict[str, Any]:
         "no_image": NoImage.sentence,
         "least_kept": LEAST_KEPT,
         "least_view": LEAST_VIEW,
+        "rounding": ROUNDING,
         "csv_header": table_header(),
         "app_version": version(),
         "today": today(),

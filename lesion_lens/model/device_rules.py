@@ -1,0 +1,69 @@
+"""Whatever the device must know to decide as the server does, in numbers and texts of JSON.
+
+static/decisions.js, familiarity.js and pictures.js compute what `decisions`, `outliers`,
+`other_pictures`, `picture_groups` and `pictures` do. They hold no number and no sentence.
+"""
+
+from dataclasses import asdict
+from typing import Any
+
+from lesion_lens.model import decisions, other_pictures, outliers, pictures
+from lesion_lens.model.classifier import Classifier
+from lesion_lens.model.stored_arrays import StoredArrays
+from skin_cancer_detection import CODES, SIDE
+
+
+def rules_of(classifier: Classifier) -> dict[str, Any]:
+    """Gather the fitted numbers of a model file, and the constants and texts of this package.
+
+    Args:
+        classifier: it need not be loaded.
+
+    Returns:
+        A dict that JSON can hold, every number exactly. `decision_facts`, `outliers`, `others` and
+        `groups` are None where the model file lacks them, as in `Classifier` and `PictureRules`.
+    """
+    facts, rules = classifier.decision_facts, classifier.picture_rules
+    return {
+        "codes": list(CODES),
+        "malignant_codes": list(decisions.MALIGNANT_CODES),
+        "levels": list(decisions.LEVELS),  # whose order says which is the more urgent
+        "headlines": decisions.HEADLINES,
+        "next_steps": decisions.NEXT_STEPS,
+        "reasons": outliers.REASONS,
+        "high_risk": decisions.HIGH_RISK,
+        "last": decisions.LAST,
+        "decision_facts": None if facts is None else facts.to_dict(),
+        "outliers": _numbers_of(rules.outliers),
+        "others": _numbers_of(rules.others),
+        "groups": _numbers_of(rules.groups),
+        "picture_limits": {
+            "side": SIDE,
+            "colour_axes": pictures.COLOUR_AXES.tolist(),
+            "lags": list(pictures.LAGS),
+            "black": pictures.BLACK,
+            "least_view": pictures.LEAST_VIEW,
+            "least_contrast": pictures.LEAST_CONTRAST,
+            "least_variance": pictures.LEAST_VARIANCE,
+            "least_kurtosis": pictures.LEAST_KURTOSIS,
+            "most_correlation": pictures.MOST_CORRELATION,
+            "same_levels": pictures.SAME_LEVELS,
+        },
+        "outlier_limits": {
+            "small_frame": outliers.SMALL_FRAME,
+            "large_part": outliers.LARGE_PART,
+            "column_groups": [
+                {"columns": list(columns), "too_little": too_little, "too_much": too_much}
+                for columns, (too_little, too_much) in outliers.COLUMN_GROUPS.items()
+            ],
+        },
+        "other_limits": {
+            "farthest": other_pictures.FARTHEST,
+            "frame_discount": other_pictures.FRAME_DISCOUNT,
+            "most_flat": other_pictures.MOST_FLAT,
+        },
+    }
+
+
+def _numbers_of(rule: StoredArrays | None) -> dict[str, Any] | None:
+    return None if rule is None else {name: value.tolist() for name, value in asdict(rule).items()}
