@@ -16,12 +16,8 @@ function heldFiles() {
   });
 }
 
-async function receive() {
-  history.replaceState(history.state, "", location.pathname); // or a reload would ask again
-  const files = await heldFiles();
-  if (!files) fail(text("not-handed-over"));
-  else if (!files.length) fail(text("no-image"));
-  else add(files);
-}
-
-if (location.hash === "#shared") receive();
+history.replaceState(history.state, "", location.pathname); // or a reload would ask again
+const files = await heldFiles();
+if (!files) fail(text("not-handed-over"));
+else if (!files.length) fail(text("no-image"));
+else add(files);

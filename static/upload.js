@@ -5,7 +5,6 @@ import { fail, form, maxImages } from "./form.js";
 import { live, main } from "./page.js";
 import { receive } from "./result.js";
 import { during, isRunning, sendWithPatience, showStep } from "./sending.js";
-import "./shared.js";
 import { text } from "./texts.js";
 import { open } from "./views.js";
 import { carryOver } from "./warning_signs.js";
@@ -48,3 +47,5 @@ main.addEventListener("click", (event) => {
     startAnew();
   }
 });
+
+if (location.hash === "#shared") import("./shared.js"); // as the service worker leads here
