@@ -8,11 +8,11 @@ import { during, isRunning, sendWithPatience, showStep } from "./sending.js";
 import { text } from "./texts.js";
 import { open } from "./views.js";
 import { carryOver } from "./warning_signs.js";
-import { isWished } from "./wish.js";
+import { saysHere } from "./wish.js";
 
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
-  const [files, here] = await Promise.all([chosenFiles(), isWished()]);
+  const [files, here] = await Promise.all([chosenFiles(), saysHere()]);
   if (isRunning() || !files) return;
   if (!files.length) fail(text("no-image"));
   else if (files.length > maxImages) fail(tooMany(files));

@@ -11,7 +11,7 @@ export const canClassifyHere = Boolean(device && caches && globalThis.Worker && 
 let remembered = Promise.resolve(); // what is still being remembered
 let isHeld = false; // a wish that could not be remembered, which counts on this page all the same
 
-// Whether images stay here. It is asked anew each time, as another tab may have changed it.
+// Whether images stay here. It is asked anew for each image, as another tab may have changed it.
 export async function isWished() {
   await remembered;
   if (caches) box.checked = isHeld || await caches.has(wish).catch(() => false);
@@ -34,4 +34,10 @@ box.addEventListener("change", () => {
   );
 });
 document.addEventListener("visibilitychange", isWished);
-isWished();
+const read = isWished();
+
+// What the switch says, once it was read.
+export async function saysHere() {
+  await read;
+  return box.checked;
+}
