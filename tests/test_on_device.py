@@ -1,6 +1,7 @@
 """Images that are classified on the device: without a connection, or because a person wants it."""
 
 import csv
+
 import pytest
 
 from lesion_lens.web.pwa import wish_name

@@ -16,7 +16,7 @@ from werkzeug.wrappers import Response
 from lesion_lens import ROOT
 from lesion_lens.web import device, pages
 from lesion_lens.web.pwa import pwa, static_files
-from tests.support.browser import chromium, chosen, classify, drawn, pause_of, shoot, window
+from tests.support.browser import chosen, chromium, classify, drawn, pause_of, shoot, window
 from tests.support.pages import page_of, text_of
 from tests.support.servers import serving
 from tests.support.waiting import wait_for

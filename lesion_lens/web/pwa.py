@@ -1,8 +1,8 @@
 """What stands around the classifier: the app on a phone's home screen, offline, and its privacy.
 
-A phone keeps the files of static/, the page that is shown offline, the upload page, and the model by
-which that page classifies without the server. It keeps nothing else but a person's wish that images
-stay on the device: `templates/service-worker.js` and `static/wish.js` see to that.
+A phone keeps the files of static/, the page that is shown offline, the upload page, and the model
+by which that page classifies without the server. It keeps nothing else but a person's wish that
+images stay on the device: `templates/service-worker.js` and `static/wish.js` see to that.
 """
 
 import hashlib
