@@ -24,9 +24,11 @@ from lesion_lens.model.files import DEFAULT_MODEL_PATH
 from lesion_lens.model.wording import about_in_100, of_100, percent, shorten
 from lesion_lens.web import pages
 from lesion_lens.web.api import api
+from lesion_lens.web.asset_links import serve_asset_links
 from lesion_lens.web.cli import classify
 from lesion_lens.web.compression import compress_text
 from lesion_lens.web.current import get_classifier, set_classifier
+from lesion_lens.web.device import device
 from lesion_lens.web.headers import add_headers, add_validator, drop_bad_dates
 from lesion_lens.web.limits import MAX_CONTENT_LENGTH
 from lesion_lens.web.line_breaks import keep_together
@@ -72,6 +74,8 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
         METRICS_HOST=os.environ.get("METRICS_HOST", ""),
         COMPRESSION=os.environ.get("COMPRESSION", ""),
         REPOSITORY_URL=os.environ.get("REPOSITORY_URL", ""),
+        ANDROID_PACKAGE=os.environ.get("ANDROID_PACKAGE", ""),
+        ANDROID_FINGERPRINTS=os.environ.get("ANDROID_FINGERPRINTS", ""),
     )
     app.config.from_mapping(config or {})
     trust_proxies(app)
@@ -84,7 +88,9 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
 
     app.register_blueprint(pages.pages)
     app.register_blueprint(pwa)
+    app.register_blueprint(device)
     app.register_blueprint(api)
+    serve_asset_links(app)
     app.cli.add_command(classify)
 
     # Under gunicorn the weights are there already; elsewhere the first request, whichever it is,

@@ -1,23 +1,35 @@
-"""Take the README's screenshots, of drawn and not of real lesions, in Chromium.
+"""Take the screenshots of the README and of the install dialogue, of drawn lesions, in Chromium.
 
 python -m scripts.take_screenshots
+
+Those of the dialogue are of static/sample.jpg, and their list is `SCREENSHOTS` in
+lesion_lens/web/pwa.py.
 """
 
+import io
 import threading
 from collections.abc import Sequence
 from typing import Literal
 
+from PIL import Image
 from playwright.sync_api import Browser, FilePayload, sync_playwright
 from werkzeug.serving import make_server
 
 from app import create_app
 from lesion_lens import ROOT
 from lesion_lens.web.current import get_classifier
+from lesion_lens.web.pwa import SCREENSHOTS, Screenshot
 from scripts.chromium import launch
 from tests.support.drawings import draw_grainy_lesion, draw_motley_lesion, encode
 
 TARGET = ROOT / "docs" / "screenshots"
-
+STATIC = ROOT / "static"
+PAGES = {  # of the install dialogue: the file's name -> the address that it shows
+    "install-result.png": "/sample",
+    "install-upload.png": "/",
+    "install-signs.png": "/#warning-signs",
+    "install-desktop.png": "/sample",
+}
 
 LESIONS = {
     "mole-on-the-back.jpg": encode(draw_motley_lesion(297), "JPEG", quality=90),
@@ -55,6 +67,29 @@ def take(
     page.close()
 
 
+def take_for_installing(browser: Browser, address: str, shot: Screenshot) -> None:
+    """Take one picture of the install dialogue, in 64 colours so that the file is small."""
+    is_phone = shot.form_factor == "narrow"
+    scale = 2 if is_phone else 1  # phones have small pixels
+    page = browser.new_page(
+        viewport={"width": shot.width // scale, "height": shot.height // scale},
+        device_scale_factor=scale,
+        is_mobile=is_phone,
+        has_touch=is_phone,
+        color_scheme="light",
+        service_workers="block",
+    )
+    page.goto(address + PAGES[shot.name])
+    if shot.name == "install-upload.png":
+        page.set_input_files("#pic", STATIC / "sample.jpg")
+        page.locator("#chosen img").evaluate("image => image.decode()")
+        page.locator("#chosen .checks").wait_for(state="attached")
+    image = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+    image.quantize(64).save(STATIC / shot.name, optimize=True)
+    print(f"{(STATIC / shot.name).stat().st_size:7,} bytes  static/{shot.name}")
+    page.close()
+
+
 def main() -> None:
     TARGET.mkdir(exist_ok=True)
     app = create_app()
@@ -68,6 +103,8 @@ def main() -> None:
         take(browser, address, 375, "light", [first], "upload")
         take(browser, address, 375, "dark", [first], "result")
         take(browser, address, 1000, "light", list(LESIONS), "table")
+        for shot in SCREENSHOTS:
+            take_for_installing(browser, address, shot)
         browser.close()
     server.shutdown()
 

@@ -87,6 +87,7 @@ class Classifier:
 
     Attributes:
         facts: what the model file says of its training; empty where it says nothing.
+        path: of the model file.
         sha256: the model file's SHA-256 in hexadecimal digits.
         decision_facts: None where the file has none.
         picture_rules: what the file says of pictures.
@@ -106,7 +107,7 @@ class Classifier:
             _read(OtherPictureDetector, attributes, path),
             _read(PictureGroups, attributes, path),
         )
-        self._path = path
+        self.path = path
         self._engine: Engine | None = None
         self._lock = threading.Lock()
         self._loader: threading.Thread | None = None
@@ -134,10 +135,18 @@ class Classifier:
         """
         with self._lock:
             if self._engine is None:
-                engine = load_engine(self._path)
-                check_unchanged(self._path, sha256_of(self._path), self.sha256)
+                engine = load_engine(self.path)
+                self.check_unchanged()
                 self._engine = engine
             return self._engine
+
+    def check_unchanged(self) -> None:
+        """See that the model file is still the one that was checked, and whose checksum is shown.
+
+        Raises:
+            ModelFileError: it was exchanged in between.
+        """
+        check_unchanged(self.path, sha256_of(self.path), self.sha256)
 
     def start_loading(self) -> None:
         """Begin to load in the background, so that the upload page need not wait for it."""

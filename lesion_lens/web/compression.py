@@ -33,13 +33,22 @@ def compress_text(app: Flask) -> None:
     Raises:
         SettingError: `COMPRESSION` is neither `on` nor `off`.
     """
+    if is_compressing(app):
+        app.after_request(compress)
+
+
+def is_compressing(app: Flask) -> bool:
+    """Whether the app compresses, and no proxy in front.
+
+    Raises:
+        SettingError: `COMPRESSION` is neither `on` nor `off`.
+    """
     setting = app.config["COMPRESSION"].strip().lower() or "on"
     if setting not in ("on", "off"):
         raise SettingError(
             f"COMPRESSION is {setting!r}: set it to on or off, or remove it, which means on."
         )
-    if setting == "on":
-        app.after_request(compress)
+    return bool(setting == "on")
 
 
 def compress(response: Response) -> Response:

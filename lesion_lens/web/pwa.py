@@ -1,16 +1,18 @@
 """What stands around the classifier: the app on a phone's home screen, offline, and its privacy.
 
-A phone keeps the files of static/, the page that is shown offline, the upload page, and the model
-by which that page classifies without the server. It keeps nothing else but a person's wish that
-images stay on the device: `templates/service-worker.js` and `static/wish.js` see to that.
+A phone keeps the files of static/ but for those that only the system asks for, the page that is
+shown offline, the upload page, and the model by which that page classifies without the server. It
+keeps nothing else but a person's wish that images stay on the device: `templates/service-worker.js`
+and `static/wish.js` see to that.
 """
 
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 from flask import Blueprint, Flask, current_app, render_template, url_for
 from flask.blueprints import BlueprintSetupState
@@ -23,6 +25,49 @@ from lesion_lens.web.current import get_classifier
 from lesion_lens.web.device import device_address, device_integrity
 
 ACCENT, GROUND = "#0f766e", "#fbfcfc"  # --accent and --page of static/style.css
+
+# Pictures for the system and not for the pages: they bear this prefix, and no phone keeps them.
+NOT_KEPT = "install-"
+
+
+@dataclass(frozen=True)
+class Screenshot:
+    """A picture of the app in the dialogue in which a browser offers to install it.
+
+    Attributes:
+        name: of the PNG in static/, which `make screenshots` takes.
+        width, height: pixels. Chromium shows those of 320 to 3840 pixels a side whose longer side
+            is at most 2.3 times the shorter, and of each form factor those of one ratio
+            (https://web.dev/patterns/web-apps/richer-install-ui).
+        form_factor: "narrow" for phones, "wide" for desktops.
+        label: what it shows, for whoever does not see it.
+    """
+
+    name: str
+    width: int
+    height: int
+    form_factor: Literal["narrow", "wide"]
+    label: str
+
+
+SCREENSHOTS = (
+    Screenshot(
+        "install-result.png", 750, 1334, "narrow",
+        "The result of a drawn picture: its risk level and what to do next",
+    ),
+    Screenshot(
+        "install-upload.png", 750, 1334, "narrow",
+        "The upload page with a drawn picture chosen",
+    ),
+    Screenshot(
+        "install-signs.png", 750, 1334, "narrow",
+        "Warning signs that need a doctor, whatever a program says",
+    ),
+    Screenshot(
+        "install-desktop.png", 1280, 800, "wide",
+        "The result of a drawn picture on a desktop",
+    ),
+)  # fmt: skip
 
 pwa = Blueprint("pwa", __name__)
 
@@ -65,6 +110,10 @@ def manifest() -> ResponseReturnValue:
         ("icon-maskable-512.png", "512x512", "image/png", "maskable"),
     ]
     start = url_for("pages.index")
+    shortcuts = [
+        ("Classify an image", "Classify", start, "icon-192.png"),
+        ("Warning signs", "Signs", f"{start}#warning-signs", "install-signs-icon.png"),
+    ]
     content = {
         "name": NAME,
         "short_name": NAME,
@@ -78,6 +127,7 @@ def manifest() -> ResponseReturnValue:
         "display": "standalone",
         "theme_color": ACCENT,
         "background_color": GROUND,
+        "categories": ["medical", "education"],
         "icons": [
             {"src": static_address(name), "sizes": sizes, "type": kind, "purpose": purpose}
             for name, sizes, kind, purpose in icons
@@ -90,6 +140,30 @@ def manifest() -> ResponseReturnValue:
             "enctype": "multipart/form-data",
             "params": {"files": [{"name": "pic", "accept": [*MIME_TYPES, *SUFFIXES]}]},
         },
+        # A window of its own for each launch, where the system knows windows: a result that was not
+        # saved stays in its own. The other modes lose something. "navigate-existing" leaves the
+        # result, and "focus-existing" hands over an address alone, without the shared image
+        # (https://wicg.github.io/web-app-launch/).
+        "launch_handler": {"client_mode": "navigate-new"},
+        "shortcuts": [
+            {
+                "name": name,
+                "short_name": short,
+                "url": address,
+                "icons": [{"src": static_address(icon), "sizes": "192x192", "type": "image/png"}],
+            }
+            for name, short, address, icon in shortcuts
+        ],
+        "screenshots": [
+            {
+                "src": static_address(shot.name),
+                "sizes": f"{shot.width}x{shot.height}",
+                "type": "image/png",
+                "form_factor": shot.form_factor,
+                "label": shot.label,
+            }
+            for shot in SCREENSHOTS
+        ],
     }
     return json.dumps(content), {"Content-Type": "application/manifest+json"}
 
@@ -144,8 +218,12 @@ def privacy() -> str:
 
 
 def static_files(app: Flask) -> list[Path]:
-    """The paths of all that stands in static/, in the order of their names."""
-    return sorted(path for path in Path(str(app.static_folder)).iterdir() if path.is_file())
+    """The paths of all in static/ that a phone keeps, in the order of their names."""
+    return sorted(
+        path
+        for path in Path(str(app.static_folder)).iterdir()
+        if path.is_file() and not path.name.startswith(NOT_KEPT)
+    )
 
 
 def static_address(name: str) -> str:

@@ -1,0 +1,115 @@
+"""The file from which a browser classifies on its own: where it is, and what it must be.
+
+It is made of the served model file when it is first asked for, since the addresses in it depend on
+the path under which the app is reached. Only its gzipped form is kept: few clients take no gzip,
+and both would be 4 MB in memory.
+"""
+
+import base64
+import gzip
+import hashlib
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+from flask import Blueprint, Response, abort, current_app, request, url_for
+from flask.blueprints import BlueprintSetupState
+
+from lesion_lens.model.classifier import Classifier
+from lesion_lens.model.device_file import device_file
+from lesion_lens.model.errors import ModelFileError
+from lesion_lens.web.compression import KEPT, is_compressing, wants_gzip
+from lesion_lens.web.current import get_classifier
+
+_MOST_KEPT = 4  # files of 1.9 MB; an app is reached under one path, and a header can name others
+
+device = Blueprint("device", __name__)
+
+
+def facts_of(classifier: Classifier) -> dict[str, Any]:
+    """What a browser must know beside the weights, as JSON can hold it."""
+    return {
+        "model_sha256": classifier.sha256,
+    }
+
+
+@device.get("/model/device")
+def send() -> Response:
+    """Send the file: safetensors, see `device_file`; 404 where the model file allows none."""
+    made = _made()
+    if made is None:
+        abort(404)
+    response = Response(mimetype="application/octet-stream")
+    etag = made.sha256.hex()
+    if is_compressing(current_app):
+        response.vary.add("Accept-Encoding")
+    if is_compressing(current_app) and wants_gzip():
+        response.set_data(made.gzipped)
+        response.headers["Content-Encoding"] = "gzip"
+        response.set_etag(f"{etag}-gzip", weak=True)  # as `compress` does it
+    else:
+        response.set_data(gzip.decompress(made.gzipped))
+        response.set_etag(etag)
+    return cast(Response, response.make_conditional(request))
+
+
+def device_address() -> str | None:
+    """The file's address, another one for each content; None where there is no file."""
+    made = _made()
+    return None if made is None else url_for("device.send", sha256=made.sha256.hex()[:16])
+
+
+def device_integrity() -> str | None:
+    """What `fetch` takes as `integrity` (W3C Subresource Integrity); None where there is no file.
+
+    It is of the file itself, which the browser has unpacked when it compares them.
+    """
+    made = _made()
+    return None if made is None else f"sha256-{base64.b64encode(made.sha256).decode()}"
+
+
+@dataclass(frozen=True)
+class _DeviceFile:
+    gzipped: bytes
+    sha256: bytes  # of the file itself
+
+
+class _DeviceFiles:
+    """The files that an app has made, by the path under which it is reached."""
+
+    def __init__(self) -> None:
+        self._made: OrderedDict[str, _DeviceFile | None] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, root: str, make: Callable[[], _DeviceFile | None]) -> _DeviceFile | None:
+        """The file of a path, which is made once; other threads wait for it meanwhile."""
+        with self._lock:
+            if root not in self._made:
+                self._made[root] = make()
+            self._made.move_to_end(root)
+            while len(self._made) > _MOST_KEPT:
+                self._made.popitem(last=False)
+            return self._made[root]
+
+
+@device.record_once
+def _prepare(state: BlueprintSetupState) -> None:
+    state.app.extensions["device_files"] = _DeviceFiles()
+
+
+def _made() -> _DeviceFile | None:
+    files: _DeviceFiles = current_app.extensions["device_files"]
+    return files.get(request.script_root, _make)
+
+
+def _make() -> _DeviceFile | None:
+    classifier = get_classifier()
+    try:
+        file = device_file(classifier.path, facts_of(classifier))
+        classifier.check_unchanged()
+    except (ModelFileError, OSError) as error:  # the server classifies all the same
+        current_app.logger.error("Browsers cannot classify on their own: %s", error)
+        return None
+    return _DeviceFile(gzip.compress(file, KEPT, mtime=0), hashlib.sha256(file).digest())
