@@ -77,7 +77,7 @@ def without_where(parts):
     """The lines of a result but for those that say where it was made."""
     lines = "\n".join(parts).splitlines()
     told = ("this device", "It was not stored.")
-    return [line for line in lines if line != "Where:" and not any(words in line for words in told)]
+    return [line for line in lines if line != "Where" and not any(words in line for words in told)]
 
 
 # --- Without a connection --------------------------------------------------------------------
