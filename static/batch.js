@@ -1,4 +1,4 @@
-// Several images: a table that fills while they are sent, two at a time.
+// Several images: a table that fills while they are classified, two at a time.
 import { compare } from "./compare.js";
 import { fail } from "./form.js";
 import { live, titleOf } from "./page.js";

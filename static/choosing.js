@@ -69,7 +69,7 @@ export function startAnew() {
   open(home);
 }
 
-function add(added) {
+export function add(added) {
   if (isRunning()) {
     fillInput();
     fail(text("wait"));

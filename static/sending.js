@@ -1,8 +1,10 @@
-// Sends images to the server, one request each, and shows how far that is; also stops it.
+// Has images classified, by the server with one request each or on this device, and shows how far that
+// is; also stops it.
 import { fieldsOf } from "./cuts.js";
 import { button, form, input, isTooLarge, say } from "./form.js";
 import { live, main } from "./page.js";
 import { text } from "./texts.js";
+import { isModelKept, isWished } from "./wish.js";
 
 const progress = document.getElementById("progress");
 const bar = document.getElementById("bar");
@@ -34,14 +36,20 @@ export async function during(sentence, work) {
   }
 }
 
-export function showStep(sentence, share = bar.value) {
+// `share` is how much of the work is done; null where nobody knows.
+export function showStep(sentence, share) {
   step.textContent = sentence;
-  bar.value = share;
+  if (share === null) bar.removeAttribute("value");
+  else bar.value = share;
 }
 
-// Send one image; gives the page that came back, or an Error with a sentence: with `wait`, seconds
-// after which to send it again, `isPassing` where a later try may do, or `isCancelled`.
-async function send(file, onUpload) {
+export function cancelled() {
+  return Object.assign(new Error(text("cancelled")), { isPassing: true, isCancelled: true });
+}
+
+// Have one image classified; gives the page that came back, or an Error with a sentence: with `wait`,
+// seconds after which to send it again, `isPassing` where a later try may do, or `isCancelled`.
+async function send(file, tell) {
   const { signal } = running;
   if (isTooLarge(file)) {
     return new Error(text("larger"));
@@ -51,14 +59,35 @@ async function send(file, onUpload) {
   } catch {
     return new Error(text("gone"));
   }
-  const cancelled = Object.assign(new Error(text("cancelled")), { isPassing: true, isCancelled: true });
-  if (signal.aborted) return cancelled;
+  if (await isWished()) return classifyHere(file, signal, tell); // and never by the server, come what may
+  if (navigator.onLine || !await isModelKept()) {
+    const answer = await upload(file, signal, tell);
+    if (!answer.isUnreachable || !await isModelKept()) return answer;
+  }
+  const answer = await classifyHere(file, signal, tell);
+  if (answer instanceof Error) answer.isPassing = true; // as the server may do better later
+  return answer;
+}
+
+async function classifyHere(file, signal, tell) {
+  tell?.("here");
+  try { // loaded only now, as most visits do not need it
+    const device = await import("./on_device.js");
+    return signal.aborted ? cancelled() : await device.classifyHere(file, signal);
+  } catch {
+    return Object.assign(new Error(text("model-missing")), { isPassing: true });
+  }
+}
+
+// Send one image to the server; the Error has `isUnreachable` where no answer came.
+function upload(file, signal, tell) {
+  if (signal.aborted) return cancelled();
   return new Promise((resolve) => {
     const request = new XMLHttpRequest();
     const body = new FormData();
     body.append(input.name, file);
     for (const [field, value] of fieldsOf(file)) body.append(field, value);
-    request.upload.onprogress = (event) => onUpload?.(event.loaded / event.total);
+    request.upload.onprogress = (event) => tell?.("upload", event.loaded / event.total);
     request.onload = () => {
       const page = request.response;
       const passes = request.status === 429 || request.status >= 500;
@@ -72,9 +101,9 @@ async function send(file, onUpload) {
     request.timeout = 120_000; // milliseconds
     request.onerror = request.ontimeout = () => resolve(Object.assign(
       new Error(text("unreachable")),
-      { isPassing: true },
+      { isPassing: true, isUnreachable: true },
     ));
-    request.onabort = () => resolve(cancelled);
+    request.onabort = () => resolve(cancelled());
     const abort = () => request.abort();
     signal.addEventListener("abort", abort);
     request.onloadend = () => signal.removeEventListener("abort", abort); // or it holds the page that came
@@ -85,9 +114,10 @@ async function send(file, onUpload) {
 }
 
 // The server turns requests away while too many wait, or came; come back when it says.
-export async function sendWithPatience(file, onUpload) {
+// `tell` is told the step: "upload" and how much of it is done, or "here".
+export async function sendWithPatience(file, tell) {
   for (let tries = 5; ; tries -= 1) {
-    const answer = await send(file, onUpload);
+    const answer = await send(file, tell);
     if (!answer.wait || !tries) return answer;
     if (answer.wait > 9) step.textContent = answer.message;
     await pause(1000 * answer.wait, running.signal);

@@ -8,21 +8,20 @@ import { during, isRunning, sendWithPatience, showStep } from "./sending.js";
 import { text } from "./texts.js";
 import { open } from "./views.js";
 import { carryOver } from "./warning_signs.js";
+import { saysHere } from "./wish.js";
 
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
-  const files = await chosenFiles();
+  const [files, here] = await Promise.all([chosenFiles(), saysHere()]);
   if (isRunning() || !files) return;
   if (!files.length) fail(text("no-image"));
   else if (files.length > maxImages) fail(tooMany(files));
   else if (files.length > 1) classifyAll(files);
-  else classifyOne(files[0]);
+  else classifyOne(files[0], here);
 });
 
-async function classifyOne(file) {
-  const page = await during(text("uploading"), () => sendWithPatience(file, (share) => {
-    showStep(text(share === 1 ? "classifying" : "uploading"), share);
-  }));
+async function classifyOne(file, here) {
+  const page = await during(text(here ? "classifying-here" : "uploading"), () => sendWithPatience(file, showWay));
   if (page.isCancelled) {
     remarkOn(text("cancelled-one"));
   } else if (page instanceof Error) {
@@ -37,9 +36,16 @@ async function classifyOne(file) {
   }
 }
 
+function showWay(way, share) {
+  if (way === "here") showStep(live.textContent = text("classifying-here"), null);
+  else showStep(text(share === 1 ? "classifying" : "uploading"), share);
+}
+
 main.addEventListener("click", (event) => {
   if (event.target.closest("[data-home]") && !(event.ctrlKey || event.metaKey || event.shiftKey)) {
     event.preventDefault();
     startAnew();
   }
 });
+
+if (location.hash === "#shared") import("./shared.js"); // as the service worker leads here

@@ -2,6 +2,8 @@
 
 import io
 import json
+import re
+from datetime import date
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,8 +14,9 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.wrappers import Response
 
 from lesion_lens import ROOT
+from lesion_lens.web import device, pages
 from lesion_lens.web.pwa import pwa, static_files
-from tests.support.browser import chromium, classify, drawn, pause_of, shoot, window
+from tests.support.browser import chosen, chromium, classify, drawn, pause_of, shoot, window
 from tests.support.pages import page_of, text_of
 from tests.support.servers import serving
 from tests.support.waiting import wait_for
@@ -141,19 +144,32 @@ def test_the_share_sheet_offers_the_app_for_what_the_form_takes(client):
 
 
 @pytest.mark.parametrize("prefix", ["", "/skin"])
-def test_without_a_connection_it_says_that_classifying_needs_the_server(phone, app, prefix):
+def test_without_a_connection_the_upload_page_opens_and_others_lead_to_it(phone, app, prefix):
     site = DispatcherMiddleware(Response("another app", 404), {prefix: app}) if prefix else app
     with serving(site) as port:
         address = f"http://127.0.0.1:{port}{prefix}/"
         open_app(phone, address)
-    phone.goto(address)
+    phone.goto(f"{address}model")
     assert phone.get_by_role("heading", level=1).inner_text().startswith("There is no connection")
-    assert "no image can be classified" in phone.inner_text("main")
+    assert "nothing is sent" in phone.inner_text("main")
     assert "See a doctor" in phone.inner_text("main")
     assert phone.locator("header img").evaluate("image => image.naturalWidth") > 0
     assert phone.locator("main").evaluate("main => getComputedStyle(main).maxWidth") == "672px"
     shoot(phone, "offline" + prefix.replace("/", "-"))
-    with serving(site, port):
+    phone.get_by_role("link", name="Classify an image").click()
+    phone.set_input_files("#pic", LESION)
+    assert chosen(phone) == ["lesion.png"]
+
+
+def test_where_the_model_cannot_run_on_a_phone_offline_stays_as_it_is(phone, app, monkeypatch):
+    monkeypatch.setattr(device, "_made", lambda: None)
+    with serving(app) as port:
+        address = f"http://127.0.0.1:{port}/"
+        open_app(phone, address)
+        assert not phone.locator("#here").is_visible()
+    phone.goto(address)
+    assert "no image can be classified" in phone.inner_text("main")
+    with serving(app, port):
         phone.get_by_role("link", name="Try again").click()
         assert phone.locator("#upload").is_visible()
 
@@ -162,11 +178,28 @@ def test_after_a_result_the_phone_keeps_the_shell_and_nothing_else(phone, app, a
     open_app(phone, address)
     for path in ("/privacy", "/healthz", "/none", "/"):
         phone.goto(address + path)
+    model = phone.locator("#upload").get_attribute("data-device")
     classify(phone, LESION)
     phone.locator("#likely").wait_for()
     (kept,) = kept_by(phone).values()
     shell_files = {f"{address}/static/{file.name}" for file in static_files(app)}
-    assert kept == {f"{address}/offline"} | shell_files
+    assert kept == {f"{address}/offline", f"{address}/", address + model} | shell_files
+
+
+def test_all_that_the_phone_keeps_is_small(phone, address):
+    open_app(phone, address)
+    size = phone.evaluate(
+        """async () => {
+            let size = 0;
+            for (const name of await caches.keys()) {
+                const cache = await caches.open(name);
+                for (const request of await cache.keys())
+                    size += (await (await cache.match(request)).arrayBuffer()).byteLength;
+            }
+            return size;
+        }"""
+    )
+    assert 2_000_000 < size < 5_000_000
 
 
 def send_as_a_form(page, file):
@@ -189,14 +222,30 @@ def test_an_upload_does_not_pass_through_the_worker_and_a_share_does(phone, addr
         assert kept_by(phone) == before
 
 
-def test_an_image_shared_without_a_connection_gets_the_page_that_says_so(phone, app):
+def test_an_image_shared_without_a_connection_is_chosen_on_the_upload_page(phone, app):
+    with serving(app) as port:
+        address = f"http://127.0.0.1:{port}/"
+        open_app(phone, address)
+    before = kept_by(phone)
+    send_as_a_form(phone, LESION)
+    phone.locator("#chosen .file").wait_for()
+    assert (chosen(phone), phone.url) == (["lesion.png"], address)
+    assert kept_by(phone) == before
+
+
+def test_a_form_without_an_image_is_answered_without_a_connection(phone, app):
     with serving(app) as port:
         open_app(phone, f"http://127.0.0.1:{port}/")
-        phone.reload()
-    send_as_a_form(phone, LESION)
-    phone.get_by_text(
-        "If you have just shared or sent one, share or send it again later"
-    ).wait_for()
+    send_as_a_form(phone, [])
+    phone.get_by_text("No image was chosen").wait_for()
+
+
+def test_what_was_handed_over_is_forgotten(phone, address):
+    open_app(phone, address)
+    phone.goto(f"{address}/#shared")
+    phone.reload()
+    phone.goto(f"{address}/#shared")
+    phone.get_by_text("got lost on the way").wait_for()
 
 
 def test_the_worker_does_not_pass_off_a_form_of_another_site_as_our_own(phone, address):
@@ -215,14 +264,30 @@ def test_a_new_version_replaces_the_old_one_and_no_other_apps_cache(
 ):
     open_app(phone, address)
     phone.evaluate("() => caches.open('of another app').then(() => null)")
-    old = set(kept_by(phone))
+    old = shells_of(phone)
     monkeypatch.setitem(app.extensions, "shell_version", "new")
-    assert old > {"of another app"}
+    assert old
     phone.goto(address)
     # The browser asks for the worker after a visit, but on a busy machine perhaps after a minute.
     phone.evaluate("() => navigator.serviceWorker.ready.then((one) => one.update()).then(() => 0)")
-    new = {"of another app", f"shell of {address}/ new"}
-    wait_for(lambda: set(kept_by(phone)) == new, pause=pause_of(phone))
+    wait_for(lambda: not old & shells_of(phone), pause=pause_of(phone))
+    assert "of another app" in kept_by(phone)
+    assert len(shells_of(phone)) == 1
+
+
+def shells_of(page):
+    return {name for name in kept_by(page) if name.startswith("shell of ")}
+
+
+def test_the_version_is_that_of_the_pages_too_and_not_of_the_day(client, monkeypatch):
+    def version():
+        return re.search("CACHE = OURS [+] (.+);", client.get("/service-worker.js").text)[1]
+
+    first = version()
+    monkeypatch.setattr(pages, "today", lambda: date(2100, 1, 1))
+    assert version() == first
+    monkeypatch.setattr(pages, "MAX_IMAGES", 7)
+    assert version() != first
 
 
 def test_the_version_is_that_of_the_files(tmp_path):

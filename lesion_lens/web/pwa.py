@@ -1,12 +1,16 @@
 """What stands around the classifier: the app on a phone's home screen, offline, and its privacy.
 
-The shell is the page that is shown offline and the files of static/, but for those that only the
-system asks for. A phone keeps it and nothing else: `templates/service-worker.js` sees to that.
+A phone keeps the files of static/ but for those that only the system asks for, the page that is
+shown offline, the upload page, and the model by which that page classifies without the server. It
+keeps nothing else but a person's wish that images stay on the device: `templates/service-worker.js`
+and `static/wish.js` see to that.
 """
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Literal, cast
 
@@ -18,6 +22,7 @@ from lesion_lens.model.limits import MIME_TYPES, SUFFIXES
 from lesion_lens.model.publication import NAME
 from lesion_lens.web import language
 from lesion_lens.web.current import get_classifier
+from lesion_lens.web.device import device_address, device_integrity
 
 ACCENT, GROUND = "#0f766e", "#fbfcfc"  # --accent and --page of static/style.css
 
@@ -69,7 +74,7 @@ pwa = Blueprint("pwa", __name__)
 
 @pwa.record_once
 def compute_version(state: BlueprintSetupState) -> None:
-    """Take the SHA-256 of all that the shell is made of; another one replaces what phones keep."""
+    """Take the SHA-256 of the files that the shell is made of, and of what its footer says."""
     app = cast(Flask, state.app)  # not one of Flask's other kinds
     templates = Path(app.root_path, str(app.template_folder))
     names = ("base.html", "offline.html", "parts.html", "service-worker.js")
@@ -80,6 +85,16 @@ def compute_version(state: BlueprintSetupState) -> None:
     digest.update(app.config.get("REPOSITORY_URL", "").encode())
     digest.update(f"{language.LANGUAGE} {language.DIRECTION}".encode())
     app.extensions["shell_version"] = digest.hexdigest()[:16]
+
+
+@pwa.app_context_processor
+def device_context() -> dict[str, Callable[[], str | None]]:
+    """What templates may ask about classifying on the device, which not every page does."""
+    return {
+        "device_address": device_address,
+        "device_integrity": device_integrity,
+        "wish_name": wish_name,
+    }
 
 
 @pwa.get("/manifest.webmanifest")
@@ -160,15 +175,39 @@ def service_worker() -> ResponseReturnValue:
     program = render_template(
         "service-worker.js",
         offline=url_for("pwa.offline"),
+        home=url_for("pages.index"),
+        field="pic",
         files=addresses,
-        version=current_app.extensions["shell_version"],
+        model=device_address(),
+        integrity=device_integrity(),
+        wish=wish_name(),
+        version=kept_version(),
     )
     return program, {"Content-Type": "text/javascript", "Cache-Control": "no-cache"}
 
 
+def kept_version() -> str:
+    """The SHA-256 of all that a phone keeps; another one replaces it.
+
+    The pages are taken as they are on one and the same day, so that the date alone changes nothing.
+    The upload page names the model's file by its checksum.
+    """
+    pages = [render_template(name, today=date.min) for name in ("index.html", "offline.html")]
+    parts = [current_app.extensions["shell_version"], *pages]
+    return hashlib.sha256("".join(parts).encode()).hexdigest()[:16]
+
+
+def wish_name() -> str:
+    """The name under which a phone remembers that no image may leave it: of this app alone.
+
+    It must not begin as the names of the shells do, which a new version deletes.
+    """
+    return f"images stay here: {url_for('pages.index')}"
+
+
 @pwa.get("/offline")
 def offline() -> str:
-    """Say that classifying needs the server; a phone keeps this page."""
+    """Say what can be done without the server; a phone keeps this page."""
     return render_template("offline.html")
 
 

@@ -1,0 +1,57 @@
+// A worker: answers for one image after the other without the server. It needs the model's file alone,
+// which the service worker keeps; nothing that it is given goes anywhere but back to the page.
+import { answerOf, pageOf } from "./answer.js";
+import { judge } from "./familiarity.js";
+import { readModel } from "./network.js";
+import { predict } from "./occlusion.js";
+import { readImage } from "./pixels.js";
+
+let model = null; // a promise of what `readModel` gives, once there was an image
+let last = Promise.resolve();
+
+// The browser refuses a file with another checksum: then the page is older than the server's model.
+async function load({ address, integrity }) {
+  const response = await fetch(address, { integrity });
+  if (!response.ok) throw new Error(`status ${response.status}`);
+  return readModel(await response.arrayBuffer());
+}
+
+async function loadOnce(message) {
+  model ??= load(message);
+  try {
+    return await model;
+  } catch (error) {
+    model = null; // the next image tries again
+    throw error;
+  }
+}
+
+// Give the result page as { html }; a sentence about the image as { error }; or { fault }: "model" where
+// that could not be loaded, "device" for all else.
+async function answerTo(message) {
+  let loaded;
+  try {
+    loaded = await loadOnce(message);
+  } catch {
+    return { fault: "model" };
+  }
+  const { layers, facts } = loaded;
+  let image;
+  try {
+    image = await readImage(message.file, facts.images);
+  } catch (error) {
+    // What readImage says of an image is an Error; the browser's own faults have other names.
+    return error.name === "Error" ? { error: error.message } : { fault: "device" };
+  }
+  try {
+    const { pixels } = image;
+    const answer = answerOf(predict(layers, pixels), judge(pixels, facts.rules), message.crop, facts);
+    return { html: pageOf(answer, image, message.name, facts, message.today) };
+  } catch {
+    return { fault: "device" };
+  }
+}
+
+addEventListener("message", ({ data }) => {
+  last = last.then(async () => postMessage({ id: data.id, ...await answerTo(data) }));
+});

@@ -1,0 +1,62 @@
+// Classifies an image on this device: a worker does what else the server does, and its page becomes the
+// document that the server would have sent.
+import { cropOf } from "./cuts.js";
+import { form } from "./form.js";
+import { cancelled } from "./sending.js";
+import { text } from "./texts.js";
+
+const PATIENCE = 120_000; // milliseconds, as with the server
+const { device, integrity } = form.dataset;
+const waiting = new Map(); // of a message's number: what takes the answer
+let worker = null;
+let asked = 0;
+
+function start() {
+  worker = new Worker(new URL("device.js", import.meta.url), { type: "module" });
+  worker.onmessage = ({ data }) => waiting.get(data.id)?.(answerIn(data));
+  worker.onerror = () => stop(broken());
+}
+
+// End the worker, whatever it does, and give all who wait for it this answer; the next image begins anew.
+function stop(answer) {
+  worker?.terminate();
+  worker = null;
+  for (const settle of waiting.values()) settle(answer);
+}
+
+const broken = () => Object.assign(new Error(text("device-broken")), { isPassing: true });
+const withoutModel = () => Object.assign(new Error(text("model-missing")), { isPassing: true });
+
+function answerIn({ html, error, fault }) {
+  if (error) return new Error(error);
+  if (fault) return fault === "model" ? withoutModel() : broken();
+  return new DOMParser().parseFromString(html, "text/html");
+}
+
+// Give the page of a result, or an Error with a sentence, as `sendWithPatience` does.
+export function classifyHere(file, signal) {
+  if (!device) return withoutModel();
+  if (!worker) start();
+  asked += 1;
+  const id = asked;
+  return new Promise((resolve) => {
+    const cancel = () => stop(cancelled());
+    const timer = setTimeout(() => stop(broken()), PATIENCE);
+    signal.addEventListener("abort", cancel);
+    waiting.set(id, (answer) => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", cancel);
+      waiting.delete(id);
+      resolve(answer);
+    });
+    worker.postMessage({
+      id,
+      file,
+      name: file.name,
+      crop: cropOf(file),
+      address: new URL(device, location).href,
+      integrity,
+      today: new Date().toISOString().slice(0, 10),
+    });
+  });
+}

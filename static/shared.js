@@ -1,0 +1,23 @@
+// Images that were sent as a form, by another app's share or before this page's script was there, while
+// they could not or should not go to the server: the service worker hands them over from its memory.
+import { add } from "./choosing.js";
+import { fail } from "./form.js";
+import { text } from "./texts.js";
+
+const PATIENCE = 10_000; // milliseconds
+
+// The files; null where the service worker has forgotten them.
+function heldFiles() {
+  const { port1, port2 } = new MessageChannel();
+  return new Promise((resolve) => {
+    port1.onmessage = ({ data }) => resolve(data);
+    setTimeout(resolve, PATIENCE, null);
+    navigator.serviceWorker?.controller?.postMessage("held", [port2]);
+  });
+}
+
+history.replaceState(history.state, "", location.pathname); // or a reload would ask again
+const files = await heldFiles();
+if (!files) fail(text("not-handed-over"));
+else if (!files.length) fail(text("no-image"));
+else add(files);
