@@ -19,9 +19,12 @@ from flask.blueprints import BlueprintSetupState
 
 from lesion_lens.model.classifier import Classifier
 from lesion_lens.model.device_file import device_file
+from lesion_lens.model.device_rules import rules_of
 from lesion_lens.model.errors import ModelFileError
 from lesion_lens.web.compression import KEPT, is_compressing, wants_gzip
 from lesion_lens.web.current import get_classifier
+from lesion_lens.web.device_images import image_limits
+from lesion_lens.web.device_page import page_of
 
 _MOST_KEPT = 4  # files of 1.9 MB; an app is reached under one path, and a header can name others
 
@@ -32,6 +35,9 @@ def facts_of(classifier: Classifier) -> dict[str, Any]:
     """What a browser must know beside the weights, as JSON can hold it."""
     return {
         "model_sha256": classifier.sha256,
+        "rules": rules_of(classifier),
+        "page": page_of(classifier),
+        "images": image_limits(),
     }
 
 
