@@ -127,7 +127,8 @@ function heif(view) {
   for (let at = 0; at + 8 <= view.byteLength;) {
     const [length, name] = [view.getUint32(at), letters(view, at + 4, 4)];
     if (name === "meta") {
-      for (const { index } of letters(view, at, length).matchAll(/colr(prof|rICC)/g)) write(view, at + index, "free");
+      const profiles = letters(view, at, length).matchAll(/colr(prof|rICC)/g);
+      for (const { index } of profiles) write(view, at + index, "free");
     }
     if (length === 1) at += Number(view.getBigUint64(at + 8));
     else at += length ? Math.max(8, length) : view.byteLength - at;
