@@ -19,24 +19,24 @@ export function lookInto(bytes) {
 }
 
 const FORMATS = [
-  ["JPEG", (view) => text(view, 0, 3) === "\xff\xd8\xff", jpeg],
-  ["PNG", (view) => text(view, 0, 8) === "\x89PNG\r\n\x1a\n", png],
-  ["WebP", (view) => text(view, 0, 4) === "RIFF" && text(view, 8, 4) === "WEBP", webp],
-  ["GIF", (view) => /^GIF8[79]a$/.test(text(view, 0, 6)), gif],
-  ["BMP", (view) => text(view, 0, 2) === "BM", bmp],
-  ["HEIF", (view) => text(view, 4, 4) === "ftyp", heif], // AVIF is one, too
+  ["JPEG", (view) => letters(view, 0, 3) === "\xff\xd8\xff", jpeg],
+  ["PNG", (view) => letters(view, 0, 8) === "\x89PNG\r\n\x1a\n", png],
+  ["WebP", (view) => letters(view, 0, 4) === "RIFF" && letters(view, 8, 4) === "WEBP", webp],
+  ["GIF", (view) => /^GIF8[79]a$/.test(letters(view, 0, 6)), gif],
+  ["BMP", (view) => letters(view, 0, 2) === "BM", bmp],
+  ["HEIF", (view) => letters(view, 4, 4) === "ftyp", heif], // AVIF is one, too
 ];
 
-function text(view, from, length) {
-  let letters = "";
+function letters(view, from, length) {
+  let found = "";
   for (let at = from; at < Math.min(from + length, view.byteLength); at += 1) {
-    letters += String.fromCharCode(view.getUint8(at));
+    found += String.fromCharCode(view.getUint8(at));
   }
-  return letters;
+  return found;
 }
 
-function write(view, from, letters) {
-  for (let i = 0; i < letters.length; i += 1) view.setUint8(from + i, letters.charCodeAt(i));
+function write(view, from, name) {
+  for (let i = 0; i < name.length; i += 1) view.setUint8(from + i, name.charCodeAt(i));
 }
 
 // ITU-T T.81, annex B: it is whole if it has its last marker. In coded data a byte 255 is followed
@@ -46,7 +46,7 @@ function jpeg(view) {
   for (let at = 2; ;) {
     const marker = view.getUint8(at) === 0xff ? view.getUint8(at + 1) : 0;
     if (marker === 0xd9) return { size, isWhole: true };
-    if (marker === 0xe2 && text(view, at + 4, 11) === "ICC_PROFILE") write(view, at + 4, "-".repeat(11));
+    if (marker === 0xe2 && letters(view, at + 4, 11) === "ICC_PROFILE") write(view, at + 4, "-".repeat(11));
     const hasLength = marker > 0x01 && marker < 0xff && !(marker >= 0xd0 && marker <= 0xd8);
     const isFrame = marker >= 0xc0 && marker <= 0xcf && ![0xc4, 0xc8, 0xcc].includes(marker);
     if (isFrame) size = [view.getUint16(at + 7), view.getUint16(at + 5)];
@@ -60,7 +60,7 @@ function png(view) {
   const size = [view.getUint32(16), view.getUint32(20)];
   for (let at = 8; ;) {
     const length = view.getUint32(at);
-    const name = text(view, at + 4, 4);
+    const name = letters(view, at + 4, 4);
     const checksum = view.getUint32(at + 8 + length);
     if (name < "a" && checksum !== crc32(view, at + 4, at + 8 + length)) return { size, isWhole: false };
     if (name === "IEND") return { size, isWhole: true };
@@ -88,9 +88,9 @@ function crc32(view, from, to) {
 function webp(view) {
   const end = 8 + view.getUint32(4, true);
   if (end > view.byteLength) return { isWhole: false };
-  if (text(view, 12, 4) === "VP8X") view.setUint8(20, view.getUint8(20) & ~0x20); // it has a profile
+  if (letters(view, 12, 4) === "VP8X") view.setUint8(20, view.getUint8(20) & ~0x20); // it has a profile
   for (let at = 12; at + 8 <= end; at += 8 + 2 * Math.ceil(view.getUint32(at + 4, true) / 2)) {
-    if (text(view, at, 4) === "ICCP") write(view, at, "noCP");
+    if (letters(view, at, 4) === "ICCP") write(view, at, "noCP");
   }
   return { isWhole: true };
 }
@@ -125,9 +125,10 @@ function bmp(view) {
 function heif(view) {
   const found = new Set();
   for (let at = 0; at + 8 <= view.byteLength;) {
-    const [length, name] = [view.getUint32(at), text(view, at + 4, 4)];
+    const [length, name] = [view.getUint32(at), letters(view, at + 4, 4)];
     if (name === "meta") {
-      for (const { index } of text(view, at, length).matchAll(/colr(prof|rICC)/g)) write(view, at + index, "free");
+      const profiles = letters(view, at, length).matchAll(/colr(prof|rICC)/g);
+      for (const { index } of profiles) write(view, at + index, "free");
     }
     if (length === 1) at += Number(view.getBigUint64(at + 8));
     else at += length ? Math.max(8, length) : view.byteLength - at;

@@ -44,7 +44,8 @@ function checkSize([width, height], format, { max_pixels, max_jpeg_pixels, max_s
   if (width * height > most || Math.max(width, height) > max_side) throw new Error(sentence);
 }
 
-// Upright, as browsers turn it by themselves.
+// Upright, as browsers turn it by themselves: every JPEG, but no WebP, and WebKit turns no PNG. There
+// only the preview lies on its side: the network looks at all eight ways to turn and mirror a picture.
 async function decode(file, sentences) {
   try {
     return await createImageBitmap(file, { colorSpaceConversion: "none" });

@@ -1,4 +1,7 @@
-"""The main flow in Firefox and in WebKitGTK, by Selenium; Chromium has test_browser.py."""
+"""The main flow in Firefox and in WebKitGTK, by Selenium; Chromium has test_browser.py.
+
+What they read of images without the server, test_device_images.py shows of Chromium.
+"""
 
 import contextlib
 import os
@@ -10,8 +13,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from PIL import ExifTags, Image, ImageCms
 
+from lesion_lens.model.errors import DamagedImage
 from tests.support.browser import SPOILED
+from tests.support.device import READ, arguments_of, deviations
 from tests.support.drawings import draw_for, draw_lesion, encode
 from tests.support.pages import app_with
 from tests.support.servers import serving
@@ -144,3 +150,44 @@ def test_a_spoiled_image_alone_is_answered_on_the_form(browser, address, files):
     send(browser, address, files[2])
     assert "not an image that can be read" in seen(browser, "#error")[0]
     assert browser.find_element("id", "pic").is_displayed()
+
+
+def read(browser, address, files):
+    """What `readImage` gives of files, by name; files is a dict of bytes by name."""
+    browser.get(address)
+    browser.set_script_timeout(PATIENCE)
+    script = f"const [data, done] = arguments; ({READ})(data).then(done, (e) => done(String(e)));"
+    return browser.execute_async_script(script, arguments_of(files))
+
+
+def test_a_png_gives_the_servers_pixels_without_the_server(browser, address):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    profile = profile.replace(b"rXYZ", b"----").replace(b"gXYZ", b"rXYZ").replace(b"----", b"gXYZ")
+    lesion = draw_for("high")
+    files = {
+        "plain": encode(lesion),
+        "large": encode(lesion.resize((1600, 1300))),
+        "tall": encode(lesion.resize((100, 400))),
+        "with red and green exchanged by its profile": encode(lesion, icc_profile=profile),
+    }
+    found = deviations(read(browser, address, files), files)
+    assert {most for most, _ in found.values()} == {0}
+
+
+def test_jpegs_give_nearly_the_servers_pixels_upright(browser, address):
+    files = {}
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[ExifTags.Base.Orientation] = orientation
+        options = {"exif": exif, "progressive": orientation % 2, "subsampling": orientation % 3}
+        files[str(orientation)] = encode(draw_for("high"), "JPEG", **options)
+    found = deviations(read(browser, address, files), files)
+    assert max(most for most, _ in found.values()) <= 2
+    assert max(mean for _, mean in found.values()) < 0.1
+
+
+@pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "GIF", "BMP"])
+def test_a_file_that_breaks_off_gets_no_answer(browser, address, image_format):
+    whole = encode(draw_lesion(), image_format)
+    found = read(browser, address, {"broken off": whole[: len(whole) * 9 // 10]})
+    assert found == {"broken off": {"error": str(DamagedImage())}}
