@@ -136,11 +136,6 @@ def test_a_large_jpeg_gives_nearly_the_same(read):
     assert found["12 megapixels"]["full_size"] == [4000, 3000]
 
 
-def test_the_originals_give_nearly_the_same(read, original_files):
-    files = {path.name: path.read_bytes() for path in original_files}
-    assert_close(deviations(read(files), files))
-
-
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [
