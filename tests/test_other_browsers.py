@@ -152,6 +152,30 @@ def test_a_spoiled_image_alone_is_answered_on_the_form(browser, address, files):
     assert browser.find_element("id", "pic").is_displayed()
 
 
+def result_of(browser, address, file):
+    """The lines of a file's result, but for those on where it was made."""
+    send(browser, address, file)
+    seen(browser, "#likely")
+    (text,) = seen(browser, "#result")
+    told = ("this device", "It was not stored.")
+    lines = [line for line in text.splitlines() if not any(words in line for words in told)]
+    return text, [line for line in lines if line != "Where"]
+
+
+def test_without_the_server_the_result_is_the_same(browser, files):
+    ready = "const [done] = arguments; navigator.serviceWorker.ready.then(() => done());"
+    with serving(app_with()) as port:
+        address = f"http://127.0.0.1:{port}/"
+        there, lines = result_of(browser, address, files[1])
+        assert "this device" not in there
+        browser.get(address)
+        browser.set_script_timeout(PATIENCE)
+        browser.execute_async_script(ready)
+    here, same = result_of(browser, address, files[1])
+    assert "Classified on this device" in here
+    assert same == lines
+
+
 def read(browser, address, files):
     """What `readImage` gives of files, by name; files is a dict of bytes by name."""
     browser.get(address)
