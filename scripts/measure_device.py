@@ -8,8 +8,9 @@ stands for a slower phone, does not reach a worker. The app is served from this 
 connection comes on top.
 """
 
+import base64
+import logging
 import threading
-from collections.abc import Sequence
 from statistics import median
 
 from playwright.sync_api import Browser, sync_playwright
@@ -18,8 +19,7 @@ from werkzeug.serving import make_server
 from app import create_app
 from lesion_lens.web.current import get_classifier
 from scripts.chromium import launch
-from skin_cancer_detection import preprocess
-from tests.support.drawings import draw_grainy_lesion
+from tests.support.drawings import draw_grainy_lesion, encode
 
 RATES = (1, 4, 6)  # how many times slower than this machine
 RUNS = 7
@@ -29,20 +29,30 @@ STEPS = {
     "fetch the model's file and read it": """
         const { readModel } = await import("/static/network.js");
         const answer = await fetch("/model/device");
-        state.layers = readModel(await answer.arrayBuffer()).layers;""",
+        Object.assign(state, readModel(await answer.arrayBuffer()));""",
+    "read a JPEG of 600×450 pixels": """
+        const { readImage } = await import("/static/pixels.js");
+        state.image = await readImage(state.file, state.facts.images);""",
     "eight views of the first image": """
         const { predict } = await import("/static/occlusion.js");
-        predict(state.layers, state.pixels, false);""",
+        predict(state.layers, state.image.pixels, false);""",
     "eight views of another image": """
         const { predict } = await import("/static/occlusion.js");
-        predict(state.layers, state.pixels, false);""",
+        predict(state.layers, state.image.pixels, false);""",
     "eight views and the map": """
         const { predict } = await import("/static/occlusion.js");
-        predict(state.layers, state.pixels);""",
+        state.prediction = predict(state.layers, state.image.pixels);""",
+    "judge, decide and write the page": """
+        const { answerOf, pageOf } = await import("/static/answer.js");
+        const { judge } = await import("/static/familiarity.js");
+        const judged = judge(state.image.pixels, state.facts.rules);
+        const answer = answerOf(state.prediction, judged, null, state.facts);
+        pageOf(answer, state.image, "lesion.jpg", state.facts, "2026-01-31");""",
 }
 FUNCTIONS = ",".join(f"async () => {{{step}}}" for step in STEPS.values())
-TIME = f"""async ([pixels]) => {{
-    const state = {{ pixels: Uint8Array.from(pixels) }};
+TIME = f"""async (jpeg) => {{
+    const bytes = Uint8Array.from(atob(jpeg), (sign) => sign.charCodeAt(0));
+    const state = {{ file: new File([bytes], "lesion.jpg") }};
     const times = [];
     for (const step of [{FUNCTIONS}]) {{
         const begun = performance.now();
@@ -53,30 +63,31 @@ TIME = f"""async ([pixels]) => {{
 }}"""
 
 
-def time_steps(browser: Browser, address: str, rate: int, pixels: Sequence[int]) -> list[float]:
+def time_steps(browser: Browser, address: str, rate: int, jpeg: str) -> list[float]:
     """The milliseconds of each step on a new page whose processor is throttled."""
     context = browser.new_context(service_workers="block")
     page = context.new_page()
     page.goto(f"{address}/offline")
     context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": rate})
-    times: list[float] = page.evaluate(TIME, [pixels])
+    times: list[float] = page.evaluate(TIME, jpeg)
     context.close()
     return times
 
 
 def main() -> None:
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # one line for each request
     app = create_app()
     get_classifier(app).load()  # now, so that it takes no time from the page
     app.test_client().get("/model/device")  # which is made once
     server = make_server("127.0.0.1", 0, app, threaded=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     address = f"http://127.0.0.1:{server.server_port}"
-    pixels = preprocess(draw_grainy_lesion(3)).ravel().tolist()
+    jpeg = base64.b64encode(encode(draw_grainy_lesion(3), "JPEG", quality=90)).decode()
     columns = []
     with sync_playwright() as tools:
         browser = launch(tools)
         for rate in RATES:
-            runs = [time_steps(browser, address, rate, pixels) for _ in range(RUNS)]
+            runs = [time_steps(browser, address, rate, jpeg) for _ in range(RUNS)]
             columns.append([median(times) for times in zip(*runs, strict=True)])
         browser.close()
     server.shutdown()
