@@ -1,4 +1,4 @@
-"""Take the screenshots of the README and of the install dialogue, of drawn lesions, in Chromium.
+"""Take the screenshots of the documents and of the install dialogue, of drawn lesions, in Chromium.
 
 python -m scripts.take_screenshots
 
@@ -45,8 +45,9 @@ def take(
     scheme: Literal["light", "dark"],
     names: Sequence[str],
     target: str,
+    here: bool = False,
 ) -> None:
-    """Upload some of the lesions and take what is seen on a phone or at a desk."""
+    """Take what is seen of some lesions on a phone or at a desk; `here`: without the server."""
     height = width * 2 if width < 500 else width * 3 // 4
     page = browser.new_page(
         viewport={"width": width, "height": height}, color_scheme=scheme, service_workers="block"
@@ -56,6 +57,8 @@ def take(
         "#pic",
         [FilePayload(name=name, mimeType="image/jpeg", buffer=LESIONS[name]) for name in names],
     )
+    if here:
+        page.get_by_role("switch", name="Keep my images on this device").check()
     if target != "upload":
         page.get_by_role("button", name="Classify").click()
         page.locator("#likely, #batch-summary:not(:empty)").first.wait_for()
@@ -102,6 +105,8 @@ def main() -> None:
         browser = launch(tools)
         take(browser, address, 375, "light", [first], "upload")
         take(browser, address, 375, "dark", [first], "result")
+        take(browser, address, 375, "light", [first], "by-the-server")
+        take(browser, address, 375, "light", [first], "on-the-device", here=True)
         take(browser, address, 1000, "light", list(LESIONS), "table")
         for shot in SCREENSHOTS:
             take_for_installing(browser, address, shot)
