@@ -36,18 +36,19 @@ STEPS = {
     "eight views of the first image": """
         const { predict } = await import("/static/occlusion.js");
         predict(state.layers, state.image.pixels, false);""",
-    "eight views of another image": """
+    "eight views once more": """
         const { predict } = await import("/static/occlusion.js");
         predict(state.layers, state.image.pixels, false);""",
     "eight views and the map": """
         const { predict } = await import("/static/occlusion.js");
         state.prediction = predict(state.layers, state.image.pixels);""",
     "judge, decide and write the page": """
-        const { answerOf, pageOf } = await import("/static/answer.js");
+        const { answerOf } = await import("/static/answer.js");
+        const { pageOf } = await import("/static/device_page.js");
         const { judge } = await import("/static/familiarity.js");
         const judged = judge(state.image.pixels, state.facts.rules);
         const answer = answerOf(state.prediction, judged, null, state.facts);
-        pageOf(answer, state.image, "lesion.jpg", state.facts, "2026-01-31");""",
+        pageOf(answer, state.image, "lesion.jpg", state.facts, { today: "2026-01-31" });""",
 }
 FUNCTIONS = ",".join(f"async () => {{{step}}}" for step in STEPS.values())
 TIME = f"""async (jpeg) => {{

@@ -1,9 +1,7 @@
 // Everything that is said of one image, as `Answer` of lesion_lens/model/classifier.py has it.
 import { combineViews, decide, nextStep, riskLevel, urgency } from "./decisions.js";
 
-export { pageOf } from "./device_page.js";
-
-// `prediction` is of occlusion.js, `judged` of pictures.js, `crop` of cuts.js or null.
+// `prediction` is of occlusion.js, `judged` of familiarity.js, `crop` of cuts.js or null.
 export function answerOf(prediction, judged, crop, facts) {
   const { rules } = facts;
   const { familiarity, reason, distance, proven, lacks_rules } = judged;

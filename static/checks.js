@@ -1,5 +1,4 @@
 // What stands with each chosen image: remarks on it, and the buttons that cut it.
-import { cropDialog } from "./crop.js";
 import { cutOf, isHarmless, keptOf, remember, removed } from "./cuts.js";
 import { cutOut } from "./decode.js";
 import { fail, isTooLarge } from "./form.js";
@@ -83,6 +82,7 @@ export async function check(item, file, replace) {
   crop.onclick = async () => {
     if (isRunning()) return fail(text("wait-to-cut"));
     try {
+      const { cropDialog } = await import("./crop.js"); // only now, as most images are sent whole
       return use(await cropDialog(original, view, cut?.frame));
     } catch {
       return fail(text("not-cut"));

@@ -76,6 +76,7 @@ export function add(added) {
   } else {
     adding = adding.then(() => addNow(added));
   }
+  return adding;
 }
 
 async function addNow(added) {

@@ -5,6 +5,7 @@ export { keptOf, keptSides, removed } from "./cut_shares.js";
 
 const { leastKept, leastView, rounding } = document.getElementById("crop").dataset;
 const limits = { leastKept: Number(leastKept), leastView: Number(leastView), rounding: Number(rounding) };
+const DECIMALS = 5; // of a share, as it is sent
 const cuts = new WeakMap(); // of a cut file: { original, frame, view }
 
 // Remember that a file shows a frame of the original. Frame and view, which is what black borders
@@ -37,12 +38,12 @@ export function cropOf(file) {
 
 function asText(box) {
   const { left, top, right, bottom } = asSent(box);
-  return [left, top, right, bottom].map((share) => share.toFixed(5)).join();
+  return [left, top, right, bottom].map((share) => share.toFixed(DECIMALS)).join();
 }
 
 // A box with the decimals that are sent.
 function asSent({ left, top, right, bottom }) {
-  const rounded = (share) => Number(share.toFixed(5));
+  const rounded = (share) => Number(share.toFixed(DECIMALS));
   return { left: rounded(left), top: rounded(top), right: rounded(right), bottom: rounded(bottom) };
 }
 

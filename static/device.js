@@ -1,10 +1,11 @@
 // A worker: answers for one image after the other without the server. It needs the model's file alone,
 // which the service worker keeps; nothing that it is given goes anywhere but back to the page.
-import { answerOf, pageOf } from "./answer.js";
+import { answerOf } from "./answer.js";
+import { pageOf } from "./device_page.js";
 import { judge } from "./familiarity.js";
 import { readModel } from "./network.js";
 import { predict } from "./occlusion.js";
-import { readImage } from "./pixels.js";
+import { ImageError, readImage } from "./pixels.js";
 
 let model = null; // a promise of what `readModel` gives, once there was an image
 let last = Promise.resolve();
@@ -40,13 +41,12 @@ async function answerTo(message) {
   try {
     image = await readImage(message.file, facts.images);
   } catch (error) {
-    // What readImage says of an image is an Error; the browser's own faults have other names.
-    return error.name === "Error" ? { error: error.message } : { fault: "device" };
+    return error instanceof ImageError ? { error: error.message } : { fault: "device" };
   }
   try {
     const { pixels } = image;
     const answer = answerOf(predict(layers, pixels), judge(pixels, facts.rules), message.crop, facts);
-    return { html: pageOf(answer, image, message.name, facts, message.today) };
+    return { html: pageOf(answer, image, message.name, facts, message) };
   } catch {
     return { fault: "device" };
   }

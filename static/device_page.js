@@ -7,10 +7,11 @@ import { filtersOf, rounded } from "./wording.js";
 // The path of the app, which a proxy may have set: this file is in its static/.
 const appRoot = new URL("../", import.meta.url).pathname;
 
-// Give the page as HTML. `image` is of readImage, `today` as in "2026-03-07".
-export function pageOf(answer, image, name, facts, today) {
+// Give the page as HTML. `image` is of readImage, `today` as in "2026-03-07"; `wasSent` where some of
+// the image was sent to a server that did not answer.
+export function pageOf(answer, image, name, facts, { today, wasSent = false }) {
   const { page } = facts;
-  const context = contextOf(answer, image, name, page, today);
+  const context = { ...contextOf(answer, image, name, page, today), was_sent: wasSent };
   const filters = filtersOf(page.wording);
   const fill = (block) => render([...page.trees.head, ...page.trees[block]], context, filters);
   return `<!doctype html>

@@ -3,13 +3,13 @@
 // half grey must get no answer. WebKit applies colour profiles even if it is told not to, while the
 // server and the network's training ignore them.
 
-// Look into the bytes of a file: { format, size, isWhole }. The format is null where it is none of
-// these; the size is [width, height] in pixels where it is easily told before decoding, else zeros.
-// On the way, colour profiles in the bytes are overwritten, so that no decoder finds them.
+// Look into the bytes of a file: { format, size, isWhole, isOdd }. The format is null where it is none
+// of these. The size is [width, height] in pixels, as the file says it before anything is decoded. A
+// picture is odd where browsers take another one of its frames than the server. On the way, colour profiles in the bytes are overwritten, so that no decoder finds them.
 export function lookInto(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const [format, , read] = FORMATS.find(([, begins]) => begins(view)) ?? [null];
-  const found = { format, size: [0, 0], isWhole: false };
+  const found = { format, size: [0, 0], isWhole: false, isOdd: false };
   try {
     return { ...found, ...read?.(view) };
   } catch (error) {
@@ -58,12 +58,17 @@ function jpeg(view) {
 // up to the last.
 function png(view) {
   const size = [view.getUint32(16), view.getUint32(20)];
+  const met = new Set();
   for (let at = 8; ;) {
     const length = view.getUint32(at);
     const name = letters(view, at + 4, 4);
     const checksum = view.getUint32(at + 8 + length);
     if (name < "a" && checksum !== crc32(view, at + 4, at + 8 + length)) return { size, isWhole: false };
+    // An animation begins with the image itself only where a frame is announced before it.
+    const isOdd = met.has("acTL") && !met.has("IDAT") && !met.has("fcTL") && name === "IDAT";
+    if (isOdd) return { size, isWhole: true, isOdd };
     if (name === "IEND") return { size, isWhole: true };
+    met.add(name);
     if (["cHRM", "cICP", "gAMA", "iCCP", "sRGB"].includes(name)) {
       write(view, at + 4, "noCp"); // a name that nobody knows, of a chunk that one may pass over
       view.setUint32(at + 8 + length, crc32(view, at + 4, at + 8 + length));
@@ -88,14 +93,23 @@ function crc32(view, from, to) {
 function webp(view) {
   const end = 8 + view.getUint32(4, true);
   if (end > view.byteLength) return { isWhole: false };
+  const size = WEBP_SIZES[letters(view, 12, 4)]?.(view);
   if (letters(view, 12, 4) === "VP8X") view.setUint8(20, view.getUint8(20) & ~0x20); // it has a profile
   for (let at = 12; at + 8 <= end; at += 8 + 2 * Math.ceil(view.getUint32(at + 4, true) / 2)) {
     if (letters(view, at, 4) === "ICCP") write(view, at, "noCP");
   }
-  return { isWhole: true };
+  return { size, isWhole: Boolean(size) };
 }
 
-// GIF89a, sections 18 to 22: the first picture up to the end of its data; the others do not count.
+// By the first chunk, of the canvas, or the coded picture, with or without loss.
+const WEBP_SIZES = {
+  VP8X: (view) => [24, 27].map((at) => 1 + view.getUint16(at, true) + (view.getUint8(at + 2) << 16)),
+  "VP8 ": (view) => [26, 28].map((at) => view.getUint16(at, true) & 0x3fff),
+  VP8L: (view) => [0, 14].map((bit) => 1 + ((view.getUint32(21, true) >>> bit) & 0x3fff)),
+};
+
+// GIF89a, sections 18 to 22: the first picture up to the end of its data; the others do not count. It
+// is odd where it leaves some of the screen free, which each program fills in its own way.
 function gif(view) {
   const tableAfter = (flags) => (flags & 0x80 ? 3 * 2 ** ((flags & 7) + 1) : 0);
   const afterBlocks = (from) => {
@@ -106,8 +120,11 @@ function gif(view) {
   let at = 13 + tableAfter(view.getUint8(10));
   while (view.getUint8(at) === 0x21) at = afterBlocks(at + 2); // an extension
   const isPicture = view.getUint8(at) === 0x2c;
-  if (isPicture) afterBlocks(at + 11 + tableAfter(view.getUint8(at + 9)));
-  return { isWhole: isPicture };
+  const size = [6, 8].map((place) => view.getUint16(place, true));
+  if (!isPicture) return { size, isWhole: false };
+  const [left, top, ...frame] = [1, 3, 5, 7].map((place) => view.getUint16(at + place, true));
+  afterBlocks(at + 11 + tableAfter(view.getUint8(at + 9)));
+  return { size, isWhole: true, isOdd: left > 0 || top > 0 || String(frame) !== String(size) };
 }
 
 // Of rows that are not coded, all must be there; of others, what the file says of its length.
@@ -121,19 +138,26 @@ function bmp(view) {
 
 // ISO/IEC 14496-12, section 4.2: boxes one after the other, each of which says how long it is; 1
 // stands for a length of 8 bytes that follows, 0 for the rest of the file. Phones write something
-// else behind them. Profiles are deep within "meta", in boxes "colr" of the kinds "prof" and "rICC".
+// else behind them. Profiles are deep within "meta", in boxes "colr" of the kinds "prof" and "rICC"; sizes
+// in boxes "ispe", one for each tile and one, the largest, for the image. What is animated is odd.
 function heif(view) {
   const found = new Set();
+  let size = [0, 0];
   for (let at = 0; at + 8 <= view.byteLength;) {
     const [length, name] = [view.getUint32(at), letters(view, at + 4, 4)];
     if (name === "meta") {
-      const profiles = letters(view, at, length).matchAll(/colr(prof|rICC)/g);
-      for (const { index } of profiles) write(view, at + index, "free");
+      const inside = letters(view, at, length);
+      for (const { index } of inside.matchAll(/colr(prof|rICC)/g)) write(view, at + index, "free");
+      for (const { index } of inside.matchAll(/ispe/g)) {
+        const one = [8, 12].map((place) => view.getUint32(at + index + place));
+        if (one[0] * one[1] > size[0] * size[1]) size = one;
+      }
     }
-    if (length === 1) at += Number(view.getBigUint64(at + 8));
+    if (length === 1) at += Math.max(16, Number(view.getBigUint64(at + 8)));
     else at += length ? Math.max(8, length) : view.byteLength - at;
     if (at <= view.byteLength) found.add(name);
     else if (name === "mdat" || name === "meta") return { isWhole: false };
   }
-  return { isWhole: found.has("meta") && found.has("mdat") };
+  const isOdd = ["avis", "msf1", "hevc"].includes(letters(view, 8, 4));
+  return { size, isWhole: found.has("meta") && found.has("mdat"), isOdd };
 }

@@ -2,10 +2,9 @@
 // document that the server would have sent.
 import { cropOf } from "./cuts.js";
 import { form } from "./form.js";
-import { cancelled } from "./sending.js";
+import { cancelled, PATIENCE, withoutModel } from "./sending.js";
 import { text } from "./texts.js";
 
-const PATIENCE = 120_000; // milliseconds, as with the server
 const { device, integrity } = form.dataset;
 const waiting = new Map(); // of a message's number: what takes the answer
 let worker = null;
@@ -25,7 +24,6 @@ function stop(answer) {
 }
 
 const broken = () => Object.assign(new Error(text("device-broken")), { isPassing: true });
-const withoutModel = () => Object.assign(new Error(text("model-missing")), { isPassing: true });
 
 function answerIn({ html, error, fault }) {
   if (error) return new Error(error);
@@ -33,8 +31,14 @@ function answerIn({ html, error, fault }) {
   return new DOMParser().parseFromString(html, "text/html");
 }
 
+// The person's own date, as in "2026-03-07".
+function dateOf(time) {
+  const parts = [time.getFullYear(), time.getMonth() + 1, time.getDate()];
+  return parts.map((part) => String(part).padStart(2, "0")).join("-");
+}
+
 // Give the page of a result, or an Error with a sentence, as `sendWithPatience` does.
-export function classifyHere(file, signal) {
+export function classifyHere(file, signal, wasSent) {
   if (!device) return withoutModel();
   if (!worker) start();
   asked += 1;
@@ -56,7 +60,8 @@ export function classifyHere(file, signal) {
       crop: cropOf(file),
       address: new URL(device, location).href,
       integrity,
-      today: new Date().toISOString().slice(0, 10),
+      wasSent,
+      today: dateOf(new Date()),
     });
   });
 }

@@ -9,17 +9,20 @@ import { preprocess, reduceBlocks } from "./lanczos.js";
 // gives to a page, and fits no canvas of iOS.
 const TILE = 2048;
 
+// What is wrong with an image, in a sentence for the person.
+export class ImageError extends Error {}
+
 // Read a file: { pixels: side × side × 3 bytes, RGB row by row, `png`: the same as a picture,
 // `preview`: a small copy, `preview_size` and `full_size`: [width, height] }. The pictures are data
-// addresses. It rejects with an error whose message is the sentence for the person.
+// addresses. It rejects with an ImageError, or with what the browser itself has to say.
 export async function readImage(file, limits) {
   const { sentences, side } = limits;
-  if (!file.size) throw new Error(sentences.empty);
+  if (!file.size) throw new ImageError(sentences.empty);
   const bytes = new Uint8Array(await file.arrayBuffer());
-  const { format, size, isWhole } = lookInto(bytes);
-  if (!format) throw new Error(sentences.unreadable);
+  const { format, size, isWhole, isOdd } = lookInto(bytes);
+  if (!format || isOdd) throw new ImageError(sentences.unreadable);
   checkSize(size, format, limits);
-  if (!isWhole) throw new Error(sentences.damaged);
+  if (!isWhole) throw new ImageError(sentences.damaged);
   const bitmap = await decode(new Blob([bytes]), sentences);
   try {
     checkSize([bitmap.width, bitmap.height], format, limits);
@@ -41,7 +44,7 @@ function checkSize([width, height], format, { max_pixels, max_jpeg_pixels, max_s
   const [most, sentence] = format === "JPEG"
     ? [max_jpeg_pixels, sentences.large_jpeg]
     : [max_pixels, sentences.large];
-  if (width * height > most || Math.max(width, height) > max_side) throw new Error(sentence);
+  if (width * height > most || Math.max(width, height) > max_side) throw new ImageError(sentence);
 }
 
 // Upright, as browsers turn it by themselves: every JPEG, but no WebP, and WebKit turns no PNG. There
@@ -50,7 +53,7 @@ async function decode(file, sentences) {
   try {
     return await createImageBitmap(file, { colorSpaceConversion: "none" });
   } catch {
-    throw new Error(sentences.unreadable);
+    throw new ImageError(sentences.unreadable);
   }
 }
 
@@ -62,7 +65,7 @@ function reducedTiles(bitmap, { side, exact_pixels, reducing_gap, sentences }) {
   const image = emptyImage(Math.ceil(width / factor), Math.ceil(height / factor));
   const step = factor * Math.floor(TILE / factor);
   const context = paint(Math.min(step, width), Math.min(step, height), () => {}).getContext("2d");
-  if (!tellsTheTruth(context)) throw new Error(sentences.hidden);
+  if (!tellsTheTruth(context)) throw new ImageError(sentences.hidden);
   context.imageSmoothingEnabled = false;
   for (let top = 0; top < height; top += step) {
     for (let left = 0; left < width; left += step) {

@@ -4,11 +4,13 @@ import { fieldsOf } from "./cuts.js";
 import { button, form, input, isTooLarge, say } from "./form.js";
 import { live, main } from "./page.js";
 import { text } from "./texts.js";
-import { isModelKept, isWished } from "./wish.js";
+import { canClassifyHere, isModelKept, isWished, onceWished } from "./wish.js";
 
 const progress = document.getElementById("progress");
 const bar = document.getElementById("bar");
 const step = document.getElementById("step");
+export const PATIENCE = 120_000; // milliseconds for an answer
+const SLOW = 15_000; // milliseconds after which it is said that the server takes long
 let running = null; // what stops the work that runs
 
 document.getElementById("cancel").onclick = () => running?.abort();
@@ -43,8 +45,18 @@ export function showStep(sentence, share) {
   else bar.value = share;
 }
 
+// Where neither program nor model of the device is to be had.
+export function withoutModel() {
+  return Object.assign(new Error(text("model-missing")), { isPassing: true, isWithoutModel: true });
+}
+
 export function cancelled() {
   return Object.assign(new Error(text("cancelled")), { isPassing: true, isCancelled: true });
+}
+
+function unreachable(wasSent) {
+  const sentence = text(canClassifyHere ? "unreachable-yet" : "unreachable");
+  return Object.assign(new Error(sentence), { isPassing: true, isUnreachable: true, wasSent });
 }
 
 // Have one image classified; gives the page that came back, or an Error with a sentence: with `wait`,
@@ -59,35 +71,46 @@ async function send(file, tell) {
   } catch {
     return new Error(text("gone"));
   }
-  if (await isWished()) return classifyHere(file, signal, tell); // and never by the server, come what may
+  if (await isWished()) return classifyHere(file, tell); // and never by the server, come what may
+  let wasSent = false;
   if (navigator.onLine || !await isModelKept()) {
-    const answer = await upload(file, signal, tell);
-    if (!answer.isUnreachable || !await isModelKept()) return answer;
+    const answer = await upload(file, tell);
+    const isHere = answer.isUnreachable && (await isWished() || await isModelKept());
+    if (!isHere) return answer;
+    wasSent = answer.wasSent;
   }
-  const answer = await classifyHere(file, signal, tell);
+  const answer = await classifyHere(file, tell, wasSent);
+  if (answer.isWithoutModel && !await isWished()) return unreachable(wasSent);
   if (answer instanceof Error) answer.isPassing = true; // as the server may do better later
   return answer;
 }
 
-async function classifyHere(file, signal, tell) {
+// `wasSent` where some of the image has left the device before the server failed to answer.
+async function classifyHere(file, tell, wasSent = false) {
+  const { signal } = running;
   tell?.("here");
   try { // loaded only now, as most visits do not need it
     const device = await import("./on_device.js");
-    return signal.aborted ? cancelled() : await device.classifyHere(file, signal);
+    return signal.aborted ? cancelled() : await device.classifyHere(file, signal, wasSent);
   } catch {
-    return Object.assign(new Error(text("model-missing")), { isPassing: true });
+    return withoutModel();
   }
 }
 
-// Send one image to the server; the Error has `isUnreachable` where no answer came.
-function upload(file, signal, tell) {
+// Send one image to the server; the Error has `isUnreachable` where no answer came, and `wasSent`.
+function upload(file, tell) {
+  const { signal } = running;
   if (signal.aborted) return cancelled();
+  let wasSent = false;
   return new Promise((resolve) => {
     const request = new XMLHttpRequest();
     const body = new FormData();
     body.append(input.name, file);
     for (const [field, value] of fieldsOf(file)) body.append(field, value);
-    request.upload.onprogress = (event) => tell?.("upload", event.loaded / event.total);
+    request.upload.onprogress = ({ loaded, total }) => {
+      wasSent ||= loaded > 0;
+      tell?.("upload", loaded / total);
+    };
     request.onload = () => {
       const page = request.response;
       const passes = request.status === 429 || request.status >= 500;
@@ -98,15 +121,22 @@ function upload(file, signal, tell) {
         { wait: wait <= 60 ? wait : 0, isPassing: passes },
       ));
     };
-    request.timeout = 120_000; // milliseconds
-    request.onerror = request.ontimeout = () => resolve(Object.assign(
-      new Error(text("unreachable")),
-      { isPassing: true, isUnreachable: true },
-    ));
-    request.onabort = () => resolve(cancelled());
+    request.timeout = PATIENCE;
+    const giveUp = () => resolve(unreachable(wasSent));
+    request.onerror = request.ontimeout = giveUp;
+    request.onabort = () => (signal.aborted ? resolve(cancelled()) : giveUp());
     const abort = () => request.abort();
     signal.addEventListener("abort", abort);
-    request.onloadend = () => signal.removeEventListener("abort", abort); // or it holds the page that came
+    const forget = onceWished(() => {
+      wasSent = true; // for all that anybody knows
+      request.abort();
+    });
+    const late = setTimeout(() => tell?.("slow"), SLOW);
+    request.onloadend = () => {
+      clearTimeout(late);
+      forget();
+      signal.removeEventListener("abort", abort); // or it holds the page that came
+    };
     request.open("POST", form.action);
     request.responseType = "document";
     request.send(body);
@@ -114,7 +144,7 @@ function upload(file, signal, tell) {
 }
 
 // The server turns requests away while too many wait, or came; come back when it says.
-// `tell` is told the step: "upload" and how much of it is done, or "here".
+// `tell` is told the step: "upload" and how much of it is done, "slow", or "here".
 export async function sendWithPatience(file, tell) {
   for (let tries = 5; ; tries -= 1) {
     const answer = await send(file, tell);

@@ -1,6 +1,6 @@
 // Images that were sent as a form, by another app's share or before this page's script was there, while
 // they could not or should not go to the server: the service worker hands them over from its memory.
-import { add } from "./choosing.js";
+import { add, remarkOn } from "./choosing.js";
 import { fail } from "./form.js";
 import { text } from "./texts.js";
 
@@ -12,12 +12,16 @@ function heldFiles() {
   return new Promise((resolve) => {
     port1.onmessage = ({ data }) => resolve(data);
     setTimeout(resolve, PATIENCE, null);
-    navigator.serviceWorker?.controller?.postMessage("held", [port2]);
+    navigator.serviceWorker?.controller?.postMessage(mark, [port2]);
   });
 }
 
+const mark = location.hash;
 history.replaceState(history.state, "", location.pathname); // or a reload would ask again
 const files = await heldFiles();
 if (!files) fail(text("not-handed-over"));
 else if (!files.length) fail(text("no-image"));
-else add(files);
+else {
+  await add(files);
+  remarkOn(text("handed-over"));
+}

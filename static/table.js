@@ -74,5 +74,8 @@ function count(table) {
 export function summaryOf(table) {
   const total = table.tBodies[0].rows.length;
   const [read, unknown] = [total - countOf(table, "failed"), countOf(table, "unknown")];
-  return text(unknown ? "read-some-unknown" : "read", { read, unknown, count: total });
+  const sentence = text(unknown ? "read-some-unknown" : "read", { read, unknown, count: total });
+  const [here, sent] = ["[data-here]", "[data-here=sent]"].map((rows) => table.querySelectorAll(rows).length);
+  if (!here) return sentence;
+  return `${sentence} ${text(here === read && !sent ? "all-here" : "some-here", { here, sent })}`;
 }

@@ -76,6 +76,11 @@ function assign(target, value, scope) {
   else scope[target.name] = value;
 }
 
+function notMarkup(value) {
+  if (value instanceof Markup) throw new Error("no template can join what a macro gives");
+  return value;
+}
+
 function asHtml(value) {
   if (value instanceof Markup) return value.html;
   if (value === undefined) return "";
@@ -130,7 +135,7 @@ export const expressions = {
     });
   },
   Mul: ({ left, right }, scope) => evaluate(left, scope) * evaluate(right, scope),
-  Concat: ({ nodes }, scope) => all(nodes, scope).join(""),
+  Concat: ({ nodes }, scope) => all(nodes, scope).map(notMarkup).join(""),
 };
 
 const comparisons = {

@@ -38,7 +38,9 @@ async function classifyOne(file, here) {
 
 function showWay(way, share) {
   if (way === "here") showStep(live.textContent = text("classifying-here"), null);
-  else showStep(text(share === 1 ? "classifying" : "uploading"), share);
+  else if (way === "slow") showStep(live.textContent = text("slow"), null);
+  else if (share === 1) showStep(text("classifying"), null); // nobody knows how long that takes
+  else showStep(text("uploading"), share);
 }
 
 main.addEventListener("click", (event) => {
@@ -48,4 +50,4 @@ main.addEventListener("click", (event) => {
   }
 });
 
-if (location.hash === "#shared") import("./shared.js"); // as the service worker leads here
+if (location.hash.startsWith("#shared-")) import("./shared.js"); // as the service worker leads here

@@ -10,7 +10,11 @@ const OURS = `shell of ${registration.scope} `; // the host may have other apps,
 const CACHE = OURS + {{ version | tojson }};
 const WISH = {{ wish | tojson }}; // a cache of this name says that no image may leave the device
 const PATIENCE = 60_000; // milliseconds for the page to come and take what was sent by a form
-let held = null; // { files, letGo }
+const MOST_WAIT = 4_000; // milliseconds for the server to begin its answer
+const MEMORY = 20_000; // milliseconds for which it is not waited for again
+let lastWait = 0; // when it was last waited for in vain
+const held = new Map(); // of a share's mark: { files, letGo }
+let shares = 0;
 
 async function keep() {
   const cache = await caches.open(CACHE);
@@ -32,13 +36,23 @@ async function forgetOldShells() {
 
 const keptFor = (request) => caches.match(request, { cacheName: CACHE });
 
+// Give the server's answer; or what is kept, where the server cannot be reached or lets people wait.
 async function fetchOrElse(request, kept) {
+  const answer = fetch(request);
+  const patience = Date.now() - lastWait < MEMORY ? 0 : MOST_WAIT;
   try {
-    return await fetch(request);
+    return await Promise.race([answer, after(patience)]) ?? await keptInstead(kept) ?? await answer;
   } catch {
     return (await keptFor(kept)) ?? Response.error();
   }
 }
+
+async function keptInstead(address) {
+  lastWait = Date.now();
+  return keptFor(address);
+}
+
+const after = (time) => new Promise((resolve) => { setTimeout(resolve, time); });
 
 // A form comes from another app's share, or from the upload page before its script was there. Where
 // its images should not go to the server, or cannot, the upload page gets them.
@@ -56,24 +70,24 @@ async function sendOrHold(event) {
 // Keep the images in memory, and nowhere else, until the page asks for them, which comes next. It
 // shows what it gets and waits for a press of its button, also where another site sent the form.
 async function hold(event, request) {
-  held?.letGo();
+  shares += 1;
+  const mark = `#shared-${Date.now()}-${shares}`; // each page asks for its own
   const form = await request.formData().catch(() => null);
   const files = form?.getAll({{ field | tojson }}).filter((file) => file.name) ?? null;
   event.waitUntil(new Promise((resolve) => { // or the browser may end this worker before the page asks
     const letGo = () => {
-      if (held?.letGo === letGo) held = null;
+      held.delete(mark);
       resolve();
     };
-    held = { files, letGo };
+    held.set(mark, { files, letGo });
     setTimeout(letGo, PATIENCE);
   }));
-  return Response.redirect(`${HOME}#shared`, 303);
+  return Response.redirect(HOME + mark, 303);
 }
 
 self.addEventListener("message", ({ data, ports: [port] }) => {
-  if (data !== "held") return;
-  port.postMessage(held?.files ?? null);
-  held?.letGo();
+  port?.postMessage(held.get(data)?.files ?? null);
+  held.get(data)?.letGo();
 });
 
 self.addEventListener("install", (event) => {

@@ -23,12 +23,13 @@ PICTURES = [
     *((draw_grainy_lesion(seed), None) for seed in range(6)),
 ]
 ANSWER = """async ([facts, cases]) => {
-    const { answerOf, pageOf } = await import("/static/answer.js");
+    const { answerOf } = await import("/static/answer.js");
+    const { pageOf } = await import("/static/device_page.js");
     return cases.map(({ prediction, judged, crop, image, name, today }) => {
         const views = prediction.views.map((view) => Float32Array.from(view));
         const answer = answerOf({ ...prediction, views }, judged, crop, facts);
         answer.probabilities = [...answer.probabilities];
-        return { answer, html: pageOf(answer, image, name, facts, today) };
+        return { answer, html: pageOf(answer, image, name, facts, { today }) };
     });
 }"""
 

@@ -94,6 +94,7 @@ class Case:
     model: int
     answer: Answer
     name: str
+    was_sent: bool
     shown: str
 
     def to_dict(self):
@@ -103,6 +104,7 @@ class Case:
         return {
             "model": self.model,
             "name": self.name,
+            "wasSent": self.was_sent,
             "answer": {name: getattr(answer, name) for name in (*names, "urgency")}
             | {
                 "probabilities": answer.probabilities.tolist(),
@@ -176,9 +178,9 @@ def made_cases(apps):
                 crop=crop,
             )
             context = context_of(name := next(names), IMAGE, answer)
-            yield Case(
-                model, answer, name, render_template("result.html", on_device=True, **context)
-            )
+            context |= {"on_device": True, "was_sent": proven is True}
+            shown = render_template("result.html", **context)
+            yield Case(model, answer, name, context["was_sent"], shown)
 
 
 @pytest.fixture(scope="module")
@@ -241,8 +243,8 @@ FILL = """async ({ pages, trees, image, today, cases }) => {
         return node;
     });
     for (const page of pages) page.trees = parsed;
-    const html = cases.map(({ model, answer, name }) =>
-        pageOf(answer, image, name, { page: pages[model] }, today));
+    const html = cases.map(({ model, answer, name, wasSent }) =>
+        pageOf(answer, image, name, { page: pages[model] }, { today, wasSent }));
     return { html, untaken: [...untaken].map(({ label }) => label) };
 }"""
 
@@ -302,7 +304,7 @@ def test_addresses_are_those_of_an_app_under_a_path(page, cases):
     html = page.evaluate(
         """async ([facts, { answer, name }, image]) => {
             const { pageOf } = await import("/lens/static/device_page.js");
-            return pageOf(answer, image, name, facts, "2026-03-07");
+            return pageOf(answer, image, name, facts, { today: "2026-03-07" });
         }""",
         [facts, cases[0].to_dict(), {"preview": "", "preview_size": [4, 3], "png": ""}],
     )

@@ -26,7 +26,8 @@ CLASSIFY = """async (today) => {
     const address = new URL(device, location).href;
     const pages = [];
     for (const file of document.getElementById("files").files) {
-        worker.postMessage({ file, name: file.name, crop: null, address, integrity, today });
+        const { name } = file;
+        worker.postMessage({ file, name, crop: null, address, integrity, today });
         const { html, error, fault } = await new Promise((resolve) => {
             worker.onmessage = ({ data }) => resolve(data);
         });

@@ -1,7 +1,7 @@
 """Whatever the device must know to decide as the server does, in numbers and texts of JSON.
 
 static/decisions.js, familiarity.js and pictures.js compute what `decisions`, `outliers`,
-`other_pictures`, `picture_groups` and `pictures` do. They hold no number and no sentence.
+`other_pictures`, `picture_groups` and `pictures` do. They hold no threshold and no sentence.
 """
 
 from dataclasses import asdict
@@ -28,11 +28,8 @@ def rules_of(classifier: Classifier) -> dict[str, Any]:
         "codes": list(CODES),
         "malignant_codes": list(decisions.MALIGNANT_CODES),
         "levels": list(decisions.LEVELS),  # whose order says which is the more urgent
-        "headlines": decisions.HEADLINES,
         "next_steps": decisions.NEXT_STEPS,
-        "reasons": outliers.REASONS,
         "high_risk": decisions.HIGH_RISK,
-        "last": decisions.LAST,
         "decision_facts": None if facts is None else facts.to_dict(),
         "outliers": _numbers_of(rules.outliers),
         "others": _numbers_of(rules.others),

@@ -1,16 +1,14 @@
 """The file from which a browser classifies on its own: where it is, and what it must be.
 
-It is made of the served model file when it is first asked for, since the addresses in it depend on
-the path under which the app is reached. Only its gzipped form is kept: few clients take no gzip,
-and both would be 4 MB in memory.
+It is made of the served model file when it is first asked for. Only its gzipped form is kept: few
+clients take no gzip, and both would be 4 MB in memory.
 """
 
 import base64
+import functools
 import gzip
 import hashlib
 import threading
-from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -25,8 +23,6 @@ from lesion_lens.web.compression import KEPT, is_compressing, wants_gzip
 from lesion_lens.web.current import get_classifier
 from lesion_lens.web.device_images import image_limits
 from lesion_lens.web.device_page import page_of
-
-_MOST_KEPT = 4  # files of 1.9 MB; an app is reached under one path, and a header can name others
 
 device = Blueprint("device", __name__)
 
@@ -82,32 +78,21 @@ class _DeviceFile:
     sha256: bytes  # of the file itself
 
 
-class _DeviceFiles:
-    """The files that an app has made, by the path under which it is reached."""
-
-    def __init__(self) -> None:
-        self._made: OrderedDict[str, _DeviceFile | None] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, root: str, make: Callable[[], _DeviceFile | None]) -> _DeviceFile | None:
-        """The file of a path, which is made once; other threads wait for it meanwhile."""
-        with self._lock:
-            if root not in self._made:
-                self._made[root] = make()
-            self._made.move_to_end(root)
-            while len(self._made) > _MOST_KEPT:
-                self._made.popitem(last=False)
-            return self._made[root]
-
-
 @device.record_once
 def _prepare(state: BlueprintSetupState) -> None:
-    state.app.extensions["device_files"] = _DeviceFiles()
+    state.app.extensions["device_file"] = functools.cache(_make)
+    state.app.extensions["device_file_lock"] = threading.Lock()
 
 
 def _made() -> _DeviceFile | None:
-    files: _DeviceFiles = current_app.extensions["device_files"]
-    return files.get(request.script_root, _make)
+    """The file, which is made once; other threads wait for it meanwhile."""
+    with current_app.extensions["device_file_lock"]:
+        try:
+            made: _DeviceFile | None = current_app.extensions["device_file"]()
+        except OSError as error:  # which may pass: the next request tries again
+            _log(error)
+            return None
+        return made
 
 
 def _make() -> _DeviceFile | None:
@@ -115,7 +100,11 @@ def _make() -> _DeviceFile | None:
     try:
         file = device_file(classifier.path, facts_of(classifier))
         classifier.check_unchanged()
-    except (ModelFileError, OSError) as error:  # the server classifies all the same
-        current_app.logger.error("Browsers cannot classify on their own: %s", error)
+    except ModelFileError as error:  # the server classifies all the same
+        _log(error)
         return None
     return _DeviceFile(gzip.compress(file, KEPT, mtime=0), hashlib.sha256(file).digest())
+
+
+def _log(error: Exception) -> None:
+    current_app.logger.error("Browsers cannot classify on their own: %s", error)

@@ -9,12 +9,14 @@ from skin_cancer_detection import EXACT_PIXELS, REDUCING_GAP, SIDE
 
 # A browser does not tell a damaged file from one of a kind that only the server reads.
 UNREADABLE = (
-    "This browser cannot read the image without the server. The file may be damaged, or of a kind "
-    "that only the server reads. Save it as a JPEG or PNG, or let the server classify it."
+    "This browser cannot read the file. It may be damaged. Save it as a JPEG or PNG and choose it "
+    "again. Some kinds can be read by the server alone, with a connection and with ‘Keep my images "
+    "on this device’ off."
 )
 HIDDEN = (
-    "This browser does not let the page see the pixels of an image, to protect your privacy. Allow "
-    "it for this page, or let the server classify the image."
+    "To protect your privacy, this browser does not let the page see the pixels of an image. Allow "
+    "it for this page. Or let the server classify the image, with a connection and with ‘Keep my "
+    "images on this device’ off."
 )
 
 

@@ -41,7 +41,7 @@ from lesion_lens.web.card_tables import meaning, pairs
 from lesion_lens.web.current import get_classifier
 from lesion_lens.web.limits import MAX_IMAGES
 from lesion_lens.web.occlusion_map import strongest_region, visible_patches
-from lesion_lens.web.problems import UNREAD, NoImage, hide_model_error, retry_header
+from lesion_lens.web.problems import UNREAD, hide_model_error, retry_header
 from lesion_lens.web.results import csv_header, csv_line, to_dict
 from lesion_lens.web.uploads import (
     decoded,
@@ -322,7 +322,6 @@ def template_context() -> dict[str, Any]:
         "headlines": HEADLINES,
         "accept": ",".join((*MIME_TYPES, *SUFFIXES)),  # systems do not know the type of each
         "formats": READABLE,
-        "no_image": NoImage.sentence,
         "least_kept": LEAST_KEPT,
         "least_view": LEAST_VIEW,
         "rounding": ROUNDING,

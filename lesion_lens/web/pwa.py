@@ -69,6 +69,8 @@ SCREENSHOTS = (
     ),
 )  # fmt: skip
 
+FIELD = "pic"  # of the upload page's form
+
 pwa = Blueprint("pwa", __name__)
 
 
@@ -138,7 +140,7 @@ def manifest() -> ResponseReturnValue:
             "action": url_for("pages.show_result"),
             "method": "POST",
             "enctype": "multipart/form-data",
-            "params": {"files": [{"name": "pic", "accept": [*MIME_TYPES, *SUFFIXES]}]},
+            "params": {"files": [{"name": FIELD, "accept": [*MIME_TYPES, *SUFFIXES]}]},
         },
         # A window of its own for each launch, where the system knows windows: a result that was not
         # saved stays in its own. The other modes lose something. "navigate-existing" leaves the
@@ -176,7 +178,7 @@ def service_worker() -> ResponseReturnValue:
         "service-worker.js",
         offline=url_for("pwa.offline"),
         home=url_for("pages.index"),
-        field="pic",
+        field=FIELD,
         files=addresses,
         model=device_address(),
         integrity=device_integrity(),

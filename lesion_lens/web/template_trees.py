@@ -27,6 +27,9 @@ def trees_of(name: str, blocks: Sequence[str]) -> dict[str, Tree]:
     Returns:
         The tree of each block, to be filled after that of `head`: the template's variables, and of
         what it imports the macros that it needs.
+
+    Raises:
+        TypeError: the template uses what static/templates.js does not know.
     """
     template = _parsed(name)
     head: Tree = []
@@ -83,6 +86,10 @@ def _laid_out(value: Any) -> Any:
         first, *rest = value.elif_
         other = nodes.If(first.test, first.body, rest, value.else_)
         value = nodes.If(value.test, value.body, [], [other])
+    if isinstance(value, nodes.For) and (value.test or value.else_ or value.recursive):
+        raise TypeError("A browser's templates know no `for … if`, no `for … else`, no recursion.")
+    if isinstance(value, nodes.Filter | nodes.Test) and value.kwargs:
+        raise TypeError(f"A browser's {value.name} takes no named arguments.")
     fields = {name: _laid_out(field) for name, field in value.iter_fields(exclude=("ctx",))}
     is_constant = isinstance(value, nodes.Const)
     kept = {name: field for name, field in fields.items() if field or is_constant}
