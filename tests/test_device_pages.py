@@ -282,8 +282,10 @@ def test_the_cases_are_of_every_level_and_familiarity(cases):
     assert ("unknown", "not dermatoscopic") in found
 
 
-def test_it_says_that_it_was_not_sent(filled):
-    assert all("Classified on this device. It was not sent." in html for html in filled["html"])
+def test_it_says_whether_it_was_sent(cases, filled):
+    for case, html in zip(cases, filled["html"], strict=True):
+        assert ("It was not sent." in html) is not case.was_sent
+        assert ("The server may have received it, too." in html) is case.was_sent
 
 
 def test_the_server_s_pages_do_not_say_so(cases, apps):

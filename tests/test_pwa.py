@@ -242,9 +242,9 @@ def test_a_form_without_an_image_is_answered_without_a_connection(phone, app):
 
 def test_what_was_handed_over_is_forgotten(phone, address):
     open_app(phone, address)
-    phone.goto(f"{address}/#shared")
+    phone.goto(f"{address}/#shared-1")
     phone.reload()
-    phone.goto(f"{address}/#shared")
+    phone.goto(f"{address}/#shared-1")
     phone.get_by_text("got lost on the way").wait_for()
 
 
