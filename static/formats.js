@@ -55,7 +55,7 @@ function jpeg(view) {
 }
 
 // W3C PNG, sections 5.3 and 11.2: it is whole if the chunks that it cannot do without are unspoiled,
-// up to the last.
+// up to the last. Before the pixels the server takes no other spoiled chunk, either.
 function png(view) {
   const size = [view.getUint32(16), view.getUint32(20)];
   const met = new Set();
@@ -63,7 +63,8 @@ function png(view) {
     const length = view.getUint32(at);
     const name = letters(view, at + 4, 4);
     const checksum = view.getUint32(at + 8 + length);
-    if (name < "a" && checksum !== crc32(view, at + 4, at + 8 + length)) return { size, isWhole: false };
+    const mustBeWhole = name < "a" || !met.has("IDAT");
+    if (mustBeWhole && checksum !== crc32(view, at + 4, at + 8 + length)) return { size, isWhole: false };
     // An animation begins with the image itself only where a frame is announced before it.
     const isOdd = met.has("acTL") && !met.has("IDAT") && !met.has("fcTL") && name === "IDAT";
     if (isOdd) return { size, isWhole: true, isOdd };
@@ -129,11 +130,15 @@ function gif(view) {
 
 // Of rows that are not coded, all must be there; of others, what the file says of its length.
 function bmp(view) {
-  const [width, height] = [view.getInt32(18, true), Math.abs(view.getInt32(22, true))];
-  const isPlain = view.getUint32(14, true) >= 40 && [0, 3].includes(view.getUint32(30, true));
-  if (!isPlain) return { isWhole: view.getUint32(2, true) <= view.byteLength };
+  const isOfOs2 = view.getUint32(14, true) < 40; // with a shorter head
+  const [width, height] = isOfOs2
+    ? [view.getUint16(18, true), view.getUint16(20, true)]
+    : [view.getInt32(18, true), Math.abs(view.getInt32(22, true))];
+  const size = [width, height];
+  const isPlain = !isOfOs2 && [0, 3].includes(view.getUint32(30, true));
+  if (!isPlain) return { size, isWhole: view.getUint32(2, true) <= view.byteLength };
   const row = 4 * Math.ceil((width * view.getUint16(28, true)) / 32); // bytes
-  return { size: [width, height], isWhole: view.getUint32(10, true) + row * height <= view.byteLength };
+  return { size, isWhole: view.getUint32(10, true) + row * height <= view.byteLength };
 }
 
 // ISO/IEC 14496-12, section 4.2: boxes one after the other, each of which says how long it is; 1
@@ -144,7 +149,10 @@ function heif(view) {
   const found = new Set();
   let size = [0, 0];
   for (let at = 0; at + 8 <= view.byteLength;) {
-    const [length, name] = [view.getUint32(at), letters(view, at + 4, 4)];
+    const name = letters(view, at + 4, 4);
+    let length = view.getUint32(at);
+    if (length === 1) length = Math.max(16, Number(view.getBigUint64(at + 8)));
+    else length = length ? Math.max(8, length) : view.byteLength - at;
     if (name === "meta") {
       const inside = letters(view, at, length);
       for (const { index } of inside.matchAll(/colr(prof|rICC)/g)) write(view, at + index, "free");
@@ -153,8 +161,7 @@ function heif(view) {
         if (one[0] * one[1] > size[0] * size[1]) size = one;
       }
     }
-    if (length === 1) at += Math.max(16, Number(view.getBigUint64(at + 8)));
-    else at += length ? Math.max(8, length) : view.byteLength - at;
+    at += length;
     if (at <= view.byteLength) found.add(name);
     else if (name === "mdat" || name === "meta") return { isWhole: false };
   }
