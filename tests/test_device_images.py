@@ -2,6 +2,9 @@
 
 import base64
 import io
+import re
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -165,6 +168,149 @@ def test_a_large_jpeg_gives_nearly_the_same(read):
 )
 def test_what_cannot_be_used_gets_its_sentence(read, data, sentence):
     assert read({"image": data})["image"]["error"].startswith(sentence)
+
+
+# --- What the bytes say before anything is decoded -------------------------------------------
+
+
+def with_bytes(data, at, other):
+    """A file with other bytes from a place on."""
+    return data[:at] + other + data[at + len(other) :]
+
+
+def with_sizes(data, side):
+    """An AVIF whose boxes of the size say side × side."""
+    size = struct.pack(">2I", side, side)
+    return re.sub(rb"(ispe\0{4}).{8}", lambda found: found[1] + size, data, flags=re.DOTALL)
+
+
+def with_long_box(data):
+    """An AVIF whose box "meta" says its length in 8 bytes."""
+    at = data.index(b"meta") - 4
+    length = int.from_bytes(data[at : at + 4])
+    return data[:at] + struct.pack(">I4sQ", 1, b"meta", 8 + length) + data[at + 8 :]
+
+
+def bomb_of_rows(header=40):
+    """A BMP of 20000 × 20000 pixels whose rows are coded, in some bytes."""
+    size = struct.pack("<2H2H" if header == 12 else "<2i2H", 20_000, 20_000, 1, 8)
+    coded = struct.pack("<6I", 1, 0, 0, 0, 256, 0) if header == 40 else b""
+    data = struct.pack("<I", header) + size + coded + bytes(1024) + b"\0\1"
+    return b"BM" + struct.pack("<3I", 14 + len(data), 0, 14 + len(data) - 2) + data
+
+
+def webp(**options):
+    return encode(LESION, "WEBP", **options)
+
+
+CLEAR = noise((61, 45), bands=4)
+FRAMES = [LESION.rotate(90), LESION.rotate(180)]
+GIF = encode(LESION.convert("P"), "GIF")
+AVIF = encode(LESION, "AVIF")
+BOMBS = {
+    "PNG": with_bytes(PNG, 16, struct.pack(">2I", 20_000, 20_000)),
+    "GIF": GIF.replace(struct.pack("<2H", *LESION.size), struct.pack("<2H", 20_000, 20_000)),
+    "WebP VP8X": with_bytes(encode(CLEAR, "WEBP"), 24, b"\xfe\x3f\0" * 2),
+    "WebP VP8": with_bytes(webp(), 26, b"\xff\x3f" * 2),
+    "WebP VP8L": with_bytes(webp(lossless=True), 21, struct.pack("<I", (1 << 28) - 1)),
+    "AVIF": with_sizes(AVIF, 12_000),
+    "AVIF, a box of the other kind": with_long_box(with_sizes(AVIF, 12_000)),
+    "BMP, coded": bomb_of_rows(),
+    "BMP of OS/2": bomb_of_rows(12),
+}
+ORDINARY = {
+    "JPEG": JPEG,
+    "progressive": encode(LESION, "JPEG", progressive=True),
+    "PNG": PNG,
+    "APNG": encode(LESION, save_all=True, append_images=FRAMES),
+    "BMP": encode(LESION, "BMP"),
+    "GIF": GIF,
+    "GIF, animated": encode(LESION, "GIF", save_all=True, append_images=FRAMES),
+    "WebP": webp(),
+    "WebP, lossless": webp(lossless=True),
+    "WebP, profile": webp(icc_profile=other_colours()),
+    "WebP, animated": webp(save_all=True, append_images=FRAMES),
+    "WebP, alpha": encode(CLEAR, "WEBP"),
+    "WebP, lossless, alpha": encode(CLEAR, "WEBP", lossless=True),
+    "AVIF": AVIF,
+    "AVIF, alpha": encode(CLEAR, "AVIF"),
+    "AVIF, animated": encode(LESION, "AVIF", save_all=True, append_images=FRAMES),
+}
+
+
+def test_sizes_are_known_before_decoding(page):
+    found = page.evaluate(
+        """async (files) => {
+            const { lookInto } = await import("/static/formats.js");
+            const bytes = (data) => Uint8Array.from(atob(data), (byte) => byte.charCodeAt(0));
+            return files.map((data) => lookInto(bytes(data)));
+        }""",
+        [base64.b64encode(data).decode() for data in ORDINARY.values()],
+    )
+    for (name, data), seen in zip(ORDINARY.items(), found, strict=True):
+        assert (name, *seen["size"]) == (name, *Image.open(io.BytesIO(data)).size)
+        assert seen["isWhole"], name
+
+
+def test_what_is_too_large_is_never_decoded(desk, address):
+    page = desk.new_page()
+    page.goto(address)
+    page.evaluate("() => { globalThis.createImageBitmap = () => { throw new Error('decoded'); }; }")
+    found = page.evaluate(READ, arguments_of(BOMBS | {"small": PNG}))
+    page.close()
+    assert found.pop("small")["error"] == UNREADABLE  # what would be said of the others
+    too_large = image_limits()["sentences"]["large"]
+    assert found == {name: {"error": too_large} for name in BOMBS}
+
+
+@pytest.mark.parametrize("length", [0, 15])
+def test_a_box_that_is_shorter_than_its_head_is_passed_over(read, length):
+    box = struct.pack(">I4sQ", 1, b"mdat", length)
+    data = b"\0\0\0\x18ftypavif" + bytes(12) + box + bytes(40)
+    assert read({"image": data})["image"]["error"] == str(DamagedImage())
+
+
+def test_what_browsers_take_another_frame_of_is_refused(read):
+    files = {
+        "APNG": encode(LESION, save_all=True, append_images=FRAMES, default_image=True),
+        "GIF, wide": with_bytes(GIF, 6, struct.pack("<2H", 700, 450)),
+        "GIF, high": with_bytes(GIF, 6, struct.pack("<2H", 600, 500)),
+        "AVIF": ORDINARY["AVIF, animated"],
+    }
+    assert {read_image(data).size >= LESION.size for data in files.values()} == {True}
+    assert {image["error"] for image in read(files).values()} == {UNREADABLE}
+
+
+def chunk(name, data):
+    """A chunk of a PNG."""
+    checksum = zlib.crc32(name + data)
+    return struct.pack(">I4s", len(data), name) + data + struct.pack(">I", checksum)
+
+
+SPOILED = chunk(b"tEXt", b"Comment\0a")[:-1] + b"?"
+
+
+def test_other_chunks_of_a_png_change_nothing(read):
+    chunks = {
+        "gAMA": chunk(b"gAMA", struct.pack(">I", 100_000)),
+        "cHRM": chunk(b"gAMA", struct.pack(">I", 45_455))
+        + chunk(b"cHRM", struct.pack(">8I", *(31_270, 32_900, 30_000, 60_000, *[20_000] * 4))),
+        "sRGB": chunk(b"sRGB", b"\0"),
+        "iCCP": chunk(b"iCCP", b"a\0\0" + zlib.compress(other_colours())),
+    }
+    files = {name: PNG[:33] + data + PNG[33:] for name, data in chunks.items()}
+    files["spoiled"] = PNG[:-12] + SPOILED + PNG[-12:]
+    assert {most for most, _ in deviations(read(files), files).values()} == {0}
+
+
+def test_a_spoiled_chunk_before_the_pixels_is_refused_as_by_the_server(read):
+    data = PNG[:33] + SPOILED + PNG[33:]
+    with pytest.raises(DamagedImage):
+        read_image(data)
+    assert read({"image": data})["image"]["error"] == str(DamagedImage())
+
+
+# --- What else a browser does, and gives ------------------------------------------------------
 
 
 def test_a_browser_that_hides_pixels_gets_no_answer(desk, address):
