@@ -8,7 +8,7 @@ from datetime import date
 import numpy as np
 import pytest
 from flask import render_template
-from jinja2 import nodes
+from jinja2 import DictLoader, nodes
 
 from lesion_lens.model.classifier import Answer
 from lesion_lens.model.crops import Box, Crop
@@ -375,16 +375,52 @@ def test_what_a_browser_does_not_know_is_named(page):
             }
         ],
     ]
-    said = page.evaluate(
-        """async (trees) => {
+    said = filled_or_said(page, trees, {})
+    assert [words.split()[-1] for words in said] == ["Extends", "Pow", "upper"]
+
+
+def filled_or_said(page, trees, context):
+    """What a browser makes of each tree, or says of it."""
+    return page.evaluate(
+        """async ([trees, context]) => {
             const { render } = await import("/static/templates.js");
             return trees.map((tree) => {
-                try { render(tree, {}); } catch (error) { return error.message; }
+                try { return render(tree, context); } catch (error) { return error.message; }
             });
         }""",
-        trees,
+        [trees, context],
     )
-    assert [words.split()[-1] for words in said] == ["Extends", "Pow", "upper"]
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("{% for one in all if one %}{% endfor %}", "for … if"),
+        ("{% for one in all %}{% else %}none{% endfor %}", "for … else"),
+        ("{% for one in all recursive %}{% endfor %}", "recursion"),
+        ("{{ name | indent(width=2) }}", "indent takes no named"),
+        ("{{ name is divisibleby(num=2) }}", "divisibleby takes no named"),
+    ],
+)
+def test_what_a_browser_cannot_fill_becomes_no_tree(app, monkeypatch, source, words):
+    loader = DictLoader({"a.html": "{% block main %}" + source + "{% endblock %}"})
+    monkeypatch.setattr(app.jinja_env, "loader", loader)
+    with app.app_context(), pytest.raises(TypeError, match=words):
+        trees_of("a.html", ["main"])
+
+
+def test_a_browser_joins_no_markup(page, app, monkeypatch):
+    """Jinja escapes what is joined with it, and leaves it as it is."""
+    loader = DictLoader({"a.html": "{% block main %}{{ head ~ name }}{% endblock %}"})
+    monkeypatch.setattr(app.jinja_env, "loader", loader)
+    with app.app_context():
+        (node,) = trees_of("a.html", ["main"])["main"]
+    data = {"kind": "TemplateData", "data": "<b>"}
+    trees = [[node], [{**node, "nodes": [{"kind": "Concat", "nodes": [data, data]}]}]]
+    assert filled_or_said(page, trees, {"head": "<", "name": "&"}) == [
+        "&lt;&amp;",
+        "no template can join what a macro gives",
+    ]
 
 
 # --- Numbers ---------------------------------------------------------------------------------
