@@ -25,8 +25,10 @@ PICTURES = [
 ANSWER = """async ([facts, cases]) => {
     const { answerOf } = await import("/static/answer.js");
     const { pageOf } = await import("/static/device_page.js");
-    return cases.map(({ prediction, judged, crop, image, name, today }) => {
+    const { judge } = await import("/static/familiarity.js");
+    return cases.map(({ prediction, pixels, crop, image, name, today }) => {
         const views = prediction.views.map((view) => Float32Array.from(view));
+        const judged = judge(Uint8Array.from(pixels), facts.rules);
         const answer = answerOf({ ...prediction, views }, judged, crop, facts);
         answer.probabilities = [...answer.probabilities];
         return { answer, html: pageOf(answer, image, name, facts, { today }) };
@@ -40,19 +42,13 @@ def made_case(classifier, picture, crop):
     image = DecodedImage(pixels, picture.size, b"a preview", (320, 240))
     answer = classifier(pixels, True, crop)
     context = context_of("a.png", image, answer)
-    prediction, rules = predict(classifier.load(), pixels, True), classifier.picture_rules
+    prediction = predict(classifier.load(), pixels, True)
     given = {
         "prediction": {
             "views": prediction.views.tolist(),
             "occlusion": prediction.occlusion.tolist(),
         },
-        "judged": {
-            "familiarity": answer.familiarity,
-            "reason": answer.reason,
-            "distance": answer.distance,
-            "proven": None if (proven := rules.proven(pixels[None])[0]) is None else bool(proven),
-            "lacks_rules": answer.lacks_rules,
-        },
+        "pixels": pixels.ravel().tolist(),
         "crop": crop
         and {name: getattr(crop, name) for name in ("is_harmless", "removed", "cut_black")},
         "image": {
@@ -82,14 +78,17 @@ def cases(desk):
 
 
 def test_an_answer_has_what_that_of_the_server_has(cases):
-    levels = set()
+    levels, familiarities = set(), set()
     for ours, _, theirs, _ in cases:
         levels.add(theirs["risk_level"])
+        familiarities.add(theirs["familiarity"])
         assert np.allclose(theirs["probabilities"], ours.probabilities, atol=1e-12)
         assert theirs["urgency"] == pytest.approx(ours.urgency)
-        for name in ("familiarity", "reason", "distance", "lacks_rules", "risk_level", "next_step"):
+        assert theirs["distance"] == pytest.approx(ours.distance, rel=1e-4)
+        for name in ("familiarity", "reason", "lacks_rules", "risk_level", "next_step"):
             assert theirs[name] == getattr(ours, name)
     assert levels == {"high", "raised", "low", "unknown"}
+    assert familiarities == {"familiar", "unfamiliar", "not dermatoscopic"}
 
 
 def test_its_page_is_that_of_the_server(cases):
