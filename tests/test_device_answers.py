@@ -1,18 +1,19 @@
 """An answer that a browser puts together is the server's own, and so is the page that shows it."""
 
+import base64
+
 import numpy as np
 import pytest
 from flask import render_template
 
 from lesion_lens.model.crops import Box, Crop
 from lesion_lens.model.decoder import DecodedImage
-from lesion_lens.model.device_rules import rules_of
 from lesion_lens.model.views import predict
 from lesion_lens.web.current import get_classifier
-from lesion_lens.web.device_page import page_of
+from lesion_lens.web.device import facts_of
 from lesion_lens.web.pages import as_png, context_of, data_address
 from skin_cancer_detection import preprocess
-from tests.support.drawings import draw_for, draw_grainy_lesion
+from tests.support.drawings import draw_for, draw_grainy_lesion, draw_lesion, encode
 from tests.support.pages import app_with
 from tests.support.servers import serving
 
@@ -63,18 +64,27 @@ def made_case(classifier, picture, crop):
 
 
 @pytest.fixture(scope="module")
-def cases(desk):
-    app = app_with()
-    with app.test_request_context():
+def made():
+    """The facts of an app, and each picture's answer and page by it, with what makes them."""
+    with app_with().test_request_context():
         classifier = get_classifier()
-        made = [made_case(classifier, *picture) for picture in PICTURES]
-        facts = {"page": page_of(classifier), "rules": rules_of(classifier)}
-    with serving(app) as port:
+        return facts_of(classifier), [made_case(classifier, *picture) for picture in PICTURES]
+
+
+@pytest.fixture(scope="module")
+def page(desk):
+    with serving(app_with()) as port:
         page = desk.new_page()
         page.goto(f"http://127.0.0.1:{port}/offline")
-        theirs = page.evaluate(ANSWER, [facts, [given for *_, given in made]])
+        yield page
         page.close()
-    return [(*ours[:2], *there.values()) for ours, there in zip(made, theirs, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def cases(page, made):
+    facts, ours = made
+    theirs = page.evaluate(ANSWER, [facts, [given for *_, given in ours]])
+    return [(*ours[:2], *there.values()) for ours, there in zip(ours, theirs, strict=True)]
 
 
 def test_an_answer_has_what_that_of_the_server_has(cases):
@@ -97,3 +107,42 @@ def test_its_page_is_that_of_the_server(cases):
             html.split('<main id="main">')[1].split("</main>")[0].strip() for html in (theirs, ours)
         )
         assert shown == expected
+
+
+# Of these an answer reads some entries; what the template reads of `context` has a test of its
+# own, in test_device_pages.py.
+TABLES = [
+    *("rules.next_steps.", "page.context.", "page.meanings.", "page.reasons.", "page.verdicts."),
+    *("page.trees.", "page.wording.words.", "images.sentences."),
+]
+# The facts that nobody reads while answers and pages are made, and images read.
+UNREAD = """async ([facts, cases, files, tables]) => {
+    const { readImage } = await import("/static/pixels.js");
+    const unread = new Set();
+    const watched = (value, path) => {
+        const isObject = value !== null && typeof value === "object" && !Array.isArray(value);
+        if (!isObject || tables.includes(path)) return value;
+        const inner = {};
+        for (const [name, one] of Object.entries(value)) {
+            const content = watched(one, `${path}${name}.`);
+            unread.add(path + name);
+            const get = () => { unread.delete(path + name); return content; };
+            Object.defineProperty(inner, name, { get, enumerable: true });
+        }
+        return inner;
+    };
+    const all = watched(facts, "");
+    await (ANSWER)([all, cases]);
+    for (const data of files) {
+        const bytes = Uint8Array.from(atob(data), (byte) => byte.charCodeAt(0));
+        await readImage(new File([bytes], "a"), all.images);
+    }
+    return [...unread];
+}""".replace("ANSWER", ANSWER)
+
+
+def test_a_browser_reads_every_fact(page, made):
+    facts, ours = made
+    files = [base64.b64encode(encode(draw_lesion(), name)).decode() for name in ("PNG", "JPEG")]
+    unread = page.evaluate(UNREAD, [facts, [given for *_, given in ours], files, TABLES])
+    assert unread == ["model_sha256"]  # which tells anybody what model the file is of

@@ -351,6 +351,13 @@ def test_a_browser_knows_every_node(page, found, table, kinds):
     assert used - {"Slice"} <= set(known)  # a part of another
 
 
+def test_the_template_reads_all_that_it_is_given(found):
+    with app_with().app_context():
+        context = page_of(get_classifier())["context"]
+    read = {node.get("name") or node.get("attr") for node in found}
+    assert {*context, *context["facts"], *context["class_of"]["mel"]} <= read
+
+
 @pytest.mark.parametrize(("kind", "table"), [("Filter", "ownFilters"), ("Test", "tests")])
 def test_a_browser_knows_every_filter_and_test(page, found, kind, table):
     known = page.evaluate(

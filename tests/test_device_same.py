@@ -18,8 +18,8 @@ from tests.support.pages import upload
 WHERE = re.compile(
     r"It was not stored\.|Classified on this device\. It was not sent\.|Where\s+On this device.*"
 )
-# The map takes 49 of the 57 runs of the network for an image. So these files alone get one, PNGs and
-# JPEGs in turn; of the others it is left out of the comparison.
+# The map takes 49 of the 57 runs of the network for an image. So these files alone get one, PNGs
+# and JPEGs in turn; of the others it is left out of the comparison.
 WITH_MAP = slice(None, None, 21)
 MAP = re.compile(r'<figure class="map">.*?</section>', re.DOTALL)
 MODULE = (ROOT / "static" / "occlusion.js").read_text()

@@ -30,7 +30,7 @@ def rules_of(classifier: Classifier) -> dict[str, Any]:
         "levels": list(decisions.LEVELS),  # whose order says which is the more urgent
         "next_steps": decisions.NEXT_STEPS,
         "high_risk": decisions.HIGH_RISK,
-        "decision_facts": None if facts is None else facts.to_dict(),
+        "decision_facts": None if facts is None else _deciding(facts),
         "outliers": _numbers_of(rules.outliers),
         "others": _numbers_of(rules.others),
         "groups": _numbers_of(rules.groups),
@@ -60,6 +60,11 @@ def rules_of(classifier: Classifier) -> dict[str, Any]:
             "most_flat": other_pictures.MOST_FLAT,
         },
     }
+
+
+def _deciding(facts: decisions.DecisionFacts) -> dict[str, Any]:
+    """The facts that a decision reads; the pooled classes are only named on the page."""
+    return {name: value for name, value in facts.to_dict().items() if name != "pooled_classes"}
 
 
 def _numbers_of(rule: StoredArrays | None) -> dict[str, Any] | None:
