@@ -42,6 +42,33 @@ def read(page):
     return lambda files: page.evaluate(READ, arguments_of(files))
 
 
+@pytest.fixture(scope="module")
+def read_aside(page):
+    """The same in a worker, which has some seconds for it."""
+    program = (
+        f"addEventListener('message', async ({{ data }}) => postMessage(await ({READ})(data)));"
+    )
+    response = {
+        "body": program,
+        "content_type": "text/javascript",
+        "headers": {"Cross-Origin-Embedder-Policy": "require-corp"},  # as the page has it
+    }
+    page.route("**/static/reader.js", lambda route: route.fulfill(**response))
+    return lambda files: page.evaluate(
+        """(data) => new Promise((resolve, reject) => {
+            const worker = new Worker("/static/reader.js", { type: "module" });
+            worker.addEventListener("message", ({ data }) => resolve(data));
+            worker.addEventListener("error", reject);
+            worker.postMessage(data);
+            setTimeout(() => {
+                worker.terminate();
+                reject(new Error("it took too long"));
+            }, 20_000);
+        })""",
+        arguments_of(files),
+    )
+
+
 def noise(size, seed=0, bands=3):
     """Random pixels: nothing shows a wrong weight so well. Large ones are of few levels."""
     levels = 256 if size[0] * size[1] < 100_000 else 4
@@ -264,10 +291,10 @@ def test_what_is_too_large_is_never_decoded(desk, address):
 
 
 @pytest.mark.parametrize("length", [0, 15])
-def test_a_box_that_is_shorter_than_its_head_is_passed_over(read, length):
+def test_a_box_that_is_shorter_than_its_head_is_passed_over(read_aside, length):
     box = struct.pack(">I4sQ", 1, b"mdat", length)
     data = b"\0\0\0\x18ftypavif" + bytes(12) + box + bytes(40)
-    assert read({"image": data})["image"]["error"] == str(DamagedImage())
+    assert read_aside({"image": data})["image"]["error"] == str(DamagedImage())
 
 
 def test_what_browsers_take_another_frame_of_is_refused(read):
@@ -347,26 +374,12 @@ def test_it_gives_the_pixels_and_a_small_copy_as_pictures(read):
     assert "Jane" not in str(preview.info)
 
 
-def test_a_worker_reads_the_same(page):
-    program = (
-        f"addEventListener('message', async ({{ data }}) => postMessage(await ({READ})(data)));"
-    )
-    response = {
-        "body": program,
-        "content_type": "text/javascript",
-        "headers": {"Cross-Origin-Embedder-Policy": "require-corp"},  # as the page has it
+def test_a_worker_reads_the_same(read_aside):
+    files = {
+        "PNG": encode(noise((1500, 1400)), compress_level=1),
+        "small": encode(noise((28, 28))),
     }
-    page.route("**/static/reader.js", lambda route: route.fulfill(**response))
-    files = {"PNG": encode(noise((1500, 1400))), "small": encode(noise((28, 28)))}
-    found = page.evaluate(
-        """(data) => new Promise((resolve, reject) => {
-            const worker = new Worker("/static/reader.js", { type: "module" });
-            worker.addEventListener("message", ({ data }) => resolve(data));
-            worker.addEventListener("error", reject);
-            worker.postMessage(data);
-        })""",
-        arguments_of(files),
-    )
+    found = read_aside(files)
     assert {most for most, _ in deviations(found, files).values()} == {0}
     assert picture(found["PNG"]["preview"]).size == (600, 560)
 
