@@ -21,7 +21,7 @@ from tests.support.drawings import draw_grainy_lesion, encode
 # and on both sides of where Pillow begins with the columns.
 SIZES = [
     *((1, 1), (2, 3), (27, 29), (28, 28), (28, 200), (200, 28), (90, 153), (90, 154), (600, 450)),
-    *((3000, 2), (5000, 7), (7, 5000), (20_000, 101), (1500, 1400), (2100, 1600), (1100, 2300)),
+    *((3000, 2), (5000, 7), (7, 5000), (20_000, 101), (1500, 1400), (2100, 960), (1100, 2300)),
 ]
 LESION = draw_grainy_lesion(1)
 JPEG = encode(LESION, "JPEG", quality=90)
@@ -95,7 +95,7 @@ def test_pngs_of_any_size_give_the_same_bytes(read):
 
 
 def test_small_pngs_of_random_sizes_give_the_same_bytes(read):
-    sizes = np.random.default_rng(1).integers(1, 200, (80, 2))
+    sizes = np.random.default_rng(1).integers(1, 200, (40, 2))
     files = {str(seed): encode(noise(size, seed)) for seed, size in enumerate(sizes.tolist())}
     assert {most for most, _ in deviations(read(files), files).values()} == {0}
 

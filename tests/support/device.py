@@ -13,7 +13,10 @@ READ = """async ([files, limits]) => {
     const { readImage } = await import("/static/pixels.js");
     const found = {};
     for (const [name, data] of Object.entries(files)) {
-        const file = new File([Uint8Array.from(atob(data), (byte) => byte.charCodeAt(0))], name);
+        const letters = atob(data);
+        const bytes = new Uint8Array(letters.length);
+        for (let at = 0; at < bytes.length; at += 1) bytes[at] = letters.charCodeAt(at);
+        const file = new File([bytes], name);
         const image = await readImage(file, limits).catch((error) => ({ error: error.message }));
         if (image.pixels) image.pixels = [...image.pixels];
         found[name] = image;
