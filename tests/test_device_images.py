@@ -317,17 +317,48 @@ def chunk(name, data):
 SPOILED = chunk(b"tEXt", b"Comment\0a")[:-1] + b"?"
 
 
+CHUNKS = {
+    "gAMA": chunk(b"gAMA", struct.pack(">I", 100_000)),
+    "cHRM": chunk(b"gAMA", struct.pack(">I", 45_455))
+    + chunk(b"cHRM", struct.pack(">8I", *(31_270, 32_900, 30_000, 60_000, *[20_000] * 4))),
+    "sRGB": chunk(b"sRGB", b"\0"),
+    "iCCP": chunk(b"iCCP", b"a\0\0" + zlib.compress(other_colours())),
+}
+
+
 def test_other_chunks_of_a_png_change_nothing(read):
-    chunks = {
-        "gAMA": chunk(b"gAMA", struct.pack(">I", 100_000)),
-        "cHRM": chunk(b"gAMA", struct.pack(">I", 45_455))
-        + chunk(b"cHRM", struct.pack(">8I", *(31_270, 32_900, 30_000, 60_000, *[20_000] * 4))),
-        "sRGB": chunk(b"sRGB", b"\0"),
-        "iCCP": chunk(b"iCCP", b"a\0\0" + zlib.compress(other_colours())),
-    }
-    files = {name: PNG[:33] + data + PNG[33:] for name, data in chunks.items()}
+    files = {name: PNG[:33] + data + PNG[33:] for name, data in CHUNKS.items()}
     files["spoiled"] = PNG[:-12] + SPOILED + PNG[-12:]
     assert {most for most, _ in deviations(read(files), files).values()} == {0}
+
+
+def test_no_decoder_finds_a_colour_profile(page):
+    """Chromium passes over them anyway, as it is told to; WebKit does not."""
+    files = [PNG[:33] + data + PNG[33:] for data in CHUNKS.values()]
+    files += [
+        encode(LESION, name, icc_profile=other_colours()) for name in ("JPEG", "WEBP", "AVIF")
+    ]
+    left = page.evaluate(
+        """async (files) => {
+            const { lookInto } = await import("/static/formats.js");
+            return files.map((data) => {
+                const bytes = Uint8Array.from(atob(data), (byte) => byte.charCodeAt(0));
+                lookInto(bytes);
+                return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
+            });
+        }""",
+        [base64.b64encode(data).decode() for data in files],
+    )
+    for before, after in zip(files, map(base64.b64decode, left), strict=True):
+        assert colours_of(before)
+        assert not colours_of(after)
+
+
+def colours_of(data):
+    """What Pillow finds in a file of the colours that it speaks of."""
+    image = Image.open(io.BytesIO(data))
+    image.load()
+    return image.info.keys() & {"icc_profile", "gamma", "chromaticity", "srgb"}
 
 
 def test_a_spoiled_chunk_before_the_pixels_is_refused_as_by_the_server(read):
