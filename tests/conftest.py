@@ -8,8 +8,9 @@ import pytest
 from lesion_lens import ROOT
 from lesion_lens.training.data import CSV_NAMES, METADATA_NAME
 from lesion_lens.web.current import get_classifier
-from tests.support.browser import chromium, desk_of
+from tests.support.browser import chromium, desk_of, window
 from tests.support.drawings import draw_lesion, encode
+from tests.support.phones import Log
 from tests.support.servers import serving
 from tests.support.skipping import real_data_folder, require, skip_without
 
@@ -65,6 +66,12 @@ def client(app):
 
 
 @pytest.fixture
+def log(app):
+    """The app, which notes what it is asked, and which a test can let answer otherwise."""
+    return Log(app)
+
+
+@pytest.fixture
 def document(client):
     """The API's OpenAPI document."""
     return client.get("/api/v1/openapi.json").json
@@ -99,6 +106,13 @@ def browser():
         browser = tools.chromium.launch(**chromium())
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def phone(browser):
+    """A page of a browser with service workers, which keeps nothing of another test."""
+    with window(browser, 375, service_workers="allow") as page:
+        yield page
 
 
 @pytest.fixture(scope="module")

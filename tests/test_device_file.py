@@ -22,7 +22,14 @@ from lesion_lens.model.litert_files import append_attributes, read_network
 from lesion_lens.web.device import device_address, device_integrity
 from skin_cancer_detection import CLASSES, KERNEL_SHAPES
 from tests.support.drawings import draw_spots
-from tests.support.models import KERAS, LITERT, change_layer, copy_model, write_model
+from tests.support.models import (
+    KERAS,
+    LITERT,
+    change_attributes,
+    change_layer,
+    copy_model,
+    write_model,
+)
 from tests.support.pages import app_of, app_with, client_of, page_of
 
 KINDS = pytest.mark.parametrize("path", [KERAS, LITERT], ids=["Keras", "LiteRT"])
@@ -225,3 +232,25 @@ def test_without_it_the_app_serves_all_the_same(tmp_path):
     with client.application.test_request_context("/"):
         assert device_address() is device_integrity() is None
     assert client.get("/").status_code == 200
+
+
+def test_none_is_made_of_a_model_that_was_exchanged_meanwhile(tmp_path, monkeypatch):
+    path = copy_model(tmp_path, {}, LITERT)
+    client = client_of(path)
+
+    def exchange(_):
+        change_attributes(path, {"title": "another"})
+        return {}
+
+    monkeypatch.setattr("lesion_lens.web.device.facts_of", exchange)
+    assert client.get("/model/device").status_code == 404
+
+
+@KINDS
+def test_where_the_model_file_cannot_be_read_the_next_request_tries_again(tmp_path, path):
+    path = copy_model(tmp_path, {}, path)
+    client = client_of(path)
+    path.rename(tmp_path / "away")
+    assert client.get("/model/device").status_code == 404
+    (tmp_path / "away").rename(path)
+    assert client.get("/model/device").status_code == 200

@@ -3,56 +3,18 @@
 import csv
 
 import pytest
+from werkzeug.wrappers import Response
 
-from lesion_lens.web.pwa import wish_name
-from tests.support.browser import SPOILED, classify, drawn, pause_of, shoot, window
-from tests.support.drawings import draw_for, draw_lesion, encode
+from tests.support.browser import SPOILED, classify, drawn, shoot, window
+from tests.support.drawings import draw_lesion, encode
+from tests.support.phones import LOW, keep_here, never_answer, open_app, result_of
 from tests.support.servers import serving
-from tests.support.waiting import wait_for
 
 PHOTOGRAPH = {
     "name": "lesion.jpg",
     "mimeType": "image/jpeg",
     "buffer": encode(draw_lesion((600, 450)), "JPEG", quality=90),
 }
-LOW = drawn("low.png", draw_for("low"))
-HERE = "Keep my images on this device"
-TEXT = """() => [...document.querySelectorAll("#result > *:not(template)")]
-    .map((part) => part.innerText.trim()).filter(Boolean)"""
-
-
-class Log:
-    """A WSGI application that notes which requests arrive, and how long their bodies are."""
-
-    def __init__(self, application):
-        self.application, self.arrived = application, []
-
-    def __call__(self, environ, start_response):
-        length = int(environ.get("CONTENT_LENGTH") or 0)
-        self.arrived.append((environ["REQUEST_METHOD"], environ["PATH_INFO"], length))
-        return self.application(environ, start_response)
-
-    @property
-    def uploads(self):
-        return [one for one in self.arrived if one[0] != "GET" or one[2]]
-
-
-@pytest.fixture
-def phone(browser):
-    """A page of a browser with service workers, which keeps nothing of another test."""
-    with window(browser, 375, service_workers="allow") as page:
-        yield page
-
-
-@pytest.fixture
-def log(app):
-    return Log(app)
-
-
-def open_app(page, address):
-    """Open the upload page, and wait until the phone keeps the model."""
-    page.goto(address)
-    page.evaluate("() => navigator.serviceWorker.ready.then(() => null)")
 
 
 def cut_off(phone, app):
@@ -61,16 +23,6 @@ def cut_off(phone, app):
         open_app(phone, f"http://127.0.0.1:{port}/")
     phone.context.set_offline(True)
     phone.reload()
-
-
-def result_of(page, *files):
-    classify(page, *files)
-    page.locator("#likely").wait_for()
-    return page.evaluate(TEXT)
-
-
-def keep_here(page):
-    page.get_by_role("switch", name=HERE).check()
 
 
 def without_where(parts):
@@ -141,6 +93,7 @@ def test_a_damaged_image_is_named_in_its_row(phone, app):
     phone.locator("#batch-summary:not(:empty)").wait_for()
     assert phone.locator("tr.failed .file").all_inner_texts() == ["spoiled.png"]
     assert phone.locator("#batch tbody tr:not(.failed)").count() == 1
+    assert phone.locator("#again").is_visible()  # as the server may do better
 
 
 def test_a_cut_picture_is_never_low_risk_without_a_connection_either(phone, app):
@@ -161,7 +114,7 @@ def test_a_cut_picture_is_never_low_risk_without_a_connection_either(phone, app)
 def test_a_server_that_is_gone_is_not_needed(phone, app):
     with serving(app) as port:
         open_app(phone, f"http://127.0.0.1:{port}/")
-    assert "this device" in "\n".join(result_of(phone, LOW))  # though the network is there
+    assert "this device. It was not sent." in "\n".join(result_of(phone, LOW))
 
 
 def test_cancel_ends_what_the_device_computes(phone, app):
@@ -173,101 +126,69 @@ def test_cancel_ends_what_the_device_computes(phone, app):
     phone.locator("#likely").wait_for()
 
 
-# --- The switch ------------------------------------------------------------------------------
-
-
-def test_with_the_switch_on_no_request_has_a_body(phone, log):
-    sent = []
-    phone.context.on("request", lambda one: one.post_data_buffer and sent.append(one.url))
-    with serving(log) as port:
-        open_app(phone, f"http://127.0.0.1:{port}/")
-        keep_here(phone)
-        assert "this device" in "\n".join(result_of(phone, LOW))
-        phone.get_by_role("link", name="Classify another image").click()
-        classify(phone, LOW, drawn("b.png"), SPOILED)
-        phone.locator("#batch-summary:not(:empty)").wait_for()
-    assert (sent, log.uploads) == ([], [])
-
-
-def test_a_fault_of_the_device_does_not_lead_to_the_server(phone, log):
-    with serving(log) as port:
-        open_app(phone, f"http://127.0.0.1:{port}/")
-        keep_here(phone)
-        classify(phone, SPOILED)
-        phone.locator("#error:not([hidden])").wait_for()
-    assert log.uploads == []
-
-
-def test_without_the_model_the_switch_keeps_the_image_here_all_the_same(browser, log):
-    with serving(log) as port, window(browser) as page:  # which has no service worker
-        page.route("**/model/device*", lambda route: route.abort())
-        page.goto(f"http://127.0.0.1:{port}/")
+def test_the_date_is_the_persons_own(browser, address):
+    with window(browser, timezone_id="Pacific/Kiritimati") as page:
+        page.clock.set_fixed_time("2026-03-07T23:30:00Z")
+        page.goto(address)
         keep_here(page)
-        classify(page, LOW)
-        page.get_by_text("The model for your device could not be loaded").wait_for()
-    assert log.uploads == []
+        result_of(page, LOW)
+        assert page.locator("figcaption time").get_attribute("datetime") == "2026-03-08"
 
 
-def test_the_switch_is_off_at_first_and_remembered(phone, log):
+# --- The service worker ----------------------------------------------------------------------
+
+ASK = """(mark) => new Promise((resolve) => {
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = ({ data }) => resolve(data && data.map((file) => file.name));
+    navigator.serviceWorker.controller.postMessage(mark, [port2]);
+})"""
+
+
+def test_a_server_that_hangs_is_waited_for_once(phone, log):
+    log.change("/service-worker.js", "MOST_WAIT = 4_000", "MOST_WAIT = 1_200")
     with serving(log) as port:
         open_app(phone, f"http://127.0.0.1:{port}/")
-        switch = phone.get_by_role("switch", name=HERE)
-        assert not switch.is_checked()
+        log.instead, log.application = {}, never_answer
+        phone.reload(timeout=10_000)
+        assert phone.locator("#upload").is_visible()
+        took = phone.evaluate("performance.getEntriesByType('resource').map((one) => one.duration)")
+        whole = phone.evaluate("performance.getEntriesByType('navigation')[0].responseStart")
+    assert len(took) > 10
+    assert max(took) < 1200 <= whole
+
+
+def test_another_model_than_that_of_the_worker_is_not_kept(phone, log):
+    log.serve_another_model()
+    with serving(log) as port:
+        phone.goto(f"http://127.0.0.1:{port}/")
+        state = phone.evaluate(
+            """() => navigator.serviceWorker.register("/service-worker.js").then(({ installing }) =>
+                installing && new Promise((resolve) => {
+                    installing.onstatechange = () => resolve(installing.state);
+                }))"""
+        )
+    assert state == "redundant"
+
+
+def share(page, *files):
+    """Send a form as another app does; gives the mark by which the page asks for its files."""
+    page.set_input_files("#pic", list(files))
+    page.evaluate("document.getElementById('upload').submit()")
+    page.wait_for_url("**/#shared-*")
+    return page.evaluate("location.hash")
+
+
+def test_what_is_shared_is_held_for_its_own_page_and_once(phone, log):
+    log.instead["/static/shared.js"] = Response(status=404)  # which asks for it
+    log.change("/service-worker.js", "PATIENCE = 60_000", "PATIENCE = 700")
+    with serving(log) as port:
+        open_app(phone, f"http://127.0.0.1:{port}/")
         keep_here(phone)
-        wait_for(lambda: is_remembered(phone), pause=pause_of(phone))
-        phone.reload()
-        wait_for(switch.is_checked, pause=pause_of(phone))
-        switch.uncheck()
-        wait_for(lambda: not is_remembered(phone), pause=pause_of(phone))
-        assert "this device" not in "\n".join(result_of(phone, LOW))
-    assert len(log.uploads) == 1
-
-
-def is_remembered(page):
-    return page.evaluate("async () => caches.has(document.forms[0].dataset.wish)")
-
-
-def test_another_tab_heeds_the_switch_at_once(phone, log):
-    with serving(log) as port:
-        open_app(phone, f"http://127.0.0.1:{port}/")
         other = phone.context.new_page()
         other.goto(phone.url)
-        keep_here(other)
-        wait_for(lambda: is_remembered(other), pause=pause_of(other))
-        assert "this device" in "\n".join(result_of(phone, LOW))
-    assert log.uploads == []
-
-
-def test_the_wish_is_not_named_as_what_a_new_version_deletes(app):
-    with app.test_request_context():
-        assert not wish_name().startswith("shell of ")
-
-
-def test_an_image_that_is_shared_stays_here_too(phone, log):
-    with serving(log) as port:
-        open_app(phone, f"http://127.0.0.1:{port}/")
-        keep_here(phone)
-        wait_for(lambda: is_remembered(phone), pause=pause_of(phone))
-        phone.set_input_files("#pic", LOW)
-        phone.evaluate("document.getElementById('upload').submit()")  # as a share comes
-        phone.locator("#chosen .file", has_text="low.png").wait_for()
-        phone.get_by_role("button", name="Classify").click()
-        phone.locator("#likely").wait_for()
-    assert log.uploads == []
-
-
-@pytest.mark.parametrize(("width", "scheme"), [(375, "light"), (375, "dark"), (1280, "light")])
-def test_the_switch_says_what_it_does(browser, address, width, scheme):
-    with window(browser, width, scheme) as page:
-        page.goto(address)
-        switch = page.get_by_role("switch", name=HERE)
-        switch.wait_for()
-        described = page.locator(f"#{switch.get_attribute('aria-describedby')}")
-        assert "never sends them" in described.inner_text()
-        shoot(page, "switch")
-
-
-def test_without_script_there_is_no_switch(browser, address):
-    with window(browser, java_script_enabled=False) as page:
-        page.goto(address)
-        assert not page.locator("#here").is_visible()
+        marks = [share(phone, LOW), share(other, drawn("b.png"), drawn("c.png"))]
+        asked = [phone.evaluate(ASK, mark) for mark in (*marks, marks[0], "#shared-1")]
+        late = share(phone, LOW)
+        phone.wait_for_timeout(800)
+        assert asked == [["low.png"], ["b.png", "c.png"], None, None]
+        assert phone.evaluate(ASK, late) is None

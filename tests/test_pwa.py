@@ -16,25 +16,13 @@ from werkzeug.wrappers import Response
 from lesion_lens import ROOT
 from lesion_lens.web import device, pages
 from lesion_lens.web.pwa import pwa, static_files
-from tests.support.browser import chosen, chromium, classify, drawn, pause_of, shoot, window
+from tests.support.browser import chosen, chromium, classify, drawn, pause_of, shoot
 from tests.support.pages import page_of, text_of
+from tests.support.phones import open_app
 from tests.support.servers import serving
 from tests.support.waiting import wait_for
 
 LESION = drawn()
-
-
-@pytest.fixture
-def phone(browser):
-    """A page of a browser with service workers, which keeps nothing of another test."""
-    with window(browser, 375, service_workers="allow") as page:
-        yield page
-
-
-def open_app(page, address):
-    """Open the upload page and wait for its service worker."""
-    page.goto(address)
-    page.evaluate("() => navigator.serviceWorker.ready.then(() => null)")
 
 
 def kept_by(page):
