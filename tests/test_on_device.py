@@ -159,13 +159,16 @@ def test_a_server_that_hangs_is_waited_for_once(phone, log):
 
 def test_another_model_than_that_of_the_worker_is_not_kept(phone, log):
     log.serve_another_model()
+    log.instead["/static/register.js"] = Response(status=404)  # as the test does it
     with serving(log) as port:
         phone.goto(f"http://127.0.0.1:{port}/")
         state = phone.evaluate(
-            """() => navigator.serviceWorker.register("/service-worker.js").then(({ installing }) =>
-                installing && new Promise((resolve) => {
-                    installing.onstatechange = () => resolve(installing.state);
-                }))"""
+            """async () => {
+                const { installing } = await navigator.serviceWorker.register("/service-worker.js");
+                while (installing.state === "installing")
+                    await new Promise((resolve) => setTimeout(resolve, 20));
+                return installing.state;
+            }"""
         )
     assert state == "redundant"
 
@@ -175,12 +178,12 @@ def share(page, *files):
     page.set_input_files("#pic", list(files))
     page.evaluate("document.getElementById('upload').submit()")
     page.wait_for_url("**/#shared-*")
-    return page.evaluate("location.hash")
+    return page.url[page.url.index("#") :]
 
 
 def test_what_is_shared_is_held_for_its_own_page_and_once(phone, log):
-    log.instead["/static/shared.js"] = Response(status=404)  # which asks for it
-    log.change("/service-worker.js", "PATIENCE = 60_000", "PATIENCE = 700")
+    log.instead["/static/shared.js"] = Response("", mimetype="text/javascript")  # which asks for it
+    log.change("/service-worker.js", "PATIENCE = 60_000", "PATIENCE = 2_500")
     with serving(log) as port:
         open_app(phone, f"http://127.0.0.1:{port}/")
         keep_here(phone)
@@ -189,6 +192,6 @@ def test_what_is_shared_is_held_for_its_own_page_and_once(phone, log):
         marks = [share(phone, LOW), share(other, drawn("b.png"), drawn("c.png"))]
         asked = [phone.evaluate(ASK, mark) for mark in (*marks, marks[0], "#shared-1")]
         late = share(phone, LOW)
-        phone.wait_for_timeout(800)
+        phone.wait_for_timeout(2600)
         assert asked == [["low.png"], ["b.png", "c.png"], None, None]
         assert phone.evaluate(ASK, late) is None

@@ -176,7 +176,7 @@ def test_an_image_that_the_server_had_before_it_hung_up_is_said_to_be_there(phon
 
 def test_the_table_says_how_many_images_the_server_may_have(phone, log, watched):
     ways = iter([log.application, hang_up, hang_up, hang_up])
-    log.instead["/showresult"] = lambda *request: next(ways)(*request)
+    log.instead["/showresult"] = lambda *request: next(ways)(*request)  # noqa: PLW0108 (each time another)
     open_app(phone, watched)
     for here in (1, 2):
         classify(phone, LOW, drawn("b.png"))
