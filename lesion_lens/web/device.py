@@ -101,6 +101,8 @@ def _make() -> _DeviceFile | None:
         file = device_file(classifier.path, facts_of(classifier))
         classifier.check_unchanged()
     except ModelFileError as error:  # the server classifies all the same
+        if isinstance(error.__cause__, OSError):
+            raise error.__cause__ from error
         _log(error)
         return None
     return _DeviceFile(gzip.compress(file, KEPT, mtime=0), hashlib.sha256(file).digest())
