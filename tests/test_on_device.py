@@ -159,9 +159,8 @@ def test_a_server_that_hangs_is_waited_for_once(phone, log):
 
 def test_another_model_than_that_of_the_worker_is_not_kept(phone, log):
     log.serve_another_model()
-    log.instead["/static/register.js"] = Response(status=404)  # as the test does it
     with serving(log) as port:
-        phone.goto(f"http://127.0.0.1:{port}/")
+        phone.goto(f"http://127.0.0.1:{port}/healthz")  # which has no script that does it, too
         state = phone.evaluate(
             """async () => {
                 const { installing } = await navigator.serviceWorker.register("/service-worker.js");
@@ -176,22 +175,22 @@ def test_another_model_than_that_of_the_worker_is_not_kept(phone, log):
 def share(page, *files):
     """Send a form as another app does; gives the mark by which the page asks for its files."""
     page.set_input_files("#pic", list(files))
-    page.evaluate("document.getElementById('upload').submit()")
-    page.wait_for_url("**/#shared-*")
-    return page.url[page.url.index("#") :]
+    with page.expect_navigation(url="**/#shared-*"):
+        page.evaluate("document.getElementById('upload').submit()")
+    return page.evaluate("location.hash")
 
 
 def test_what_is_shared_is_held_for_its_own_page_and_once(phone, log):
-    log.instead["/static/shared.js"] = Response("", mimetype="text/javascript")  # which asks for it
-    log.change("/service-worker.js", "PATIENCE = 60_000", "PATIENCE = 2_500")
+    log.change("/service-worker.js", "PATIENCE = 60_000", "PATIENCE = 3_000")
     with serving(log) as port:
         open_app(phone, f"http://127.0.0.1:{port}/")
+        log.instead["/static/shared.js"] = Response(status=404)  # as the test asks in its place
         keep_here(phone)
         other = phone.context.new_page()
         other.goto(phone.url)
+        late = share(phone, drawn())
         marks = [share(phone, LOW), share(other, drawn("b.png"), drawn("c.png"))]
         asked = [phone.evaluate(ASK, mark) for mark in (*marks, marks[0], "#shared-1")]
-        late = share(phone, LOW)
-        phone.wait_for_timeout(2600)
+        phone.wait_for_timeout(3000)
         assert asked == [["low.png"], ["b.png", "c.png"], None, None]
         assert phone.evaluate(ASK, late) is None

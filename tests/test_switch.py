@@ -51,9 +51,14 @@ def keep_here_and_remember(page):
 
 
 def show_again(page):
-    """Tell the page that its tab is shown again, which no test's tab is; it reads the switch."""
+    """Tell the page that its tab is shown again: it begins to read the wish."""
     page.evaluate("() => void document.dispatchEvent(new Event('visibilitychange'))")
+
+
+def is_checked(page):
+    """Whether the switch is on when the page has read the wish."""
     is_remembered(page)  # asked after the page did, and so answered after it
+    return switch_of(page).is_checked()
 
 
 def says_here(result):
@@ -135,7 +140,7 @@ def test_it_counts_on_this_page_where_it_cannot_be_remembered(page, log, watched
     keep_here(page)
     page.get_by_text("Your browser cannot remember the switch.").wait_for()
     show_again(page)
-    assert switch_of(page).is_checked()
+    assert is_checked(page)
     assert says_here(result_of(page, LOW))
     assert log.uploads == []
 
@@ -175,8 +180,12 @@ def test_an_image_that_the_server_had_before_it_hung_up_is_said_to_be_there(phon
 
 
 def test_the_table_says_how_many_images_the_server_may_have(phone, log, watched):
-    ways = iter([log.application, hang_up, hang_up, hang_up])
-    log.instead["/showresult"] = lambda *request: next(ways)(*request)  # noqa: PLW0108 (each time another)
+    ways = [log.application, hang_up, hang_up, hang_up]
+
+    def answer(*request):
+        return ways.pop(0)(*request)
+
+    log.instead["/showresult"] = answer
     open_app(phone, watched)
     for here in (1, 2):
         classify(phone, LOW, drawn("b.png"))
@@ -223,7 +232,7 @@ def test_a_tab_that_is_shown_again_shows_what_another_has_chosen(page, watched):
     switch_of(page).uncheck()
     wait_for(lambda: not is_remembered(page), pause=pause_of(page))
     show_again(other)
-    assert not switch_of(other).is_checked()
+    assert not is_checked(other)
 
 
 def test_turned_off_it_is_off_at_once(page, log, watched):
@@ -238,9 +247,10 @@ def test_turned_off_it_is_off_at_once(page, log, watched):
 def test_what_the_browser_remembers_does_not_undo_a_press_meanwhile(page, watched):
     page.add_init_script(LATE_TO_SAY)
     page.goto(watched)
+    switch_of(page).wait_for()
+    show_again(page)
     keep_here(page)
-    is_remembered(page)  # asked after the page did, and so answered after it
-    assert switch_of(page).is_checked()
+    assert is_checked(page)
     classify(page, LOW)
     page.locator("#progress").wait_for()  # it asks whether the image may be sent
     switch_of(page).uncheck()

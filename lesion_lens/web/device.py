@@ -98,11 +98,10 @@ def _made() -> _DeviceFile | None:
 def _make() -> _DeviceFile | None:
     classifier = get_classifier()
     try:
+        classifier.check_unchanged()  # where the file cannot be read just now, an OSError
         file = device_file(classifier.path, facts_of(classifier))
-        classifier.check_unchanged()
+        classifier.check_unchanged()  # since
     except ModelFileError as error:  # the server classifies all the same
-        if isinstance(error.__cause__, OSError):
-            raise error.__cause__ from error
         _log(error)
         return None
     return _DeviceFile(gzip.compress(file, KEPT, mtime=0), hashlib.sha256(file).digest())
