@@ -10,7 +10,7 @@ import { keep, saved } from "./unsaved.js";
 import { open } from "./views.js";
 import { leadTable } from "./warning_signs.js";
 
-// Found now, because what is not the view of the moment is not in the document.
+// Found now, while the upload page is the view: the others are not in the document.
 const batchTemplate = document.getElementById("batch-template").content;
 
 export async function classifyAll(files) {

@@ -1,5 +1,4 @@
 // Comfort only: without this file the form works as any other.
-import { classifyAll } from "./batch.js";
 import { chosenFiles, remarkOn, startAnew, tooMany } from "./choosing.js";
 import { fail, form, maxImages } from "./form.js";
 import { live, main } from "./page.js";
@@ -16,9 +15,19 @@ form.addEventListener("submit", async (event) => {
   if (isRunning() || !files) return;
   if (!files.length) fail(text("no-image"));
   else if (files.length > maxImages) fail(tooMany(files));
-  else if (files.length > 1) classifyAll(files);
+  else if (files.length > 1) await classifySeveral(files);
   else classifyOne(files[0], here);
 });
+
+// The table is loaded only now, so that the page appears sooner.
+async function classifySeveral(files) {
+  try {
+    const { classifyAll } = await import("./batch.js");
+    if (!isRunning()) classifyAll(files); // by a second press meanwhile
+  } catch {
+    fail(text("unreachable"));
+  }
+}
 
 async function classifyOne(file, here) {
   const page = await during(text(here ? "classifying-here" : "uploading"), () => sendWithPatience(file, showWay));

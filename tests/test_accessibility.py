@@ -82,7 +82,7 @@ def leave_running(page):
 
 def open_a_result_of_the_batch(page):
     send(page, WIDE, HIGH, SPOILED)
-    page.get_by_role("button", name="high.png").click()
+    page.get_by_role("button", name="high.png", exact=True).click()
     page.locator("#likely").wait_for()
 
 

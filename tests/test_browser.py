@@ -432,7 +432,7 @@ def test_each_row_opens_its_result_in_the_same_page(one_page):
     wait_for_table(one_page)
     row = one_page.locator("tbody tr").filter(has_text="b.png")
     likely = row.locator("td").nth(1).get_attribute("data-value")
-    one_page.get_by_role("button", name="b.png").click()
+    one_page.get_by_role("button", name="b.png", exact=True).click()
     assert one_page.locator("#headline").is_visible()
     assert one_page.locator("#likely").inner_text() == likely
     one_page.get_by_role("button", name="Back to the table").click()
@@ -482,9 +482,9 @@ def test_rows_that_come_leave_the_focus_where_it_is(one_page):
     classify(one_page, drawn("a.png"), drawn("b.png"))
     wait_for(lambda: len(held) == 2, pause=pause_of(one_page))
     held[1].continue_()
-    one_page.get_by_role("button", name="b.png").wait_for()
+    one_page.get_by_role("button", name="b.png", exact=True).wait_for()
     one_page.get_by_role("button", name="Image", exact=True).click()  # from now on rows are moved
-    one_page.get_by_role("button", name="b.png").focus()
+    one_page.get_by_role("button", name="b.png", exact=True).focus()
     held[0].continue_()
     wait_for_table(one_page)
     assert sorted(names_in(one_page)) == ["a.png", "b.png"]

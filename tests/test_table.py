@@ -178,7 +178,7 @@ def test_the_doctor_leads_the_table_if_enough_was_ticked_before(desk, address):
 
 
 def test_what_is_ticked_in_a_full_result_stands_in_its_row_and_beside_another(table):
-    table.get_by_role("button", name="low.png").click()
+    table.get_by_role("button", name="low.png", exact=True).click()
     for place in (0, 1):
         table.locator(".signs input").nth(place).check()
     table.go_back()
@@ -195,7 +195,7 @@ def test_what_is_ticked_in_a_full_result_stands_in_its_row_and_beside_another(ta
 
 def test_the_next_and_the_previous_are_those_of_the_table_as_it_is_shown(table):
     table.get_by_role("button", name="Result", exact=True).click()  # the least urgent first
-    table.get_by_role("button", name="low.png").click()
+    table.get_by_role("button", name="low.png", exact=True).click()
     assert table.locator(".paging p").inner_text() == "1 of 3: low.png"
     assert table.get_by_role("button", name="Previous").is_disabled()
     table.get_by_role("button", name="Next: raised.png").focus()
@@ -207,7 +207,7 @@ def test_the_next_and_the_previous_are_those_of_the_table_as_it_is_shown(table):
     table.go_back()  # past low.png, to the table
     assert focused(table) == "raised.png"
     choose(table, "High")
-    table.get_by_role("button", name="high.png").click()
+    table.get_by_role("button", name="high.png", exact=True).click()
     assert table.locator(".paging p").inner_text() == "1 of 1: high.png"
     table.get_by_role("button", name="Back to the table").click()
     assert names_in(table) == ["high.png"]
@@ -222,7 +222,7 @@ def test_a_note_stays_through_sorting_and_goes_into_the_csv_alone(table):
     table.get_by_label("Note on spoiled.png").fill("=1+1")
     table.get_by_label("Note on low.png").fill('left arm, "new"\nsince May')
     table.get_by_role("button", name="Image", exact=True).click()
-    table.get_by_role("button", name="low.png").click()
+    table.get_by_role("button", name="low.png", exact=True).click()
     note = table.get_by_label("Your note")
     assert note.input_value() == 'left arm, "new"\nsince May'
     note.fill("right arm")

@@ -157,7 +157,7 @@ def test_a_cancelled_batch_keeps_what_is_done_and_does_the_rest_later(page):
         lambda route: route.continue_() if b'"a.png"' in route.request.post_data_buffer else None,
     )
     classify(page, *[drawn(f"{name}.png", SMALL) for name in "abcde"])
-    page.get_by_role("button", name="a.png").wait_for()
+    page.get_by_role("button", name="a.png", exact=True).wait_for()
     drop(page, drawn("f.png", SMALL))
     assert alert_of(page).startswith("Wait until your other images are done")
     page.get_by_role("button", name="Cancel").click()
@@ -166,7 +166,7 @@ def test_a_cancelled_batch_keeps_what_is_done_and_does_the_rest_later(page):
     assert "Classifying" not in status_of(page)
     page.unroute("**/showresult")
     page.get_by_role("button", name="Retry failed images").click()
-    page.get_by_role("button", name="e.png").wait_for()
+    page.get_by_role("button", name="e.png", exact=True).wait_for()
     page.locator("#batch-summary:not(:empty)").wait_for()
     assert page.locator("tr.failed").count() == 0
 
@@ -260,7 +260,7 @@ def test_the_ticks_come_along_to_one_result_and_not_to_the_next(page):
     assert page.locator(".signs input:checked").count() == 0
     tick(page, 0, 1)
     classify(page, drawn("a.png", SMALL), drawn("b.png", SMALL))
-    page.get_by_role("button", name="b.png").click()
+    page.get_by_role("button", name="b.png", exact=True).click()
     page.locator("#likely").wait_for()
     assert page.locator("input:checked:not(#map-switch)").count() == 0
 
