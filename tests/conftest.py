@@ -127,3 +127,12 @@ def address(app):
     get_classifier(app).load()
     with serving(app) as port:
         yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture(scope="module")
+def page(desk, address):
+    """The upload page in Chromium, for whoever runs a module of static/ and changes nothing."""
+    page = desk.new_page()
+    page.goto(address)
+    yield page
+    page.close()

@@ -15,7 +15,6 @@ from lesion_lens.web.pages import as_png, context_of, data_address
 from skin_cancer_detection import preprocess
 from tests.support.drawings import draw_for, draw_grainy_lesion, draw_lesion, encode
 from tests.support.pages import app_with
-from tests.support.servers import serving
 
 CUT = Crop(Box(0.3, 0.3, 0.7, 0.7))
 PICTURES = [
@@ -69,15 +68,6 @@ def made():
     with app_with().test_request_context():
         classifier = get_classifier()
         return facts_of(classifier), [made_case(classifier, *picture) for picture in PICTURES]
-
-
-@pytest.fixture(scope="module")
-def page(desk):
-    with serving(app_with()) as port:
-        page = desk.new_page()
-        page.goto(f"http://127.0.0.1:{port}/offline")
-        yield page
-        page.close()
 
 
 @pytest.fixture(scope="module")

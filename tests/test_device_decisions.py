@@ -47,14 +47,6 @@ def rules(classifier):
     return json.loads(json.dumps(rules_of(classifier), allow_nan=False))
 
 
-@pytest.fixture(scope="module")
-def page(desk, address):
-    page = desk.new_page()
-    page.goto(address)
-    yield page
-    page.close()
-
-
 def asked(page, script, *arguments):
     """What a script answers. JSON carries a lot of numbers faster than Playwright does."""
     return json.loads(

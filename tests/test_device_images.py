@@ -29,14 +29,6 @@ PNG = encode(LESION)
 
 
 @pytest.fixture(scope="module")
-def page(desk, address):
-    page = desk.new_page()
-    page.goto(address)
-    yield page
-    page.close()
-
-
-@pytest.fixture(scope="module")
 def read(page):
     """What the browser reads of files: a function of their names and bytes."""
     return lambda files: page.evaluate(READ, arguments_of(files))

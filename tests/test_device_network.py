@@ -29,14 +29,6 @@ COPIES = """async (pixels) => {
 }"""
 
 
-@pytest.fixture(scope="module")
-def page(desk, address):
-    page = desk.new_page()
-    page.goto(address)
-    yield page
-    page.close()
-
-
 def listed(images):
     return [image.ravel().tolist() for image in images]
 

@@ -35,7 +35,6 @@ from tests.support.models import (
     shares_of,
 )
 from tests.support.pages import app_of, app_with
-from tests.support.servers import serving
 
 SHARES = [
     shares_of(nv=0.98),
@@ -183,16 +182,6 @@ def made_cases(apps):
             context |= {"on_device": True, "was_sent": proven is True}
             shown = render_template("result.html", **context)
             yield Case(model, answer, name, context["was_sent"], shown)
-
-
-@pytest.fixture(scope="module")
-def page(desk):
-    """A browser's page of the app; the model is not needed, and not loaded."""
-    with serving(app_with()) as port:
-        page = desk.new_page()
-        page.goto(f"http://127.0.0.1:{port}/offline")
-        yield page
-        page.close()
 
 
 @pytest.fixture(scope="module")
