@@ -15,7 +15,7 @@ let presses = 0; // of the switch; what was read before the last one does not co
 const whenWished = new Set(); // what is called once the switch is turned on
 
 // Whether images stay here. It is asked anew for each image, as another tab may have turned the switch
-// on. Only a press turns off what this page shows: the browser may have lost what it remembered.
+// on. It is never turned off unseen, as the browser may have lost what it remembered.
 export async function isWished() {
   const before = presses;
   const isOn = await isRemembered();

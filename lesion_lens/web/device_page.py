@@ -4,6 +4,7 @@ static/device_page.js makes of it what `pages.context_of` and result.html make o
 """
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from lesion_lens import version
@@ -58,17 +59,7 @@ def page_of(classifier: Classifier) -> dict[str, Any]:
 def _context(classifier: Classifier) -> dict[str, Any]:
     """The part of `pages.template_context` and `pages.context_of` that result.html reads."""
     return {
-        "class_of": {
-            kind.code: {
-                "code": kind.code,
-                "name": kind.name,
-                "risk": kind.risk,
-                "description": kind.description,
-                "next_steps": kind.next_steps,
-                "sources": kind.sources,
-            }
-            for kind in CLASSES
-        },
+        "class_of": {kind.code: asdict(kind) for kind in CLASSES},
         "headlines": HEADLINES,
         "facts": _facts(classifier),
         "model_sha256": classifier.sha256,
