@@ -151,6 +151,15 @@ def test_cancel_leads_back_to_the_form_with_the_image(page):
     assert status_of(page) == "Done: the result is there."
 
 
+def test_two_presses_at_once_send_each_image_once(page):
+    sent = []
+    page.on("request", lambda one: one.method == "POST" and sent.append(one.url))
+    page.set_input_files("#pic", [drawn("a.png", SMALL), drawn("b.png", SMALL)])
+    page.evaluate("upload.requestSubmit(); upload.requestSubmit()")
+    page.locator("#batch-summary:not(:empty)").wait_for()
+    assert len(sent) == 2
+
+
 def test_a_cancelled_batch_keeps_what_is_done_and_does_the_rest_later(page):
     page.route(
         "**/showresult",
