@@ -1,4 +1,4 @@
-"""How gunicorn serves the app; it reads this file by itself from the folder that it starts in."""
+"""How gunicorn serves the app. gunicorn reads this file from the folder in which it starts."""
 
 import os
 from typing import Any
@@ -9,39 +9,40 @@ from lesion_lens.web.limits import HEADER_LIMIT
 
 bind = f"0.0.0.0:{os.environ.get('PORT', '8000')}"
 
-# One process serves, whatever WEB_CONCURRENCY says, which Heroku sets to 2 for its dyno of 512 MB:
-# a second TensorFlow would not fit there. What takes long is done by threads without Python's lock
-# and by the processes that decode, so that one process keeps some cores busy.
+# Ignores WEB_CONCURRENCY, which Heroku sets to 2 for a dyno of 512 MB, where a second TensorFlow
+# would not fit. One process still uses several cores: the slow work is done by threads that release
+# Python's lock, and by the decoder processes.
 workers = 1
 worker_class = "lesion_lens.web.worker.Worker"
-worker_connections = most_connections(2000)  # a silent one takes some kilobytes
-# Of a header; no browser or platform sends as much. To parse one takes time with the square of it.
+worker_connections = most_connections(2000)  # an idle one takes some kilobytes
+# More than browsers and platforms send. The time to parse a header grows with its square.
 limit_request_fields = 40
 limit_request_field_size = 4096  # bytes
 
-control_socket_disable = True  # nobody uses it, and it would stand in the home folder
+control_socket_disable = True  # unused, and it would be created in the home folder
 
-timeout = 120  # seconds; loading TensorFlow on a small dyno counts as the worker's silence
+timeout = 120  # seconds; a worker counts as silent while it loads TensorFlow on a small dyno
 graceful_timeout = 30
-# For the header of a request, from the first byte to the last, and for a connection without one.
+# The time for a request's whole header, and for a connection that sends no request.
 keepalive = HEADER_LIMIT  # seconds
-# gunicorn itself believes no proxy's header; lesion_lens.web.proxies does, where a setting says so.
+# gunicorn ignores all proxy headers. lesion_lens.web.proxies reads them if a setting says so.
 forwarded_allow_ips = ""
 forwarder_headers = ""
 secure_scheme_headers: dict[str, str] = {}
 
 accesslog = "-"
-# Method, path, status, bytes, seconds. No address, no query, and a file's name is in neither.
+# Method, path, status, bytes, seconds. Neither address nor query; a path holds no file name.
 access_log_format = "%(m)s %(U)s %(s)s %(B)s %(L)ss"
 
 
-metrics_processes.name_folder()  # now, as workers inherit the environment
+metrics_processes.name_folder()  # before the workers start, which inherit the environment
 
-# The hooks import what they call: gunicorn's master, which reads this file too, needs no Flask.
+# The hooks import what they need, so that gunicorn's master, which also reads this file, loads no
+# Flask.
 
 
 def post_worker_init(worker: Any) -> None:
-    """Load the weights in the worker, as TensorFlow survives no fork."""
+    """Load the weights in the worker, because TensorFlow does not survive a fork."""
     from lesion_lens.model.process_limits import allow_many_connections, return_freed_memory
     from lesion_lens.web import process
 
@@ -58,15 +59,15 @@ def on_starting(server: Any) -> None:
 
 
 def post_fork(server: Any, worker: Any) -> None:
-    """Have the worker answer on the port of the metrics, if they have one."""
+    """Let the worker answer on the metrics port, if there is one."""
     metrics_processes.add_port(worker)
 
 
 def child_exit(server: Any, worker: Any) -> None:
-    """Take the worker out of what is going on at the moment."""
+    """Remove an ended worker from the gauges of current work."""
     metrics_processes.forget_worker(worker.pid)
 
 
 def on_exit(server: Any) -> None:
-    """Remove the folder of the metrics."""
+    """Remove the metrics folder."""
     metrics_processes.remove_folder()
