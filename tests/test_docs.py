@@ -186,7 +186,7 @@ def test_the_limits_are_those_of_the_code():
         ("README.md", f"up to {MAX_IMAGES} images"),
         (
             "docs/uploads.md",
-            f"At most {MAX_IMAGES} images at once, each of at most {MAX_MEGABYTES} MB",
+            f"Upload at most {MAX_IMAGES} images at once, each of at most {MAX_MEGABYTES} MB",
         ),
         ("docs/uploads.md", f"| JPEG | {PIXEL_LIMITS['JPEG'] // MEGA}, as"),
         ("docs/uploads.md", f"| WebP | {PIXEL_LIMITS['WEBP'] // MEGA}; about"),
