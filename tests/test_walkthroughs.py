@@ -19,7 +19,9 @@ from tests.support.models import QUICK
 from train import main
 
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-traces = pytest.mark.skipif(sys.version_info < (3, 12), reason="needs sys.monitoring of Python 3.12")
+traces = pytest.mark.skipif(
+    sys.version_info < (3, 12), reason="needs sys.monitoring of Python 3.12"
+)
 
 
 def steps(begin):
