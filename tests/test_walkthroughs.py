@@ -33,7 +33,7 @@ def steps(begin):
 IN_THE_LOOP, IN_A_THREAD, IN_A_DECODER = map(
     steps, ("**In gevent's loop.**", "**In a thread.**", "**In a decoder.**")
 )
-TRAINING = steps("## The way of a training row")
+TRAINING = steps("## How a training row is processed")
 
 
 def code_of(name, templates):
