@@ -13,7 +13,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from lesion_lens import ROOT
+from lesion_lens import ROOT, version
 from lesion_lens.model.backends import BACKENDS
 from lesion_lens.model.errors import LesionLensError
 from lesion_lens.model.facts import (
@@ -134,6 +134,7 @@ def model_card(facts: Any, source: str | Path = "the model file") -> str:
         {name: facts[name] for name in _FACTS},
         **{name: test[name] for name in ("one_view", "eight_views", "decisions", "subgroups")},
         **_FUNCTIONS,
+        app_version=version(),
         BACKENDS=BACKENDS,
         GROUPS=GROUPS,
         HOME=HOME,

@@ -1,0 +1,69 @@
+"""A release: the same version in all places, and its notes."""
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from lesion_lens import ROOT, version
+from scripts.release_notes import PATTERNS, disagreements, main
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """The files that name the version."""
+    (tmp_path / "docs").mkdir()
+    for name in ("pyproject.toml", *PATTERNS):
+        shutil.copy(ROOT / name, tmp_path / name)
+    return tmp_path
+
+
+def change(path, old, new):
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+def test_all_places_name_the_same_version_and_date():
+    assert disagreements() == []
+
+
+@pytest.mark.parametrize("name", PATTERNS)
+def test_another_version_is_named(copy, name, capsys):
+    change(copy / name, version(), "9.9.9")
+    assert main([], copy) == 1
+    assert capsys.readouterr().err == (f"{name} names version 9.9.9, pyproject.toml {version()}.\n")
+
+
+def test_another_date_is_named(copy):
+    change(copy / "CITATION.cff", 'date-released: "', 'date-released: "1')
+    assert "different dates" in disagreements(copy)[0]
+
+
+def test_a_release_has_the_tag_of_its_version_and_nothing_unreleased(copy, capsys):
+    assert main([f"v{version()}"], copy) == 0
+    assert main(["v9.9.9"], copy) == 1
+    change(copy / "CHANGELOG.md", "# Changelog\n", "# Changelog\n\n## Unreleased\n\n- New.\n")
+    assert main([], copy) == 0
+    assert main([f"v{version()}"], copy) == 1
+    assert "unreleased changes" in capsys.readouterr().err
+
+
+def test_the_notes_are_the_section_of_the_version(copy, capsys):
+    text = "# Changelog\n\n## 2.0.0 (2026-11-27)\n\n- New.\n\n## 1.0.0 (2026-11-26)\n\n- Old.\n"
+    (copy / "CHANGELOG.md").write_text(text.replace("2.0.0", version()), encoding="utf-8")
+    main([], copy)
+    assert capsys.readouterr().out == "- New.\n"
+
+
+def test_the_app_starts_and_classifies():
+    done = subprocess.run(
+        [sys.executable, "-m", "scripts.check_start"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("The app started and classified its sample.\n")
