@@ -165,10 +165,10 @@ def test_low_risk_that_is_never_said_has_no_sensitivity(metrics):
 @pytest.mark.parametrize(
     ("heading", "part", "whole"),
     [
-        ("How often each statement is made", 30, 80),
-        ("How many of those lesions are malignant", 12, 30),
-        ("Of how many of the malignant lesions it is made", 12, 20),
-        ("Of how many of the melanomas it is made", 6, 10),
+        ("Share of lesions with each statement", 30, 80),
+        ("Malignant share of those lesions", 12, 30),
+        ("Share of malignant lesions with each statement", 12, 20),
+        ("Share of melanomas with each statement", 6, 10),
     ],
 )
 def test_what_a_statement_means_for_a_source(metrics, heading, part, whole):
@@ -201,8 +201,8 @@ def test_only_sources_of_which_both_aucs_are_known_are_compared(metrics):
 def test_a_card_without_other_sources_says_so(metrics):
     del metrics["other_clinics"]
     card = in_words(model_card(metrics))
-    assert "The model file does not say how good such a model is on images of a clinic" in card
-    assert "expect less; how much less, the model file does not say." in card
+    assert "The model file does not say how good such a model is on images from a clinic" in card
+    assert "Expect lower scores on images from elsewhere. The model file does not say how much lower." in card
 
 
 def test_facts_of_before_the_risk_levels_make_no_card(metrics):

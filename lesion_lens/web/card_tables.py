@@ -31,10 +31,10 @@ CARD_METRICS = {
 GROUPS = {"sex": "sex", "age": "age in years", "site": "part of the body"}
 HOME = "test part"
 QUESTIONS = {
-    "share": "How often each statement is made",
-    "malignant": "How many of those lesions are malignant",
-    "sensitivity": "Of how many of the malignant lesions it is made",
-    "melanomas": "Of how many of the melanomas it is made",
+    "share": "Share of lesions with each statement",
+    "malignant": "Malignant share of those lesions",
+    "sensitivity": "Share of malignant lesions with each statement",
+    "melanomas": "Share of melanomas with each statement",
 }
 STATEMENT_NAMES = {
     "high": "level ‘high’",
@@ -43,7 +43,7 @@ STATEMENT_NAMES = {
     "unknown": "level ‘unknown’",
     "unfamiliar": "unfamiliar",
     "not_dermatoscopic": "not dermatoscopic",
-    "proven": "of a kind where ‘low risk’ may be said",
+    "proven": "in a group where ‘low risk’ may be said",
     "below_threshold": "below the threshold of ‘low risk’",
     "flagged": "a class is flagged",
 }
