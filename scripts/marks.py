@@ -1,7 +1,7 @@
 """Writing generated text into a page of Markdown, between two marks.
 
-The marks are the comments `<!-- name -->` and `<!-- end of name -->`, which a rendered page does not
-show. Everything outside them is left unchanged.
+The marks are the comments `<!-- name -->` and `<!-- end of name -->`, which are invisible on the
+rendered page. Everything outside them is left unchanged.
 """
 
 from collections.abc import Mapping

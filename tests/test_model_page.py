@@ -102,7 +102,10 @@ def test_files_of_the_repository_are_links_where_a_setting_names_it(app, client,
     assert not page_of(client.get("/model")).select(link)
     monkeypatch.setitem(app.config, "REPOSITORY_URL", "https://example.org/lens/")
     page = page_of(client.get("/model"))
-    assert page.select_one(link)["href"] == "https://example.org/lens/blob/HEAD/docs/training.md#is-the-result-reproducible"
+    assert (
+        page.select_one(link)["href"]
+        == "https://example.org/lens/blob/HEAD/docs/training.md#is-the-result-reproducible"
+    )
     assert page.select("a[href='https://example.org/lens/blob/HEAD/CHANGELOG.md']")
 
 
