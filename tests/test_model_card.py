@@ -207,14 +207,14 @@ def test_a_card_without_other_sources_says_so(metrics):
 
 def test_facts_of_before_the_risk_levels_make_no_card(metrics):
     del metrics["test"]["decisions"]["statements"]["high"]
-    with pytest.raises(CardError, match="lacks what the card tells"):
+    with pytest.raises(CardError, match="lacks facts that the card needs"):
         model_card(metrics)
 
 
 def test_spoiled_scores_of_a_source_make_no_card(metrics):
     scores = next(iter(metrics["other_clinics"]["clinics"].values()))
     scores["statements"]["low"]["malignant"] = scores["lesions"] + 1
-    with pytest.raises(CardError, match="lacks what the card tells"):
+    with pytest.raises(CardError, match="lacks facts that the card needs"):
         model_card(metrics)
 
 
@@ -556,7 +556,7 @@ def test_metrics_of_other_data(metrics, change):
 @pytest.mark.parametrize("text", ["<b>", "[here](https://example.org)", "![](//x)", "a | b", "`"])
 def test_metrics_with_a_text_that_is_more_than_text(metrics, text):
     metrics["versions"]["keras"] = text
-    with pytest.raises(CardError, match="lacks what the card tells"):
+    with pytest.raises(CardError, match="lacks facts that the card needs"):
         model_card(metrics)
-    with pytest.raises(CardError, match="lacks what the card tells"):
+    with pytest.raises(CardError, match="lacks facts that the card needs"):
         model_card(metrics | {"versions": {text: "1.0"}})

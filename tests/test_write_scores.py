@@ -221,8 +221,8 @@ def test_a_run_on_dermamnist_that_the_page_cannot_tell_of(change, root, metrics,
     [
         (None, "is missing"),
         ("{", "is not JSON"),
-        ("[]", "lacks what the card tells"),
-        ('{"data": "HAM10000", "test": {"accuracy": 0.764}}', "lacks what the card tells"),
+        ("[]", "lacks facts that the card needs"),
+        ('{"data": "HAM10000", "test": {"accuracy": 0.764}}', "lacks facts that the card needs"),
     ],
 )
 def test_metrics_that_are_missing_or_old(text, reason, root, capsys):
