@@ -124,7 +124,7 @@ def compare_ways(data: Dataset, parts: NDArray[np.str_], originals: list[Path]) 
     training, lesions = parts == "training", data.pixels[(parts == "calibration") & chosen]
     clinics = data.groups["clinic"]
     print("% beyond the threshold\n")
-    heads = ("way", "photographs, choosing half", "made pictures", "originals, worst drawing")
+    heads = ("method", "photographs, choosing half", "made pictures", "originals, worst drawing")
     print(f"| {' | '.join(heads)} | calibration lesions |")
     print("|---|---|---|---|---|")
     drawn = altered(originals)

@@ -1,10 +1,10 @@
-"""What Hugging Face reads at the top of the model card: YAML, with the scores as `model-index`."""
+"""The model card's front matter for Hugging Face: YAML, with the scores as `model-index`."""
 
 import json
 from collections.abc import Mapping
 from typing import Any
 
-# Hugging Face's name of a metric, its name for readers, and ours.
+# Of each metric: Hugging Face's name, the name for readers, the key in metrics.json.
 METRICS = (
     ("accuracy", "Accuracy, eight views", "accuracy"),
     ("balanced_accuracy", "Balanced accuracy, eight views", "balanced_accuracy"),
@@ -17,10 +17,10 @@ def front_matter(metrics: Mapping[str, Any]) -> str:
     """Write the front matter of the card.
 
     Args:
-        metrics: what metrics.json holds, in the form that the card demands.
+        metrics: the content of metrics.json, in the form that the card needs.
 
     Returns:
-        YAML between two lines `---`, with a line break at the end.
+        YAML between two lines of `---`, ending in a line break.
     """
     scores = metrics["test"]["eight_views"]
     values = [
@@ -44,6 +44,6 @@ def front_matter(metrics: Mapping[str, Any]) -> str:
             }
         ],
     }
-    # JSON is YAML, and its quotes leave nothing to be guessed.
+    # JSON is valid YAML, and its quotes keep YAML from guessing types.
     lines = [f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in parts.items()]
     return "\n".join(["---", *lines, "---", ""])

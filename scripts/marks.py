@@ -1,7 +1,7 @@
-"""What a command writes into a page of Markdown, between two marks there.
+"""Writing generated text into a page of Markdown, between two marks.
 
-The marks are comments, `<!-- name -->` and `<!-- end of name -->`, which the rendered page does not
-show. Everything outside them stays as it is.
+The marks are the comments `<!-- name -->` and `<!-- end of name -->`, which are invisible on the
+rendered page. Everything outside them is left unchanged.
 """
 
 from collections.abc import Mapping
@@ -11,18 +11,18 @@ from lesion_lens.model.errors import LesionLensError
 
 
 class MissingMarks(LesionLensError):
-    """A page without the marks of a text that belongs there."""
+    """A page that lacks the marks for a text."""
 
 
 def filled(page: Path, texts: Mapping[str, str]) -> str:
-    """Put each text in the place of the older one between its marks.
+    """Replace the text between each pair of marks.
 
     Args:
-        page: is only read.
+        page: read, not written.
         texts: name of the marks -> Markdown.
 
     Returns:
-        The whole page.
+        The whole page with the new texts.
 
     Raises:
         MissingMarks
@@ -44,5 +44,5 @@ def filled(page: Path, texts: Mapping[str, str]) -> str:
 
 
 def publish(page: Path, texts: Mapping[str, str]) -> None:
-    """Write the texts into the page; see `filled`."""
+    """Write the texts into the page, as `filled` places them."""
     page.write_text(filled(page, texts), encoding="utf-8", newline="\n")

@@ -136,7 +136,7 @@ def compare(whole: Answers, cuts: Sequence[Answers], is_malignant: NDArray[np.bo
 
 def head(first: str, second: str) -> str:
     """Lay out the head of a table of effects, whose first two columns are named so."""
-    columns = (first, second, "high lost", "high to low", "low anew", "of these malignant")
+    columns = (first, second, "high lost", "high to low", "newly low", "of these malignant")
     columns += ("class changed", "harmless")
     return f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|"
 

@@ -1,11 +1,11 @@
-"""Write the scores into the pages that tell them.
+"""Write the scores into the pages that show them.
 
     python -m scripts.write_scores
 
-Writes docs/model_card.md as a whole, and README.md and docs/results.md between their marks. The
-scores are those of metrics.json. Those on DermaMNIST's split are of the metrics.json that
-`python train.py --split dermamnist_official_split.csv` writes; where it is not there, what the page
-says of that split stays as it is.
+Writes all of docs/model_card.md, and the parts of README.md and docs/results.md between the marks.
+The scores come from metrics.json. The scores on DermaMNIST's split come from the metrics.json that
+`python train.py --split dermamnist_official_split.csv` writes. If that file is missing, the section
+on DermaMNIST's split is left unchanged.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from lesion_lens.model.wording import count, interval, number, of_100
 from lesion_lens.training.score_table import METRIC_NAMES
 from lesion_lens.web.card_tables import (
     CARD_METRICS,
+    QUESTIONS,
     Facts,
     auc_range,
     clinic_columns,
@@ -46,11 +47,11 @@ PUBLISHED = """
 | DenseNet-121, but at 224×224 (MedMNIST+) | 0.847 | |"""
 
 
-# --- What stands between the marks -----------------------------------------------------------
+# --- The text between the marks --------------------------------------------------------------
 
 
 def in_short(metrics: Facts) -> str:
-    """How good the model is, on the README's first screen."""
+    """The main scores in two sentences, for the start of the README."""
     scores = metrics["test"]["eight_views"]
     accuracy, balanced, auc = (
         number(scores[name]["value"]) for name in ("accuracy", "balanced_accuracy", "macro_auc")
@@ -65,21 +66,21 @@ def in_short(metrics: Facts) -> str:
 
 
 def main_scores(metrics: Facts) -> str:
-    """The README's table: the scores that the card begins with, and what is true elsewhere."""
+    """The README's table: the card's first scores, and the AUCs on known and unseen sources."""
     scores = _score_table(metrics, {key: METRIC_NAMES[key] for key in CARD_METRICS})
     aucs = pairs(metrics)
     if aucs is None:
         return scores
     return (
-        f"{scores}\n\nWithin one source, a clinic and a camera, the AUC of malignant against "
-        f"benign is {auc_range(aucs['known'])}. Similar\nnetworks that had never seen the source "
+        f"{scores}\n\nWithin one source (a clinic and a camera), the AUC of malignant against "
+        f"benign is {auc_range(aucs['known'])}. Similar\nnetworks that had never seen that source "
         f"reached {auc_range(aucs['unseen'])} "
         "([details](docs/results.md#images-from-elsewhere))."
     )
 
 
 def all_scores(metrics: Facts) -> str:
-    """The scores of all classes together, and what they were measured on."""
+    """The overall scores, and the images they were measured on."""
     images, lesions = (count(metrics[name]["test"]) for name in ("images", "lesions"))
     return (
         f"On the {images} test images of {lesions} lesions, with the 95 % interval of a bootstrap "
@@ -94,7 +95,7 @@ def _score_table(metrics: Facts, names: dict[str, str]) -> str:
 
 
 def class_scores(metrics: Facts) -> str:
-    """The scores of each class, and what they mean for melanomas and the statement 'low risk'."""
+    """The scores of each class, with a sentence on melanomas and one on 'low risk'."""
     per_class = metrics["test"]["eight_views"]["per_class"]
     names = ("sensitivity", "specificity", "precision", "auc")
     rows = [
@@ -107,37 +108,38 @@ def class_scores(metrics: Facts) -> str:
     ]
     return (
         table(["class", "images", "sensitivity", "specificity", "precision", "AUC"], rows)
-        + f"\n\nFor {per_100(per_class['mel']['sensitivity']['value'])} in 100 images of "
-        "melanomas, the most likely class is melanoma. " + _low_risk(metrics)
+        + "\n\nMelanoma is the most likely class for "
+        f"{per_100(per_class['mel']['sensitivity']['value'])} in 100 images of melanomas. "
+        + _low_risk(metrics)
     )
 
 
 def _low_risk(metrics: Facts) -> str:
-    """Say of how many test lesions 'low risk' is said, wrongly and rightly."""
+    """Count the malignant and the benign test lesions that are called 'low risk'."""
     decisions = metrics["test"]["decisions"]
     if decisions["low_risk"]["threshold"] is None:
         return "The page never says 'low risk'\n([statements.md](statements.md))."
     said, malignant = decisions["statements"]["low"], decisions["malignant"]
     benign = decisions["lesions"] - malignant
     return (
-        f"The page says 'low risk' of\n{count(said['malignant'])} of the {count(malignant)} "
-        "malignant or pre-malignant test lesions, and of "
-        f"{count(said['lesions'] - said['malignant'])} of the {count(benign)} benign "
-        "ones\n([statements.md](statements.md))."
+        f"The page says\n'low risk' for {count(said['malignant'])} of the {count(malignant)} "
+        "malignant or pre-malignant test lesions and for "
+        f"{count(said['lesions'] - said['malignant'])} of the\n{count(benign)} benign "
+        "ones ([statements.md](statements.md))."
     )
 
 
 def source_scores(metrics: Facts) -> str:
-    """The scores on the test images of each source, all of which the model knows."""
+    """The scores on the test images of each source. The model was trained on all of them."""
     if "clinic" not in metrics["test"]["subgroups"]:
         return "The sources of the test images were not known when the model was scored."
     return source_table(metrics["test"]["subgroups"]["clinic"])
 
 
 def other_clinics(metrics: Facts) -> str:
-    """The scores on sources that a network had never seen, and what the statements mean there."""
+    """The scores and statements on sources that a network had never seen."""
     if "other_clinics" not in metrics:
-        return "The model file does not say it."
+        return "The model file has no scores for unseen sources."
     clinics = metrics["other_clinics"]["clinics"]
     columns = clinic_columns(metrics["test"], clinics)
     decisions = metrics["test"]["decisions"]
@@ -145,16 +147,16 @@ def other_clinics(metrics: Facts) -> str:
         [
             _conclusion(decisions, list(clinics.values())),
             clinic_table(columns),
-            "How often each statement is made:",
+            f"{QUESTIONS['share']}:",
             statement_table(columns, "share"),
-            "How many of the lesions that a statement is made of are malignant:",
+            f"{QUESTIONS['malignant']}:",
             statement_table(columns, "malignant"),
         ]
     )
 
 
 def _conclusion(known: Facts, unseen: list[Facts]) -> str:
-    """Say what the tables on unseen sources show about three statements."""
+    """Summarise the tables on unseen sources for three statements."""
     low = [scores["statements"]["low"] for scores in (known, *unseen)]
     said, *said_elsewhere = (count(made["lesions"]) for made in low)
     wrong, *wrong_elsewhere = (made["malignant"] for made in low)
@@ -165,14 +167,14 @@ def _conclusion(known: Facts, unseen: list[Facts]) -> str:
         for scores in (known, *unseen)
     )
     return (
-        "The numbers for unseen sources are in the order of the columns below.\n\n"
-        f"- 'Low risk' is said of {said} of the {count(known['lesions'])} test lesions, "
-        f"{_counts([wrong])} of them malignant. For unseen sources\n  it is said of "
+        "The numbers for unseen sources follow the order of the columns in the tables below.\n\n"
+        f"- {said} of the {count(known['lesions'])} test lesions are called 'low risk', "
+        f"{_counts([wrong])} of them malignant. For unseen sources,\n  it is "
         f"{_listed(said_elsewhere)} lesions, {_counts(wrong_elsewhere)} of them malignant.\n"
-        f"- Of 100 test lesions, the true class of {covered} is among those that cannot be "
-        f"excluded. For unseen\n  sources it is {_listed(covered_elsewhere)} of 100.\n"
-        f"- Of 100 test lesions, {unfamiliar} are unfamiliar. For unseen sources it is "
-        f"{_listed(unfamiliar_elsewhere)} of 100."
+        f"- For {covered} in 100 test lesions, the true class is one of those that cannot be "
+        f"excluded.\n  For unseen sources, it is {_listed(covered_elsewhere)} in 100.\n"
+        f"- {unfamiliar} in 100 test lesions are unfamiliar. For unseen sources, it is "
+        f"{_listed(unfamiliar_elsewhere)} in 100."
     )
 
 
@@ -181,18 +183,18 @@ def _share(part: int, whole: int) -> str:
 
 
 def _counts(numbers: list[int]) -> str:
-    """Write how many there are of each source, or that there are none at all."""
+    """List the number for each source; 'none' if all are 0."""
     return _listed([count(number) for number in numbers]) if any(numbers) else "none"
 
 
 def _listed(numbers: list[str]) -> str:
-    """Write a number of each source as '1, 2 and 3'."""
+    """Write the number for each source as '1, 2 and 3'."""
     *others, last = numbers
     return f"{', '.join(others)} and {last}" if others else last
 
 
 def dermamnist(metrics: Facts) -> str:
-    """The scores on DermaMNIST's split, how far it leaks, and the published scores."""
+    """The scores on DermaMNIST's split, how much it leaks, and the published scores."""
     shared, images = metrics["test_images_sharing_lesions"], metrics["images"]["test"]
     recipe = "this recipe" if metrics["recipe"]["teachers"] else "this recipe without teachers"
     ours = [
@@ -212,7 +214,7 @@ def dermamnist(metrics: Facts) -> str:
     )
 
 
-# Of metrics.json: page, name of the marks, what stands between them.
+# Filled from metrics.json: the page, the name of the marks, the function that writes the text.
 BLOCKS: list[tuple[str, str, Callable[[Facts], str]]] = [
     (README, "in short", in_short),
     (README, "scores", main_scores),
@@ -228,9 +230,9 @@ DERMAMNIST_BLOCK = (RESULTS, "scores on DermaMNIST", dermamnist)
 
 
 def main(root: Path = ROOT) -> int:
-    """Write the pages of the repository at `root`; returns the exit code."""
+    """Write the pages of the repository at `root`; return the exit code."""
     try:
-        pages = written_pages(root)  # all of them before the first is written
+        pages = written_pages(root)  # an error here leaves every page as it was
         for page, text in pages.items():
             (root / page).write_text(text, encoding="utf-8", newline="\n")
     except (LesionLensError, OSError) as error:
@@ -241,14 +243,14 @@ def main(root: Path = ROOT) -> int:
 
 
 def written_pages(root: Path) -> dict[str, str]:
-    """Give each page, by its path below `root`, with the scores in it.
+    """Fill the scores into each page; returns the texts by path below `root`.
 
     Raises:
-        CardError: a metrics.json is missing or lacks something.
+        CardError: a metrics.json is missing or incomplete.
         MissingMarks
     """
     metrics = read_metrics(root / METRICS)
-    card = model_card(metrics, root / METRICS)  # which looks at the metrics first
+    card = model_card(metrics, root / METRICS)  # first, because it checks the metrics
     pages = {CARD: front_matter(metrics) + card}
     texts: dict[str, dict[str, str]] = {}
     for page, name, lay_out in BLOCKS:
@@ -262,11 +264,11 @@ def written_pages(root: Path) -> dict[str, str]:
 
 
 def read_dermamnist(source: Path, recipe: Facts) -> Facts:
-    """Read the metrics of the training on DermaMNIST's split.
+    """Read the metrics of the run on DermaMNIST's split.
 
     Raises:
-        CardError: they lack what the page tells, or are of another recipe than the model's, with
-            as many teachers or none.
+        CardError: the metrics are incomplete, or come from another recipe. The recipe must be the
+            model's, with the same number of teachers or none.
     """
     metrics = read_metrics(source)
     if not (
@@ -276,7 +278,7 @@ def read_dermamnist(source: Path, recipe: Facts) -> Facts:
         and metrics.get("recipe") in (recipe, recipe | {"teachers": 0})
     ):
         raise CardError(
-            f"{source} is of an older form or another recipe: run `python train.py --split "
+            f"{source} has an older form or another recipe: run `python train.py --split "
             "dermamnist_official_split.csv` again, or remove it."
         )
     return metrics

@@ -165,10 +165,10 @@ def test_low_risk_that_is_never_said_has_no_sensitivity(metrics):
 @pytest.mark.parametrize(
     ("heading", "part", "whole"),
     [
-        ("How often each statement is made", 30, 80),
-        ("How many of those lesions are malignant", 12, 30),
-        ("Of how many of the malignant lesions it is made", 12, 20),
-        ("Of how many of the melanomas it is made", 6, 10),
+        ("Share of lesions with each statement", 30, 80),
+        ("Malignant share of those lesions", 12, 30),
+        ("Share of malignant lesions with each statement", 12, 20),
+        ("Share of melanomas with each statement", 6, 10),
     ],
 )
 def test_what_a_statement_means_for_a_source(metrics, heading, part, whole):
@@ -201,20 +201,20 @@ def test_only_sources_of_which_both_aucs_are_known_are_compared(metrics):
 def test_a_card_without_other_sources_says_so(metrics):
     del metrics["other_clinics"]
     card = in_words(model_card(metrics))
-    assert "The model file does not say how good such a model is on images of a clinic" in card
-    assert "expect less; how much less, the model file does not say." in card
+    assert "The model file does not say how good such a model is on images from a clinic" in card
+    assert "Expect lower scores on images from elsewhere. The model file does not say how" in card
 
 
 def test_facts_of_before_the_risk_levels_make_no_card(metrics):
     del metrics["test"]["decisions"]["statements"]["high"]
-    with pytest.raises(CardError, match="lacks what the card tells"):
+    with pytest.raises(CardError, match="lacks facts that the card needs"):
         model_card(metrics)
 
 
 def test_spoiled_scores_of_a_source_make_no_card(metrics):
     scores = next(iter(metrics["other_clinics"]["clinics"].values()))
     scores["statements"]["low"]["malignant"] = scores["lesions"] + 1
-    with pytest.raises(CardError, match="lacks what the card tells"):
+    with pytest.raises(CardError, match="lacks facts that the card needs"):
         model_card(metrics)
 
 
@@ -556,7 +556,7 @@ def test_metrics_of_other_data(metrics, change):
 @pytest.mark.parametrize("text", ["<b>", "[here](https://example.org)", "![](//x)", "a | b", "`"])
 def test_metrics_with_a_text_that_is_more_than_text(metrics, text):
     metrics["versions"]["keras"] = text
-    with pytest.raises(CardError, match="lacks what the card tells"):
+    with pytest.raises(CardError, match="lacks facts that the card needs"):
         model_card(metrics)
-    with pytest.raises(CardError, match="lacks what the card tells"):
+    with pytest.raises(CardError, match="lacks facts that the card needs"):
         model_card(metrics | {"versions": {text: "1.0"}})

@@ -102,7 +102,10 @@ def test_files_of_the_repository_are_links_where_a_setting_names_it(app, client,
     assert not page_of(client.get("/model")).select(link)
     monkeypatch.setitem(app.config, "REPOSITORY_URL", "https://example.org/lens/")
     page = page_of(client.get("/model"))
-    assert page.select_one(link)["href"] == "https://example.org/lens/blob/HEAD/docs/training.md"
+    assert (
+        page.select_one(link)["href"]
+        == "https://example.org/lens/blob/HEAD/docs/training.md#is-the-result-reproducible"
+    )
     assert page.select("a[href='https://example.org/lens/blob/HEAD/CHANGELOG.md']")
 
 
@@ -239,7 +242,7 @@ def test_a_model_of_ones_own_data_is_not_said_to_be_of_ham10000(page_with):
 def test_lesions_on_both_sides_of_the_split(page_with, value, sentence):
     text = text_of(page_with(changed("rows_may_share_lesions", value=value)), "main")
     assert sentence in text
-    assert "so no lesion stands in two parts" not in text
+    assert "so no lesion id is in two parts" not in text
 
 
 def test_facts_of_an_older_form(page_with):

@@ -94,7 +94,7 @@ def test_the_committed_pages_are_those_of_the_committed_metrics(root, capsys):
             RESULTS,
             "| `df` | 7 | 0.123 | 0.400 | 0.500 | 0.600 |",
         ),
-        ("eight_views per_class mel sensitivity", MADE, RESULTS, "For 12 in 100 images of melan"),
+        ("eight_views per_class mel sensitivity", MADE, RESULTS, "for 12 in 100 images of mel"),
         ("decisions low_risk threshold", None, RESULTS, "The page never says 'low risk'"),
         ("eight_views brier_score", MADE, CARD, " | 0.123 (0.111–0.144) |"),
     ],
@@ -124,14 +124,14 @@ def test_low_risk_is_told_of_malignant_and_of_benign_lesions(root, metrics):
     assert main(root) == 0
     written = " ".join(between_marks(root, RESULTS, "scores by class").split())
     assert (
-        "The page says 'low risk' of 7 of the 400 malignant or pre-malignant test lesions, and of "
+        "The page says 'low risk' for 7 of the 400 malignant or pre-malignant test lesions and for "
         "1,493 of the 2,600 benign ones"
     ) in written
 
 
 @pytest.mark.parametrize(
     ("wrong", "said"),
-    [(12, "of 0 and 30 lesions, 0 and 12 of them"), (0, "of 0 and 30 lesions, none of them")],
+    [(12, "0 and 30 lesions, 0 and 12 of them"), (0, "0 and 30 lesions, none of them")],
 )
 def test_what_the_statements_mean_for_unseen_sources_is_told_in_sentences(
     wrong, said, root, metrics
@@ -146,11 +146,12 @@ def test_what_the_statements_mean_for_unseen_sources_is_told_in_sentences(
     write(root / METRICS, metrics)
     assert main(root) == 0
     written = " ".join(between_marks(root, RESULTS, "scores elsewhere").split())
-    assert "'Low risk' is said of 1,500 of the 3,000 test lesions, 1 of them malignant." in written
-    assert f"For unseen sources it is said {said} malignant." in written
-    assert "the true class of 92 is among those that cannot be excluded." in written
-    assert "For unseen sources it is 70 and 88 of 100." in written
-    assert "5 are unfamiliar. For unseen sources it is 20 and 10 of 100." in written
+    assert "1,500 of the 3,000 test lesions are called 'low risk', 1 of them malignant." in written
+    assert f"For unseen sources, it is {said} malignant." in written
+    assert "For 92 in 100 test lesions, the true class is one of those that cannot be" in written
+    assert "For unseen sources, it is 70 and 88 in 100." in written
+    assert "5 in 100 test lesions are unfamiliar." in written
+    assert "For unseen sources, it is 20 and 10 in 100." in written
 
 
 def test_the_scores_on_dermamnist_are_those_of_its_run(root, metrics):
@@ -212,7 +213,7 @@ def refusal(root, capsys):
 )
 def test_a_run_on_dermamnist_that_the_page_cannot_tell_of(change, root, metrics, capsys):
     write(root / DERMAMNIST, leaking(metrics) | change)
-    assert f"{root / DERMAMNIST} is of an older form or another recipe" in refusal(root, capsys)
+    assert f"{root / DERMAMNIST} has an older form or another recipe" in refusal(root, capsys)
 
 
 @pytest.mark.parametrize(
@@ -220,8 +221,8 @@ def test_a_run_on_dermamnist_that_the_page_cannot_tell_of(change, root, metrics,
     [
         (None, "is missing"),
         ("{", "is not JSON"),
-        ("[]", "lacks what the card tells"),
-        ('{"data": "HAM10000", "test": {"accuracy": 0.764}}', "lacks what the card tells"),
+        ("[]", "lacks facts that the card needs"),
+        ('{"data": "HAM10000", "test": {"accuracy": 0.764}}', "lacks facts that the card needs"),
     ],
 )
 def test_metrics_that_are_missing_or_old(text, reason, root, capsys):

@@ -1,4 +1,4 @@
-"""The model card as a page: its HTML, and the drawings that the facts hold the numbers of."""
+"""The model card as a page: its HTML, and charts drawn from the facts."""
 
 import functools
 import posixpath
@@ -22,32 +22,32 @@ from skin_cancer_detection import CODES
 
 @dataclass(frozen=True)
 class CardPage:
-    """The card as a page shows it.
+    """The card as shown on the page.
 
     Attributes:
-        html: from the first heading of the second level on; what stands below such a heading is
-            folded away, and has the heading's id.
-        is_whole: whether it is the whole card; if not, only what any model file tells.
+        html: starts at the first second-level heading. The text below each of these headings is
+            folded away and has the heading's id.
+        is_whole: whether it is the whole card, not only what any model file holds.
     """
 
     html: Markup
     is_whole: bool
 
 
-# Held while a page is made: of a hundred visitors just after the start, one has it made, which
-# takes a quarter of a second, and the others wait for it.
+# Held while the page is made, which takes a quarter of a second. If a hundred visitors come just
+# after the start, one makes the page and the others wait for it.
 _making = threading.Lock()
 
 
 def card_page(classifier: Classifier, repository: str = "") -> CardPage:
-    """Make the page of the card of a model, or give the one that was made before.
+    """Make the page with a model's card, or return the one made before.
 
-    The card of the whole facts if they are there, else what any model file tells.
+    It is the whole card if the facts are complete, else a card of what the model file holds.
 
     Args:
-        classifier: whose model it is.
-        repository: the address of the repository whose files the card names, such as
-            https://github.com/OWNER/NAME; without it, their names are no links.
+        classifier: of the model.
+        repository: the address of the repository, such as https://github.com/OWNER/NAME, for links
+            to files. Without it, the names of files are not links.
     """
     with _making:
         return _made(classifier, repository.rstrip("/"))
@@ -64,13 +64,13 @@ def _made(classifier: Classifier, repository: str) -> CardPage:
 
 
 def draw_charts(scores: dict[str, Any] | None) -> dict[str, str]:
-    """Draw as HTML those pictures of figures/ that the facts hold the numbers of.
+    """Draw as HTML the plots of figures/ for which the facts have the numbers.
 
     Args:
-        scores: of eight views; None where there are none.
+        scores: of eight views; None if there are none.
 
     Returns:
-        HTML by the picture's name.
+        HTML by the plot's name.
     """
     if scores is None:
         return {}
@@ -88,7 +88,8 @@ def draw_charts(scores: dict[str, Any] | None) -> dict[str, str]:
 def _to_html(markdown: str, charts: dict[str, str], repository: str) -> Markup:
     """Turn the card into a page's HTML, as in `CardPage`.
 
-    A picture and its caption give way to the one of `charts` of its name, or to nothing.
+    Each plot, with its caption, is replaced by the chart of the same name, or removed if there is
+    none.
     """
     parser = MarkdownIt("commonmark", {"html": False}, renderer_cls=_Renderer).enable("table")
     tokens = parser.parse(markdown)
@@ -106,15 +107,16 @@ def _to_html(markdown: str, charts: dict[str, str], repository: str) -> Markup:
 _FOLD_END = "</div></details>"
 
 
-# As markdown-it-py calls the methods of a renderer.
+# The types of the arguments that markdown-it-py passes to a renderer.
 Tokens = Sequence[Token]
 Env = MutableMapping[str, Any]
 
 
 class _Renderer(RendererHTML):
-    """Folds sections, gives headings their ids, tables their scopes and a region to scroll in.
+    """Folds sections, adds ids to headings, and scopes and a scrollable region to tables.
 
-    Files of the repository, which the server does not have, are linked there, or leave their words.
+    Links to files lead to the repository, because the server does not have them. If its address is
+    not known, only the text of the link remains.
     """
 
     def heading_open(self, tokens: Tokens, idx: int, options: Any, env: Env) -> str:
@@ -129,7 +131,7 @@ class _Renderer(RendererHTML):
     def heading_close(self, tokens: Tokens, idx: int, options: Any, env: Env) -> str:
         if tokens[idx].tag != "h2":
             return self.renderToken(tokens, idx, options, env)
-        # A browser that is led into what is folded unfolds it, but not if led to the fold itself.
+        # A link unfolds a section only if its target is inside, so the id is on the content.
         return f'</h3></summary><div id="{slug(tokens[idx - 1].content)}">'
 
     def table_open(self, tokens: Tokens, idx: int, options: Any, env: Env) -> str:
@@ -146,7 +148,7 @@ class _Renderer(RendererHTML):
         return self.renderToken(tokens, idx, options, env)
 
     def td_open(self, tokens: Tokens, idx: int, options: Any, env: Env) -> str:
-        if tokens[idx - 1].type == "tr_open":  # a row is named by its first cell
+        if tokens[idx - 1].type == "tr_open":  # the first cell is the row's header
             tokens[idx].tag = tokens[idx + 2].tag = "th"
             tokens[idx].attrSet("scope", "row")
         return self.renderToken(tokens, idx, options, env)
@@ -158,7 +160,7 @@ class _Renderer(RendererHTML):
     def link_open(self, tokens: Tokens, idx: int, options: Any, env: Env) -> str:
         address = str(tokens[idx].attrGet("href"))
         if not address.startswith(("https://", "#")) and env["repository"]:
-            # The card stands in docs/. Every host of repositories takes HEAD for the newest commit.
+            # The card is in docs/. On GitHub and GitLab, HEAD stands for the newest commit.
             path = posixpath.normpath(posixpath.join("docs", address))
             tokens[idx].attrSet("href", f"{env['repository']}/blob/HEAD/{path}")
         elif not address.startswith(("https://", "#")):
@@ -168,5 +170,5 @@ class _Renderer(RendererHTML):
 
 
 def slug(heading: str) -> str:
-    """Make a heading's id as GitHub does, so that the card's own links lead to it on both."""
+    """Make a heading's id as GitHub does, so that the card's own links work on both."""
     return re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-")

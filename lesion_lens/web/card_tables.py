@@ -1,7 +1,7 @@
-"""The tables of the model card, as Markdown, and how numbers stand on it.
+"""The tables of the model card as Markdown, and the format of its numbers.
 
-A number that is not known, None, is written as '–'. Every function takes facts of a form that
-lesion_lens.model.facts has seen.
+An unknown number (None) is written as '–'. The functions expect facts that lesion_lens.model.facts
+has checked.
 """
 
 import re
@@ -31,10 +31,10 @@ CARD_METRICS = {
 GROUPS = {"sex": "sex", "age": "age in years", "site": "part of the body"}
 HOME = "test part"
 QUESTIONS = {
-    "share": "How often each statement is made",
-    "malignant": "How many of those lesions are malignant",
-    "sensitivity": "Of how many of the malignant lesions it is made",
-    "melanomas": "Of how many of the melanomas it is made",
+    "share": "Share of lesions with each statement",
+    "malignant": "Malignant share of those lesions",
+    "sensitivity": "Share of malignant lesions with each statement",
+    "melanomas": "Share of melanomas with each statement",
 }
 STATEMENT_NAMES = {
     "high": "level ‘high’",
@@ -43,17 +43,17 @@ STATEMENT_NAMES = {
     "unknown": "level ‘unknown’",
     "unfamiliar": "unfamiliar",
     "not_dermatoscopic": "not dermatoscopic",
-    "proven": "of a kind where ‘low risk’ may be said",
+    "proven": "in a group where ‘low risk’ may be said",
     "below_threshold": "below the threshold of ‘low risk’",
     "flagged": "a class is flagged",
 }
-FEWEST_LESIONS = 20  # of which a share is told in a sentence
+FEWEST_LESIONS = 20  # for a share to be stated in a sentence
 
 # --- Numbers ---------------------------------------------------------------------------------
 
 
 def binomial(share: float | None, trials: int) -> str:
-    """Write a share of so many lesions with its two-sided 95 % Clopper–Pearson interval."""
+    """Write a share of `trials` with its two-sided 95 % Clopper–Pearson interval."""
     if share is None:
         return "–"
     low, high = clopper_pearson(round(share * trials), trials)
@@ -66,7 +66,7 @@ def per_100(share: float | None) -> str:
 
 
 def listed(codes: Sequence[str]) -> str:
-    """Write codes as '`akiec`, `bcc` and `mel`'; at least one."""
+    """Write one or more codes as '`akiec`, `bcc` and `mel`'."""
     *others, last = (f"`{code}`" for code in codes)
     return f"{', '.join(others)} and {last}" if others else last
 
@@ -75,13 +75,13 @@ def listed(codes: Sequence[str]) -> str:
 
 
 def table(header: list[str], rows: list[list[str]]) -> str:
-    """Lay out rows of text, each as long as the header, as a table of Markdown."""
+    """Lay out rows, each as long as the header, as a Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def class_names() -> str:
-    """What each code stands for, and what it counts as."""
+    """The name of each class, and what it counts as."""
     return table(
         ["class", "name", "counts as"],
         [[f"`{one.code}`", one.name, one.risk] for one in CLASSES],
@@ -89,7 +89,7 @@ def class_names() -> str:
 
 
 def class_list(test: Facts) -> str:
-    """What each code stands for, what it counts as, and how often it stands in the test part."""
+    """The name of each class, what it counts as, and its images and lesions in the test part."""
     lesions = test["decisions"]["conformal"]["per_class"]
     return table(
         ["class", "name", "counts as", "test images", "test lesions"],
@@ -113,7 +113,7 @@ def part_table(facts: Facts) -> str:
 
 
 def overall_table(one: Facts, eight: Facts) -> str:
-    """The scores of all classes together, of one view and of eight."""
+    """The overall scores, for one view and for eight."""
     rows = [[name, interval(one[key]), interval(eight[key])] for key, name in CARD_METRICS.items()]
     rows += [
         [f"{name}, prior divided out", *(interval(x["prior_divided"][key]) for x in (one, eight))]
@@ -139,7 +139,7 @@ def group_table(name: str, groups: Facts) -> str:
     """The scores of each group: of each sex, age band, part of the body or source."""
 
     def age_then_alphabet(group: str) -> tuple[bool, bool, str]:
-        # 'under 30' before '30–44', 'unknown' after all
+        # 'under 30' comes before '30–44', and 'unknown' comes last
         return group == "unknown", not group.startswith("under"), group
 
     return table(
@@ -158,7 +158,7 @@ def group_table(name: str, groups: Facts) -> str:
 
 
 def calibration_table(one: Facts, eight: Facts) -> str:
-    """How far the probabilities are from the truth, beside what chance alone would give."""
+    """The calibration scores, with the error that a calibrated model would have by chance."""
     views = (one, eight)
     simulated = [scores["simulated_calibration_error"] for scores in views]
     return table(
@@ -177,7 +177,7 @@ def calibration_table(one: Facts, eight: Facts) -> str:
 
 
 def low_risk_table(decisions: Facts) -> str:
-    """What the threshold alone, and 'low risk' as it is said, find and cost."""
+    """Sensitivity and specificity of the threshold alone, and of 'low risk' as it is said."""
     low_risk, lesions = decisions["low_risk"], decisions["lesions"]
     ways = (low_risk["below_threshold"], low_risk["statement"])
     return table(
@@ -195,7 +195,7 @@ def low_risk_table(decisions: Facts) -> str:
 
 
 def coverage_table(decisions: Facts) -> str:
-    """How often the conformal set holds the true class: of each class and of all together."""
+    """How often the conformal set includes the true class, for each class and for all."""
     conformal, lesions = decisions["conformal"], decisions["lesions"]
     return table(
         ["class", "lesions", "coverage", "quantile"],
@@ -213,7 +213,7 @@ def coverage_table(decisions: Facts) -> str:
 
 
 def level_table(decisions: Facts) -> str:
-    """What each risk level means on the test lesions."""
+    """How many test lesions, malignant lesions and melanomas have each risk level."""
     rows = []
     for level in LEVELS:
         made = decisions["statements"][level]
@@ -231,7 +231,7 @@ def level_table(decisions: Facts) -> str:
 def share_table(decisions: Facts) -> str:
     """How often each of the other statements is made."""
     lesions, flagged, made = decisions["lesions"], decisions["flagged"], decisions["statements"]
-    # Of nothing there is no share: then `right` is None, and so it is printed.
+    # If nothing is flagged, `right` is None and is printed as such.
     flags = round((flagged["share"] or 0) * lesions)
     return table(
         ["statement", "share"],
@@ -244,29 +244,29 @@ def share_table(decisions: Facts) -> str:
     )
 
 
-# --- Clinics that the network had never seen -------------------------------------------------
+# --- Sources that the network had never seen -------------------------------------------------
 
 
 def source_name(name: str) -> str:
-    """Write the name of a source so that Markdown takes it as it stands."""
+    """Write the name of a source so that Markdown shows it as it is."""
     return f"`{name}`" if re.fullmatch(r"[\w .,+–-]+", name) else escaped(name)
 
 
 def source_table(groups: Facts) -> str:
-    """The scores of the test images of each source, all of which the model knows."""
+    """The scores on the test images of each source. The model was trained on all of them."""
     return group_table("source", {source_name(name): row for name, row in groups.items()})
 
 
 def clinic_columns(test: Facts | None, clinics: Facts) -> Facts:
-    """The scores of each source that was left out, by its column's name.
+    """The scores on each source that was left out, by the name of its column.
 
     Args:
-        test: of the facts; None where it has not the form that the card takes.
+        test: of the facts; None if it does not have the form that the card needs.
         clinics: of the facts, by name.
 
     Returns:
-        Where `test` is known, its own scores come first, and each source's have as `known` those
-        that this model has on its test images of the source, if there are any.
+        If `test` is given, the scores on the test part come first. `known` of a source then holds
+        this model's scores on the source's test images, or None.
     """
     columns = {source_name(name): scores | {"known": None} for name, scores in clinics.items()}
     if test is None:
@@ -282,14 +282,14 @@ def clinic_columns(test: Facts | None, clinics: Facts) -> Facts:
 
 
 def clinic_table(columns: Facts) -> str:
-    """The scores of the test part, and of each source by a network that had never seen it."""
+    """The scores on the test part, and on each source by a network that had never seen it."""
 
     def known(scores: Facts, name: str) -> str:
         return interval(scores["known"][name]) if scores["known"] else "–"
 
     def low_risk_sensitivity(scores: Facts) -> str:
         said = scores["statements"]["low"]
-        if not said["lesions"]:  # of a statement that is never made
+        if not said["lesions"]:  # the statement is never made
             return "–"
         return share_of(scores["malignant"] - said["malignant"], scores["malignant"])
 
@@ -319,7 +319,7 @@ def clinic_table(columns: Facts) -> str:
 
 
 def statement_table(columns: Facts, question: str) -> str:
-    """What each statement means on the test part, and for each source.
+    """Answer a question about each statement, for the test part and for each source.
 
     Args:
         columns: from `clinic_columns`.
@@ -346,23 +346,23 @@ def statement_table(columns: Facts, question: str) -> str:
 
 
 def share_of(part: int, whole: int) -> str:
-    """Write a part of a whole as `binomial` does, and of nothing as '–'."""
+    """Write a part of a whole as `binomial` does; '–' if the whole is 0."""
     return binomial(part / whole if whole else None, whole)
 
 
 def pairs(facts: Facts) -> dict[str, tuple[float, float]] | None:
-    """Give the AUC of malignant against benign within sources that are known, and unseen.
+    """Compare the AUC of malignant against benign within known and within unseen sources.
 
-    An AUC within a source: that of all sources together is higher, as malignant lesions are more
-    frequent in some of them, and a network can tell the sources apart.
+    The AUC on all sources together can be higher, because some sources have more malignant lesions
+    and a network can recognise the source.
 
     Args:
         facts: of a model.
 
     Returns:
-        `known`, of this model on its test images, and `unseen`, of the networks that had never seen
-        the source: each the smallest and the largest of the sources of which both are known. None
-        where there are none.
+        `known`: this model's AUCs on its test images. `unseen`: the AUCs of the networks that had
+        never seen the source. Each is the smallest and the largest over the sources for which both
+        are known. None if there are no such sources.
     """
     groups: Any = (facts.get("test") or {}).get("subgroups")
     if not (has_unseen_aucs(facts) and has_clinic_groups(groups)):
@@ -380,14 +380,14 @@ def pairs(facts: Facts) -> dict[str, tuple[float, float]] | None:
 
 
 class Meaning(NamedTuple):
-    """What a risk level meant for lesions whose truth is known.
+    """What a risk level meant for lesions with a known diagnosis.
 
     Attributes:
         malignant: share of the lesions with this level that were malignant or pre-malignant, 0–1.
-        of_all: the same of all lesions of the part or clinic; for `low`, of all whose pictures are
-            of a kind for which 'low risk' may be said.
+        of_all: the same share among all lesions of the part or clinic; for `low`, among those in a
+            group where 'low risk' may be said.
         melanomas: share of all melanomas that had this level.
-        is_unseen: whether they come from a clinic that the network had never seen.
+        is_unseen: whether the lesions come from a clinic that the network had never seen.
     """
 
     malignant: float
@@ -397,16 +397,16 @@ class Meaning(NamedTuple):
 
 
 def meaning(facts: Facts, level: str, familiarity: str | None) -> Meaning | None:
-    """Say what a level meant on the test lesions, or for an unfamiliar picture elsewhere.
+    """Say what a level meant on the test lesions or, if unfamiliar, on unseen clinics.
 
     Args:
         facts: of a model.
         level: of `LEVELS`.
-        familiarity: of `FAMILIARITIES`; 'unfamiliar' asks for the unseen clinic where the most of
-            the lesions with this level were malignant.
+        familiarity: of `FAMILIARITIES`. For 'unfamiliar', the result is that of the unseen clinic
+            with the largest share of malignant lesions at this level.
 
     Returns:
-        None where the facts do not say it, for `unknown`, or of fewer than 20 lesions.
+        None if the facts lack it, for `unknown`, or for fewer than 20 lesions.
     """
     if level == "unknown":
         return None
@@ -438,5 +438,5 @@ def auc_range(aucs: tuple[float, float]) -> str:
 
 
 def escaped(text: object) -> str:
-    """Write a text so that Markdown takes it as it stands: all punctuation escaped, on one line."""
+    """Escape all punctuation, so that Markdown shows a text as it is, on one line."""
     return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", " ".join(str(text).split()))

@@ -1,9 +1,9 @@
 """The model card: from the facts of a model's training to Markdown.
 
-`model_card` fills templates/model_card.md.jinja with the facts of metrics.json, which a model file
-holds as well. That template has the text and no number that training could change. The text speaks
-of HAM10000; what can be said of a model of other data, or of an older one, is in
-templates/other_model_card.md.jinja. Knows no Flask.
+`model_card` fills templates/model_card.md.jinja with the facts from metrics.json, which a model
+file also holds. The template has the text, but no number that training could change. Its text
+describes HAM10000. templates/other_model_card.md.jinja is the card for models trained on other data
+and for older model files. This module does not use Flask.
 """
 
 import json
@@ -57,7 +57,7 @@ from lesion_lens.web.card_tables import (
 )
 from skin_cancer_detection import CLASSES, CODES
 
-_REMEDY = "write it anew with python train.py, or with --evaluate where the model is new."
+_REMEDY = "write it again with python train.py, or with --evaluate if the model is up to date."
 
 
 class CardError(LesionLensError):
@@ -73,9 +73,9 @@ ENVIRONMENT = Environment(
     trim_blocks=True,
     keep_trailing_newline=True,
 )
-# By these names the card explains them.
+# The card explains these sources by name.
 HAM10000_SOURCES = {"rosendahl", "vidir_modern", "vidir_molemax", "vienna_dias"}
-# What the template speaks of, besides the parts of `test`.
+# What the template uses in addition to the parts of `test`.
 _FACTS = ("data_sha256", "split_sha256", "seed", "images", "lesions", "recipe", "versions", "test")
 _FUNCTIONS = {
     function.__name__: function
@@ -89,7 +89,7 @@ _FUNCTIONS = {
 
 
 def read_metrics(path: Path) -> Any:
-    """Read metrics.json; `model_card` looks at the form of what it holds.
+    """Read metrics.json. `model_card` checks its content.
 
     Raises:
         CardError: it is missing or not JSON.
@@ -109,23 +109,23 @@ def model_card(facts: Any, source: str | Path = "the model file") -> str:
 
     Args:
         facts: as training writes them to metrics.json and into the model file.
-        source: where they come from, for an error's sentence.
+        source: where they come from, for error messages.
 
     Returns:
         Markdown.
 
     Raises:
-        CardError: they are spoiled, of an older form, or not of HAM10000 split by lesion, which is
-            what the card speaks of.
+        CardError: the facts are damaged or have an older form, or the data is not HAM10000 split
+            by lesion, which the card describes.
     """
     known = facts if isinstance(facts, dict) else {}
     if known.get("data", "HAM10000") != "HAM10000" or known.get("rows_may_share_lesions"):
         raise CardError(
-            f"{source} is not of HAM10000 split by lesion, of which the card speaks: train on "
+            f"{source} is not of HAM10000 split by lesion, which the card describes: train on "
             "Kaggle’s CSV and its metadata."
         )
     if not can_fill_card(facts):
-        raise CardError(f"{source} lacks what the card tells, as older ones do: {_REMEDY}")
+        raise CardError(f"{source} lacks facts that the card needs: {_REMEDY}")
     test = facts["test"]
     matrix, mel, nv = test["eight_views"]["confusion_matrix"], CODES.index("mel"), CODES.index("nv")
     conformal = test["decisions"]["conformal"]["per_class"]
@@ -154,7 +154,7 @@ def model_card(facts: Any, source: str | Path = "the model file") -> str:
 
 
 def other_model_card(facts: Facts) -> str:
-    """Write what can be said of any model: no more than its file holds.
+    """Write the card of any other model, from what its file holds.
 
     Args:
         facts: from `check_model_file`.
@@ -196,5 +196,5 @@ def other_model_card(facts: Facts) -> str:
 
 
 def _table_if(form: Form, lay_out: Callable[..., str], values: list[Any]) -> str | None:
-    """Lay out a table; None where one of the values has not the form that it takes."""
+    """Lay out a table; None if a value does not have the form it needs."""
     return lay_out(*values) if all(map(form, values)) else None
