@@ -91,7 +91,7 @@ def test_another_backend_trains_and_serves(backend, tmp_path):
 @pytest.mark.parametrize(
     ("name", "is_installed", "sentence"),
     [
-        ("openvino", True, "KERAS_BACKEND is 'openvino', and can only be one of tensorflow, jax"),
+        ("openvino", True, "KERAS_BACKEND is 'openvino', but must be one of tensorflow, jax"),
         ("JAX", True, "KERAS_BACKEND is 'JAX'"),
         ("jax", False, "Keras would run on JAX, which is not installed: pip install jax"),
         ("torch", False, "Keras would run on PyTorch, which is not installed: pip install torch"),
