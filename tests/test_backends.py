@@ -108,7 +108,7 @@ def test_a_backend_that_cannot_be_used_is_named(name, is_installed, sentence, on
 
 def test_only_tensorflow_writes_for_litert(on, tmp_path):
     on("jax")
-    with pytest.raises(SettingError, match=r"m\.tflite can be written by TensorFlow only"):
+    with pytest.raises(SettingError, match=r"m\.tflite can only be written with TensorFlow"):
         export_model(KERAS, tmp_path / "m.tflite")
 
 

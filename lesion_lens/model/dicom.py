@@ -250,7 +250,7 @@ def _pixel_element(data: bytes, place: int, order: str) -> tuple[int, bool, int]
     """The start of the pixels, whether they are stored as words, and their length in bytes."""
     tag = struct.pack(f"{order}HH", _PIXELS >> 16, _PIXELS & 0xFFFF)
     if place == len(data) or data[place : place + 4] != tag[: len(data) - place]:
-        raise UnsupportedVariant(kind="a DICOM file without a photograph")  # but with a report, …
+        raise UnsupportedVariant(kind="a DICOM file without a photograph")  # such as a report
     vr = data[place + 4 : place + 6]
     if vr in (b"OB", b"OW", b"UN"):
         return place + 12, vr == b"OW", struct.unpack_from(f"{order}I", data, place + 8)[0]

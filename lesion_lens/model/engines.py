@@ -55,9 +55,7 @@ def load_engine(path: str | Path) -> Engine:
         for pixels, with_map in ((noise, True), (np.full_like(noise, 255), False)):
             probabilities = predict(engine, pixels, with_map).views
     except ModelFileError as error:
-        raise ModelFileError(
-            f"{path} gives NaN or infinite numbers: {remedy_of(path)}"
-        ) from error
+        raise ModelFileError(f"{path} gives NaN or infinite numbers: {remedy_of(path)}") from error
     except Exception as error:  # whatever an engine raises on a network that is not ours
         raise ModelFileError(f"{path} cannot be run: {remedy_of(path)}") from error
     if probabilities.shape != (8, len(CLASSES)) or not np.allclose(

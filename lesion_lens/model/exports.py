@@ -1,6 +1,7 @@
 """Exports the network of a Keras model file to LiteRT, ONNX and other versions of Keras.
 
-An export replaces an older file only once it is complete and has been compared with the original.
+An export replaces an older file only once it is complete. Its probabilities are compared with the
+original's: for `.tflite` and `.onnx` before it replaces the older file, for `.h5` afterwards.
 """
 
 import importlib
@@ -98,7 +99,7 @@ def _to_onnx(source: Path, path: Path, _: str | None) -> float:
     import onnxruntime
 
     model = load_model(source)
-    model.predict(np.zeros((1, SIDE, SIDE, 3)), verbose=0)  # Keras exports only a model that has run
+    model.predict(np.zeros((1, SIDE, SIDE, 3)), verbose=0)  # Keras exports only what has run
     with whole_file(path, ".onnx") as unfinished:
         with quiet(), warnings.catch_warnings():  # tf2onnx warns about NumPy's names
             warnings.simplefilter("ignore")
@@ -187,7 +188,7 @@ def _checked(
     deviation = float(np.abs(run(images) - model.predict(images, verbose=0)).max())
     if not deviation <= most:
         raise ModelFileError(
-            f"{path} would give probabilities that differ from those of {source} by up to "
+            f"{path} would give other probabilities than {source}, different by up to "
             f"{deviation:.1g}: serve the latter."
         )
     return deviation
