@@ -69,8 +69,8 @@ class Crop:
 
     Attributes:
         frame: the part, within the whole image.
-        view: what black borders leave of the whole image; all of it if there are none. Black
-            borders do not count as cut away.
+        view: the part of the whole image inside its black borders; all of it if there are none.
+            Black borders do not count as cut away.
 
     Raises:
         ValueError: the frame shows only black borders.

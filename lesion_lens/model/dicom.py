@@ -32,7 +32,7 @@ from lesion_lens.model.hidden_modules import hidden
 from lesion_lens.model.limits import HAS_DICOM, MEGA
 
 _MAGIC_AT, _DATA_AT = 128, 132  # after a preamble without meaning
-_PIXELS, _FIRST_OF_PIXELS = 0x7FE00010, 0x7FE00008  # the elements before _PIXELS hold floats
+_PIXELS, _FIRST_OF_PIXELS = 0x7FE00010, 0x7FE00008  # tags 0x7FE00008 and 9 hold floats
 _UNDEFINED = 0xFFFFFFFF  # the length of compressed pixels
 _MOST_BEFORE_PIXELS = 4 * MEGA  # bytes that are inflated to find the length of the pixels
 
@@ -200,7 +200,7 @@ def first_frame(data: bytes, reserve: Callable[[int], None]) -> Frame:
             return _first_frame(data, reserve)
         except (ImageError, MemoryError):
             raise
-        except Exception as error:  # pydicom raises nearly anything on spoiled bytes
+        except Exception as error:  # pydicom raises nearly anything on damaged bytes
             raise DamagedImage from error
 
 

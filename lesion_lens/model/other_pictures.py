@@ -26,7 +26,7 @@ FARTHEST = 6
 # How far the log odds would fall if a black frame hid the whole image. A frame is a sign of a
 # dermatoscope, and the less of an image is visible, the less evidence there is against it.
 FRAME_DISCOUNT = 8.0
-MOST_FLAT = 0.5  # share of an image; no image of HAM10000 has more than 0.14
+MOST_FLAT = 0.5  # share of an image; the most in an image of HAM10000 is 0.143
 _PAIRS = np.triu_indices(DESCRIPTION)
 TERMS = 1 + DESCRIPTION + DESCRIPTION * (DESCRIPTION + 1) // 2
 

@@ -28,7 +28,7 @@ FLAGGED_SHARE = 5  # percent of the calibration lesions
 FEATURES = 7
 
 # Added to each variance, so that even a few images, or nearly equal ones, give a covariance that
-# can be inverted. The smallest variance of HAM10000's features in any direction is 0.02.
+# can be inverted. The smallest variance of HAM10000's features in any direction is about 0.02.
 _LEAST_VARIANCE = 1e-3
 
 # What sets an image apart, in words that a person can act on.
@@ -54,7 +54,7 @@ COLUMN_GROUPS = {
     (6,): ("blurred", "grain"),
 }
 SMALL_FRAME = 0.03  # share of an image
-# In no image of HAM10000 are more than 14 in 100 pixels like their neighbours.
+# In images of HAM10000, at most 14.3 in 100 pixels are like their neighbours.
 LARGE_PART = 0.15
 
 
