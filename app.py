@@ -1,9 +1,9 @@
 """The web app: an uploaded image in, a results page out.
 
     python app.py               http://localhost:5000, or the port in PORT
-    gunicorn app:app            as gunicorn.conf.py says
+    gunicorn app:app            with the settings in gunicorn.conf.py
 
-Nothing that is uploaded is written to disk or logged.
+The app does not write uploads to disk or to the log.
 """
 
 import os
@@ -47,15 +47,15 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     """Make the Flask app.
 
     Args:
-        config: settings that take precedence over the environment's. `MODEL_PATH` is the model
-            file, `MODEL_SHA256` the checksum that it must have, `MAX_CONTENT_LENGTH` the largest
-            request in bytes; the others are in docs/deploy.md.
+        config: settings that override the environment variables. `MODEL_PATH` is the model file,
+            `MODEL_SHA256` its required checksum, `MAX_CONTENT_LENGTH` the largest request in
+            bytes. docs/deploy.md lists the others.
 
     Returns:
-        The app, whose `Classifier` is checked and not yet loaded.
+        The app. Its model file has been checked, but not yet loaded.
 
     Raises:
-        ModelFileError: the model file breaks the contract, or is not the one that is demanded.
+        ModelFileError: the model file is invalid, or does not have the required checksum.
         SettingError: a setting is invalid.
     """
     keep_records_on_one_line()
@@ -80,11 +80,11 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.config.from_mapping(config or {})
     trust_proxies(app)
     check_repository(app)
-    # Otherwise Werkzeug itself leads from //model to /model, by the name in the Host header.
+    # Otherwise Werkzeug redirects //model to /model on the host that the Host header names.
     app.url_map.merge_slashes = app.url_map.strict_slashes = False
     classifier = Classifier(app.config["MODEL_PATH"], app.config["MODEL_SHA256"])
     set_classifier(app, classifier)
-    measure(app)  # first of all that look at a request
+    measure(app)  # before all other handlers of a request
 
     app.register_blueprint(pages.pages)
     app.register_blueprint(pwa)
@@ -93,12 +93,12 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     serve_asset_links(app)
     app.cli.add_command(classify)
 
-    # Under gunicorn the weights are there already; elsewhere the first request, whichever it is,
-    # sets them loading.
+    # Under gunicorn, the weights are already loaded. Elsewhere, the first request of any kind
+    # starts loading them.
     app.before_request(classifier.start_loading)
     app.before_request(refuse_without_room)
     app.before_request(drop_bad_dates)
-    compress_text(app)  # of all that change an answer the last, as Flask begins with add_validator
+    compress_text(app)  # changes a response last: Flask starts with add_validator
     allow_origins(app)
     limit_rate(app)
     app.after_request(add_headers)
@@ -106,7 +106,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.register_error_handler(Problem, pages.show_problem)
     app.register_error_handler(ModelFileError, pages.show_model_error)
     app.register_error_handler(HTTPException, pages.show_http_error)
-    app.register_error_handler(ClientGone, lambda _: ("", 400))  # which nobody reads
+    app.register_error_handler(ClientGone, lambda _: ("", 400))  # nobody reads it
 
     app.context_processor(pages.template_context)
     app.add_template_filter(percent)
@@ -116,19 +116,19 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.add_template_filter(count, "thousands")  # `count` is Jinja's own
     app.add_template_filter(in_words)
     app.add_template_filter(keep_together)
-    # Pillow's remarks on an upload's oddities are nobody's business and would fill the log.
+    # Pillow's warnings about odd uploads would fill the log and reveal what was uploaded.
     warnings.filterwarnings("ignore", module="PIL")
     return app
 
 
 class NamelessRequestHandler(WSGIRequestHandler):
-    """Logs a request without the address that it came from."""
+    """Logs requests without the client's address."""
 
     def address_string(self) -> str:
         return "-"
 
     def run_wsgi(self) -> None:
-        """Answer, also where the address is none, such as http://[."""
+        """Answer the request, or send 400 if its URL is malformed, such as http://[."""
         try:
             urlsplit(self.path)
         except ValueError:
@@ -138,10 +138,10 @@ class NamelessRequestHandler(WSGIRequestHandler):
 
 
 def main() -> None:
-    """Serve on this machine alone."""
+    """Serve the app on this machine only."""
     port = os.environ.get("PORT", "5000")
     if not port.isdecimal() or int(port) > 65535:
-        sys.exit(f"PORT is {port!r}, not a number of 0 to 65535: set it to one such as 5000.")
+        sys.exit(f"PORT is {port!r}, not a number from 0 to 65535: set it to one, such as 5000.")
     print("Loading the model …", flush=True)
     try:
         get_classifier(app).load()
@@ -153,7 +153,7 @@ def main() -> None:
 
 try:
     app = create_app()
-except LesionLensError as error:  # the edge for every server that imports `app`
+except LesionLensError as error:  # for servers that import `app`
     exit_with(error)
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""What strangers may send, sent on purpose: `python -m attacks` measures how the app stands it."""
+"""Attacks on the app: `python -m attacks` measures how it handles hostile files and requests."""

@@ -1,12 +1,12 @@
-"""Attack the app as the Procfile starts it, and write what came of it.
+"""Attack the app as the Procfile starts it, and write the results.
 
     make attack                          under ten minutes on two cores
     python -m attacks --soak 50000       a longer soak
     python -m attacks --fuzzing 3600     an hour of fuzzing
-    python -m attacks --dry --part slow --engine LiteRT     one part, and nothing written
+    python -m attacks --dry --part slow --engine LiteRT     one part; writes nothing
 
-Writes the table of docs/reliability.md. The exit code is 0 whatever failed, as that is in the
-table, and 1 where something needed is missing. Everything stays on this machine.
+Writes the table of docs/reliability.md. Failures are in the table and do not change the exit code.
+The exit code is 1 if something that is needed is missing. Everything runs on this machine.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from benchmarks.servers import CannotMeasure, litert_is_missing
 from lesion_lens.model.errors import LesionLensError
 from scripts.marks import filled, publish
 
-SMALL = 0.01  # of the hostile files that the soak sends
+SMALL = 0.01  # the size of the hostile files in the soak
 Files = Mapping[str, bytes]
 Section = tuple[str, list[Case]]
 Part = Callable[[Target, Files, argparse.Namespace], Iterator[Case]]
@@ -35,20 +35,18 @@ Part = Callable[[Target, Files, argparse.Namespace], Iterator[Case]]
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument(
-        "--engine", choices=MODELS, action="append", help="which engine; both without it"
-    )
-    parser.add_argument("--soak", type=int, default=5000, help="requests of each soak (5000)")
-    parser.add_argument("--fuzzing", type=float, default=40, help="seconds of all fuzzing (40)")
+    parser.add_argument("--engine", choices=MODELS, action="append", help="which engine (both)")
+    parser.add_argument("--soak", type=int, default=5000, help="requests in each soak (5000)")
+    parser.add_argument("--fuzzing", type=float, default=40, help="seconds of fuzzing in all (40)")
     parser.add_argument("--clients", type=int, default=500, help="slow clients of each kind (500)")
-    parser.add_argument("--seconds", type=float, default=4, help="of each case that lasts (4)")
-    parser.add_argument("--part", choices=PARTS, action="append", help="what to do; all without it")
-    parser.add_argument("--dry", action="store_true", help="print the table and write nothing")
+    parser.add_argument("--seconds", type=float, default=4, help="length of each timed case (4)")
+    parser.add_argument("--part", choices=PARTS, action="append", help="which part to run (all)")
+    parser.add_argument("--dry", action="store_true", help="print the table but do not write it")
     return parser.parse_args(arguments)
 
 
 def shown(heading: str, cases: Iterator[Case]) -> list[Case]:
-    """Print each case as it comes."""
+    """Print each case as it completes."""
     print(f"{heading}:", flush=True)
     found = []
     for case in cases:
@@ -58,46 +56,46 @@ def shown(heading: str, cases: Iterator[Case]) -> list[Case]:
 
 
 def fuzzed(seconds: float) -> Iterator[Case]:
-    """Yield the cases of fuzzing."""
+    """Yield the fuzzing cases."""
     yield fuzzing.mutations(seconds / 2)
     yield fuzzing.coverage_guided(seconds / 2)
 
 
 def each_file(target: Target, files: Files, _: argparse.Namespace) -> Iterator[Case]:
-    """Yield the case of each hostile file, and that of many in one request."""
+    """Yield a case for each hostile file, and one for many files in one request."""
     for name, data in files.items():
         yield serving.hostile_file(target, name, data)
     yield serving.batches(target, files["heic_many_turns"])
 
 
 def crowds(target: Target, files: Files, options: argparse.Namespace) -> Iterator[Case]:
-    """Yield the cases of hostile files and requests from many clients."""
+    """Yield the cases with hostile files and requests from many clients."""
     yield from serving.hostile_files_without_pause(target, files, 3 * options.seconds)
     yield malformed_requests(target)
     yield serving.clients_that_hang_up(target, files, options.seconds)
 
 
 def slow(target: Target, _: Files, options: argparse.Namespace) -> Iterator[Case]:
-    """Yield the case of each kind of slow client."""
+    """Yield a case for each kind of slow client."""
     for kind in SLOW_KINDS:
         yield slow_clients(target, kind, options.clients, options.seconds)
     yield headers_without_end(target, options.clients // 5)
 
 
 def faults(target: Target, _: Files, options: argparse.Namespace) -> Iterator[Case]:
-    """Yield the case of each fault."""
+    """Yield a case for each fault."""
     for name, strike in serving.FAULTS.items():
         yield serving.fault(target, name, strike, options.seconds)
 
 
 def soak(target: Target, _: Files, options: argparse.Namespace) -> Iterator[Case]:
-    """Yield the case of the soak."""
+    """Yield the soak's case."""
     small = {name: make(SMALL) for name, make in HOSTILE.items()}
     yield serving.soak(target, small, options.soak)
 
 
 def stop(target: Target, _: Files, options: argparse.Namespace) -> Iterator[Case]:
-    """Yield the case of a stop, after which the server is no more."""
+    """Yield the case that stops the server. It must be the last one."""
     yield serving.stop_under_load(target)
 
 
@@ -112,10 +110,10 @@ PARTS = ("fuzzing", "files", *ON_ENGINES)
 
 
 def run(options: argparse.Namespace) -> tuple[list[Section], str]:
-    """Run the attacks that were asked for.
+    """Run the selected attacks.
 
     Returns:
-        (sections, a remark on what the run had).
+        (sections, a remark on the conditions of the run).
 
     Raises:
         CannotMeasure: something needed is missing.
@@ -127,7 +125,7 @@ def run(options: argparse.Namespace) -> tuple[list[Section], str]:
     if "fuzzing" in parts:
         sections.append(("Fuzzing", shown("Fuzzing", fuzzed(options.fuzzing))))
     if {"files", "crowds"} & set(parts):
-        print("The hostile files are built.", flush=True)
+        print("Building the hostile files …", flush=True)
         files = {name: make(1) for name, make in HOSTILE.items()}
     with tempfile.TemporaryDirectory() as folder:
         for engine in engines if set(parts) - {"fuzzing"} else ():
@@ -147,11 +145,11 @@ def run(options: argparse.Namespace) -> tuple[list[Section], str]:
 
 
 def main() -> None:
-    """Run as the module's docstring says."""
+    """Run the command in the module's docstring."""
     options = parse_arguments()
     begin = time.monotonic()
     try:
-        filled(PAGE, {"attacks": ""})  # before minutes of work
+        filled(PAGE, {"attacks": ""})  # check the page before minutes of work
         sections, remark = run(options)
         text = document(sections, remark, time.monotonic() - begin)
         if options.dry:

@@ -1,4 +1,4 @@
-"""Clients that take their time: hundreds of connections of each kind, kept by one thread."""
+"""Slow clients: hundreds of connections of each kind, held by one thread."""
 
 import contextlib
 import errno
@@ -15,12 +15,12 @@ from attacks.table import Case
 
 try:
     import resource
-except ImportError:  # Windows, where the number of connections is not limited so
+except ImportError:  # Windows, which does not limit connections this way
     resource = None  # type: ignore[assignment]
 
-SLOW = 2  # seconds for an answer beside slow clients
-AT_ONCE = 50  # connections that are opened at once, so that the server's queue holds them
-HEADER_DEADLINE = 12  # seconds: the ten that a header may take, and two to notice
+SLOW = 2  # seconds for an answer while slow clients are connected
+AT_ONCE = 50  # connections that are opened at once, few enough for the server's queue
+HEADER_DEADLINE = 12  # seconds: ten for a header, and two for the server to notice
 _FORM = b"POST /api/v1/predictions HTTP/1.1\r\nHost: x\r\n"
 _FORM += b"Content-Type: multipart/form-data; boundary=x\r\n"
 _PAGE = b"GET /model HTTP/1.1\r\nHost: x\r\n\r\n"  # the largest one
@@ -34,12 +34,12 @@ class Slow:
 
     Attributes:
         name: what it does.
-        first: what it sends at once.
-        then: what it sends again and again.
-        pause: seconds between two of these.
-        has_header: whether the header that it sends comes to its end.
-        reads: bytes that it reads at each pause; None where it reads whatever comes.
-        most: how many there are at most; None where there may be any number.
+        first: what it sends first.
+        then: what it then sends repeatedly.
+        pause: seconds between repetitions.
+        has_header: whether it sends a complete header.
+        reads: bytes that it reads at each repetition; None if it reads whatever arrives.
+        most: the largest number of such clients; None for any number.
     """
 
     name: str
@@ -55,9 +55,9 @@ SLOW_KINDS = (
     Slow("that send half a header", _FORM[:60], has_header=False),
     Slow("that trickle a header", _FORM, b"a: b\r\n", 1, has_header=False),
     Slow("that send nothing", b"", has_header=False),
-    Slow("that trickle a body, a byte in five seconds", _LENGTH + _PART, b"x"),
+    Slow("that trickle a body, a byte every five seconds", _LENGTH + _PART, b"x"),
     Slow(
-        "that trickle a body in chunks, a byte in five seconds",
+        "that trickle a body in chunks, a byte every five seconds",
         _FORM + b"Transfer-Encoding: chunked\r\n\r\n",
         b"1\r\nx\r\n",
     ),
@@ -67,26 +67,26 @@ SLOW_KINDS = (
         b"x",
     ),
     Slow("that send 1 MB and then trickle", _LENGTH + _PART + bytes(1_000_000), b"x"),
-    Slow("that ask for a page and read a byte in five seconds", _PAGE, reads=1),
-    # These fill what the system keeps for a connection, some 2 MB. To compute thirty pages for each
-    # takes time by itself, so that more of them would measure that.
-    Slow("that ask for 50 pages and never read", _PAGE * 50, reads=0, most=20),
+    Slow("that request a page and read a byte every five seconds", _PAGE, reads=1),
+    # These fill the system's buffers for a connection, about 2 MB. Computing thirty pages for each
+    # client takes time, so more clients would measure that instead.
+    Slow("that request 50 pages and never read", _PAGE * 50, reads=0, most=20),
 )
 
 
 class SlowClients:
-    """Connections of one kind of slow client, in a thread of their own.
+    """Connections of one kind of slow client, in a separate thread.
 
     Args:
         port: of the server.
         kind: Slow.
-        count: how many.
+        count: how many connections.
     """
 
     def __init__(self, port: int, kind: Slow, count: int) -> None:
         self._port, self._kind, self._count = port, kind, count_of(kind, count)
-        self._links: dict[socket.socket, memoryview] = {}  # -> what it still sends
-        self._unsent = selectors.DefaultSelector()  # those that can be sent to
+        self._links: dict[socket.socket, memoryview] = {}  # -> what is still to be sent
+        self._unsent = selectors.DefaultSelector()  # connections with something to send
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._keep)
 
@@ -103,7 +103,7 @@ class SlowClients:
         self._unsent.close()
 
     def open(self) -> int:
-        """How many of them the server has not closed."""
+        """How many connections the server has not closed."""
         return len(self._links)
 
     def _keep(self) -> None:
@@ -126,7 +126,7 @@ class SlowClients:
 
     def _connect(self) -> None:
         link = socket.socket()
-        if self._kind.reads is not None:  # so that what the system takes for it is little
+        if self._kind.reads is not None:  # so that the system buffers little
             link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
         link.setblocking(False)
         if link.connect_ex(("127.0.0.1", self._port)) in (0, errno.EINPROGRESS):
@@ -136,7 +136,7 @@ class SlowClients:
             link.close()
 
     def _try(self, act: Callable[[Any], None], link: Any) -> None:
-        """Do something with a connection; forget it if the server has closed it."""
+        """Act on a connection; drop it if the server has closed it."""
         try:
             act(link)
         except BlockingIOError:
@@ -166,12 +166,12 @@ class SlowClients:
 
 
 def count_of(kind: Slow, count: int) -> int:
-    """How many there are of a kind where so many are asked for."""
+    """How many clients of a kind to run if `count` are requested."""
     return min(count, kind.most or count)
 
 
 def _allow_connections(count: int) -> None:
-    """Let this process have so many open files."""
+    """Allow this process that many open files."""
     if resource is not None:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         if soft < count:
@@ -179,16 +179,16 @@ def _allow_connections(count: int) -> None:
 
 
 def slow_clients(target: Target, kind: Slow, count: int, seconds: float) -> Case:
-    """Have slow clients of one kind, and meanwhile upload photographs and ask for /healthz.
+    """Run slow clients of one kind; meanwhile upload photographs and request /healthz.
 
     Args:
         target: Target.
         kind: Slow.
-        count: how many of them.
+        count: how many slow clients.
         seconds: how long.
 
     Returns:
-        Case; its count is of the slow clients and its time of the other requests.
+        Case; its count is of the slow clients, its time of the other requests.
     """
     count = count_of(kind, count)
     case = Case(f"{count:,} clients {kind.name}")
@@ -205,17 +205,17 @@ def slow_clients(target: Target, kind: Slow, count: int, seconds: float) -> Case
 
 
 def headers_without_end(target: Target, count: int) -> Case:
-    """Wait until the server has closed all connections that never send a whole header.
+    """Wait until the server has closed all connections that never complete their header.
 
     Args:
         target: Target.
         count: connections of each such kind.
 
     Returns:
-        Case; its time is until the last of them was closed.
+        Case; its time is until the last connection was closed.
     """
     kinds = [kind for kind in SLOW_KINDS if not kind.has_header]
-    case = Case("headers that never end, until they are given up", count * len(kinds))
+    case = Case("headers that never end, until the connection is closed", count * len(kinds))
     begin = time.monotonic()
     with target.watching(case), contextlib.ExitStack() as stack:
         slow = [stack.enter_context(SlowClients(target.port, kind, count)) for kind in kinds]

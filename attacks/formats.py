@@ -1,7 +1,7 @@
-"""Writers of image files that no image program would write: the parts, put together as told.
+"""Writers for unusual image files, which combine the parts that the caller gives.
 
-Each follows its format's own document: TIFF 6.0; PNG, W3C 2025; ITU-T T.81 (JPEG); GIF89a;
-RFC 9649 (WebP); ISO 14496-12 and 23008-12 (HEIC, AVIF); DICOM, parts 5 and 10.
+They follow the specifications: TIFF 6.0; PNG, W3C 2025; ITU-T T.81 (JPEG); GIF89a; RFC 9649 (WebP);
+ISO 14496-12 and 23008-12 (HEIC, AVIF); DICOM, parts 5 and 10.
 """
 
 import functools
@@ -22,14 +22,14 @@ pillow_heif.register_heif_opener()
 
 
 def encode(image: Image.Image, image_format: str, **options: Any) -> bytes:
-    """Write an image as Pillow does."""
+    """Write an image with Pillow."""
     file = io.BytesIO()
     image.save(file, image_format, **options)
     return file.getvalue()
 
 
 def plain(mode: str, width: int, height: int) -> Image.Image:
-    """An image of one colour, which any compression makes very small."""
+    """An image of one colour, which compresses to very few bytes."""
     return Image.new(mode, (width, height))
 
 
@@ -46,12 +46,12 @@ Tags = dict[int, tuple[str, Any]]  # tag -> its type and one number or many
 
 
 def tiff(tags: Tags, pixels: bytes, next_at: int = 0) -> bytes:
-    """Write a TIFF of one directory.
+    """Write a TIFF with one directory.
 
     Args:
-        tags: what the directory says.
-        pixels: stand at offset 8.
-        next_at: where the next directory is said to be.
+        tags: the contents of the directory.
+        pixels: written at offset 8.
+        next_at: the claimed offset of the next directory.
     """
     first = 8 + len(pixels)
     free = first + 2 + 12 * len(tags) + 4
@@ -69,7 +69,7 @@ def tiff(tags: Tags, pixels: bytes, next_at: int = 0) -> bytes:
 
 
 def picture_tags(width: int, height: int, samples: int = 1, compression: int = RAW) -> Tags:
-    """The tags that every picture of 8 bits has."""
+    """The tags of an image of 8 bits."""
     return {
         WIDTH: (LONG, width),
         HEIGHT: (LONG, height),
@@ -109,10 +109,10 @@ def png(
 
     Args:
         size: (width, height) in pixels.
-        chunks: between its head and its pixels.
-        colour: its colour type.
-        bits: of a channel.
-        data: its IDAT chunks; without them, zeros of the right length.
+        chunks: between the header and the pixels.
+        colour: the colour type.
+        bits: per channel.
+        data: the IDAT chunks; by default, zeros of the right length.
         behind: what follows the pixels.
     """
     head = struct.pack(">IIBBBBB", *size, bits, colour, 0, 0, 0)
@@ -133,7 +133,7 @@ def segment(marker: int, data: bytes = b"") -> bytes:
 
 
 def jpeg_with(inserted: bytes, width: int = 60, height: int = 40, **options: Any) -> bytes:
-    """Write a sound JPEG with something more behind its first marker."""
+    """Write a valid JPEG with extra bytes after its first marker."""
     data = encode(Image.new("RGB", (width, height), BROWN), "JPEG", **options)
     return data[:2] + inserted + data[2:]
 
@@ -142,15 +142,15 @@ def jpeg_with(inserted: bytes, width: int = 60, height: int = 40, **options: Any
 
 
 def gif(size: tuple[int, int], *extensions: bytes, frame: tuple[int, int] | None = None) -> bytes:
-    """Write a GIF of two colours.
+    """Write a GIF with two colours.
 
     Args:
-        size: (width, height) of its screen.
-        extensions: stand before its frame.
-        frame: (width, height) of that; without it, one pixel.
+        size: (width, height) of the screen.
+        extensions: before the frame.
+        frame: (width, height) of the frame; by default, one pixel.
     """
     pixels = encode(plain("1", *(frame or (1, 1))), "GIF")
-    start = 13 + 3 * 2 ** (pixels[10] % 8 + 1)  # behind its head and palette
+    start = 13 + 3 * 2 ** (pixels[10] % 8 + 1)  # after the header and the palette
     palette = bytes(3) + b"\xff" * 3
     head = b"GIF89a" + struct.pack("<HHBBB", *size, 0x80, 0, 0) + palette
     return head + b"".join(extensions) + pixels[start:]
@@ -165,7 +165,7 @@ def riff(kind: bytes, data: bytes) -> bytes:
 
 
 def webp(size: tuple[int, int], *chunks: bytes, animated: bool = False) -> bytes:
-    """Write an extended WebP of a canvas and whatever chunks are given."""
+    """Write an extended WebP with a canvas and the given chunks."""
     flags = bytes([2 if animated else 0, 0, 0, 0])
     canvas = b"".join((side - 1).to_bytes(3, "little") for side in size)
     body = b"WEBP" + riff(b"VP8X", flags + canvas) + b"".join(chunks)
@@ -173,7 +173,7 @@ def webp(size: tuple[int, int], *chunks: bytes, animated: bool = False) -> bytes
 
 
 def webp_pixels(width: int, height: int) -> bytes:
-    """Give the chunk of a picture's pixels."""
+    """The chunk with the pixels of a brown image."""
     return encode(Image.new("RGB", (width, height), BROWN), "WEBP", lossless=True, method=0)[12:]
 
 
@@ -193,14 +193,14 @@ def full_box(kind: bytes, version: int, *parts: bytes, flags: int = 0) -> bytes:
 
 @dataclass(frozen=True)
 class Item:
-    """An item of a HEIC; the first one of a file is the primary one.
+    """An item of a HEIC. The first item of a file is the primary one.
 
     Attributes:
         kind: `hvc1`, `grid`, `Exif`, …
         extents: (start, length) of its parts in the file's data.
-        properties: places in the file's list of properties, from 1.
-        refers: a kind of reference and the numbers of items, from 1.
-        content: of an item `mime`, its type and a zero.
+        properties: positions in the file's list of properties, from 1.
+        refers: a kind of reference, and the numbers of the referenced items, from 1.
+        content: for a `mime` item, its type and a zero byte.
     """
 
     kind: bytes
@@ -211,7 +211,7 @@ class Item:
 
 
 def heic(items: Sequence[Item], properties: Sequence[bytes], data: bytes) -> bytes:
-    """Write a HEIC of items, properties and the data that the items are parts of."""
+    """Write a HEIC from items, properties and the data that the items' extents refer to."""
     start = box(b"ftyp", b"heic", bytes(4), b"mif1heic")
     length = len(_meta(items, properties, 0))
     return start + _meta(items, properties, len(start) + length + 8) + box(b"mdat", data)
@@ -257,16 +257,16 @@ def _location(number: int, item: Item, data_at: int) -> bytes:
 
 
 def image_size(width: int, height: int) -> bytes:
-    """Write the property of an item's size."""
+    """Write the property with an item's size."""
     return full_box(b"ispe", 0, struct.pack(">II", width, height))
 
 
 @functools.cache
 def coded(side: int) -> tuple[bytes, bytes]:
-    """Encode a square of one colour; seconds for a large one.
+    """Encode a square of one colour. A large one takes seconds.
 
     Returns:
-        (its property hvcC, its coded data).
+        (the property hvcC, the coded data).
     """
     image = Image.new("RGB", (side, side), BROWN)
     data = encode(image, "HEIF", quality=1, enc_params={"preset": "ultrafast"})
@@ -280,7 +280,7 @@ def _box_of(data: bytes, kind: bytes) -> bytes:
 
 # --- DICOM -----------------------------------------------------------------------------------
 
-SYNTAX = "1.2.840.10008.1.2"  # its transfer syntaxes begin so
+SYNTAX = "1.2.840.10008.1.2"  # the prefix of transfer syntaxes
 EXPLICIT, BIG_ENDIAN, DEFLATED, RLE = (f"{SYNTAX}.{end}" for end in ("1", "2", "1.99", "5"))
 JPEG_SYNTAX, JPEG2000_SYNTAX = f"{SYNTAX}.4.50", f"{SYNTAX}.4.90"
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
@@ -290,7 +290,7 @@ Elements = dict[int, tuple[bytes, Any]]  # tag -> its representation and its val
 
 
 def element(tag: int, vr: bytes, value: Any, syntax: str = EXPLICIT) -> bytes:
-    """Write an element of a DICOM file: a number, a text or bytes."""
+    """Write an element of a DICOM file that holds a number, a text or bytes."""
     order = ">" if syntax == BIG_ENDIAN else "<"
     if vr == b"US":
         value = struct.pack(f"{order}{np.size(value)}H", *np.atleast_1d(value))
@@ -324,8 +324,8 @@ def dicom(elements: Elements, pixels: bytes | Sequence[bytes], syntax: str = EXP
     """Write a DICOM file.
 
     Args:
-        elements: all but those of the file's head and the pixels.
-        pixels: the bytes of all frames, or the coded frames.
+        elements: all except the file's header and the pixels.
+        pixels: the bytes of all frames, or a sequence of coded frames.
         syntax: the transfer syntax.
     """
     head = element(0x00020002, b"UI", SECONDARY_CAPTURE) + element(0x00020010, b"UI", syntax)

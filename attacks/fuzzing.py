@@ -1,4 +1,4 @@
-"""Fuzzing of image reading, in processes that may crash (reading.py)."""
+"""Fuzzes image reading, in processes that may crash (reading.py)."""
 
 import importlib.util
 import re
@@ -19,17 +19,17 @@ from attacks.table import Case
 from lesion_lens import ROOT
 
 PROCESSES = 2  # at once
-SILENCE = 15  # seconds without a word, after which a process hangs
-APART = 10**9  # so that no two processes read the same mutants
+SILENCE = 15  # seconds without output, after which a process counts as hung
+APART = 10**9  # so that two processes do not read the same mutants
 TIME_IS_UP = 70  # libFuzzer's exit code for an input that took too long
 HAS_ATHERIS = importlib.util.find_spec("atheris") is not None
 
 
 def remark() -> str:
-    """Say in a sentence by what the fuzzing was guided."""
+    """Say in a sentence whether the fuzzing was guided."""
     if HAS_ATHERIS:
         return "Fuzzing was guided by atheris."
-    return "Fuzzing was guided by nothing: `pip install atheris` brings that in, on Linux."
+    return "Fuzzing was not guided: `pip install atheris` adds that, on Linux."
 
 
 def mutations(seconds: float, most: int = APART, processes: int = PROCESSES) -> Case:
@@ -37,10 +37,10 @@ def mutations(seconds: float, most: int = APART, processes: int = PROCESSES) -> 
 
     Args:
         seconds: how long.
-        most: mutants for each process.
+        most: the most mutants for each process.
         processes: how many at once.
     """
-    case = Case("mutated image files, read")
+    case = Case("reading mutated image files")
     with ThreadPoolExecutor(processes) as pool:
         firsts = (process * APART for process in range(processes))
         list(pool.map(lambda first: _read_mutants(case, first, first + most, seconds), firsts))
@@ -59,7 +59,7 @@ def _read_mutants(case: Case, first: int, last: int, seconds: float) -> None:
                 ended = True
             else:
                 now = time.monotonic()
-                if first % APART != 0:  # the first one waits for the process
+                if first % APART != 0:  # the first one includes the start of the process
                     case.worst_time = max(case.worst_time or 0, now - begun)
                 begun = now
                 first = int(line) + 1
@@ -71,13 +71,13 @@ def _read_mutants(case: Case, first: int, last: int, seconds: float) -> None:
 
 
 def coverage_guided(seconds: float, processes: int = PROCESSES) -> Case:
-    """Have atheris change the seeds; more mutants where there is no atheris.
+    """Have atheris change the seeds. Without atheris, read more mutants.
 
-    Files that fail are kept in a folder, which the console names.
+    Files that fail are kept in a folder, whose path is printed.
     """
     if not HAS_ATHERIS:
         return mutations(seconds, processes=processes)
-    case = Case("image files that atheris found, read")
+    case = Case("reading image files that atheris found")
     folder = Path(tempfile.mkdtemp(prefix="lesion-lens-fuzzing-"))
     for number, data in enumerate(seeds()):
         (folder / f"seed-{number}").write_bytes(data)
@@ -93,9 +93,9 @@ def coverage_guided(seconds: float, processes: int = PROCESSES) -> Case:
 
 
 def _read_guided(case: Case, folder: Path, seed: int, seconds: float) -> int:
-    """Read until the time is up; returns how many files."""
+    """Read until the time is up, and return the number of files."""
     end, total = time.monotonic() + seconds, 0
-    while (left := end - time.monotonic()) > 0.5:  # it counts whole seconds, and needs half a one
+    while (left := end - time.monotonic()) > 0.5:  # atheris needs at least half a second
         process = _reading("guided", folder, seed, left, stderr=subprocess.STDOUT)
         runs = 0
         for line in _lines(process):
@@ -120,12 +120,12 @@ def _reading(*arguments: object, stderr: int = subprocess.DEVNULL) -> "subproces
 
 
 def _lines(process: "subprocess.Popen[bytes]") -> Iterator[str]:
-    """Yield what a process prints, and end it when it is silent for too long."""
+    """Yield the lines that a process prints, and kill it if it is silent for too long."""
     assert process.stdout is not None
     spoke, ended = threading.Event(), threading.Event()
 
     def watch() -> None:
-        quiet = 0.0  # by turns of this loop, as the machine may stand still
+        quiet = 0.0  # counted in turns of this loop, because the machine may stall
         while not ended.wait(0.5):
             quiet = 0 if spoke.is_set() else quiet + 0.5
             spoke.clear()
@@ -139,7 +139,7 @@ def _lines(process: "subprocess.Popen[bytes]") -> Iterator[str]:
         for line in process.stdout:
             spoke.set()
             yield line.decode("utf-8", "replace").strip()
-        process.wait()  # what has ended by itself says how, and what hangs is ended by the watch
+        process.wait()  # returns for a process that ends; `watch` kills one that hangs
     finally:
         ended.set()
         process.kill()
@@ -148,7 +148,7 @@ def _lines(process: "subprocess.Popen[bytes]") -> Iterator[str]:
 
 
 def _end_of(process: "subprocess.Popen[bytes]") -> str | None:
-    """What was wrong with the end of a process; the kernel's limit of processor time is not."""
+    """What was wrong with a process's end. The limit on processor time is not a fault."""
     code = process.returncode
     if code in (0, -signal.SIGXCPU):
         return None

@@ -1,4 +1,4 @@
-"""Requests that no browser sends. Each must be refused, or its connection closed, in time."""
+"""Malformed requests. Each must be refused, or its connection closed, in time."""
 
 import contextlib
 import re
@@ -86,20 +86,20 @@ MALFORMED: dict[str, bytes] = {
 }
 
 
-# These may be answered: what is odd in them is passed over.
+# These may be answered, because the server may ignore what is odd about them.
 ODD_ALONE = {"a SCRIPT_NAME", "a SCRIPT_NAME elsewhere", "a date beyond all years"}
 
 
 def exchange(port: int, sent: bytes, patience: float = 2 * ANSWER) -> tuple[bytes, float]:
-    """Send bytes as they are and shut the sending side.
+    """Send bytes unchanged, and shut down the sending side.
 
     Returns:
-        (what came back until the connection ended or `patience` was over, the seconds until then).
+        (what came back until the connection or `patience` ended, the seconds until then).
     """
     begin, came = time.perf_counter(), b""
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 5) as link:
         link.settimeout(patience)
-        with contextlib.suppress(OSError):  # it was refused before it was sent to its end
+        with contextlib.suppress(OSError):  # it was refused before all of it was sent
             link.sendall(sent)
             link.shutdown(socket.SHUT_WR)
         while time.perf_counter() - begin < patience and (part := link.recv(65_536)):
@@ -108,53 +108,53 @@ def exchange(port: int, sent: bytes, patience: float = 2 * ANSWER) -> tuple[byte
 
 
 def _sent(name: str) -> Iterator[bytes]:
-    """The request as it is, and behind a sound one on the same connection."""
+    """The request alone, and after a valid request on the same connection."""
     yield MALFORMED[name]
     yield b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" + MALFORMED[name]
 
 
 def malformed_requests(target: Target) -> Case:
-    """Send each malformed request, and then see that the server is well."""
+    """Send each malformed request, then check that the server still works."""
     case = Case("malformed requests")
     with target.watching(case):
         for name in MALFORMED:
             for sound, sent in enumerate(_sent(name)):
                 judge_exchange(case, name, *exchange(target.port, sent), sound)
         if not target.until_well(ANSWER):
-            case.fail("the server was not well afterwards")
+            case.fail("the server did not work afterwards")
     return case
 
 
 def judge_exchange(case: Case, name: str, came: bytes, seconds: float, sound: int = 0) -> None:
-    """Count what came of a malformed request.
+    """Count the result of a malformed request.
 
-    An answer of 500 fails, one as to a sound request, and nothing in time.
+    It fails with status 500, with an answer as to a valid request, or if the answer is late.
 
     Args:
-        case: what it is counted for.
+        case: the case to count it in.
         name: of the request, a key of `MALFORMED`.
         came: all bytes that came on its connection.
         seconds: until then.
-        sound: how many sound requests stood before it.
+        sound: how many valid requests were sent before it.
     """
     failure = None
     statuses = [int(status) for status in re.findall(rb"^HTTP/1\.1 (\d{3}) ", came, re.M)]
     if 500 in statuses:  # 501 and 505 are refusals
-        failure = f"{name}: an error of the server"
+        failure = f"{name}: a server error"
     elif name not in ODD_ALONE and sum(status < 400 for status in statuses) > sound:
-        failure = f"{name}: answered as if nothing were wrong"
+        failure = f"{name}: answered like a valid request"
     elif seconds > ANSWER:
         failure = f"{name}: later than {ANSWER} s"
     case.add(seconds, failure)
 
 
 def hang_up(port: int, data: bytes, share: float, seconds: float) -> None:
-    """Send some of an upload, wait, and close the connection without a word.
+    """Send part of an upload, wait, and reset the connection.
 
     Args:
         port: of the server.
         data: the file.
-        share: of the request that is sent, 0–1.
+        share: the share of the request that is sent, 0–1.
         seconds: to wait.
     """
     method, path, body, headers = upload(data)
@@ -165,5 +165,5 @@ def hang_up(port: int, data: bytes, share: float, seconds: float) -> None:
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 5) as link:
         link.sendall(whole[: max(1, int(share * len(whole)))])
         time.sleep(seconds)
-        # RST in place of FIN, as from a client that has lost its network.
+        # RST instead of FIN, as from a client that crashed.
         link.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")

@@ -1,7 +1,7 @@
-"""The process that fuzzing has read images, and may crash: `read_image` within a decoder's limits.
+"""The process in which fuzzing reads images. It may crash; it runs with a decoder's limits.
 
     python -m attacks.reading mutants FIRST LAST SECONDS  mutants by their numbers
-    python -m attacks.reading guided FOLDER SEED SECONDS  what atheris finds from a folder of files
+    python -m attacks.reading guided FOLDER SEED SECONDS  files that atheris makes from a folder
 
 It prints a line for each mutant before it reads it, and a line for each failure.
 """
@@ -27,8 +27,7 @@ def fault_of(data: bytes) -> str | None:
     """Read an image within the limits of a decoder.
 
     Returns:
-        What is wrong with how it was read, None if nothing: an image within the limits came of it,
-        or an `ImageError`.
+        What went wrong; None if reading gave an image within the limits, or an `ImageError`.
     """
     from lesion_lens.model.errors import ImageError, ImageTooCostly
     from lesion_lens.model.images import read_image
@@ -69,7 +68,7 @@ def fault_of(data: bytes) -> str | None:
 
 
 def read_mutants(first: int, last: int, seconds: float) -> None:
-    """Read mutants until the last, or until the time is up."""
+    """Read mutants up to the last one, or until the time is up."""
     from attacks.seeds import mutant
 
     limit_for_good()
@@ -85,10 +84,10 @@ def read_mutants(first: int, last: int, seconds: float) -> None:
 
 
 def read_guided(folder: Path, seed: int, seconds: float) -> None:
-    """Have atheris change the files of a folder towards code that none has reached before.
+    """Have atheris change the files of a folder to reach code that none has reached before.
 
-    It watches the Python code of Pillow and of this package; the libraries in C are not built for
-    it. Whatever fails is kept in the folder.
+    It instruments the Python code of Pillow and of this package, but not the libraries in C. Files
+    that fail are kept in the folder.
     """
     import atheris
 
@@ -104,7 +103,7 @@ def read_guided(folder: Path, seed: int, seconds: float) -> None:
         "seed": seed,
         "max_total_time": max(1, round(seconds)),
         "max_len": 20_000,
-        "timeout": 10,  # seconds; the kernel's limit of processor time comes before it
+        "timeout": 10,  # seconds; longer than the kernel's limit on processor time
         "rss_limit_mb": 2000,
         "artifact_prefix": f"{folder}/failed-",
         "print_final_stats": 1,
@@ -115,7 +114,7 @@ def read_guided(folder: Path, seed: int, seconds: float) -> None:
 
 
 def main() -> None:
-    """Run as the module's docstring says."""
+    """Run one of the two commands in the module's docstring."""
     way, first, second, seconds = sys.argv[1:]
     if way == "mutants":
         read_mutants(int(first), int(second), float(seconds))

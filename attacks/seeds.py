@@ -1,4 +1,4 @@
-"""Small sound images of every format and mode, from which fuzzing starts, and their mutants."""
+"""Small valid images in many formats and modes, from which fuzzing starts, and their mutants."""
 
 import functools
 import random
@@ -41,7 +41,7 @@ _OPTIONS: list[tuple[str, dict[str, Any]]] = [
     ),
 ]
 _INTERESTING = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF)
-HOSTILE_SIZE = 1e-4  # of those hostile files that serve as seeds
+HOSTILE_SIZE = 1e-4  # of the hostile files that serve as seeds
 
 
 def _in_mode(mode: str) -> Image.Image:
@@ -54,7 +54,7 @@ def _in_mode(mode: str) -> Image.Image:
 
 @functools.cache
 def seeds() -> list[bytes]:
-    """Every seed: drawn pictures, and the hostile files at their smallest."""
+    """All seeds: drawn images, and small versions of the hostile files."""
     drawn = [
         encode(_in_mode(mode), image_format)
         for image_format, modes in _MODES.items()
@@ -69,7 +69,7 @@ def seeds() -> list[bytes]:
 
 
 def mutant(number: int) -> bytes:
-    """The mutant of a number: the same bytes for it every time."""
+    """The mutant with this number. The same number always gives the same bytes."""
     rng = random.Random(number)
     data = bytearray(rng.choice(seeds()))
     for _ in range(rng.choice((1, 1, 2, 3, 6, 12))):

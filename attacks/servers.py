@@ -1,4 +1,4 @@
-"""The server that is attacked: as the Procfile starts it, in 512 MB where the kernel holds it."""
+"""The server under attack, as the Procfile starts it, limited to 512 MB if possible."""
 
 import contextlib
 import http.client
@@ -18,13 +18,13 @@ from benchmarks.servers import MEGABYTE, PAGE, PREDICTION, family, form, kilobyt
 from lesion_lens.model.files import DEFAULT_MODEL_PATH
 from tests.support.servers import Gunicorn, gunicorn
 
-LIMIT = 512 * MEGABYTE  # of memory; Heroku's own 512 MB are a little more
+LIMIT = 512 * MEGABYTE  # of memory; Heroku's 512 MB are slightly more
 MOST_GROWTH = 250  # megabytes
 ANSWER = 5  # seconds for any answer
-HARMLESS = 3  # for a harmless upload beside hostile ones
-HEALTH = 1  # for /healthz beside them
+HARMLESS = 3  # for a harmless upload during an attack
+HEALTH = 1  # for /healthz during an attack
 PATIENCE = 30  # seconds after which a client gives up, as Heroku's router does
-STANDSTILL = 2  # seconds after which a thread that waits for a tenth of one says so
+STANDSTILL = 2  # seconds; if a wait of 0.1 s takes longer than this, the machine stalled
 MODELS = {"Keras": DEFAULT_MODEL_PATH, "LiteRT": "best_model.tflite"}
 
 PHOTO = photograph((600, 450))
@@ -35,25 +35,25 @@ Question = tuple[str, str, bytes | None, dict[str, str]]
 
 
 def upload(data: bytes, page: bool = False) -> Question:
-    """Make a request that uploads an image, to the API or to the page."""
+    """A request that uploads an image to the API or to the page."""
     request = PAGE if page else PREDICTION
     body, content_type = form(request.field, data)
     return "POST", request.path, body, {"Content-Type": content_type}
 
 
 def get(path: str) -> Question:
-    """Make a request for a page."""
+    """A request for a page."""
     return "GET", path, None, {}
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What came of a request.
+    """The result of a request.
 
     Attributes:
-        status: of the answer; 0 where none came.
-        seconds: until it was there.
-        said: what is wrong with it, in a few words.
+        status: of the answer; 0 without an answer.
+        seconds: until the answer was complete.
+        said: a description, for a failure.
     """
 
     status: int
@@ -62,12 +62,12 @@ class Reply:
 
 
 def ask(port: int, question: Question, patience: float = PATIENCE) -> Reply:
-    """Send a request over a connection of its own."""
+    """Send a request over a new connection."""
     method, path, body, headers = question
     begin = time.perf_counter()
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=patience)
     try:
-        # Whoever is refused before all is sent may have an answer nevertheless.
+        # The server may answer even if it refuses the request before all of it is sent.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             connection.request(method, path, body, {"Connection": "close", **headers})
         answer = connection.getresponse()
@@ -81,7 +81,7 @@ def ask(port: int, question: Question, patience: float = PATIENCE) -> Reply:
 
 
 def judge(case: Case, reply: Reply, statuses: tuple[int, ...], bound: float = ANSWER) -> None:
-    """Count an answer, as a failure if it has another status or came too late."""
+    """Count an answer, as a failure if its status is not in `statuses` or it is late."""
     failure = None
     if reply.status not in statuses:
         failure = reply.said
@@ -94,15 +94,15 @@ def judge(case: Case, reply: Reply, statuses: tuple[int, ...], bound: float = AN
 
 
 class MemoryGroup:
-    """A cgroup of `LIMIT` bytes, where one can be made.
+    """A cgroup of `LIMIT` bytes, if one can be created.
 
     Attributes:
-        is_there: whether the kernel holds the limit.
+        is_there: whether the kernel enforces the limit.
     """
 
     def __init__(self) -> None:
         root = Path("/sys/fs/cgroup")
-        if (root / "memory").is_dir():  # version 1, whose second limit is with swap
+        if (root / "memory").is_dir():  # version 1; memsw includes swap
             limits = {"memory.limit_in_bytes": LIMIT, "memory.memsw.limit_in_bytes": LIMIT}
             root, self._events = root / "memory", "memory.oom_control"
         else:
@@ -115,29 +115,29 @@ class MemoryGroup:
             for name, value in limits.items():
                 (self._folder / name).write_text(str(value))
             self.is_there = True
-        except OSError:  # no memory controller there, or it is not ours
+        except OSError:  # no memory controller, or no permission
             self.close()
 
     @property
     def enter(self) -> str:
-        """What a shell does so that whatever it runs then is in the group."""
+        """The shell command that puts the shell, and what it starts, into the group."""
         return f"echo $$ > {self._folder}/cgroup.procs &&" if self.is_there else ""
 
     def said(self) -> str:
-        """Say in a sentence whether the memory was bounded."""
+        """Say in a sentence whether the memory was limited."""
         if self.is_there:
-            return f"A cgroup held each server to {LIMIT / MEGABYTE:.0f} MB."
-        return "Nothing held the servers to an amount of memory, as no cgroup could be made."
+            return f"A cgroup limited each server to {LIMIT / MEGABYTE:.0f} MB."
+        return "The servers' memory was not limited, because no cgroup could be created."
 
     def kills(self) -> int:
-        """How many processes the kernel has ended for want of memory."""
+        """How many processes the kernel has killed because memory ran out."""
         with contextlib.suppress(OSError):
             found = re.search(r"^oom_kill (\d+)", (self._folder / self._events).read_text(), re.M)
             return int(found[1]) if found else 0
         return 0
 
     def close(self) -> None:
-        """Remove the group when the last that runs in it has ended."""
+        """Remove the group once its last process has ended."""
         end = time.monotonic() + 5
         while self._folder.is_dir() and time.monotonic() < end:
             with contextlib.suppress(OSError):
@@ -145,12 +145,12 @@ class MemoryGroup:
             time.sleep(0.05)
 
 
-# Of a traceback, the line that says what the error was.
+# Finds the last line of a traceback, which names the error.
 _TRACEBACK = re.compile(rb"^Traceback \(most recent call last\):\n(?:[ \t].*\n)*(\S.*)", re.M)
 
 
 def anonymous_megabytes(pid: int) -> float:
-    """The anonymous memory of a process and all that descend from it; shared pages count once."""
+    """The anonymous memory of a process and its descendants. Shared pages count once."""
     total = 0
     with contextlib.suppress(OSError):
         for member in family(pid):
@@ -166,7 +166,7 @@ class Target:
         engine: a key of `MODELS`.
         port: on 127.0.0.1.
         pid: of gunicorn's master.
-        idle: megabytes of anonymous memory when nothing was going on.
+        idle: megabytes of anonymous memory when the server was idle.
     """
 
     def __init__(self, engine: str, server: Gunicorn, group: MemoryGroup) -> None:
@@ -190,32 +190,32 @@ class Target:
             before = time.monotonic()
             if self._ended.wait(0.1):
                 return
-            # A machine that others use too may stand still for seconds, and with it the server.
+            # A shared machine may stall for seconds, and the server with it.
             self._stood_still = max(self._stood_still, time.monotonic() - before)
             self._most = max(self._most, anonymous_megabytes(self.pid))
 
     def close(self) -> None:
-        """End the watch of its memory."""
+        """Stop watching the memory."""
         self._ended.set()
         self._watch.join()
 
     @contextlib.contextmanager
     def watching(self, case: Case, most: float | None = MOST_GROWTH) -> Iterator[Case]:
-        """Note in a case the memory while the context lasts, and what the log says of faults."""
+        """Record memory and faults in a case while the context lasts."""
         self._most, self._stood_still = anonymous_megabytes(self.pid), 0.0
         kills, said = self._group.kills(), self.server.log.stat().st_size
         yield case
         case.worst_memory = max(0.0, self._most - self.idle)
         if self._stood_still > STANDSTILL:
-            case.note = f"the machine itself stood still for {self._stood_still:.0f} s meanwhile"
+            case.note = f"the machine itself stalled for {self._stood_still:.0f} s meanwhile"
         if most is not None and case.worst_memory > most:
-            case.fail(f"more than {most:g} MB more")
-        case.fail("ended by the kernel for want of memory", self._group.kills() - kills)
+            case.fail(f"more than {most:g} MB of additional memory")
+        case.fail("killed by the kernel because memory ran out", self._group.kills() - kills)
         for error in _TRACEBACK.findall(self.server.log.read_bytes()[said:]):
             case.fail(f"a traceback in the log: {error.decode('utf-8', 'replace')[:60]}")
 
     def until_well(self, seconds: float) -> bool:
-        """Wait until an upload is answered; says whether it was within so many seconds."""
+        """Wait until an upload is answered, and return whether that took at most `seconds`."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             if ask(self.port, upload(PHOTO), end - time.monotonic() + 0.1).status == 200:
@@ -226,15 +226,15 @@ class Target:
     # --- Its processes ---
 
     def workers(self) -> list[int]:
-        """Those that gunicorn forked."""
+        """The processes that gunicorn forked."""
         return [pid for pid in _children(self.pid) if not _is_decoder(pid)]
 
     def forkers(self) -> list[int]:
-        """Those that start decoders."""
+        """The processes that start decoders."""
         return [pid for worker in self.workers() for pid in _children(worker) if _is_decoder(pid)]
 
     def decoders(self) -> list[int]:
-        """Those that decode."""
+        """The processes that decode."""
         return [pid for forker in self.forkers() for pid in _children(forker)]
 
 
@@ -253,7 +253,7 @@ def _is_decoder(pid: int) -> bool:
 
 
 def kill(pids: list[int]) -> int:
-    """End processes as the kernel would; returns how many were still there."""
+    """Kill processes with SIGKILL, and return how many were still running."""
     killed = 0
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
@@ -268,7 +268,7 @@ def attacked(engine: str, folder: Path) -> Iterator[tuple[Target, MemoryGroup]]:
 
     Args:
         engine: a key of `MODELS`.
-        folder: for its log.
+        folder: for the log.
     """
     group = MemoryGroup()
     try:
@@ -289,7 +289,7 @@ def attacked(engine: str, folder: Path) -> Iterator[tuple[Target, MemoryGroup]]:
 
 @contextlib.contextmanager
 def crowd(*clients: Callable[[threading.Event], None]) -> Iterator[threading.Event]:
-    """Run clients, each in a thread, until the context ends; they look at the event they get."""
+    """Run each client in a thread until the context ends. It sets the event that they get."""
     ended = threading.Event()
     with ThreadPoolExecutor(len(clients)) as pool:
         running = [pool.submit(client, ended) for client in clients]
@@ -304,7 +304,7 @@ def crowd(*clients: Callable[[threading.Event], None]) -> Iterator[threading.Eve
 def harmless(
     target: Target, case: Case, bound: float = HARMLESS
 ) -> Callable[[threading.Event], None]:
-    """A client that uploads a photograph again and again, to the API and to the page."""
+    """A client that uploads a photograph repeatedly, to the API and to the page."""
 
     def client(ended: threading.Event) -> None:
         page = False
@@ -316,7 +316,7 @@ def harmless(
 
 
 def health(target: Target, case: Case, bound: float = HEALTH) -> Callable[[threading.Event], None]:
-    """A client that asks for /healthz again and again."""
+    """A client that requests /healthz repeatedly."""
 
     def client(ended: threading.Event) -> None:
         while not ended.wait(0.1):

@@ -1,4 +1,4 @@
-"""What happens to the app while eight or sixteen clients use it: hostile files, faults, a soak."""
+"""Attacks by eight or sixteen clients at once: hostile files, faults and a soak."""
 
 import contextlib
 import random
@@ -35,10 +35,10 @@ from benchmarks.servers import PAGE, ticks_of
 CLIENTS, SOAK_CLIENTS = 8, 16
 BUSY = 503
 HOSTILE_ANSWERS = (200, *REFUSALS, BUSY)
-BATCH = 50  # images of one request
-BATCH_ANSWER = 30  # seconds; Heroku's router waits no longer
-BACK = 5  # seconds until uploads are answered again after a fault
-LASTING = 80  # megabytes that may be left of a soak; each of three decoders keeps some 24
+BATCH = 50  # images in one request
+BATCH_ANSWER = 30  # seconds, the limit of Heroku's router
+BACK = 5  # seconds within which uploads must be answered again after a fault
+LASTING = 80  # megabytes that may be left after a soak; three decoders may keep 8 each
 PAGES = ("/", "/model", "/healthz", "/readyz", "/api/v1/docs", "/api/v1/openapi.json", "/nothing")
 
 
@@ -64,14 +64,14 @@ def _all_at_once(
 def hostile_files_without_pause(
     target: Target, files: Mapping[str, bytes], seconds: float
 ) -> Iterator[Case]:
-    """Have eight clients send hostile files without pause, beside harmless requests.
+    """Have eight clients send hostile files without pause, along with harmless requests.
 
     Yields:
-        Case of the hostile, of the harmless uploads and of /healthz.
+        Case for the hostile files, for the harmless uploads and for /healthz.
     """
     hostile = Case("hostile files from eight clients without pause")
-    beside = Case("a harmless upload beside them")
-    asked = Case("/healthz beside them")
+    beside = Case("harmless uploads meanwhile")
+    asked = Case("/healthz meanwhile")
     orders = count()
 
     def client(ended: threading.Event) -> None:
@@ -93,14 +93,14 @@ def hostile_files_without_pause(
 
 
 def batches(target: Target, data: bytes) -> Case:
-    """Have four clients send fifty hostile files each in one request, beside harmless uploads."""
-    case = Case(f"{BATCH} hostile files in one request, from four clients")
+    """Have four clients each send fifty hostile files in one request, with harmless requests."""
+    case = Case(f"{BATCH} hostile files in one request, from each of four clients")
     beside = Case("")
     with target.watching(case), crowd(harmless(target, beside), health(target, beside)):
         for reply in _all_at_once(target, _batch([data] * BATCH), 4, 2 * BATCH_ANSWER):
             judge(case, reply, HOSTILE_ANSWERS, BATCH_ANSWER)
     for failure, times in beside.failures.items():
-        case.fail(f"a harmless request beside them: {failure}", times)
+        case.fail(f"a harmless request meanwhile: {failure}", times)
     return case
 
 
@@ -121,17 +121,17 @@ def _batch(files: list[bytes]) -> Question:
 
 
 def fault(target: Target, name: str, strike: Callable[[Target], int], seconds: float = 4) -> Case:
-    """Let something break while eight clients upload photographs.
+    """Break something while eight clients upload photographs.
 
     Args:
         target: Target.
         name: of the case.
-        strike: breaks it; returns how many requests in flight may fail for it.
-        seconds: before and after it.
+        strike: breaks something, and returns how many requests in flight may fail because of it.
+        seconds: to continue after that; a quarter of this comes before.
 
     Returns:
-        Case; its failures are those of other requests, and an upload that is not answered within
-        `BACK` seconds.
+        Case; its failures are other requests that failed, and an upload that was not answered
+        within `BACK` seconds.
     """
     case, used = Case(name), Case("")
 
@@ -172,17 +172,17 @@ def _kill_workers(target: Target) -> int:
 
 
 FAULTS: Mapping[str, Callable[[Target], int]] = {
-    "ten decoders killed by `kill -9`": _kill_decoders,
-    "the process that forks decoders killed by `kill -9`": _kill_forkers,
-    "the gunicorn worker killed by `kill -9`": _kill_workers,
+    "ten decoders killed with `kill -9`": _kill_decoders,
+    "the process that forks decoders killed with `kill -9`": _kill_forkers,
+    "the gunicorn worker killed with `kill -9`": _kill_workers,
 }
 
 
 def clients_that_hang_up(target: Target, files: Mapping[str, bytes], seconds: float) -> Case:
-    """Have eight clients send uploads and go, some in the middle, beside harmless requests.
+    """Have eight clients send all or part of an upload and hang up, with harmless requests.
 
-    The time is that of the harmless requests. What is still worked on `ANSWER` seconds after the
-    last has gone is a failure.
+    The time is that of the harmless requests. It is a failure if the server is still working
+    `ANSWER` seconds after the last client has gone.
     """
     case, beside = Case("clients that hang up"), Case("")
     seeds = count()
@@ -199,7 +199,7 @@ def clients_that_hang_up(target: Target, files: Mapping[str, bytes], seconds: fl
         with crowd(*[client] * CLIENTS, harmless(target, beside), health(target, beside)):
             time.sleep(seconds)
         if not _falls_idle(target, ANSWER):
-            case.fail(f"still at work {ANSWER} s after the last had gone")
+            case.fail(f"still working {ANSWER} s after the last client had gone")
     case.worst_time = beside.worst_time
     case.failures += beside.failures
     return case
@@ -217,10 +217,9 @@ def _falls_idle(target: Target, seconds: float) -> bool:
 
 
 def stop_under_load(target: Target) -> Case:
-    """Stop gunicorn as a platform does while eight clients upload; the last case of a server.
+    """Stop gunicorn with SIGTERM while eight clients upload. This is a server's last case.
 
-    A request that was sent before the signal must be answered. One that was sent later may be
-    refused.
+    A request that was sent before the signal must be answered. Later requests may be refused.
     """
     case = Case("SIGTERM under load")
     stopped: list[float] = []
@@ -230,7 +229,7 @@ def stop_under_load(target: Target) -> Case:
         while not ended.is_set():
             begun = time.monotonic()
             reply = ask(target.port, data)
-            # The margin is for the connection to be accepted.
+            # The margin leaves time for the connection to be accepted.
             if not stopped or begun < stopped[0] - 0.1:
                 judge(case, reply, (200,))
             elif reply.status == 0:
@@ -250,11 +249,11 @@ def stop_under_load(target: Target) -> Case:
 
 
 def soak(target: Target, files: Mapping[str, bytes], requests: int) -> Case:
-    """Have sixteen clients send requests of all kinds, and see what memory is left in use.
+    """Have sixteen clients send requests of all kinds, and check how much memory stays in use.
 
     Args:
         target: Target.
-        files: hostile ones that take little time.
+        files: hostile files that take little time.
         requests: how many in all.
     """
     case = Case(f"{requests:,} mixed requests from {SOAK_CLIENTS} clients")
@@ -276,14 +275,14 @@ def soak(target: Target, files: Mapping[str, bytes], requests: int) -> Case:
             case.fail("no upload was answered afterwards")
         _falls_idle(target, ANSWER)
         if (left := anonymous_megabytes(target.pid) - target.idle) > LASTING:
-            case.fail(f"{left:.0f} MB more are left in use")
+            case.fail(f"{left:.0f} MB more than before stay in use")
     return case
 
 
 def _one_of_the_mix(
     target: Target, case: Case, files: Mapping[str, bytes], rng: random.Random
 ) -> None:
-    """Send one request: of twenty, twelve are harmless uploads."""
+    """Send one request. On average, twelve in twenty are uploads of photographs."""
     draw = rng.randrange(20)
     if draw < 11:
         judge(case, ask(target.port, upload(PHOTO, page=draw % 2 == 0)), (200, BUSY))

@@ -1,4 +1,4 @@
-"""What came of each attack, as the Markdown table of docs/reliability.md."""
+"""The result of each attack, as the Markdown table of docs/reliability.md."""
 
 import os
 import platform
@@ -11,10 +11,11 @@ from lesion_lens import ROOT
 
 PAGE = ROOT / "docs" / "reliability.md"
 LEGEND = """\
-*Count* is of requests, connections or files. *Worst time* is of the slowest answer, in seconds.
-*Worst memory* is by how many MB (of 1,000,000 bytes) the anonymous memory of all processes together
-was larger than when nothing was going on. *Failures* are what broke a promise of this page."""
-MOST_SAID = 4  # kinds of failures that are told of a case
+*Count* is the number of requests, connections or files. *Worst time* is that of the slowest answer,
+in seconds. *Worst memory* is the largest increase of the anonymous memory of all processes together
+over an idle server, in MB of 1,000,000 bytes. *Failures* is how often a promise of this page was
+broken."""
+MOST_SAID = 4  # kinds of failures that are listed for a case
 
 
 @dataclass
@@ -24,10 +25,10 @@ class Case:
     Attributes:
         name: what was done.
         count: how often.
-        worst_time: seconds; None where no time is promised.
-        worst_memory: megabytes above the idle server; None where it was not watched.
-        failures: what broke a promise -> how often.
-        note: what else there is to say.
+        worst_time: seconds; None if no time is promised.
+        worst_memory: megabytes above the idle server; None if it was not measured.
+        failures: broken promise -> how often.
+        note: a further remark.
     """
 
     name: str
@@ -39,7 +40,7 @@ class Case:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def add(self, seconds: float | None = None, failure: str | None = None) -> None:
-        """Count something that was done, how long it took and what went wrong with it."""
+        """Count one event, with the time that it took and its failure, if any."""
         with self._lock:
             self.count += 1
             if seconds is not None:
@@ -48,13 +49,13 @@ class Case:
                 self.failures[failure] += 1
 
     def fail(self, failure: str, times: int = 1) -> None:
-        """Count a failure that is none of a single request's."""
+        """Count a failure that does not belong to a single request."""
         with self._lock:
             if times > 0:
                 self.failures[failure] += times
 
     def __str__(self) -> str:
-        """The case in a line for the console."""
+        """The case as text for the console."""
         time, memory = written(self.worst_time, 2), written(self.worst_memory, 0)
         told = "".join(f"\n      {times:,} × {what}" for what, times in self._told())
         told += f"\n      {self.note}" if self.note else ""
@@ -75,7 +76,7 @@ class Case:
         return f"| {' | '.join(cells)} |"
 
     def remarks(self) -> list[str]:
-        """Say what the failures were, and the note, as items of a list."""
+        """The failures and the note, as items of a Markdown list."""
         told = [f"{times:,} × {what}" for what, times in self._told()]
         told += [self.note] if self.note else []
         return [f"- {self.name}: {'; '.join(told)}"] if told else []
@@ -90,14 +91,14 @@ def written(number: float | None, digits: int) -> str:
 
 
 def document(sections: Sequence[tuple[str, Sequence[Case]]], remark: str, seconds: float) -> str:
-    """Write everything that was measured.
+    """Write all results as Markdown.
 
     Args:
-        sections: the heading of each table and its cases.
-        remark: what the run had and had not.
-        seconds: that it took.
+        sections: the heading and the cases of each table.
+        remark: the conditions of the run.
+        seconds: how long it took.
     """
-    # Linux alone tells the cores that this process may use.
+    # Only Linux reports the cores that this process may use.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     parts = [
         f"Measured on {cores} cores, Python {platform.python_version()}, in {seconds / 60:.1f} "

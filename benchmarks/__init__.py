@@ -1,1 +1,1 @@
-"""How fast it serves, classifies folders and trains: `python -m benchmarks.NAME`."""
+"""Benchmarks of serving, classifying folders and training: `python -m benchmarks.NAME`."""

@@ -1,7 +1,6 @@
-"""Serves as a first version of such an app does: `predict` on each upload, in one sync worker.
+"""A simple server for the same model: it calls `predict` for each upload, in one sync worker.
 
-It does what is usual and none of what the app does to be quick, and is what the benchmark's ratios
-refer to.
+It has none of the app's optimisations. The benchmark's ratios refer to it.
 """
 
 from operator import itemgetter

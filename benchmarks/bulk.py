@@ -1,10 +1,10 @@
 """Measure the command for folders, `flask classify`, on folders of 100 to 100,000 images.
 
     python -m benchmarks.bulk                       about twenty minutes on two cores
-    python -m benchmarks.bulk --largest 1000        in a minute or two
+    python -m benchmarks.bulk --largest 1000        a minute or two
 
-Each folder holds the same hundred drawn pictures of 600×450 under many names (hard links), so that
-even the largest takes the space of a hundred and is read from memory.
+Each folder holds the same hundred drawn images of 600×450 under many names (hard links). So even
+the largest folder takes only the space of a hundred images, and is read from memory.
 
 Writes its table into docs/benchmarks.md.
 """
@@ -37,24 +37,24 @@ from scripts.marks import publish
 PICTURES = 100
 IN_ONE_FOLDER = 1000
 COUNTS = (100, 1_000, 10_000, 100_000)
-TIMES = 3  # the command is run on each folder of up to `IN_ONE_FOLDER` images
-BETWEEN = 0.02  # seconds between two looks at the memory
+TIMES = 3  # runs of the command on each folder of up to `IN_ONE_FOLDER` images
+BETWEEN = 0.02  # seconds between readings of the memory
 LEGEND = """\
 `flask --app app classify FOLDER --csv OUT` on JPEGs of 600×450. *First* is the time to the first
-answer and *all* the time to the end, in seconds. Images a second and busy cores are measured from
-the first answer to the end. Memory is the most that the process had, in MB of 1,000,000 bytes."""
+answer and *all* the total time, in seconds. Images a second and busy cores are measured from the
+first answer to the end. Memory is the peak of the process, in MB of 1,000,000 bytes."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """How a command went.
+    """The measurements of one run of the command.
 
     Attributes:
         start: seconds to the first answer.
-        seconds: to the end.
+        seconds: total time.
         rate: images a second after the first answer.
-        cores: seconds of processor time a second after the first answer.
-        resident, anonymous: megabytes, the most that it had.
+        cores: processor seconds a second after the first answer.
+        resident, anonymous: peak memory in megabytes.
     """
 
     start: float
@@ -66,12 +66,12 @@ class Run:
 
 
 def make_folder(folder, count, pictures):
-    """Fill a folder with images, no more than `IN_ONE_FOLDER` in each of its folders.
+    """Fill a folder with images, at most `IN_ONE_FOLDER` in each subfolder.
 
     Args:
         folder: pathlib.Path that does not exist.
         count: how many images.
-        pictures: list of pathlib.Path, files on the same disk, which are linked to in turn.
+        pictures: list of pathlib.Path, files on the same disk that are linked in turn.
     """
     for number in range(count):
         inner = folder / f"{number // IN_ONE_FOLDER:03}"
@@ -88,20 +88,20 @@ def classify(folder, count, model_path, *options, watch=lambda done: None):
         count: how many images are in it, two or more.
         model_path: of the model file.
         options: further words of the command line.
-        watch: is told every `BETWEEN` seconds how many images are done.
+        watch: called every `BETWEEN` seconds with the number of images done.
 
     Returns:
         Run.
 
     Raises:
-        CannotMeasure: the command fails, or does not answer as many times.
+        CannotMeasure: the command fails, or does not classify all images.
     """
     with tempfile.TemporaryDirectory() as place:
         table = Path(place, "out.csv")
         words = ("-m", "flask", "--app", "app", "classify", folder, "--csv", table, *options)
         command = [sys.executable, *map(str, words)]
         environment = os.environ | {"MODEL_PATH": str(model_path)}
-        # The command keeps a line for each image there when it is done, after a line of its own.
+        # The command writes a header line there, then a line for each finished image.
         progress = Progress(table.with_name("out.csv.progress"))
         first, ticks, resident, anonymous = 0, [0], 0, 0
         begin = time.perf_counter()
@@ -114,7 +114,7 @@ def classify(folder, count, model_path, *options, watch=lambda done: None):
                     now = ticks_of(process.pid)
                     if done < 1:
                         first, ticks = time.perf_counter() - begin, [now]
-                    ticks = [ticks[0], max(now, ticks[-1])]  # 0 where it has just ended
+                    ticks = [ticks[0], max(now, ticks[-1])]  # `now` is 0 if it has just ended
                     watch(done)
                     with contextlib.suppress(OSError, TypeError):  # it has just ended
                         status = Path(f"/proc/{process.pid}/status").read_text()
@@ -140,13 +140,13 @@ def classify(folder, count, model_path, *options, watch=lambda done: None):
 
 
 class Progress:
-    """Counts the lines of a file that grows."""
+    """Counts the lines of a growing file."""
 
     def __init__(self, path):
         self._path, self._place, self._lines = path, 0, 0
 
     def lines(self):
-        """How many there are now; as many as before where the file is gone."""
+        """The current number of lines; the previous one if the file is gone."""
         with contextlib.suppress(FileNotFoundError), self._path.open("rb") as file:
             file.seek(self._place)
             data = file.read()
@@ -156,7 +156,7 @@ class Progress:
 
 
 def measure(folder, count, model_path):
-    """Take the median in speed of `TIMES` runs of `classify`, or the only one of a large folder."""
+    """The run of median speed among `TIMES` runs of `classify`; for a large folder, one run."""
     times = TIMES if count <= IN_ONE_FOLDER else 1
     runs = [classify(folder, count, model_path) for _ in range(times)]
     return sorted(runs, key=lambda run: run.rate)[times // 2]

@@ -1,10 +1,10 @@
-"""Measure `flask classify --dask` beside the plain command, on workers of this machine.
+"""Compare `flask classify --dask`, with workers on this machine, with the plain command.
 
-    python -m benchmarks.cluster                    some minutes; needs dask[distributed]
+    python -m benchmarks.cluster                    a few minutes; needs dask[distributed]
     python -m benchmarks.cluster --images 20000
 
-The scheduler and the workers share the cores of this machine with the command, so the table shows
-what Dask costs, and not what more machines bring. In the last run a worker is killed half-way.
+The scheduler and the workers share this machine's cores with the command. So the table shows the
+cost of Dask, not the gain from more machines. In the last run, a worker is killed half-way.
 
 Writes its table into docs/scale.md.
 """
@@ -27,19 +27,19 @@ from lesion_lens import ROOT
 from scripts.marks import publish
 
 PAGE = ROOT / "docs" / "scale.md"
-BOOT = 60  # seconds for the workers to be there
+BOOT = 60  # seconds for the workers to start
 LEGEND = """\
-JPEGs of 600×450 on LiteRT. *All* is the time to the end in seconds. Images a second are measured
-from the first answer to the end. *Memory* is the most anonymous memory of the command itself, in MB
-of 1,000,000 bytes."""
+JPEGs of 600×450 on LiteRT. *All* is the total time in seconds. Images a second are measured from
+the first answer to the end. *Memory* is the peak anonymous memory of the command itself, in MB of
+1,000,000 bytes."""
 
 
 @contextlib.contextmanager
 def cluster(workers):
-    """Run a scheduler and workers of one thread each.
+    """Run a scheduler and workers with one thread each.
 
     Yields:
-        (address, list of subprocess.Popen, the workers).
+        (address, the workers as a list of subprocess.Popen).
     """
     address = f"tcp://127.0.0.1:{free_port()}"
     programs = [
@@ -66,7 +66,7 @@ def cluster(workers):
 
 
 def wait_for(address, workers):
-    """Wait until a scheduler has so many workers.
+    """Wait until a scheduler has this many workers.
 
     Raises:
         CannotMeasure
@@ -95,7 +95,7 @@ def measure(folder, count):
 
         found = bulk.classify(folder, count, MODEL, "--dask", address, watch=watch)
         if victim.poll() is None:
-            raise CannotMeasure("The worker was not killed: take more images by --images.")
+            raise CannotMeasure("The worker was not killed: use more images, with --images.")
         yield "`--dask`, 2 workers, one killed half-way", found
 
 

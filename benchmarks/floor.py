@@ -1,4 +1,4 @@
-"""What the work itself takes without any server: a loop that decodes, resizes and classifies."""
+"""The work alone, without a server: a loop that decodes, resizes and classifies."""
 
 import io
 import multiprocessing
@@ -11,21 +11,21 @@ from PIL import Image
 from lesion_lens.model.views import eight_views
 from skin_cancer_detection import SIDE
 
-WARM_UP = 5  # images, before the time counts
+WARM_UP = 5  # images before the measurement
 
 
 def latencies(data, views, model_path, processes, seconds):
-    """Classify one file over and over in several processes at once.
+    """Classify one file repeatedly in several processes at once.
 
     Args:
         data: bytes of an image.
         views: 1, or 8 for `eight_views`.
         model_path: the .tflite file.
-        processes: how many work side by side.
+        processes: how many run in parallel.
         seconds: how long.
 
     Returns:
-        list of float, the seconds that each image took, of all processes.
+        list of float, the seconds for each image, from all processes.
     """
     context = multiprocessing.get_context("spawn")
     with context.Manager() as manager, ProcessPoolExecutor(processes, context) as pool:
@@ -36,7 +36,7 @@ def latencies(data, views, model_path, processes, seconds):
 
 
 def decode_seconds(data, times=25):
-    """The least time in which Pillow decodes a file in full: that of an undisturbed machine."""
+    """The shortest time in which Pillow decodes a file in full, as on an otherwise idle machine."""
     taken = []
     for _ in range(times):
         begin = time.perf_counter()

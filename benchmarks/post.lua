@@ -1,5 +1,5 @@
--- Has wrk post one body again and again, count the answers other than 200, and print JSON.
--- Arguments: the file that holds the body, its content type.
+-- Makes wrk post one body repeatedly, count the answers other than 200, and print JSON.
+-- Arguments: the file with the body, its content type.
 
 local threads = {}
 

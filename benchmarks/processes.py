@@ -1,8 +1,8 @@
-"""Measure the app in one and in two processes behind a router, nginx.
+"""Measure the app in one and in two processes behind nginx as the router.
 
     python -m benchmarks.processes          a minute; needs wrk and nginx (apt-get)
 
-Each process is started as the Procfile does it. All of them share the cores of this machine.
+Each process is started as in the Procfile. All of them share this machine's cores.
 
 Writes its table into docs/scale.md.
 """
@@ -62,7 +62,7 @@ http {{
 
 @contextlib.contextmanager
 def router(ports):
-    """Run nginx in front of servers on these ports; yields its own port.
+    """Run nginx in front of servers on these ports, and yield nginx's port.
 
     Raises:
         CannotMeasure
@@ -86,7 +86,7 @@ def router(ports):
 
 
 def measure(processes, data, seconds):
-    """Load the app in so many processes.
+    """Put load on the app in this many processes.
 
     Returns:
         Load.

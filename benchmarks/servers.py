@@ -25,18 +25,18 @@ MEGABYTE = 1_000_000
 
 
 class CannotMeasure(LesionLensError):
-    """Something that the benchmark needs is missing or does not answer."""
+    """Something that the benchmark needs is missing or does not respond."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """A file that is posted to a field of a form.
+    """A file that is posted in a form field.
 
     Attributes:
-        name: what the table calls it.
-        path: where to.
+        name: its name in the table.
+        path: of the URL.
         field: of the form.
-        views: of the image that are classified, besides the copies for the map.
+        views: of the image that are classified, not counting the copies for the map.
     """
 
     name: str
@@ -51,14 +51,14 @@ PREDICTION = Request("API", "/api/v1/predictions", "image", 8)
 
 @dataclass(frozen=True)
 class Server:
-    """A gunicorn, which is told its address besides.
+    """A gunicorn server.
 
     Attributes:
-        name: what the table calls it.
-        command: the words of its command line.
-        folder: where it starts.
+        name: its name in the table.
+        command: the words of its command line, without the address.
+        folder: in which it starts.
         settings: dict, added to the environment.
-        requests: tuple of Request, what it is asked.
+        requests: tuple of Request, which it is sent.
     """
 
     name: str
@@ -69,7 +69,7 @@ class Server:
 
 
 def baseline():
-    """The server of `baseline.py`, started where gunicorn finds no gunicorn.conf.py."""
+    """The server of `baseline.py`, started in a folder without a gunicorn.conf.py."""
     command = (*shlex.split("gunicorn --workers 1 --worker-class sync --pythonpath"), str(ROOT))
     command = (*command, "benchmarks.baseline:app")
     request = Request("page", "/showresult", "pic", 1)
@@ -77,14 +77,14 @@ def baseline():
 
 
 def shipped(name, model_path):
-    """The app with a model file, as the Procfile starts it and Heroku's smallest dynos set it."""
+    """The app with a model file, as in the Procfile, with the settings of Heroku's small dynos."""
     _, command = (ROOT / "Procfile").read_text(encoding="utf-8").split("web:")
     settings = {"MODEL_PATH": str(model_path), "WEB_CONCURRENCY": "2"}
     return Server(name, tuple(shlex.split(command)), ROOT, settings, (PAGE, PREDICTION))
 
 
 def servers():
-    """All servers that can run here, the baseline first."""
+    """The servers that can run here, the baseline first."""
     found = [baseline(), shipped("app on Keras", DEFAULT_MODEL_PATH)]
     if litert_is_missing():
         return found
@@ -92,20 +92,20 @@ def servers():
 
 
 def litert_is_missing():
-    """Say in a sentence what LiteRT lacks here; None where it can run."""
+    """Say in a sentence what is missing to run LiteRT; None if nothing is."""
     if importlib.util.find_spec("ai_edge_litert") is None:
-        return "LiteRT and the floor were left out: `pip install ai-edge-litert` brings them in."
+        return "LiteRT and the floor were left out: to add them, run `pip install ai-edge-litert`."
     if not LITERT_MODEL.exists():
         return (
             "LiteRT and the floor were left out: "
-            f"`python train.py --export {LITERT_MODEL.name}` makes the model file that they need."
+            f"to make their model file, run `python train.py --export {LITERT_MODEL.name}`."
         )
     return None
 
 
 @dataclass(frozen=True)
 class Running:
-    """A server that answers.
+    """A running server.
 
     Attributes:
         pid: of its first process.
@@ -122,17 +122,17 @@ class Running:
 
 @contextlib.contextmanager
 def running(server, data):
-    """Run a server while the context lasts, and stop all its processes then.
+    """Run a server while the context lasts, then stop all its processes.
 
     Args:
         server: Server.
-        data: bytes of the first image that it is asked about.
+        data: bytes of the first image that it is sent.
 
     Yields:
         Running.
 
     Raises:
-        CannotMeasure: it ends, or does not answer within `PATIENCE`.
+        CannotMeasure: the server ends, or does not answer within `PATIENCE`.
     """
     port = free_port()
     environment = {
@@ -171,7 +171,7 @@ def running(server, data):
 
 
 def free_port():
-    """A port of this machine on which nobody listens."""
+    """A free port on this machine."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
@@ -181,7 +181,7 @@ def form(field, data):
     """Write a file as multipart/form-data.
 
     Returns:
-        (bytes, its content type).
+        (body, content type).
     """
     boundary = "boundary-of-the-benchmark"
     head = (
@@ -193,10 +193,10 @@ def form(field, data):
 
 
 def status_of(port, *question):
-    """Ask once, with what `HTTPConnection.request` takes.
+    """Send one request, with the arguments of `HTTPConnection.request`.
 
     Returns:
-        int, the status; None where no answer came.
+        int, the status; None without an answer.
     """
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     try:
@@ -211,27 +211,27 @@ def status_of(port, *question):
 
 
 def stop(process):
-    """End a server and whatever it started, by force if it does not go."""
+    """Stop a server and all that it started, by force if necessary."""
     try:
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(timeout=40)
-    finally:  # whoever interrupts twice leaves nothing behind either
+    finally:  # also after a second interruption
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # it leads a session of its own
+            os.killpg(process.pid, signal.SIGKILL)  # it leads a separate session
         process.wait()
 
 
-# --- What /proc says of one ------------------------------------------------------------------
+# --- Readings from /proc ---------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Megabytes of all processes of a server.
+    """The memory of all processes of a server, in megabytes.
 
     Attributes:
-        resident: the anonymous memory, and the files that its largest process has mapped.
-        anonymous: what is in no file; a page that several processes share counts once.
+        resident: the anonymous memory, plus the files mapped by the process that maps most.
+        anonymous: memory that does not belong to a file. Shared pages count once.
     """
 
     resident: float
@@ -241,8 +241,8 @@ class Memory:
 def memory_of(pid):
     """Add up the memory of a process and of those that it started.
 
-    The proportional size (PSS) of a library falls when anything else on the machine has it mapped,
-    so it is taken for anonymous memory alone, which only a server's own processes share.
+    The proportional size (PSS) is used only for anonymous memory, which only a server's own
+    processes share. A library's PSS would fall when any other program maps it.
 
     Returns:
         Memory.
@@ -262,7 +262,7 @@ def kilobytes(name, text):
 
 
 def family(pid):
-    """Yield the folder in /proc of a process and of all that descend from it."""
+    """Yield the /proc folders of a process and of all its descendants."""
     folder = Path("/proc") / str(pid)
     yield folder
     for task in folder.glob("task/*/children"):
@@ -274,10 +274,10 @@ def family(pid):
 
 
 def wait_until_idle(pid):
-    """Wait until a server has done what it was still asked for by clients that are gone.
+    """Wait until a server has finished the requests of clients that have gone.
 
     Raises:
-        CannotMeasure: it still works after `PATIENCE`.
+        CannotMeasure: it is still working after `PATIENCE`.
     """
     end, before = time.perf_counter() + PATIENCE, None
     while time.perf_counter() < end:
@@ -287,7 +287,7 @@ def wait_until_idle(pid):
         before = now
         time.sleep(0.3)
     raise CannotMeasure(
-        f"A server is still busy {PATIENCE} seconds after its load: send it less by `--seconds`."
+        f"A server is still busy {PATIENCE} seconds after its load: use a smaller `--seconds`."
     )
 
 

@@ -1,14 +1,14 @@
-"""Measure how the app serves, beside a plain baseline and beside the bare work.
+"""Compare how fast the app serves with a simple baseline and with the work alone.
 
     python -m benchmarks.serving                about eight minutes on two cores
-    python -m benchmarks.serving --memory       and the memory over 20,000 requests: five more
+    python -m benchmarks.serving --memory       also the memory over 20,000 requests: five more
 
-The servers run on this machine in turn: `baseline.py`, then the app as the Procfile starts it, with
-each model file. wrk posts the same drawn pictures to all of them, first from one client and then
-from eight. The floor is the same work in a loop without any server.
+The servers run on this machine one after another: `baseline.py`, then the app as the Procfile
+starts it, with each model file. wrk posts the same drawn images to all of them, first from one
+client and then from eight. The floor is the same work in a loop without a server.
 
-Writes its tables into docs/benchmarks.md. The exit code is 0 whatever the times are, and 1 where
-something needed is missing.
+Writes its tables into docs/benchmarks.md. The exit code is 1 if something that is needed is
+missing; it does not depend on the times.
 """
 
 import argparse
@@ -43,25 +43,25 @@ from benchmarks.table import FLOOR, PAGE, Load, Row, Start, document
 from lesion_lens.model.errors import LesionLensError
 from scripts.marks import publish
 
-CLIENTS = {1: 1, 8: 2}  # -> processes of the floor: no more than two cores are kept busy
+CLIENTS = {1: 1, 8: 2}  # -> processes of the floor, which keeps at most two cores busy
 WARM_UP = 2  # seconds of load before each measurement
-STEP = 1000  # requests between two readings of the memory
+STEP = 1000  # requests between readings of the memory
 LONGEST_CURVE = 1200  # seconds
 
 
 def load(server, request, data, clients, seconds):
-    """Have wrk post a file again and again.
+    """Have wrk post a file repeatedly.
 
     Args:
         server: Running.
         request: Request.
         data: the file's bytes.
-        clients: connections, each of which waits for its answer before it sends again.
+        clients: number of connections, each of which waits for an answer before it sends again.
         seconds: int, how long.
 
     Returns:
-        Load; wrk counts an answer that took more than twice the usual as if further ones had been
-        due meanwhile, so p99 is not too low.
+        Load; for an answer that took more than twice the usual time, wrk also counts the requests
+        that would have been sent meanwhile, so that p99 is not too low.
 
     Raises:
         CannotMeasure: wrk fails.
@@ -81,7 +81,7 @@ def load(server, request, data, clients, seconds):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         after = os.times()
     if done.returncode:
-        raise CannotMeasure(f"wrk failed, run it by hand: {done.stderr.strip()}")
+        raise CannotMeasure(f"wrk failed; run it by hand to see why: {done.stderr.strip()}")
     said = json.loads(done.stdout.splitlines()[-1])
     processor = (after.children_user - before.children_user) + (
         after.children_system - before.children_system
@@ -96,14 +96,14 @@ def load(server, request, data, clients, seconds):
 
 
 def floor_load(data, views, processes, seconds):
-    """The same of the bare work; takes what `floor.latencies` takes."""
+    """The same for the work alone; the arguments are those of `floor.latencies`."""
     taken = floor.latencies(data, views, LITERT_MODEL, processes, seconds)
     centiles = statistics.quantiles(taken, n=100, method="inclusive")
     return Load(processes * len(taken) / sum(taken), 1000 * centiles[49], 1000 * centiles[98])
 
 
 def server_rows(server, process, picture, data, seconds):
-    """Yield the `Row` of each number of clients and each request, for one picture."""
+    """Yield a `Row` for each number of clients and each request, for one picture."""
     for clients in CLIENTS:
         for request in server.requests:
             load(process, request, data, clients, min(WARM_UP, seconds))
@@ -121,7 +121,7 @@ def floor_rows(pictures, seconds):
 
 
 def memory_curve(process, data, requests):
-    """Read the anonymous memory about every `STEP` predictions, for `LONGEST_CURVE` at most.
+    """Read the anonymous memory about every `STEP` predictions, for at most `LONGEST_CURVE`.
 
     Args:
         process: Running.
@@ -129,10 +129,10 @@ def memory_curve(process, data, requests):
         requests: how many.
 
     Returns:
-        list of (requests, megabytes, errors since the one before).
+        list of (requests, megabytes, errors since the previous reading).
 
     Raises:
-        CannotMeasure: there are no answers.
+        CannotMeasure: no request is answered.
     """
     end = time.perf_counter() + LONGEST_CURVE
     sent, seconds, curve = 0, WARM_UP, []
@@ -148,7 +148,7 @@ def memory_curve(process, data, requests):
 
 
 def measure(server, pictures, options):
-    """Start a server several times, load it the last time, and read its memory.
+    """Start a server several times; the last time, put load on it and read its memory.
 
     Args:
         server: Server.
@@ -163,7 +163,7 @@ def measure(server, pictures, options):
     starts, rows, memory, curve = [], [], {}, []
     for start in range(options.starts + 1):
         with running(server, small) as process:
-            if start:  # the very first one only brings the files into memory
+            if start:  # the first start only brings the files into memory
                 starts.append(process)
             if start == options.starts:
                 for picture, data in pictures.items():
@@ -171,7 +171,7 @@ def measure(server, pictures, options):
                     wait_until_idle(process.pid)
                     memory[picture] = memory_of(process.pid)
     if options.memory and server.name != BASELINE:
-        with running(server, small) as process:  # which has seen nothing large
+        with running(server, small) as process:  # a new one, without large images before
             curve = memory_curve(process, small, options.requests)
     first_page = statistics.median(one.first_page for one in starts)
     first_answer = statistics.median(one.first_answer for one in starts)
@@ -198,11 +198,11 @@ def parse_arguments(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--seconds", type=int, default=10, help="of each load (%(default)s)")
     parser.add_argument("--starts", type=int, default=3, help="of each server (%(default)s)")
-    parser.add_argument("--memory", action="store_true", help="the memory over --requests as well")
+    parser.add_argument("--memory", action="store_true", help="also the memory over --requests")
     parser.add_argument("--requests", type=int, default=20_000, help="for --memory (%(default)s)")
     options = parser.parse_args(arguments)
     if min(options.seconds, options.starts, options.requests) < 1:
-        parser.error("--seconds, --starts and --requests are whole numbers from 1 on")
+        parser.error("--seconds, --starts and --requests must be whole numbers of at least 1")
     return options
 
 
@@ -232,7 +232,7 @@ def run(options):
 
 def main():
     options = parse_arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what runs is stopped first
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # stops the servers first
     try:
         run(options)
     except LesionLensError as error:

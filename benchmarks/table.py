@@ -1,4 +1,4 @@
-"""What was measured, as the Markdown tables of docs/benchmarks.md."""
+"""Writes the measurements as the Markdown tables of docs/benchmarks.md."""
 
 import contextlib
 import os
@@ -17,27 +17,27 @@ PAGE = ROOT / "docs" / "benchmarks.md"
 LEGEND = """\
 In brackets: the ratio to the baseline, then the ratio to the floor with the same number of views.
 The floor runs in one process for one client and in two for eight. The page classifies 49 covered
-copies of the image besides its eight views. An error is an answer other than 200, or a failed
-connection. The column *wrk* is the share of one core that wrk itself used.
+copies of the image in addition to its eight views. An error is an answer other than 200, or a
+failed connection. The column *wrk* is the share of one core that wrk itself used.
 
-wrk corrects its p50 and p99: an answer that took more than twice the usual time counts as if more
-requests had been due meanwhile. The floor's numbers have no such correction. With fewer than a
-hundred answers, p99 is the slowest."""
+wrk corrects its p50 and p99: for an answer that took more than twice the usual time, it also counts
+the requests that would have been sent meanwhile. The floor's numbers are not corrected. With fewer
+than a hundred answers, p99 is the slowest one."""
 START_LEGEND = """\
-Times run from the start of the command, with its files already in memory. Memory is read after the
-load, in MB of 1,000,000 bytes; *resident* is the anonymous memory plus the mapped files, each page
-counted once. In brackets: the ratio to the baseline."""
+Times are measured from the start of the command, with its files already in memory. Memory is
+measured after the load, in MB of 1,000,000 bytes. *Resident* is the anonymous memory plus the
+mapped files, with each page counted once. In brackets: the ratio to the baseline."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """What came of a load.
+    """The result of a load.
 
     Attributes:
-        rate: answers of 200 a second.
-        p50, p99: milliseconds of an answer, whatever its status.
-        errors: answers other than 200, and connections that failed.
-        wrk_share: of one core, 0–1, that wrk took; None for the floor.
+        rate: answers with status 200, a second.
+        p50, p99: milliseconds of an answer with any status.
+        errors: answers other than 200, and failed connections.
+        wrk_share: share of one core that wrk used, 0–1; None for the floor.
     """
 
     rate: float
@@ -49,13 +49,13 @@ class Load:
 
 @dataclass(frozen=True)
 class Row:
-    """A load, and what it was of.
+    """The result of a load, with its conditions.
 
     Attributes:
-        picture: a name of `pictures.SIZES`.
+        picture: a key of `pictures.SIZES`.
         clients: 1 or 8.
         server: a `Server`'s name, or `FLOOR`.
-        request: a `Request`'s name; the number of views for the floor.
+        request: a `Request`'s name; for the floor, the number of views as text.
         views: 1 or 8.
         load: Load.
     """
@@ -70,13 +70,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Start:
-    """How a server started, and what it took.
+    """A server's start-up times and memory.
 
     Attributes:
         server: its name.
         first_page, first_answer: seconds.
         memory: dict of picture -> `Memory` after its loads.
-        curve: list of (requests, anonymous megabytes, errors); empty where none was measured.
+        curve: list of (requests, anonymous megabytes, errors); empty if not measured.
     """
 
     server: str
@@ -87,13 +87,13 @@ class Start:
 
 
 def document(rows, starts, decode, remark=None):
-    """Write everything that was measured.
+    """Write all measurements as Markdown.
 
     Args:
         rows: list of Row.
         starts: list of Start, the baseline's first.
-        decode: dict of picture -> milliseconds of its full decode.
-        remark: a sentence on what was left out.
+        decode: dict of picture -> milliseconds to decode it in full.
+        remark: a sentence about what was left out.
 
     Returns:
         str.
@@ -106,7 +106,7 @@ def document(rows, starts, decode, remark=None):
 
 
 def measured_on():
-    """Say what it was measured on."""
+    """Say in a sentence on which system the measurements were made."""
     packages = []
     for name in ("tensorflow-cpu", "tensorflow", "keras", "ai-edge-litert"):
         with contextlib.suppress(metadata.PackageNotFoundError):
@@ -116,11 +116,11 @@ def measured_on():
 
 
 def load_table(rows, decode):
-    """The table of one picture.
+    """The table for one picture.
 
     Args:
-        rows: list of Row, all of this picture.
-        decode: milliseconds of its full decode.
+        rows: list of Row, all for this picture.
+        decode: milliseconds to decode it in full.
 
     Returns:
         str.
@@ -156,13 +156,13 @@ def load_table(rows, decode):
 
 
 def with_ratios(value, *references):
-    """Write a number with its ratio to each reference; a dash to one that was not measured, 0."""
+    """Write a number with its ratio to each reference, or a dash if the reference is 0."""
     ratios = (f"{value / other:.2f}×" if other else "–" for other in references)
     return f"{value:.{1 if value < 100 else 0}f} ({', '.join(ratios)})"
 
 
 def start_table(starts):
-    """The table of how the servers start and what memory they take."""
+    """The table of the servers' start-up times and memory."""
     pictures = starts[0].memory
     headings = ["served by", "first page, s", "first answer, s"]
     for picture in pictures:
@@ -182,7 +182,7 @@ def numbers_of(start):
 
 
 def curve_line(start):
-    """Say how the anonymous memory went over the requests."""
+    """Say in a sentence how the anonymous memory changed over the requests."""
     (first, before, _), (last, after, _) = start.curve[0], start.curve[-1]
     most = max(megabytes for _, megabytes, _ in start.curve)
     errors = sum(errors for *_, errors in start.curve)
@@ -194,7 +194,7 @@ def curve_line(start):
 
 
 def as_command(run, *arguments):
-    """Run a benchmark as a program: a fault is a sentence, and whatever it started is stopped."""
+    """Run a benchmark as a program. Errors become messages, and SIGTERM stops all it started."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         run(*arguments)

@@ -1,8 +1,8 @@
-"""Measure what training takes as the data grow: reading Kaggle's CSV, and one epoch of fitting.
+"""Measure how training scales with the data: reading Kaggle's CSV, and one epoch of fitting.
 
     python -m benchmarks.training       about ten minutes on two cores, and 1.5 GB of disk
 
-The rows are random, in Kaggle's format, as many as HAM10000 has, and repeated up to ten times.
+The data are random rows in Kaggle's format: as many as HAM10000 has, repeated up to ten times.
 
 Writes its table into docs/benchmarks.md.
 """
@@ -27,21 +27,21 @@ from skin_cancer_detection import CODES, SIDE
 
 ROWS = 10_015  # of HAM10000
 TIMES = (1, 2, 5, 10)
-EPOCHS = 3  # the second one is timed: nothing is compiled any more, and the third is being drawn
+EPOCHS = 3  # the second is timed: compiling is over, and the third is already being drawn
 LEGEND = """\
-Each number comes from a process of its own. Times are in seconds. *MB* is the most memory that the
-process had above what it took with the packages loaded, in units of 1,000,000 bytes. In brackets:
-the ratio to the first line. *Reading* ends with the checked `Dataset`. An *epoch* is one pass over
-all rows without teachers; its memory is that of the whole fit."""
+Each measurement runs in a separate process. Times are in seconds. *MB* is the peak memory of the
+process beyond what it used with the packages loaded, in units of 1,000,000 bytes. In brackets: the
+ratio to the first line. *Reading* ends with the checked `Dataset`. An *epoch* is one pass over all
+rows without teachers; its memory is that of the whole fit."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a piece of work took.
+    """The time and memory of a task.
 
     Attributes:
         seconds: float.
-        megabytes: float, the most that the process had above what it began with.
+        megabytes: float, the process's peak memory beyond that at its start.
     """
 
     seconds: float
@@ -49,7 +49,7 @@ class Work:
 
 
 def random_rows(count):
-    """Draw pixels and labels at random.
+    """Draw random pixels and labels.
 
     Returns:
         uint8 (count, 28, 28, 3) and int64 (count,), 0–6.
@@ -60,15 +60,15 @@ def random_rows(count):
 
 
 def write_files(folder, rows, times):
-    """Write Kaggle's two files, the CSV also as a zip.
+    """Write Kaggle's two files, and the CSV also as a zip.
 
     Args:
-        folder: pathlib.Path; what is there is replaced.
+        folder: pathlib.Path; existing files are replaced.
         rows: from `random_rows`.
-        times: how often they are repeated.
+        times: how often to repeat them.
 
     Returns:
-        paths of the CSV, of its zip and of the metadata.
+        the paths of the CSV, of its zip and of the metadata.
     """
     pixels, labels = rows
     table = np.column_stack([pixels.reshape(len(labels), -1), labels]).tolist()
@@ -91,15 +91,15 @@ def write_files(folder, rows, times):
 
 
 def read(csv_path, metadata_path):
-    """Read a data set; returns Work."""
+    """Read a data set, and return its Work."""
     before, begin = memory("VmRSS"), time.perf_counter()
     read_dataset(csv_path, metadata_path)
     return Work(time.perf_counter() - begin, memory("VmHWM") - before)
 
 
 def fit(count):
-    """Fit a network to `count` random rows; returns the Work of an epoch."""
-    import keras  # noqa: F401 (so that it counts among what was there before)
+    """Fit a network to `count` random rows, and return the Work of an epoch."""
+    import keras  # noqa: F401 (so that it counts as memory from before)
 
     from lesion_lens.training.fitting import fit as fit_network
     from lesion_lens.training.recipe import Recipe
@@ -112,18 +112,18 @@ def fit(count):
 
 
 def memory(name):
-    """Megabytes of this process, by a line of its status; proc(5)."""
+    """This process's memory in megabytes, from a line of its status; see proc(5)."""
     return kilobytes(name, Path("/proc/self/status").read_text()) * 1024 / MEGABYTE
 
 
 def alone(work, *arguments):
-    """Call a function in a process of its own."""
+    """Call a function in a separate process."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(work, arguments)
 
 
 def line(count, works, first):
-    """A line of the table; `first` are the works of its first line."""
+    """A line of the table; `first` holds the works of the first line."""
     cells = [f"{count:,}"]
     for work, one in zip(works, first, strict=True):
         cells.append(with_ratios(work.seconds, one.seconds))
@@ -135,7 +135,7 @@ def run(times):
     """Measure, and write the table.
 
     Args:
-        times: how often the rows are repeated, for each line.
+        times: for each line, how often to repeat the rows.
 
     Raises:
         MissingMarks

@@ -91,7 +91,7 @@ def test_another_backend_trains_and_serves(backend, tmp_path):
 @pytest.mark.parametrize(
     ("name", "is_installed", "sentence"),
     [
-        ("openvino", True, "KERAS_BACKEND is 'openvino', and can only be one of tensorflow, jax"),
+        ("openvino", True, "KERAS_BACKEND is 'openvino', but must be one of tensorflow, jax"),
         ("JAX", True, "KERAS_BACKEND is 'JAX'"),
         ("jax", False, "Keras would run on JAX, which is not installed: pip install jax"),
         ("torch", False, "Keras would run on PyTorch, which is not installed: pip install torch"),
@@ -108,7 +108,7 @@ def test_a_backend_that_cannot_be_used_is_named(name, is_installed, sentence, on
 
 def test_only_tensorflow_writes_for_litert(on, tmp_path):
     on("jax")
-    with pytest.raises(SettingError, match=r"m\.tflite can be written by TensorFlow only"):
+    with pytest.raises(SettingError, match=r"m\.tflite can only be written with TensorFlow"):
         export_model(KERAS, tmp_path / "m.tflite")
 
 

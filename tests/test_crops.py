@@ -125,11 +125,11 @@ def test_of_a_high_result_the_page_tells_the_crop_too(client):
     [
         ({"crop": "0,0,2,1"}, "four decimals from 0 to 1"),
         ({"crop": ""}, "four decimals from 0 to 1"),
-        ({"crop": "0.5,0,0.4,1"}, "no rectangle"),
+        ({"crop": "0.5,0,0.4,1"}, "do not form a rectangle"),
         ({"crop": [HALF, HALF]}, "crop must be sent once"),
         ({"view": HALF}, "crop must be sent once"),
         ({"crop": HALF, "view": "x"}, "four decimals from 0 to 1"),
-        ({"crop": "0,0,0.2,1", "view": "0.2,0,1,1"}, "nothing but black"),
+        ({"crop": "0,0,0.2,1", "view": "0.2,0,1,1"}, "only black borders"),
     ],
 )
 def test_a_crop_that_cannot_be_read_is_named(client, fields, reason):

@@ -320,7 +320,7 @@ def test_the_attacks_judge_by_what_is_promised():
         f"at most {MOST_GROWTH} MB more anonymous memory",
         f"within {HARMLESS} seconds and `/healthz` within {HEALTH} second**",
         f"an upload are answered within {SLOW} seconds",
-        f"after {HEADER_DEADLINE - 2} seconds is given up",
+        f"whose header is not complete after {HEADER_DEADLINE - 2} seconds",
         f"are answered again within {BACK} seconds",
         f"more than {LASTING} MB left in use",
     ):

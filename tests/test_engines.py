@@ -226,7 +226,7 @@ def test_a_changed_byte_of_the_network(path, begin):
     content = bytearray(path.read_bytes())
     content[int(len(content) * begin)] ^= 1
     path.write_bytes(content)
-    assert "truncated or spoiled" in fault_of(path)
+    assert "truncated or damaged" in fault_of(path)
 
 
 def test_changed_bytes_of_the_archive_are_found_or_change_nothing(tmp_path):
@@ -250,7 +250,7 @@ def test_changed_bytes_of_the_archive_are_found_or_change_nothing(tmp_path):
 
 def test_a_network_without_its_archive(path):
     path.write_bytes(read_network(LITERT))
-    assert "spoiled attributes" in fault_of(path)
+    assert "damaged attributes" in fault_of(path)
 
 
 @pytest.mark.parametrize("order", ["mel,akiec,bcc,bkl,df,nv,vasc", "", None, 7])
@@ -262,7 +262,7 @@ def test_another_order_of_the_classes(path, order):
 @pytest.mark.parametrize("facts", ["", "[", "[]", "7", '{"test": {}}', None, 7])
 def test_spoiled_facts(path, facts):
     change_attributes(path, {"training_facts": facts})
-    assert "spoiled" in fault_of(path)
+    assert "damaged" in fault_of(path)
 
 
 @pytest.mark.parametrize(
@@ -272,7 +272,7 @@ def test_an_archive_of_something_else(path, document):
     path.write_bytes(read_network(LITERT))
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("attributes.json", document)
-    assert "spoiled" in fault_of(path)
+    assert "damaged" in fault_of(path)
 
 
 def test_attributes_that_inflate_without_end(path):
@@ -283,7 +283,7 @@ def test_attributes_that_inflate_without_end(path):
     fault = fault_of(path)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert "spoiled attributes" in fault
+    assert "damaged attributes" in fault
     assert peak < 60_000_000
 
 
@@ -308,7 +308,7 @@ def test_another_network(path, side, outputs, activation, fault):
     layers = [keras.layers.Input((side, side, 3)), keras.layers.Flatten()]
     layers.append(keras.layers.Dense(outputs, activation=activation))
     keras.Sequential(layers).export(path, format="litert", verbose=False)
-    assert "spoiled attributes" in fault_of(path)
+    assert "damaged attributes" in fault_of(path)
     append_attributes(path, {"class_order": ",".join(CODES)})
     assert fault in fault_of(path)
 

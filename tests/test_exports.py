@@ -106,7 +106,7 @@ def test_a_file_as_keras_2_writes_it_is_served(path):
 
 def test_a_file_of_todays_keras_is_served_once_it_says_its_classes(tmp_path):
     path = as_todays_keras_writes(tmp_path / "m.h5")
-    assert "name it by `python train.py --output" in fault_of(check_model_file, path)
+    assert "give it by `python train.py --output" in fault_of(check_model_file, path)
     with h5py.File(path, "r+") as file:
         file.attrs["class_order"] = ORDER
     assert np.array_equal(answers_of(path), answers_of(KERAS))

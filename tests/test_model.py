@@ -270,7 +270,7 @@ def test_a_chunk_far_larger_than_its_array(path):
         del layer[name]
         options = {"maxshape": (None,), "chunks": (10_000_000,), "compression": "gzip"}
         layer.create_dataset(name, data=values, **options)
-    assert "packed strangely" in fault_of(path)
+    assert "weights in oversized chunks" in fault_of(path)
 
 
 def test_settings_of_a_layer_that_are_none(path):
@@ -293,7 +293,7 @@ def test_a_negative_variance_is_refused(path):
 def test_facts_that_are_nested_without_end(path):
     with h5py.File(path, "r+") as file:
         file.attrs["training_facts"] = "[" * 20000
-    assert "spoiled facts" in fault_of(path)
+    assert "damaged facts" in fault_of(path)
 
 
 def write_facts(path, facts):
@@ -304,7 +304,7 @@ def write_facts(path, facts):
 @pytest.mark.parametrize("facts", [[], {"test": {}}, {"test": {"accuracy": "high"}}, "text"])
 def test_spoiled_facts(path, facts):
     write_facts(path, facts)
-    assert "spoiled facts" in fault_of(path)
+    assert "damaged facts" in fault_of(path)
 
 
 EIGHT = ("eight_views",)
@@ -328,12 +328,12 @@ def test_a_figure_of_which_the_pages_speak_must_be_one(path, keys, spoiled):
         holder = holder[key]
     holder[keys[-1]] = spoiled
     write_facts(path, {"test": scores})
-    assert "spoiled facts" in fault_of(path)
+    assert "damaged facts" in fault_of(path)
 
 
 def test_attributes_that_cannot_be_read(path):
     path.write_bytes(b"")
-    with pytest.raises(ModelFileError, match="spoiled attributes"):
+    with pytest.raises(ModelFileError, match="damaged attributes"):
         read_attributes(path)
 
 

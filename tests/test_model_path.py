@@ -69,13 +69,13 @@ def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [
-        ("m.H5", "m.H5 ends in .H5, and Keras knows only .h5: rename it."),
+        ("m.H5", "m.H5 ends in .H5, but Keras knows only .h5: rename it."),
         (
             "m.keras",
             "m.keras is in Keras's format .keras, which does not say the order of the",
         ),
-        ("m.onnx", "m.onnx does not end as a model file does: name a file that ends in .h5 or"),
-        ("m", "m does not end as a model file does"),
+        ("m.onnx", "m.onnx does not have the suffix of a model file: name a file that ends in .h5"),
+        ("m", "m does not have the suffix of a model file"),
     ],
 )
 def test_a_suffix_of_another_kind(tmp_path, name, sentence):
@@ -123,7 +123,7 @@ def test_weights_whose_sums_run_over(tmp_path):
             for name in weights[layer].attrs["weight_names"]:
                 if weights[layer][name].ndim > 1:
                     weights[layer][name][...] = 1e30
-    assert "m.h5 gives numbers that are NaN or infinite" in fault_of(path, load_engine)
+    assert "m.h5 gives NaN or infinite numbers" in fault_of(path, load_engine)
 
 
 @pytest.mark.parametrize("kind", ["Lambda", "Rescaling", "Mine", 7])
@@ -159,7 +159,7 @@ def test_the_api_gives_no_text_as_a_checksum(tmp_path):
 
 def test_facts_that_no_page_can_show_are_spoiled(tmp_path):
     path = write_model(tmp_path, shares_of(), {"data": "\ud800"})
-    assert "spoiled facts of its training" in fault_of(path)
+    assert "damaged facts of its training" in fault_of(path)
 
 
 # --- The pin ---------------------------------------------------------------------------------
@@ -190,7 +190,7 @@ def test_a_demand_that_is_no_checksum_is_refused(pin):
 def test_the_setting_stops_the_app_and_the_command_line(command):
     code, said = start(command, MODEL_PATH=LITERT.name, MODEL_SHA256="0" * 64)
     assert code == 3
-    assert "is not the file that MODEL_SHA256 demands" in said
+    assert "is not the file that MODEL_SHA256 requires" in said
 
 
 def test_a_file_exchanged_before_it_is_loaded_is_refused(tmp_path):

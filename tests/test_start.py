@@ -152,18 +152,18 @@ def test_spoiled_attributes_are_refused(source, name, attributes, tmp_path):
     path = copy_model(tmp_path, attributes, source)
     with pytest.raises(ModelFileError) as caught:
         app_of(path)
-    assert str(caught.value) == f"{path} holds spoiled {name} attributes: {remedy_of(path)}"
+    assert str(caught.value) == f"{path} holds damaged {name} attributes: {remedy_of(path)}"
 
 
 def test_a_number_beyond_floats_is_refused(tmp_path):
     path = copy_model(tmp_path, {"likeness_threshold": 10**400}, LITERT)  # HDF5 could not hold it
-    with pytest.raises(ModelFileError, match="holds spoiled likeness attributes"):
+    with pytest.raises(ModelFileError, match="holds damaged likeness attributes"):
         app_of(path)
 
 
 def test_half_of_the_attributes_are_no_attributes(tmp_path):
     path = write_model(tmp_path, shares_of(), attributes={"likeness_threshold": 1.0})
-    with pytest.raises(ModelFileError, match="holds spoiled likeness attributes"):
+    with pytest.raises(ModelFileError, match="holds damaged likeness attributes"):
         app_of(path)
 
 
@@ -171,7 +171,7 @@ def test_spoiled_attributes_stop_the_start(tmp_path):
     path = write_model(tmp_path, shares_of(), attributes={"decision_facts": "{}"})
     code, said = start(PYTHON, MODEL_PATH=str(path))
     assert code == 3
-    assert f"{path} holds spoiled decision_facts attributes: {remedy_of(path)}" in said
+    assert f"{path} holds damaged decision_facts attributes: {remedy_of(path)}" in said
 
 
 @pytest.mark.parametrize("command", [pytest.param(PYTHON, id="python"), GUNICORN])

@@ -1,8 +1,8 @@
-"""The hostile files: each is small enough to be uploaded and made to take time or memory.
+"""The hostile files: small enough to be uploaded, and made to take time or memory.
 
-What a file is stands in the docstring of the function that makes it, which the table of
-docs/reliability.md shows. Each takes a `size` of more than 0 and at most 1: at 1 it is as bad as a
-request can carry it, and below it has as many parts or pixels fewer.
+The docstring of each function describes its file, and is shown in the table of
+docs/reliability.md. `size` is above 0 and at most 1. At 1 the file is as bad as a request can
+carry; below 1 it has proportionally fewer parts or pixels.
 """
 
 from collections.abc import Callable
@@ -20,5 +20,5 @@ HOSTILE: dict[str, Maker] = {
 
 
 def title_of(name: str) -> str:
-    """What a hostile file is, in words."""
+    """A hostile file's description."""
     return (HOSTILE[name].__doc__ or name).strip().rstrip(".")

@@ -13,7 +13,7 @@ def _heic_side(size: float) -> int:
 
 
 def heic_many_turns(size: float) -> bytes:
-    """HEIC of 4992² that is turned 250 times."""
+    """HEIC of 4992² that is rotated 250 times."""
     side = _heic_side(size)
     config, data = coded(side)
     turn = box(b"irot", b"\1")
@@ -42,7 +42,7 @@ def heic_grid_of_one(size: float) -> bytes:
 
 
 def heic_overlay_of_one(size: float) -> bytes:
-    """HEIC that lays one item of 4992² over itself a hundred times."""
+    """HEIC that overlays one item of 4992² on itself a hundred times."""
     side = _heic_side(size)
     config, data = coded(side)
     overlay = bytes([0, 0]) + bytes(8) + struct.pack(">HH", side, side) + bytes(4 * 100)
@@ -54,7 +54,7 @@ def heic_overlay_of_one(size: float) -> bytes:
 
 
 def heic_chain(size: float) -> bytes:
-    """HEIC in which 500 items are each a turned copy of the next one."""
+    """HEIC with 500 items, each a rotated copy of the next one."""
     side = _heic_side(size / 4)
     config, data = coded(side)
     turn = box(b"irot", b"\1")
@@ -65,7 +65,7 @@ def heic_chain(size: float) -> bytes:
 
 
 def heic_exif_over_the_same_bytes(size: float) -> bytes:
-    """HEIC with 20 Exif items of 30 extents, all over the same 1.5 MB."""
+    """HEIC with 20 Exif items of 30 extents, all covering the same 1.5 MB."""
     config, data = coded(64)
     exif = bytes(4) + b"Exif\0\0" + bytes(int(1_500_000 * size))
     parts = [(len(data), len(exif))] * 30
@@ -75,7 +75,7 @@ def heic_exif_over_the_same_bytes(size: float) -> bytes:
 
 
 def heic_xmp_over_the_same_bytes(size: float) -> bytes:
-    """HEIC with 20 XMP items of 30 extents, all over the same 19 MB."""
+    """HEIC with 20 XMP items of 30 extents, all covering the same 19 MB."""
     config, data = coded(64)
     blank = bytes(int(19_000_000 * size))
     parts = [(len(data), len(blank))] * 30
@@ -86,7 +86,7 @@ def heic_xmp_over_the_same_bytes(size: float) -> bytes:
 
 
 def heic_pixels_over_the_same_bytes(size: float) -> bytes:
-    """HEIC whose coded picture is 30 extents over the same 19 MB."""
+    """HEIC whose coded image has 30 extents, all covering the same 19 MB."""
     config, data = coded(64)
     blank = bytes(int(19_000_000 * size))
     parts = [(len(data), len(blank))] * 30
@@ -95,7 +95,7 @@ def heic_pixels_over_the_same_bytes(size: float) -> bytes:
 
 
 def heic_properties(size: float) -> bytes:
-    """HEIC with two million properties that nothing uses."""
+    """HEIC with two million unused properties."""
     config, data = coded(64)
     spare = [box(b"free")] * int(2_000_000 * size)
     item = Item(b"hvc1", [(0, len(data))], [1, 2])

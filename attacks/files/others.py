@@ -17,26 +17,26 @@ def _bmp(side: int, compression: int, bits: int, pixels: bytes) -> bytes:
 
 
 def bmp_ends_of_lines(size: float) -> bytes:
-    """BMP in RLE8 with one pixel and an end of line for each line, 25 million pixels."""
+    """BMP in RLE8 of 25 million pixels, with one coded pixel and an end of line in each line."""
     side = side_of(5000, size)
     return _bmp(side, 1, 8, b"\1\0\0\0" * side + b"\0\1")
 
 
 def bmp_nibbles(size: float) -> bytes:
-    """BMP in RLE4 with one pixel and an end of line for each line."""
+    """BMP in RLE4 of 25 million pixels, with one coded run and an end of line in each line."""
     side = side_of(5000, size)
     return _bmp(side, 2, 4, b"\1\0\0\0" * side + b"\0\1")
 
 
 def bmp_jumps(size: float) -> bytes:
-    """BMP in RLE8 that jumps over its 25 million pixels in short leaps."""
+    """BMP in RLE8 that skips its 25 million pixels in short jumps."""
     side = side_of(5000, size)
     leaps = (b"\0\2\xff\0" * (side // 255) + b"\0\0") * side
     return _bmp(side, 1, 8, leaps + b"\0\1")
 
 
 def bmp_single_pixels(size: float) -> bytes:
-    """BMP in RLE8 of nine million runs of one pixel."""
+    """BMP in RLE8 with nine million runs of one pixel."""
     side = side_of(3000, size)
     return _bmp(side, 1, 8, (b"\1\1" * side + b"\0\0") * side + b"\0\1")
 
@@ -47,13 +47,13 @@ def webp_canvas(size: float) -> bytes:
 
 
 def webp_frames(size: float) -> bytes:
-    """WebP with 300,000 frames."""
+    """WebP with 390,000 frames."""
     frame = riff(b"ANMF", bytes(6) + bytes(6) + b"\1\0\0\0" + webp_pixels(1, 1))
     return webp((100, 100), riff(b"ANIM", bytes(6)), filled(frame, size), animated=True)
 
 
 def webp_unknown_chunks(size: float) -> bytes:
-    """WebP with 2.4 million chunks that nobody knows."""
+    """WebP with 2.4 million unknown chunks."""
     return webp((10, 10), filled(riff(b"anyb", b""), size), webp_pixels(10, 10))
 
 
@@ -81,7 +81,7 @@ def icon(size: float) -> bytes:
 
 
 def noise(size: float) -> bytes:
-    """20 MB of noise behind the signature of a JPEG."""
+    """20 MB of noise after the signature of a JPEG."""
     return b"\xff\xd8\xff" + random.Random(1).randbytes(int(ROOM * size))
 
 

@@ -10,7 +10,7 @@ from attacks.formats import GREY, RGB, RGBA, chunk, png
 
 
 def png_unknown_chunks(size: float) -> bytes:
-    """PNG with 1.6 million chunks that nobody knows."""
+    """PNG with 1.6 million unknown chunks."""
     return png((10, 10), filled(chunk(b"anYb"), size))
 
 
@@ -27,18 +27,18 @@ def png_compressed_texts(size: float) -> bytes:
 
 
 def png_international_texts(size: float) -> bytes:
-    """PNG with 10,000 such texts in iTXt chunks behind the pixels."""
+    """PNG with 10,000 such texts in iTXt chunks after the pixels."""
     bomb = chunk(b"iTXt", b"x\0\1\0\0\0" + zlib.compress(bytes(1_000_000), 9))
     return png((10, 10), behind=bomb * max(1, int(10_000 * size)))
 
 
 def png_texts(size: float) -> bytes:
-    """PNG with 1.2 million texts."""
+    """PNG with 1.3 million texts."""
     return png((10, 10), filled(chunk(b"tEXt", b"a\0b"), size))
 
 
 def png_of_single_bytes(size: float) -> bytes:
-    """PNG whose pixels come in 1.5 million chunks of one byte."""
+    """PNG whose pixels are split into 1.5 million chunks of one byte."""
     pixels = random.Random(1).randbytes(int(1_500_000 * size))
     packed = zlib.compress(b"".join(b"\0" + bytes([value]) for value in pixels), 0)
     chunks = [chunk(b"IDAT", bytes([value])) for value in range(256)]
@@ -48,18 +48,18 @@ def png_of_single_bytes(size: float) -> bytes:
 
 
 def png_of_nothing(size: float) -> bytes:
-    """PNG whose pixels come in 1.6 million empty chunks."""
+    """PNG with 1.6 million empty chunks instead of pixels."""
     return png((10, 10), data=filled(chunk(b"IDAT"), size))
 
 
 def png_alpha_turned(size: float) -> bytes:
-    """PNG of 25 million pixels with alpha, turned by EXIF."""
+    """PNG of 25 million pixels with alpha, rotated by EXIF."""
     side = side_of(5000, size)
     return png((side, side), _turned(), colour=RGBA)
 
 
 def png_sixteen_bits_turned(size: float) -> bytes:
-    """PNG of 25 million pixels of 16 bits, turned by EXIF."""
+    """PNG of 25 million pixels of 16 bits, rotated by EXIF."""
     side = side_of(5000, size)
     return png((side, side), _turned(), colour=GREY, bits=16)
 
@@ -71,7 +71,7 @@ def png_sixteen_bits_of_colour(size: float) -> bytes:
 
 
 def png_too_large(size: float) -> bytes:
-    """PNG that claims 2 thousand million pixels a side."""
+    """PNG that claims to have 2 thousand million pixels a side."""
     data = chunk(b"IDAT", zlib.compress(bytes(int(20_000_000 * size)), 9))
     return png((2**31 - 1, 2**31 - 1), data=data)
 

@@ -42,12 +42,12 @@ def _one_tile(side: int, compression: int = LZW) -> bytes:
 
 
 def tiff_huge_tile(size: float) -> bytes:
-    """TIFF of 100×100 whose one tile is 26752²."""
+    """TIFF of 100×100 with one tile of 26752²."""
     return _one_tile(side_of(26752, size, 16))
 
 
 def tiff_huge_deflated_tile(size: float) -> bytes:
-    """TIFF of 100×100 whose one tile is 26752², deflated."""
+    """TIFF of 100×100 with one tile of 26752², deflated."""
     return _one_tile(side_of(26752, size, 16), DEFLATE)
 
 
@@ -79,18 +79,18 @@ def tiff_five_million_tiles(size: float) -> bytes:
 
 
 def tiff_strips_over_the_same_bytes(size: float) -> bytes:
-    """TIFF with 5,000 strips over the same 19 million pixels."""
+    """TIFF with 5,000 strips that share the same 19 million pixels."""
     width, height, count = 4000, max(2, int(4800 * size)), max(2, int(5000 * size))
     strips = {
         STRIP_OFFSETS: (LONG, [8] * count),
         STRIP_SIZES: (LONG, [width * height] * count),
-        ROWS_PER_STRIP: (LONG, height - 1),  # of a strip as high as the image Pillow reads one
+        ROWS_PER_STRIP: (LONG, height - 1),  # for strips as high as the image, Pillow reads one
     }
     return tiff(picture_tags(width, height) | strips, bytes(width * height))
 
 
 def tiff_loop(size: float) -> bytes:
-    """TIFF whose directory names itself as the next one, and as that of its EXIF."""
+    """TIFF whose directory points to itself as the next one and as its EXIF."""
     pixels = bytes(100)
     tags = picture_tags(10, 10) | {34665: (LONG, 108), 330: (LONG, 108)}
     strip = {STRIP_OFFSETS: (LONG, 8), STRIP_SIZES: (LONG, 100), ROWS_PER_STRIP: (LONG, 10)}
@@ -98,7 +98,7 @@ def tiff_loop(size: float) -> bytes:
 
 
 def tiff_many_tags(size: float) -> bytes:
-    """TIFF with 60,000 unknown tags of a million numbers each, all in the same place."""
+    """TIFF with 60,000 unknown tags that share the same two million numbers."""
     count = int(60_000 * size)
     data = encode(plain("L", 10, 10), "TIFF")
     values = max(1, int(2_000_000 * size))
@@ -119,7 +119,7 @@ def tiff_lzw_bomb(size: float) -> bytes:
 
 
 def tiff_cmyk_turned(size: float) -> bytes:
-    """TIFF of 25 million CMYK pixels, turned by EXIF."""
+    """TIFF of 25 million CMYK pixels, rotated by EXIF."""
     side = side_of(5000, size)
     tags = TiffImagePlugin.ImageFileDirectory_v2()
     tags[274] = 6
@@ -134,10 +134,10 @@ def tiff_of_floats(size: float) -> bytes:
 
 
 def tiff_dictionary(size: float) -> bytes:
-    """TIFF in LZMA that says it needs a dictionary of 4 GB."""
+    """TIFF in LZMA that claims to need a dictionary of 4 GB."""
     pixels = lzma.compress(bytes(10_000))
     header = bytearray(pixels[12 : 12 + 4 * (pixels[12] + 1) - 4])
-    place = header.index(b"\x21\x01") + 2  # the filter LZMA2 and the one byte of its properties
+    place = header.index(b"\x21\x01") + 2  # after LZMA2 and the size of its properties
     header[place] = 40 if size == 1 else 30  # 4 GB; 128 MB
     block = bytes(header) + struct.pack("<I", zlib.crc32(header))
     pixels = pixels[:12] + block + pixels[12 + len(block) :]
@@ -145,7 +145,7 @@ def tiff_dictionary(size: float) -> bytes:
 
 
 def tiff_window(size: float) -> bytes:
-    """TIFF in Zstandard that says it needs a window of 2 GB."""
+    """TIFF in Zstandard that claims to need a window of 2 GB."""
     exponent = 21 if size == 1 else 16
     pixels = b"\x28\xb5\x2f\xfd" + bytes([0, exponent << 3])  # RFC 8878, 3.1.1
     pixels += (10_000 << 3 | 1 << 1 | 1).to_bytes(3, "little") + b"\0"  # the last block: one byte

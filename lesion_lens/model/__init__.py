@@ -1,1 +1,1 @@
-"""An image in, everything that may be said of it out. Knows no Flask and no CSV of a data set."""
+"""From an image to everything said about it. Uses neither Flask nor the CSV files of data sets."""

@@ -1,4 +1,4 @@
-"""How many requests with images may be in; how their images are decoded says decoding.py."""
+"""Limits how many requests with images are handled at once. decoding.py decodes their images."""
 
 import contextlib
 import threading
@@ -7,17 +7,17 @@ from collections.abc import Iterator
 from lesion_lens.model.errors import Busy
 from lesion_lens.model.events import watcher
 
-MAX_REQUESTS = 16  # that are worked on or wait for their turn
+MAX_REQUESTS = 16  # being handled or waiting for their turn
 
 _admissions = threading.BoundedSemaphore(MAX_REQUESTS)
 
 
 @contextlib.contextmanager
 def admission() -> Iterator[None]:
-    """Let a request with images in, or turn it away: hold this around all its work.
+    """Admit a request with images, or turn it away. Wrap all of the request's work in this.
 
     Raises:
-        Busy: at once, if `MAX_REQUESTS` are in.
+        Busy: `MAX_REQUESTS` have already been admitted; raised without waiting.
     """
     if not _admissions.acquire(blocking=False):
         raise Busy

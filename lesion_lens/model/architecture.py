@@ -1,12 +1,12 @@
-"""The architecture in a Keras file: written so that old and new Keras read it, and compared.
+"""The architecture in a Keras file: written for old and new versions of Keras, and checked.
 
-Keras 3 keeps adding settings, and each release refuses those that it does not know. Without a
-setting every release takes its default. So of each layer we write only `SETTINGS`, under the names
-that Keras 2 had: Keras 2 from TensorFlow 2.5 on reads that, and so does every Keras 3
-(docs/model-files.md lists what was tried). `build_model` uses the defaults of all others.
+Keras 3 keeps adding settings, and a release rejects settings that it does not know. If a setting is
+missing, it uses the default. So we write only each layer's `SETTINGS`, under their Keras 2 names.
+Keras 2 can read that since TensorFlow 2.5, and so can Keras 3 (docs/model-files.md lists the
+versions that were tried). `build_model` uses the defaults of all other settings.
 
-Nothing of a file's architecture is ever run. It is compared with `build_model`'s, whose network
-then takes the weights.
+The architecture in a file is never executed. It is compared with that of `build_model`, and the
+weights are loaded into a network from `build_model`.
 """
 
 import json
@@ -18,7 +18,7 @@ from lesion_lens.model.model_path import remedy_of
 from skin_cancer_detection import SIDE
 
 INPUT = "InputLayer"
-# What matters of each kind of layer. Any other kind could bring code of its own.
+# The settings that matter, by kind of layer. Any other kind could contain code.
 SETTINGS: dict[str, tuple[str, ...]] = {
     INPUT: (),
     "Conv2D": (
@@ -31,19 +31,19 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "Dropout": ("rate",),
     "Dense": ("units", "activation", "use_bias"),
 }
-_OF_TRAINING_ALONE = {"momentum", "rate"}  # no answer depends on them
-# What the oldest files do not say, and newer ones say so.
+_OF_TRAINING_ALONE = {"momentum", "rate"}  # they do not affect predictions
+# Settings that the oldest files lack, with the values in newer files.
 _DEFAULTS: dict[str, Any] = {"groups": 1, "data_format": "channels_last"}
 
 
 def as_keras_2_wrote(config: str) -> str:
-    """Rewrite the architecture that today's Keras has written for one of our networks.
+    """Rewrite in Keras 2's form the architecture that Keras 3 wrote for one of our networks.
 
     Args:
-        config: the attribute `model_config` of an HDF5 file, JSON.
+        config: the attribute `model_config` of an HDF5 file, as JSON.
 
     Returns:
-        The same as JSON with a plain `dtype`, `batch_input_shape` and the keys of Keras 2 alone.
+        The same as JSON, with a plain `dtype`, `batch_input_shape` and only the keys of Keras 2.
     """
     written = json.loads(config)["config"]
     layers = [_plain(layer["class_name"], layer["config"]) for layer in written["layers"]]
@@ -61,38 +61,39 @@ def _plain(kind: str, config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_kinds(path: object, layers: Sequence[Any]) -> None:
-    """See that a file's layers are of our kinds and take our images.
+    """Check that a file has only our kinds of layers and takes our images.
 
     Args:
-        path: of the file, for the sentence.
-        layers: as its JSON has them.
+        path: of the file, for the error message.
+        layers: as in the file's JSON.
 
     Raises:
-        ModelFileError: one is of another kind or somebody's own, or the input has another shape.
-        LookupError, TypeError, AttributeError: this is no list of layers.
+        ModelFileError: a layer is of another kind or a custom class, or the input has another
+            shape.
+        LookupError, TypeError, AttributeError: `layers` is not a list of layers.
     """
     for layer in layers:
         kind = str(layer["class_name"])[:40]
-        # A class of somebody's own may bear the name of one of Keras's.
+        # A custom class may have the same name as one of Keras's.
         if kind not in SETTINGS or layer.get("registered_name") not in (None, kind):
             raise ModelFileError(f"{path} has a layer {kind}, which is not loaded: {_end(path)}")
         if not isinstance(layer["config"], dict):
-            raise TypeError(f"The settings of a layer {kind} are no settings.")
+            raise TypeError(f"The settings of a layer {kind} are not a dict.")
     first = layers[0]["config"]
     if tuple(first.get("batch_shape") or first["batch_input_shape"]) != (None, SIDE, SIDE, 3):
         raise ModelFileError(f"{path} does not take images of {SIDE}×{SIDE}×3: {_end(path)}")
 
 
 def check_same(path: object, layers: Sequence[Any], ours: Sequence[Any]) -> None:
-    """See that a file's layers compute what those of `build_model` compute.
+    """Check that a file's layers compute the same as those of `build_model`.
 
     Args:
-        path: of the file, for the sentence.
-        layers: as its JSON has them; `check_kinds` has passed them.
-        ours: those of `build_model`, as its `to_json` has them.
+        path: of the file, for the error message.
+        layers: as in the file's JSON, already checked by `check_kinds`.
+        ours: the layers of `build_model`, as in its `to_json`.
 
     Raises:
-        ModelFileError: the kinds, their order or a setting differs.
+        ModelFileError: the kinds of layers, their order or a setting differ.
     """
     theirs, wanted = _computing(layers), _computing(ours)
     if [kind for kind, _ in theirs] != [kind for kind, _ in wanted]:
@@ -106,7 +107,7 @@ def check_same(path: object, layers: Sequence[Any], ours: Sequence[Any]) -> None
 
 
 def _computing(layers: Sequence[Any]) -> list[tuple[str, dict[str, Any]]]:
-    """Kind and settings of each layer behind the input, spelled the same for every Keras."""
+    """The kind and settings of each layer after the input, in one form for Keras 2 and 3."""
     found: list[tuple[str, dict[str, Any]]] = []
     dimensions = 4
     for layer in layers:
@@ -120,7 +121,7 @@ def _computing(layers: Sequence[Any]) -> list[tuple[str, dict[str, Any]]]:
             for name in SETTINGS[kind]
             if name not in _OF_TRAINING_ALONE
         }
-        # Keras 2 counts the axis from the front, and in a list.
+        # Keras 2 counts the axis from the front, and puts it in a list.
         if settings.get("axis") in ([dimensions - 1], dimensions - 1):
             settings["axis"] = -1
         found.append((kind, settings))

@@ -1,7 +1,7 @@
-"""What Keras computes with: TensorFlow, or another backend that `KERAS_BACKEND` names.
+"""The backend that Keras computes with: TensorFlow, or the one in `KERAS_BACKEND`.
 
-Keras reads that variable when it is first imported. `skin_cancer_detection.py` sets it to
-TensorFlow where it is not set.
+Keras reads that variable when it is first imported. If it is not set, `skin_cancer_detection.py`
+sets it to TensorFlow.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
-# Of each backend its name in a text, and what installs it.
+# For each backend: its display name and the command that installs it.
 BACKENDS = {
     "tensorflow": ("TensorFlow", "pip install -r requirements.txt"),
     "jax": ("JAX", "pip install jax"),
@@ -40,22 +40,23 @@ def chosen_backend() -> str:
     others = ", ".join(BACKENDS)
     if name not in BACKENDS:
         raise SettingError(
-            f"KERAS_BACKEND is {name!r}, and can only be one of {others}: set it to one of them, "
-            "or not at all."
+            f"KERAS_BACKEND is {name!r}, but must be one of {others}: set it to one of them, "
+            "or unset it."
         )
     if find_spec(name) is None:
         title, command = BACKENDS[name]
         raise SettingError(
             f"Keras would run on {title}, which is not installed: {command}, or set KERAS_BACKEND "
-            f"to one that is (of {others})."
+            f"to one that is installed (of {others})."
         )
     return name
 
 
 def backend_version() -> dict[str, str]:
-    """The version of the backend, by its name.
+    """The backend's name and version.
 
-    It is the module's own: TensorFlow's package has another name for each kind of machine.
+    The version comes from the module because TensorFlow's package has different names on
+    different machines.
 
     Raises:
         SettingError: see `chosen_backend`.
@@ -65,17 +66,17 @@ def backend_version() -> dict[str, str]:
 
 
 def compiled(model: keras.Model) -> Callable[[NDArray[np.uint8]], NDArray[np.float32]]:
-    """Make a model one compiled call for every number of images.
+    """Compile a model into one function that takes any number of images.
 
-    `predict` builds a data pipeline for each call, and a call of the model itself runs it layer by
-    layer. PyTorch has no compiled call that costs less.
+    `predict` would build a data pipeline for each call, and calling the model itself would run it
+    layer by layer. For PyTorch, the model is called as it is.
 
     Args:
-        model: takes raw pixels; its weights must not change afterwards.
+        model: takes raw pixels. Its weights must not change afterwards.
 
     Returns:
-        From uint8 (N, 28, 28, 3), RGB, 0–255, to float32 (N, 7), each row summing to 1. Several
-        threads may call it at once.
+        A function from uint8 (N, 28, 28, 3), RGB, 0–255, to float32 (N, 7), each row summing to 1.
+        Several threads may call it at once.
 
     Raises:
         SettingError: see `chosen_backend`.

@@ -1,6 +1,6 @@
-"""A file in, everything that may be said of it out: what pages, programs and command line share.
+"""From an image to everything said about it: shared by the pages, the API and the command line.
 
-Holds the model of this process. How much is worked on at once: admission.py. Knows no Flask.
+Holds the model of this process. admission.py limits how much is done at once. Does not use Flask.
 """
 
 import contextlib
@@ -38,19 +38,18 @@ from lesion_lens.model.views import Engine, predict
 
 @dataclass(frozen=True)
 class Answer:
-    """Everything that is said of one image.
+    """Everything said about one image.
 
     Attributes:
         probabilities: (7,), summing to 1, in the order of `CLASSES`.
-        statements: of these probabilities.
-        familiarity: of `decisions.FAMILIARITIES`; None where the model file does not say how to
-            tell.
-        reason: why the picture is unfamiliar, a key of `outliers.REASONS`; None where it is not.
-        distance: of the picture from the training images, 0 or more; unfamiliar pictures are
-            beyond the threshold of `OutlierDetector`. None where the model file has none.
-        lacks_rules: the model file lacks some of the rules for pictures.
-        occlusion: (7, 7), from `Prediction`; None where no map was asked for.
-        crop: what was cut away before the picture was sent; None of a whole picture.
+        statements: what follows from these probabilities.
+        familiarity: one of `decisions.FAMILIARITIES`; None if the model file has no rules for it.
+        reason: why the image is unfamiliar, a key of `outliers.REASONS`; None if it is not.
+        distance: from the training images, 0 or more. Unfamiliar images are beyond the threshold
+            of `OutlierDetector`. None if the model file has no such detector.
+        lacks_rules: whether the model file lacks any of the rules for pictures.
+        occlusion: (7, 7), from `Prediction`; None if no map was requested.
+        crop: what was cut away before the image was sent; None for a whole image.
     """
 
     probabilities: NDArray[np.float64]
@@ -64,7 +63,7 @@ class Answer:
 
     @functools.cached_property
     def risk_level(self) -> str:
-        """What all of it comes to, of `decisions.LEVELS`."""
+        """The overall risk level, one of `decisions.LEVELS`."""
         return risk_level(self.statements, self.familiarity)
 
     @property
@@ -74,26 +73,26 @@ class Answer:
 
     @property
     def urgency(self) -> float:
-        """What sorts the most urgent answer first."""
+        """The sort key that puts the most urgent answer first."""
         return urgency(self.risk_level, self.statements.malignant_probability)
 
 
 class Classifier:
-    """The model of this process. Checked when made, loaded once, used by all threads.
+    """The model of this process: checked on creation, loaded once, shared by all threads.
 
     Args:
         path: of the model file.
-        pin: the SHA-256 that it must have; None for any.
+        pin: the SHA-256 that the file must have; None for any.
 
     Attributes:
-        facts: what the model file says of its training; empty where it says nothing.
+        facts: the facts of the model's training; empty if the file has none.
         path: of the model file.
-        sha256: the model file's SHA-256 in hexadecimal digits.
-        decision_facts: None where the file has none.
-        picture_rules: what the file says of pictures.
+        sha256: of the model file, in hexadecimal digits.
+        decision_facts: the numbers that decisions need; None if the file has none.
+        picture_rules: the file's rules for pictures.
 
     Raises:
-        ModelFileError: at once if the file breaks the contract.
+        ModelFileError: the file is invalid, or its SHA-256 is not `pin`.
     """
 
     def __init__(self, path: str | Path, pin: str | None = None) -> None:
@@ -114,13 +113,13 @@ class Classifier:
 
     @property
     def scores(self) -> dict[str, Any] | None:
-        """The scores of eight views on the test part; None where the file has none."""
+        """The scores with eight views on the test part; None if the file has none."""
         test = self.facts.get("test")
         return test["eight_views"] if test else None
 
     @property
     def pooled_classes(self) -> tuple[str, ...]:
-        """Codes of the classes that were too rare to have a threshold of their own."""
+        """The codes of the classes that are too rare for a separate threshold."""
         return () if self.decision_facts is None else self.decision_facts.pooled_classes
 
     @property
@@ -128,7 +127,7 @@ class Classifier:
         return self._engine is not None
 
     def load(self) -> Engine:
-        """Load the weights unless they are; a second caller waits for the first.
+        """Load the weights if they are not yet loaded. A second caller waits for the first.
 
         Raises:
             ModelFileError: the weights cannot be loaded.
@@ -141,21 +140,21 @@ class Classifier:
             return self._engine
 
     def check_unchanged(self) -> None:
-        """See that the model file is still the one that was checked, and whose checksum is shown.
+        """Check that the model file has not changed since its checksum was taken.
 
         Raises:
-            ModelFileError: it was exchanged in between.
+            ModelFileError: it has changed.
         """
         check_unchanged(self.path, sha256_of(self.path), self.sha256)
 
     def start_loading(self) -> None:
-        """Begin to load in the background, so that the upload page need not wait for it."""
+        """Start loading in the background, so that the upload page does not wait."""
         if self._engine is None and self._loader is None:
             self._loader = threading.Thread(target=self._load_quietly, daemon=True)
             self._loader.start()
 
     def _load_quietly(self) -> None:
-        with contextlib.suppress(ModelFileError):  # raised again for whoever asks for a result
+        with contextlib.suppress(ModelFileError):  # raised again when a result is requested
             self.load()
 
     def __call__(
@@ -165,8 +164,8 @@ class Classifier:
 
         Args:
             pixels: (28, 28, 3), RGB, 0–255, as `preprocess` returns them.
-            with_map: whether to make the occlusion map, from 49 images more.
-            crop: what was cut away before the picture was sent; None of a whole picture.
+            with_map: whether to make the occlusion map, which takes 49 more images.
+            crop: what was cut away before the image was sent; None for a whole image.
 
         Raises:
             ModelFileError: the weights cannot be loaded.
@@ -205,10 +204,10 @@ Kind = TypeVar("Kind", bound=_FromAttributes)
 
 
 def _read(kind: type[Kind], attributes: Mapping[str, Any], path: str | Path) -> Kind | None:
-    """Make a `kind` of a model file's attributes; None where the file has none that begin so.
+    """Make a `kind` from a model file's attributes; None if the file has none for it.
 
     Raises:
-        ModelFileError: the attributes are there, but not all of them or spoiled.
+        ModelFileError: some of the attributes are missing or damaged.
     """
     if not any(name.startswith(kind.attribute) for name in attributes):
         return None
@@ -216,5 +215,5 @@ def _read(kind: type[Kind], attributes: Mapping[str, Any], path: str | Path) -> 
         return kind.from_attributes(attributes)
     except ValueError as error:
         raise ModelFileError(
-            f"{path} holds spoiled {kind.attribute} attributes: {remedy_of(path)}"
+            f"{path} holds damaged {kind.attribute} attributes: {remedy_of(path)}"
         ) from error

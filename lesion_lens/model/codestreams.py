@@ -1,6 +1,6 @@
-"""What a file says of its coded picture, read from its bytes before anything is decoded.
+"""Reads facts about a coded image from the bytes of its file before decoding.
 
-Pillow does not tell it, and what decoding takes depends on it.
+Decoding time and memory depend on them, and Pillow does not report them.
 """
 
 import re
@@ -11,48 +11,48 @@ from collections.abc import Iterator
 
 
 def jpeg_scans(data: bytes) -> int:
-    """Count the scans of a JPEG up to its end; to see that there is one takes next to no time."""
+    """Count the scans of a JPEG up to its end. Fast if there is only one."""
     if data.count(b"\xff\xda") <= 1:  # every scan begins with these two bytes
         return data.count(b"\xff\xda")
     return sum(marker == 0xDA for marker, _ in jpeg_segments(data))
 
 
 def jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
-    """Yield (marker, where its length stands) of each segment of a JPEG that has a length."""
+    """Yield (marker, position of the length) for each segment of a JPEG that has a length."""
     place = 2
     while (found := _MARKER.search(data, place)) and found[0] != b"\xff\xd9":
         yield found[0][1], found.end()
         place = found.end() + int.from_bytes(data[found.end() : found.end() + 2])
 
 
-_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")  # those that have a length, and the end
+_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")  # with a length, or the end marker
 
 
 # --- WebP (RFC 9649, sections 2.5 to 2.7) ----------------------------------------------------
 
 
 def webp_pixels(data: bytes) -> int:
-    """The pixels of a WebP's canvas, by its first chunk."""
+    """The number of pixels of a WebP's canvas, from its first chunk."""
     head = int.from_bytes(data[20:30], "little")
     if data[12:16] == b"VP8X":
         return (1 + (head >> 32) % 2**24) * (1 + (head >> 56) % 2**24)
     if data[12:16] == b"VP8L":
         return (1 + (head >> 8) % 2**14) * (1 + (head >> 22) % 2**14)
-    return ((head >> 48) % 2**14) * ((head >> 64) % 2**14)  # VP8, and what is none of the three
+    return ((head >> 48) % 2**14) * ((head >> 64) % 2**14)  # VP8, or none of the three
 
 
 # --- JPEG 2000 (ITU-T T.800, annex A) --------------------------------------------------------
 
 
 def jpeg2000_halved(data: bytes, times: int) -> tuple[tuple[int, int], int]:
-    """How large a JPEG 2000 becomes if it is halved while it is decoded, and how often it can be.
+    """How often a JPEG 2000 can be halved while it is decoded, and its size after that.
 
     Args:
-        data: the file, of which the first codestream counts.
-        times: how often it would be halved at most.
+        data: the file; only its first codestream counts.
+        times: the most halvings.
 
     Returns:
-        ((width, height) in pixels, how often); (0, 0) and 0 if the file does not say.
+        ((width, height) in pixels, number of halvings); ((0, 0), 0) if the file does not say.
     """
     start = data.find(b"\xff\x4f\xff\x51") + 2
     if start < 2 or len(data) < start + 22:
@@ -65,7 +65,7 @@ def jpeg2000_halved(data: bytes, times: int) -> tuple[tuple[int, int], int]:
 
 
 def jpeg2000_is_whole(data: bytes) -> bool:
-    """Whether a JPEG 2000 has all its tiles, to their ends: the decoder leaves black what lacks."""
+    """Whether a JPEG 2000 has all its tiles in full. The decoder leaves missing parts black."""
     start = data.find(b"\xff\x4f\xff\x51") + 2
     if start < 2 or len(data) < start + 38:
         return False
@@ -90,7 +90,7 @@ def _wavelet_levels(data: bytes, start: int) -> int:
 
 
 def _header_segments(data: bytes, place: int) -> Iterator[int]:
-    """Yield where each segment of the main header begins, and at last where the first tile does."""
+    """Yield the start of each segment of the main header, then the start of the first tile."""
     for _ in range(_MOST_SEGMENTS):
         yield place
         if data[place : place + 1] != b"\xff" or data[place : place + 2] == b"\xff\x90":
@@ -105,9 +105,9 @@ _MOST_SEGMENTS = 1000  # encoders write about ten
 
 
 def avif_plane_bytes(data: bytes) -> float:
-    """The bytes of a pixel in the planes of an AVIF as they are decoded, 1–8, at most.
+    """The most bytes that a pixel takes in the decoded planes of an AVIF, 1–8.
 
-    Each of its pictures, such as the colours and the alpha, says so in a box `av1C`.
+    Each image in the file, such as the colours or the alpha, has a box `av1C` that says so.
     """
     needed = [0.0]
     for found in _AV1C.finditer(data):

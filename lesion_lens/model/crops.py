@@ -1,19 +1,19 @@
-"""What was cut away from a picture before it was sent, and how much of that is harmless.
+"""How much of an image was cut away before it was sent, and whether that is harmless.
 
-The model learned from whole pictures. `python -m scripts.measure_crops` measures what cuts do to
-its answers, `python -m scripts.measure_remarks` what it does to add black borders and cut them away
-again. docs/experiments.md has the figures and the rule that chose the limits.
+The model was trained on whole images. `python -m scripts.measure_crops` measures how cropping
+changes its answers; `python -m scripts.measure_remarks` measures the effect of adding black borders
+and cutting them away again. docs/experiments.md has the figures and the rule behind the limits.
 """
 
 import math
 import re
 from dataclasses import dataclass
 
-# The smallest share of each side of the picture that a harmless cut keeps, wherever the frame lies.
+# The smallest share of each side that a harmless crop keeps, wherever the frame lies.
 LEAST_KEPT = 0.96
-# The smallest share of each side that black borders may leave; narrower views were not measured.
+# The smallest share of each side that black borders may leave. Narrower views were not measured.
 LEAST_VIEW = 0.5
-# What shares may be wrong by once a program has rounded them to whole pixels and to decimals.
+# The error of a share after a program has rounded it to whole pixels and to decimals.
 ROUNDING = 0.002
 
 _SHARE = r"(?:0(?:\.\d{1,9})?|1(?:\.0{1,9})?|\.\d{1,9})"
@@ -22,14 +22,14 @@ _FOUR_SHARES = re.compile(rf"{_SHARE}(?:,{_SHARE}){{3}}", re.ASCII)
 
 @dataclass(frozen=True)
 class Box:
-    """A rectangle in a picture, as shares of its width and height from its upper left corner.
+    """A rectangle in an image, as shares of its width and height from its upper left corner.
 
     Attributes:
         left, top: 0 to below 1.
         right, bottom: above left and top, at most 1.
 
     Raises:
-        ValueError: they are not that.
+        ValueError: a share is outside these limits.
     """
 
     left: float = 0
@@ -40,18 +40,18 @@ class Box:
     def __post_init__(self) -> None:
         across, down = (self.left, self.right), (self.top, self.bottom)
         if not all(0 <= low < high <= 1 for low, high in (across, down)):
-            raise ValueError("The four shares are no rectangle within the picture.")
+            raise ValueError("The four shares do not form a rectangle within the picture.")
 
     @classmethod
     def from_text(cls, text: str) -> "Box":
         """Read `left,top,right,bottom`, such as `0.1,0.1,0.9,0.85`.
 
         Raises:
-            ValueError: it is not four decimals from 0 to 1 (at most nine digits after the point),
-                or what the class itself raises.
+            ValueError: the text is not four decimals from 0 to 1 (at most nine digits after the
+                point), or they do not form a rectangle.
         """
         if not _FOUR_SHARES.fullmatch(text):
-            raise ValueError("There are not four decimals from 0 to 1 with commas between them.")
+            raise ValueError("The text is not four decimals from 0 to 1, separated by commas.")
         return cls(*map(float, text.split(",")))
 
     @property
@@ -65,15 +65,15 @@ class Box:
 
 @dataclass(frozen=True)
 class Crop:
-    """A cut: the frame that was sent of a picture.
+    """The part of an image that was sent.
 
     Attributes:
-        frame: of the whole picture.
-        view: what black borders leave of the whole picture; all of it where there are none. Black
-            is not counted as cut away.
+        frame: the part, within the whole image.
+        view: the part of the whole image inside its black borders; all of it if there are none.
+            Black borders do not count as cut away.
 
     Raises:
-        ValueError: the frame shows nothing but black borders.
+        ValueError: the frame shows only black borders.
     """
 
     frame: Box
@@ -81,11 +81,11 @@ class Crop:
 
     def __post_init__(self) -> None:
         if min(self._kept_sides) <= 0:
-            raise ValueError("The frame shows nothing but black borders.")
+            raise ValueError("The frame shows only black borders.")
 
     @property
     def _kept_sides(self) -> tuple[float, float]:
-        """The shares of the view's width and height that the frame keeps; below 0 beside it."""
+        """The shares of the view's width and height in the frame; below 0 if it lies outside."""
         frame, view = self.frame, self.view
         width = min(frame.right, view.right) - max(frame.left, view.left)
         height = min(frame.bottom, view.bottom) - max(frame.top, view.top)
@@ -98,14 +98,14 @@ class Crop:
 
     @property
     def cut_black(self) -> float:
-        """The share of the whole picture that is black border and was cut away, 0 to below 1."""
+        """The share of the whole image that is black border and was cut away, 0 to below 1."""
         frame, view = self.frame, self.view
         cut = 1 - frame.width * frame.height - self.removed * view.width * view.height
         return max(0.0, cut)
 
     @property
     def is_harmless(self) -> bool:
-        """Whether no more was removed than what was measured harmless."""
+        """Whether the crop is within the limits that measurements found harmless."""
         return (
             min(self._kept_sides) >= LEAST_KEPT - ROUNDING
             and min(self.view.width, self.view.height) >= LEAST_VIEW - ROUNDING

@@ -1,12 +1,12 @@
-"""The process that decodes untrusted files. It knows Pillow, pydicom and NumPy, and no model.
+"""The process that decodes untrusted files. It uses Pillow, pydicom and NumPy, but no model.
 
-    python -m lesion_lens.model.decoder fork DESCRIPTOR       forks a decoder whenever it is told to
-    python -m lesion_lens.model.decoder connect ADDRESS       is one decoder; where there is no fork
+    python -m lesion_lens.model.decoder fork DESCRIPTOR       forks a decoder on each order
+    python -m lesion_lens.model.decoder connect ADDRESS       is one decoder, if there is no fork
 
-Only decoder_processes.py starts it. A decoder takes one file after the other. The kernel holds it
-to limits of memory and processor time, and it can put nothing into a file. What it sends
-back is small and plain: 28×28 pixels, the image's size, a preview and its size, or the name of an
-error. Nothing of it is unpickled.
+decoder_processes.py starts it. A decoder takes one file after another. The kernel limits its memory
+and its processor time, and stops it from writing to files. Its reply is small and plain: 28×28
+pixels, the image's size, a preview and its size, or the name of an error. The server does not
+unpickle the reply.
 """
 
 import contextlib
@@ -43,10 +43,10 @@ from lesion_lens.model.process_limits import (
 from skin_cancer_detection import SIDE, preprocess
 
 PREVIEW_SIDE = 600  # pixels, as wide as the originals of HAM10000
-# Pixels; a table shows 96, and phones and many other screens have two of their own for each.
+# Pixels. A table shows 96, and phones and many other screens use two physical pixels for each.
 THUMBNAIL_SIDE = 192
 
-# The first byte of each message. To a decoder: whether a preview is wanted, then the file.
+# The first byte of each message. To a decoder: whether to make a preview, then the file.
 DECODE, DECODE_WITH_PREVIEW = b"d", b"p"
 LONGEST_SIDE = struct.Struct("!H")  # after DECODE_WITH_PREVIEW: pixels
 GRANTED, REFUSED = b"y", b"n"
@@ -61,19 +61,19 @@ PIXELS = SIDE * SIDE * 3
 FORK, KILL = b"f", b"k"
 ORDER = struct.Struct("!ci")
 
-_MOST_KEPT = 8 * MEGA  # bytes more than at first; a decoder that keeps more is replaced
+_MOST_KEPT = 8 * MEGA  # bytes more than at the start; a decoder that holds more is replaced
 
 
 @dataclass(frozen=True)
 class DecodedImage:
-    """What is kept of an uploaded file.
+    """What remains of an uploaded file after decoding.
 
     Attributes:
         pixels: (28, 28, 3), RGB, 0–255, as the network takes them.
         full_size: (width, height) of the file's image in pixels, upright.
-        preview: a JPEG of at most `PREVIEW_SIDE` pixels a side, or of as many as were asked for,
-            upright, with no metadata of the upload; None where none was asked for.
-        size: (width, height) of the preview in pixels; None without one.
+        preview: an upright JPEG without metadata from the upload, with sides of at most
+            `PREVIEW_SIDE` pixels or the requested number; None if no preview was requested.
+        size: (width, height) of the preview in pixels; None without a preview.
     """
 
     pixels: NDArray[np.uint8]
@@ -83,11 +83,11 @@ class DecodedImage:
 
 
 class _NotNow(BaseException):
-    """There is no memory for this image at the moment. No Exception, as decoders catch those."""
+    """There is no memory for this image now. Not an Exception, because decoders catch those."""
 
 
 def main() -> None:
-    """Run as the module's docstring says."""
+    """Run one of the two commands in the module's docstring."""
     with contextlib.suppress(KeyboardInterrupt):
         way, place = sys.argv[1:]
         if way == "fork":
@@ -100,22 +100,22 @@ def main() -> None:
 
 
 def fork_when_told(channel: socket.socket) -> None:
-    """Fork a decoder for each connection that arrives, until whoever sends them has gone."""
-    # A terminal or a platform sends these to all processes of a server at once. The server finishes
-    # what it has begun, and then its end is ours.
+    """Fork a decoder for each connection that arrives, until the server has gone."""
+    # A terminal or a platform sends these signals to all of a server's processes at once. The
+    # server finishes its work first; this process ends when the server does.
     for stop in (signal.SIGINT, signal.SIGTERM):
         signal.signal(stop, signal.SIG_IGN)
     be_quiet()
-    Image.init()  # all formats, which each decoder would import anew
+    Image.init()  # imports all formats once, instead of in each decoder
     if HAS_DICOM:
         load_reader()
-    gc.freeze()  # so that no garbage is looked for among what the decoders share
+    gc.freeze()  # keeps the garbage collector away from memory that the decoders share
     while True:
         message, descriptors, *_ = socket.recv_fds(channel, ORDER.size, 1)
         if not message:
             return
         order, process = ORDER.unpack(message)
-        if order == KILL:  # also one that is dead already, and is kept until now for that
+        if order == KILL:  # the process may be dead already; only here is it reaped
             with contextlib.suppress(ProcessLookupError, ChildProcessError):
                 os.kill(process, signal.SIGKILL)
                 os.waitpid(process, 0)
@@ -130,7 +130,7 @@ def fork_when_told(channel: socket.socket) -> None:
 
 
 def serve(connection: Connection) -> None:
-    """Decode what the connection brings until it ends, or until too much memory is kept."""
+    """Decode files from the connection until it closes, or until too much memory is held."""
     return_freed_memory()
     limit_for_good()
     at_first = anonymous_memory()
@@ -149,10 +149,10 @@ def serve(connection: Connection) -> None:
 
 
 def reply_to(connection: Connection, data: bytes, order: bytes) -> bytes:
-    """Decode a file within the limits; returns the message that says what came of it.
+    """Decode a file within the limits and return the reply.
 
     Args:
-        connection: of which memory is asked.
+        connection: to ask for memory.
         data: the file.
         order: DECODE, or DECODE_WITH_PREVIEW and the preview's longest side.
     """
@@ -191,8 +191,8 @@ def decode(
     Args:
         data: the file.
         with_preview: whether to make a preview.
-        reserve: as `read_sized` takes it.
-        preview_side: the longest side that the preview may have, in pixels.
+        reserve: as in `read_sized`.
+        preview_side: the preview's longest side, at most, in pixels.
 
     Raises:
         ImageError: the file cannot be used.
@@ -203,7 +203,7 @@ def decode(
         if not with_preview:
             return DecodedImage(pixels, full_size)
         image.thumbnail((preview_side, preview_side))
-        image.info.clear()  # Pillow writes a JPEG's comment into the copy, whatever it says
+        image.info.clear()  # or Pillow copies a JPEG's comment into the preview
         file = io.BytesIO()
         image.save(file, "JPEG", quality=85)
         return DecodedImage(pixels, full_size, file.getvalue(), image.size)

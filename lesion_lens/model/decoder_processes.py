@@ -1,8 +1,8 @@
-"""Starting, asking and stopping the processes that decode (decoder.py).
+"""Starts, asks and stops the processes that decode (decoder.py).
 
-They are forked by a small process that has imported what they need, which takes some milliseconds;
-where there is no fork (Windows), each is started by itself. None of them is a copy of this process,
-whose TensorFlow would not survive a fork, and none imports its main module.
+A small process that has already imported what they need forks them, in a few milliseconds. Without
+fork (Windows), each is started separately. Decoders are not forked from this process because
+TensorFlow would not survive that, and they do not import its main module.
 """
 
 import contextlib
@@ -31,23 +31,23 @@ CAN_FORK = hasattr(os, "fork") and hasattr(socket, "send_fds")
 
 
 class DecoderDied(Exception):
-    """A decoder that ended before it answered: it was killed, or what it decoded crashed it."""
+    """A decoder ended before it answered: it was killed, or the file crashed it."""
 
 
 class DecoderWasDead(DecoderDied):
-    """A decoder that had ended before it was given the file."""
+    """A decoder had ended before it received the file."""
 
 
 class NoMemoryNow(Exception):
-    """The decoder was not granted the memory that it asked for, and waits for the next file."""
+    """The decoder was refused the memory that it asked for. It is ready for the next file."""
 
 
 class Decoder:
     """One process that decodes.
 
     Args:
-        connection: to it.
-        end: ends the process, also where it has ended already; to be called once.
+        connection: to the process.
+        end: ends the process, even if it has already ended. Call it once.
         pid: of the process.
     """
 
@@ -71,8 +71,8 @@ class Decoder:
         Args:
             data: the file.
             with_preview: whether to make a preview.
-            may_take: says whether the decoder may take so many bytes more.
-            preview_side: the longest side that the preview may have, up to `PREVIEW_SIDE` pixels.
+            may_take: says whether the decoder may take that many more bytes.
+            preview_side: the preview's longest side, at most; up to `PREVIEW_SIDE` pixels.
 
         Raises:
             ImageError: the file cannot be used.
@@ -98,34 +98,34 @@ class Decoder:
         return _read(reply[1:])
 
     def slow_down(self) -> None:
-        """Leave the processor to others; for good, as only the superuser can undo it."""
+        """Lower the process's priority. This is permanent: only the superuser can raise it."""
         self.is_slowed = True
         with contextlib.suppress(OSError, AttributeError):  # it has ended, or this is Windows
             os.setpriority(os.PRIO_PROCESS, self.pid, 10)
 
     def kill(self) -> None:
-        """End the process; whoever waits in `decode` gets `DecoderDied`."""
-        with self._lock:  # once: later, its number may be another process's
+        """End the process. A thread that waits in `decode` gets `DecoderDied`."""
+        with self._lock:  # only once: later, another process may have its number
             if not self._has_ended:
                 self._has_ended = True
                 self._end()
 
     def close(self) -> None:
-        """End the process when nobody waits for it, and forget it."""
+        """End the process and close its connection, when no thread waits for it."""
         self.kill()
         self._connection.close()
 
 
-_LARGEST_REPLY = 4_000_000  # bytes; a preview of noise has 400,000
+_LARGEST_REPLY = 4_000_000  # bytes; a preview of noise takes 400,000
 _LARGEST_ERROR = 1000
 
 
 def _read(reply: bytes) -> DecodedImage:
-    """Make of a decoder's reply what it says, trusting nothing of it.
+    """Parse a decoder's reply, without trusting it.
 
     Raises:
         ImageError, NoMemoryNow
-        DecoderDied: the reply is none, so the decoder is no longer what was started.
+        DecoderDied: the reply is invalid, so the decoder can no longer be trusted.
     """
     kind, rest = reply[:1], reply[1:]
     if kind == protocol.NOT_NOW:
@@ -152,14 +152,14 @@ _IMAGE_ERRORS = {kind.name: kind for kind in ImageError.__subclasses__()}
 
 
 class DecoderStarter:
-    """Starts decoders. To be shared by all threads."""
+    """Starts decoders. All threads share it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._forker: _Forker | None = None
 
     def prepare(self) -> None:
-        """Begin to start, without waiting, the process that forks."""
+        """Start the process that forks, without waiting for it."""
         if CAN_FORK:
             self._current()
 
@@ -171,7 +171,7 @@ class DecoderStarter:
         """
         if not CAN_FORK:
             return _spawned()
-        for _ in range(2):  # once more if it has died
+        for _ in range(2):  # retry once if it has died
             forker = self._current()
             with contextlib.suppress(ConnectionResetError):
                 return forker.fork()
@@ -216,14 +216,14 @@ class _Forker:
         ours, theirs = socket.socketpair()
         with contextlib.ExitStack() as if_it_fails, theirs:
             if_it_fails.enter_context(ours)
-            # Before the fork: what came after it and failed would leave a process behind.
+            # Before the fork, because a failure after it would leave a process behind.
             connection = if_it_fails.enter_context(Connection(os.dup(ours.fileno())))
             pid = self._order(protocol.FORK, 0, [theirs.fileno()])
             if_it_fails.pop_all()
         return Decoder(connection, lambda: self._kill(pid, ours), pid)
 
     def _kill(self, pid: int, connection: socket.socket) -> None:
-        """End a decoder. Where the forker does not do it, cut it off: it ends with its file."""
+        """End a decoder. Even if the forker cannot, the decoder ends after its current file."""
         with connection, contextlib.suppress(OSError):
             try:
                 self._order(protocol.KILL, pid, [])
@@ -231,11 +231,11 @@ class _Forker:
                 connection.shutdown(socket.SHUT_RDWR)
 
     def _order(self, order: bytes, process: int, descriptors: list[int]) -> int:
-        """Give an order and wait for what was done.
+        """Give an order and wait for the answer.
 
         Raises:
-            ConnectionResetError: it was not done. The forker is of no more use then, as an answer
-                that comes late would be taken for that to the next order.
+            ConnectionResetError: no answer came. Do not use the forker again: a late answer would
+                be taken for the answer to the next order.
         """
         with self._lock:
             is_done = False
@@ -244,9 +244,9 @@ class _Forker:
                 socket.send_fds(self._channel, [message], descriptors)
                 answer = self._channel.recv(protocol.ORDER.size, socket.MSG_WAITALL)
                 _, process = protocol.ORDER.unpack(answer)
-                self._channel.settimeout(_LONGEST_ANSWER)  # now that it is there
+                self._channel.settimeout(_LONGEST_ANSWER)  # shorter, now that it has started
                 is_done = True
-            except (OSError, protocol.struct.error) as error:  # also where it was given up before
+            except (OSError, protocol.struct.error) as error:  # also if it was already closed
                 raise ConnectionResetError("The process that forks does not answer.") from error
             finally:
                 if not is_done:  # also after an interruption
@@ -254,22 +254,22 @@ class _Forker:
         return process
 
     def end(self) -> None:
-        """End it; its decoders end when their connections are closed."""
+        """End the process. Its decoders end when their connections are closed."""
         with self._lock:
             self._channel.close()
         self._process.kill()
         self._process.wait()
 
 
-_LONGEST_START = 20  # seconds; on an idle machine it takes a third of one
-_LONGEST_ANSWER = 2  # seconds; a fork takes some milliseconds
+_LONGEST_START = 20  # seconds; a third of a second on an idle machine
+_LONGEST_ANSWER = 2  # seconds; a fork takes a few milliseconds
 
 
 def _spawned() -> Decoder:
-    """Start a decoder by itself.
+    """Start a decoder without the process that forks.
 
     Raises:
-        OSError: it does not come.
+        OSError: it does not start.
     """
     key = secrets.token_bytes(32)
     with Listener(authkey=key) as listener:
@@ -287,9 +287,9 @@ def _spawned() -> Decoder:
 
 
 def _stop_waiting(process: "subprocess.Popen[bytes]", address: Any) -> None:
-    """Connect for a process that has ended or takes too long: nothing else ends `accept`.
+    """End `accept` by connecting, if the process has ended or takes too long to connect.
 
-    Where the process has connected itself, nobody listens any more.
+    If the process has connected, the listener is closed and this has no effect.
     """
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(_LONGEST_START)
@@ -298,7 +298,7 @@ def _stop_waiting(process: "subprocess.Popen[bytes]", address: Any) -> None:
 
 
 def _python(way: str, place: str, **options: Any) -> "subprocess.Popen[bytes]":
-    """Start decoder.py as a program, in its own folder, so that nothing shadows what it imports."""
+    """Start decoder.py as a program in the repository's folder, so nothing shadows its imports."""
     return subprocess.Popen(  # noqa: S603 (our own interpreter and our own module)
         [sys.executable, "-m", protocol.__name__, way, place],
         cwd=ROOT,
@@ -309,7 +309,7 @@ def _python(way: str, place: str, **options: Any) -> "subprocess.Popen[bytes]":
 
 
 def _environment() -> dict[str, str]:
-    """The environment of decoders: as ours, but they find this package, whatever is set."""
+    """Our environment, changed so that decoders find this package."""
     environment = os.environ | _ENVIRONMENT
     environment.pop("PYTHONSAFEPATH", None)
     environment["PYTHONPATH"] = os.pathsep.join(
@@ -318,5 +318,5 @@ def _environment() -> dict[str, str]:
     return environment
 
 
-# NumPy's threads and glibc's arenas for them would take address space, and nothing needs them.
+# A decoder does not need NumPy's threads or glibc's arenas for them, which take address space.
 _ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1"}

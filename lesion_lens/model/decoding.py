@@ -1,17 +1,16 @@
-"""Decoding in a box: which process decodes which file, when, and for how long.
+"""Schedules decoding in separate processes: which file is decoded when, and for how long.
 
-The bytes of strangers are decoded in processes of their own (decoder.py), which die in place of the
-server. At most `MAX_DECODES` decode at once, and within `DECODE_MEMORY` bytes together: a large
-image waits for another large one, a small one for neither. The request that has used the least
-decoding time goes first. A decode that takes longer than `SLICE` gets less of the processor; where
-such decodes have all the places and another file waits, the last of them is stopped and begun again
-later. So a file that is made to take long waits for others of its kind, and an ordinary one hardly
-for it.
+Untrusted files are decoded in separate processes (decoder.py), so that a crash does not reach the
+server. At most `MAX_DECODES` files are decoded at once, in at most `DECODE_MEMORY` bytes together.
+A large image waits for another large one; a small one waits for neither. The request that has used
+the least decoding time goes first. A decode that takes longer than `SLICE` gets a lower priority.
+If such decodes hold all the places and another file waits, the one that began last is stopped and
+restarted later. So files made to take long wait for each other, and barely delay ordinary files.
 
-This is no `ProcessPoolExecutor` and no pool of loky: these fail all that runs in them once one of
+We do not use `ProcessPoolExecutor` or loky's pool because they fail all running tasks when one of
 their processes is killed. Pebble's pool survives its own time-outs, but not a kill from outside
-(5.2: after one `kill -9`, every task ends with 'Unexpected error within the Pool'). None of them
-stops a task that may be begun again later, or grants memory while a task runs.
+(5.2: after one `kill -9`, every task ends with 'Unexpected error within the Pool'). None of the
+three can stop a task and restart it later, or grant memory to a running task.
 """
 
 import contextlib
@@ -51,23 +50,23 @@ from lesion_lens.model.limits import (
 from lesion_lens.model.process_limits import processor_time
 
 SLICE = 0.4  # seconds; ordinary photographs take 0.01 to 0.3
-FOR_SMALL = 28 * MEGA  # bytes of the memory that are kept for images that need no more
-_PATIENCE = 1  # second that a large image lets small ones pass
-_TICK = 0.05  # seconds between two looks at what runs
+FOR_SMALL = 28 * MEGA  # bytes reserved for images that need no more than this
+_PATIENCE = 1  # second for which a large image lets small ones go first
+_TICK = 0.05  # seconds between checks of the running jobs
 
 
 class ClientGone(LesionLensError):
-    """Whoever asked has closed the connection, so nobody waits for the answer."""
+    """The client has closed the connection and no longer waits for the answer."""
 
     def __init__(self) -> None:
         super().__init__("The client has gone.")
 
 
 class _AnotherTurn(Exception):
-    """This turn of a job ended without an image, and it needs another."""
+    """The job's turn ended without an image. It needs another turn."""
 
 
-# What became of a job that was stopped.
+# The error for each reason to stop a job.
 _ERRORS: dict[str, type[Exception]] = {
     "again": _AnotherTurn,
     "costly": ImageTooCostly,
@@ -78,12 +77,12 @@ _ERRORS: dict[str, type[Exception]] = {
 
 @dataclass
 class Requester:
-    """On whose behalf images are decoded: a request, or a command.
+    """The request or command whose images are decoded.
 
     Attributes:
-        has_gone: says whether nobody waits for the answer any more.
-        waited: seconds that it had waited when it asked.
-        decoding: seconds that its images have been decoded for until now.
+        has_gone: says whether the client has stopped waiting for the answer.
+        waited: seconds that it had already waited when it asked.
+        decoding: seconds of decoding that its images have taken so far.
     """
 
     has_gone: Callable[[], bool] = lambda: False
@@ -99,10 +98,10 @@ class _Job:
     arrived: float = field(default_factory=time.monotonic)
     begun: float = 0  # when its turn came
     decoder: Decoder | None = None
-    worked_before: float | None = None  # seconds of the processor that its decoder took for others
-    was_long: bool = False  # it had a turn of more than `SLICE`
-    deaths: int = 0  # of its decoders, for reasons unknown
-    fate: str = ""  # a key of `_ERRORS` once it was stopped
+    worked_before: float | None = None  # processor seconds that its decoder took for earlier files
+    was_long: bool = False  # it has had a turn longer than `SLICE`
+    deaths: int = 0  # decoders that died on it for unknown reasons
+    fate: str = ""  # a key of `_ERRORS` once it is stopped
 
     @property
     def rank(self) -> tuple[float, int]:
@@ -113,22 +112,22 @@ class _Job:
         return time.monotonic() - self.begun
 
     def worked(self) -> float:
-        """Seconds of the processor that it took in its turn, or as many as it ran."""
+        """Processor seconds in its turn; if they cannot be read, seconds since its turn came."""
         now = processor_time(self.decoder.pid) if self.decoder else None
         return self.ran() if now is None or self.worked_before is None else now - self.worked_before
 
     def waited(self) -> float:
-        """Seconds since it arrived, and those before."""
+        """Seconds since it arrived, plus those that its requester had waited before."""
         return time.monotonic() - self.arrived + self.requester.waited
 
 
 class DecoderPool:
-    """Decodes files of many threads. Its processes are started when they are first needed.
+    """Decodes files for many threads. It starts its processes when they are first needed.
 
     Args:
-        places: how many are decoded at once.
+        places: how many files are decoded at once.
         memory: bytes that they may take together.
-        answer_limit: seconds after which a file is given up that still waits.
+        answer_limit: seconds after which a file that is not yet decoded is given up.
     """
 
     def __init__(
@@ -147,7 +146,7 @@ class DecoderPool:
         self._watch: threading.Thread | None = None
 
     def prepare(self) -> None:
-        """Begin to start what starts decoders, without waiting for it."""
+        """Start the process that starts decoders, without waiting for it."""
         self._starter.prepare()
 
     def decode(
@@ -162,12 +161,12 @@ class DecoderPool:
         Args:
             data: the file.
             with_preview: whether to make a preview.
-            requester: on whose behalf.
-            preview_side: the longest side that the preview may have, up to `PREVIEW_SIDE` pixels.
+            requester: the request or command that the file belongs to.
+            preview_side: the preview's longest side, at most; up to `PREVIEW_SIDE` pixels.
 
         Raises:
             ImageError: the file cannot be used; see `read_image`.
-            Busy: it was not decoded within `answer_limit`, and not because it takes long.
+            Busy: the file was not decoded in time, for reasons other than its own cost.
             ClientGone
         """
         if not data:
@@ -183,7 +182,7 @@ class DecoderPool:
 
     @contextlib.contextmanager
     def _turn(self, job: _Job) -> Iterator[None]:
-        """Wait for a turn and hold it; raises what became of the job if there is none."""
+        """Wait for a turn and hold it. If the job is stopped first, raise the error for that."""
         with self._changed:
             job.fate = ""
             self._waiting.append(job)
@@ -207,10 +206,10 @@ class DecoderPool:
     def _decode(
         self, job: _Job, data: bytes, with_preview: bool, preview_side: int
     ) -> DecodedImage:
-        """Decode in a turn.
+        """Decode during a turn.
 
         Raises:
-            _AnotherTurn: it was stopped, or there was too little memory.
+            _AnotherTurn: the job was stopped, or there was too little memory.
         """
         decoder = self._decoder_for(job)
         may_take = functools.partial(self._may_take, job, len(data))
@@ -228,8 +227,8 @@ class DecoderPool:
         except DecoderWasDead:
             raise _ERRORS[job.fate or "again"]() from None
         except DecoderDied:
-            # Without a fate, a fault of its libraries ended it, or the kernel for others' sake, or
-            # somebody before its turn: it gets another decoder, once for each that may be dead.
+            # If we did not stop the decoder, a library crashed, the kernel ran out of memory, or
+            # it was killed before this turn. Retry, at most once for each decoder of the pool.
             job.deaths += 1
             may_be_dead = job.deaths <= self._places
             raise _ERRORS[job.fate or ("again" if may_be_dead else "costly")]() from None
@@ -246,9 +245,9 @@ class DecoderPool:
             raise Busy from error
         with self._changed:
             job.decoder = decoder
-            job.begun = time.monotonic()  # to start the first takes longer than `SLICE`
+            job.begun = time.monotonic()  # starting the first decoder takes longer than `SLICE`
             is_stopped = bool(job.fate)
-        if is_stopped:  # while its decoder was started
+        if is_stopped:  # while its decoder was starting
             decoder.kill()
         return decoder
 
@@ -264,7 +263,7 @@ class DecoderPool:
             watcher().decoder_stopped(why)
 
     def _may_take(self, job: _Job, file_size: int, needed: int) -> bool:
-        """Whether a running job may take more memory. If not, it waits for another turn."""
+        """Whether a running job may take more memory. If not, the job needs another turn."""
         with self._changed:
             job.memory = file_size + OPENING_MEMORY + needed
             if job.memory > self._most():
@@ -272,29 +271,29 @@ class DecoderPool:
             return not job.fate and self._fits(job)
 
     def _most(self) -> int:
-        """The bytes that one job may take, or all large ones together."""
+        """The most bytes that one job, or all large jobs together, may take."""
         return self._memory - FOR_SMALL
 
     def _fits(self, job: _Job) -> bool:
-        """Whether there is memory for a job beside those that run."""
+        """Whether there is memory for a job beside the running ones."""
         others = sum(other.memory for other in self._running if other is not job)
         return others + job.memory <= self._memory and self._fits_beside_large(job)
 
     def _fits_beside_large(self, job: _Job) -> bool:
-        """Whether there would be memory if no small job ran."""
+        """Whether there would be memory for a job if no small job were running."""
         others = (other.memory for other in self._running if other is not job)
         large = sum(memory for memory in others if memory > FOR_SMALL)
         return job.memory <= FOR_SMALL or large + job.memory <= self._most()
 
     def _hand_out(self) -> None:
-        """Give the free places to those that wait; to be called with the lock held."""
+        """Give the free places to waiting jobs. Call this with the lock held."""
         for job in sorted(self._waiting, key=lambda job: job.rank):
             if len(self._running) < self._places and self._fits(job):
                 self._waiting.remove(job)
                 self._running.append(job)
                 job.begun, job.worked_before = time.monotonic(), None
             elif job.waited() > _PATIENCE and self._fits_beside_large(job):
-                break  # small ones after it would take its memory again and again
+                break  # or smaller jobs after it would keep taking its memory
         watcher().queue_changed(len(self._waiting), len(self._running))
         self._changed.notify_all()
 
@@ -309,7 +308,7 @@ class DecoderPool:
                 self._changed.wait_for(lambda: self._waiting or self._running)
                 self._look_at_waiting()
                 stopped = self._look_at_running()
-            for decoder in stopped:  # without the lock, as it may take its time
+            for decoder in stopped:  # without the lock, because this may take a while
                 decoder.kill()
             time.sleep(_TICK)
 
@@ -324,13 +323,13 @@ class DecoderPool:
         self._hand_out()
 
     def _look_at_running(self) -> list[Decoder]:
-        """Decide which jobs are stopped; returns their decoders, which are to be killed."""
+        """Decide which jobs to stop, and return their decoders, which the caller must kill."""
         fates = {}
         for job in self._running:
             if job.fate:
                 continue
             if job.worked_before is None and job.decoder is not None:
-                # Only now, at most a tick late, as most jobs are done before anybody looks.
+                # Read it only here, up to a tick late: most jobs end before the first check.
                 job.worked_before = processor_time(job.decoder.pid)
             if job.requester.has_gone():
                 fates[job] = "gone"

@@ -1,8 +1,7 @@
-"""The file from which a browser classifies: the network's weights, and what answers go by.
+"""The file with which a browser classifies: the network's weights and the rules for its answers.
 
-A safetensors file (https://github.com/huggingface/safetensors), which any program can read. The
-package of that name would not earn its place: to write the format takes ten lines.
-static/network.js reads it.
+It is a safetensors file (https://github.com/huggingface/safetensors). We do without the safetensors
+package because writing the format takes ten lines. static/network.js reads the file.
 """
 
 import json
@@ -21,8 +20,8 @@ from lesion_lens.model.stored_layers import Convolution, Dense, Layer, Pooling, 
 from skin_cancer_detection import KERNEL_SHAPES
 
 FACTS = "lesion_lens"  # in the file's `__metadata__`
-_ALIGNMENT = 8  # bytes; a Float32Array begins at a multiple of four
-# What `build_model` is once every BatchNormalization is folded into the layer that follows it.
+_ALIGNMENT = 8  # bytes; a Float32Array must begin at a multiple of four
+# The layers of `build_model` with every BatchNormalization folded into the layer after it.
 _SAME, _VALID, _POOLING = "conv same relu", "conv valid relu", "pooling"
 _ORDER = [
     *(_SAME, _POOLING, _VALID, _VALID, _POOLING, _VALID, _VALID),
@@ -31,14 +30,14 @@ _ORDER = [
 
 
 def device_file(path: str | Path, facts: Mapping[str, Any]) -> bytes:
-    """Make the file of a model file of either kind.
+    """Make the browser's file from a model file of either kind.
 
     Args:
         path: of the model file.
-        facts: what JSON can hold, in ASCII or not.
+        facts: a mapping that JSON can hold; its texts need not be ASCII.
 
     Returns:
-        A safetensors file with `folded_layers`, and with the facts as JSON in its metadata.
+        A safetensors file with `folded_layers`, and the facts as JSON in its metadata.
 
     Raises:
         ModelFileError: see `folded_layers`.
@@ -57,13 +56,14 @@ def device_file(path: str | Path, facts: Mapping[str, Any]) -> bytes:
 
 
 def folded_layers(path: str | Path) -> dict[str, NDArray[np.float32]]:
-    """Read the weights of a model file, with every BatchNormalization folded into what follows.
+    """Read a model file's weights, with every BatchNormalization folded into the layer after it.
 
-    No convolution that follows one pads its image with zeros, so this changes nothing.
+    This does not change the results because no convolution after one pads its image with zeros.
 
     Returns:
-        By name, in their order: `conv1.kernel` (height, width, in, out) and `conv1.bias` (out,) to
-        `conv5`, then `dense1.kernel` (in, out) and `dense1.bias` to `dense5`.
+        Arrays by name, in the order of the layers: `conv1.kernel` (height, width, in, out) and
+        `conv1.bias` (out,) to `conv5`, then `dense1.kernel` (in, out) and `dense1.bias` (out,) to
+        `dense5`.
 
     Raises:
         ModelFileError: the file cannot be read, or its network is not that of `build_model`.
@@ -85,7 +85,7 @@ def folded_layers(path: str | Path) -> dict[str, NDArray[np.float32]]:
 
 
 def _folded(path: str | Path, layers: list[Layer]) -> Iterator[Convolution | Dense | Pooling]:
-    """Give the layers, in each of which the scaling before it is folded."""
+    """Yield the layers, folding each scaling into the layer after it."""
     waiting: Scaling | None = None
     for layer in layers:
         if isinstance(layer, Scaling):
@@ -104,10 +104,10 @@ def _folded(path: str | Path, layers: list[Layer]) -> Iterator[Convolution | Den
 def _with_scaled_input(
     path: str | Path, scaling: Scaling, layer: Convolution | Dense | Pooling
 ) -> Convolution | Dense:
-    """A layer that does to its input what the scaling and the layer did.
+    """Combine a scaling and the layer after it into one layer.
 
-    With factor s and offset o for each channel i of the input, the sum of w_i (s_i x_i + o_i) + b
-    is that of (w_i s_i) x_i, plus b and the sum of w_i o_i.
+    With factor s_i and offset o_i for channel i of the input, the sum of w_i (s_i x_i + o_i), plus
+    b, equals the sum of (w_i s_i) x_i, plus b and the sum of w_i o_i.
     """
     if isinstance(layer, Pooling) or (isinstance(layer, Convolution) and layer.padding != "valid"):
         raise _foreign(path)

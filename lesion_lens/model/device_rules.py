@@ -1,7 +1,7 @@
-"""Whatever the device must know to decide as the server does, in numbers and texts of JSON.
+"""The numbers and texts, as JSON, that let a device decide as the server does.
 
-static/decisions.js, familiarity.js and pictures.js compute what `decisions`, `outliers`,
-`other_pictures`, `picture_groups` and `pictures` do. They hold no threshold and no sentence.
+static/decisions.js, familiarity.js and pictures.js compute the same as `decisions`, `outliers`,
+`other_pictures`, `picture_groups` and `pictures`. Thresholds and sentences come from here.
 """
 
 from dataclasses import asdict
@@ -14,20 +14,20 @@ from skin_cancer_detection import CODES, SIDE
 
 
 def rules_of(classifier: Classifier) -> dict[str, Any]:
-    """Gather the fitted numbers of a model file, and the constants and texts of this package.
+    """Collect the fitted numbers of a model file, and the constants and texts of this package.
 
     Args:
         classifier: it need not be loaded.
 
     Returns:
-        A dict that JSON can hold, every number exactly. `decision_facts`, `outliers`, `others` and
-        `groups` are None where the model file lacks them, as in `Classifier` and `PictureRules`.
+        A dict that JSON can hold without losing precision. `decision_facts`, `outliers`, `others`
+        and `groups` are None if the model file lacks them, as in `Classifier` and `PictureRules`.
     """
     facts, rules = classifier.decision_facts, classifier.picture_rules
     return {
         "codes": list(CODES),
         "malignant_codes": list(decisions.MALIGNANT_CODES),
-        "levels": list(decisions.LEVELS),  # whose order says which is the more urgent
+        "levels": list(decisions.LEVELS),  # their order is that of urgency
         "next_steps": decisions.NEXT_STEPS,
         "high_risk": decisions.HIGH_RISK,
         "decision_facts": None if facts is None else _deciding(facts),
@@ -63,7 +63,7 @@ def rules_of(classifier: Classifier) -> dict[str, Any]:
 
 
 def _deciding(facts: decisions.DecisionFacts) -> dict[str, Any]:
-    """The facts that a decision reads; the pooled classes are only named on the page."""
+    """The facts that decisions need. The pooled classes are left out: the page only names them."""
     return {name: value for name, value in facts.to_dict().items() if name != "pooled_classes"}
 
 

@@ -1,11 +1,11 @@
-"""From the untrusted bytes of a DICOM file to its first frame, and to nothing else of it.
+"""Reads the first frame of an untrusted DICOM file, and no other content.
 
-pydicom, which is optional, finds the elements that describe the pixels. All others, and so what is
-said of a patient, are passed over. A frame of JPEG or JPEG 2000 is left to Pillow's decoders, with
-their limits; one that is not compressed, or in RLE, is made an image here, some rows at a time.
+pydicom, which is optional, finds the elements that describe the pixels. All other elements,
+including those about the patient, are skipped. Pillow decodes frames in JPEG or JPEG 2000, with the
+limits of those formats. This module converts uncompressed and RLE frames, some rows at a time.
 
-DICOM 2024: part 3, C.7.6.3 (the elements); part 5, 7.1, 8.2 and annexes A and G (the pixels); part
-10, 7.1 (the file).
+See DICOM 2024: part 3, C.7.6.3 (the elements); part 5, 7.1, 8.2 and annexes A and G (the pixels);
+part 10, 7.1 (the file).
 """
 
 import io
@@ -31,16 +31,16 @@ from lesion_lens.model.errors import (
 from lesion_lens.model.hidden_modules import hidden
 from lesion_lens.model.limits import HAS_DICOM, MEGA
 
-_MAGIC_AT, _DATA_AT = 128, 132  # behind a preamble that means nothing
-_PIXELS, _FIRST_OF_PIXELS = 0x7FE00010, 0x7FE00008  # the two between them are of floats
-_UNDEFINED = 0xFFFFFFFF  # the length of pixels in a coding
-_MOST_BEFORE_PIXELS = 4 * MEGA  # bytes that are inflated to learn how many more there are
+_MAGIC_AT, _DATA_AT = 128, 132  # after a preamble without meaning
+_PIXELS, _FIRST_OF_PIXELS = 0x7FE00010, 0x7FE00008  # tags 0x7FE00008 and 9 hold floats
+_UNDEFINED = 0xFFFFFFFF  # the length of compressed pixels
+_MOST_BEFORE_PIXELS = 4 * MEGA  # bytes that are inflated to find the length of the pixels
 
 _UID = "1.2.840.10008.1.2"  # of the transfer syntaxes: part 5, A.1 to A.5
 _IMPLICIT, _EXPLICIT, _BIG_ENDIAN, _DEFLATED = _UID, f"{_UID}.1", f"{_UID}.2", f"{_UID}.1.99"
 _UNCODED = (_IMPLICIT, _EXPLICIT, _BIG_ENDIAN, _DEFLATED)
 _RLE = f"{_UID}.5"
-_PILLOWS = {  # its format of a frame
+_PILLOWS = {  # Pillow's format for a frame, by transfer syntax
     **dict.fromkeys([f"{_UID}.4.{number}" for number in (50, 51, 57, 70)], "JPEG"),
     **dict.fromkeys([f"{_UID}.4.{number}" for number in (90, 91)], "JPEG2000"),
 }
@@ -49,7 +49,7 @@ _OTHERS = {
     **dict.fromkeys([f"{_UID}.4.{number}" for number in (201, 202, 203)], "HTJ2K"),
     **dict.fromkeys([f"{_UID}.4.{number}" for number in range(100, 109)], "the coding of a film"),
 }
-# Modalities whose images no light has made: part 3, C.7.3.1.1.1.
+# Modalities whose images are not made with light: part 3, C.7.3.1.1.1.
 _NO_PHOTOGRAPHS = {
     **{"CT": "computed tomography", "MR": "magnetic resonance", "PT": "PET"},
     **{"NM": "nuclear medicine", "US": "ultrasound", "SEG": "segmentation"},
@@ -58,7 +58,7 @@ _NO_PHOTOGRAPHS = {
 }
 _COLOURS = ("Red", "Green", "Blue")
 _PHOTOMETRIC = "PhotometricInterpretation"
-# The names of the elements that are read: part 6, 6.
+# The names of the elements that we read: part 6, 6.
 _ELEMENTS = (
     *("Modality", "NumberOfFrames", "Rows", "Columns", "SamplesPerPixel", "BitsAllocated"),
     *("BitsStored", "HighBit", "PixelRepresentation", "PlanarConfiguration", _PHOTOMETRIC),
@@ -70,26 +70,26 @@ _ELEMENTS = (
 _SAMPLES = {"MONOCHROME1": 1, "MONOCHROME2": 1, "PALETTE COLOR": 1, "RGB": 3}
 _SAMPLES |= dict.fromkeys(("YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT"), 3)
 
-_FEW = 200_000  # pixels that are reckoned with at a time
+_FEW = 200_000  # pixels that are computed at a time
 
 
 def is_dicom(data: bytes) -> bool:
-    """Whether a file begins as DICOM does."""
+    """Whether a file begins like a DICOM file."""
     return data[_MAGIC_AT:_DATA_AT] == b"DICM"
 
 
 def load_reader() -> None:
-    """Import pydicom, and have it say nothing: its remarks quote what the file says.
+    """Import pydicom and silence its log, which would quote the file's contents.
 
-    The process that forks decoders does so before it forks, as the import takes more memory than a
-    decoder may.
+    The process that forks decoders calls this before it forks, because the import takes more memory
+    than a decoder may use.
 
     Raises:
-        DicomNotRead: it is not installed.
+        DicomNotRead: pydicom is not installed.
     """
     if not HAS_DICOM:
         raise DicomNotRead
-    with hidden(("requests",)):  # with which it would fetch files of examples
+    with hidden(("requests",)):  # pydicom would use it to fetch example files
         import pydicom.config
         import pydicom.encaps
         import pydicom.filereader
@@ -102,14 +102,14 @@ class Frame:
     """The first frame of a DICOM file, not yet decoded.
 
     Attributes:
-        size: (width, height) in pixels, as the file claims them.
-        samples: of a pixel, 1 or 3.
-        photometric: what they mean, a key of `_SAMPLES`.
-        bits: (allocated, stored, place of the highest) of a sample.
+        size: (width, height) in pixels, as the file claims.
+        samples: per pixel, 1 or 3.
+        photometric: what the samples mean, a key of `_SAMPLES`.
+        bits: (bits allocated, bits stored, position of the highest bit) of a sample.
         is_planar: whether all reds come before all greens.
-        palette: the colours uint8 (entries, 3), and the value that means the first of them.
-        order: of the bytes of 16 bits, as NumPy writes it.
-        coded: Pillow's format of `data`; None if it is not compressed.
+        palette: the colours, uint8 (entries, 3), and the value that stands for the first one.
+        order: the byte order of 16-bit samples, in NumPy's notation.
+        coded: Pillow's format of `data`; None if the frame is not compressed.
         data: the bytes of the frame.
     """
 
@@ -125,7 +125,7 @@ class Frame:
 
     @property
     def bytes(self) -> int:
-        """The length of the frame where it is not compressed."""
+        """The length of the frame without compression."""
         samples = 2 if self._is_halved else self.samples
         return self.size[0] * self.size[1] * samples * self.bits[0] // 8
 
@@ -134,7 +134,7 @@ class Frame:
         return self.photometric == "YBR_FULL_422" and not self.is_planar
 
     def strip(self, top: int, bottom: int) -> Image.Image:
-        """Rows of a frame that is not compressed, from a first to before a last, in "RGB"."""
+        """The rows from `top` to before `bottom` of an uncompressed frame, in mode "RGB"."""
         strip = Image.new("RGB", (self.size[0], bottom - top))
         step = max(1, _FEW // self.size[0])
         for row in range(top, bottom, step):
@@ -143,10 +143,10 @@ class Frame:
         return strip
 
     def _values(self, top: int, bottom: int) -> NDArray[Any]:
-        """Some rows as (height, width, samples), of unsigned numbers."""
+        """Some rows as unsigned integers (height, width, samples)."""
         width, height = self.size
         numbers = np.frombuffer(self.data, f"{self.order}u{self.bits[0] // 8}")
-        if self._is_halved:  # of two pixels: Y Y Cb Cr
+        if self._is_halved:  # Y Y Cb Cr for each two pixels
             rows = numbers.reshape(height, width // 2, 4)[top:bottom]
             return np.dstack(
                 [rows[..., :2].reshape(-1, width), *rows[..., 2:].repeat(2, 1).transpose(2, 0, 1)]
@@ -170,10 +170,10 @@ class Frame:
         return self.recoloured(Image.fromarray(levels))
 
     def recoloured(self, image: Image.Image) -> Image.Image:
-        """Make true colours of an image in "RGB" that has the samples of this frame."""
+        """Convert this frame's samples, in an image of mode "RGB", to true colours."""
         if self.photometric == "MONOCHROME1":
             return ImageOps.invert(image)
-        # Pillow makes RGB of what a JPEG or JPEG 2000 has transformed by itself.
+        # Pillow itself undoes the colour transforms of JPEG and JPEG 2000.
         is_ybr = self.photometric in ("YBR_FULL", "YBR_FULL_422")
         if is_ybr and self.coded != "JPEG":
             return Image.merge("YCbCr", image.split()).convert("RGB")
@@ -185,13 +185,13 @@ def first_frame(data: bytes, reserve: Callable[[int], None]) -> Frame:
 
     Args:
         data: the file.
-        reserve: as `read_image` takes it; not called for a frame that Pillow decodes.
+        reserve: as in `read_image`; not called for a frame that Pillow decodes.
 
     Raises:
         DicomNotRead: pydicom is not installed.
-        UnsupportedVariant: it holds no photograph, or in a coding that is not read.
-        ImageTooLarge: by its claims.
-        DamagedImage: it is spoiled, or shorter than it claims.
+        UnsupportedVariant: the file does not hold a photograph, or uses an unsupported coding.
+        ImageTooLarge: the size that the file claims is too large.
+        DamagedImage: the file is damaged, or shorter than it claims.
     """
     load_reader()
     with warnings.catch_warnings():
@@ -200,7 +200,7 @@ def first_frame(data: bytes, reserve: Callable[[int], None]) -> Frame:
             return _first_frame(data, reserve)
         except (ImageError, MemoryError):
             raise
-        except Exception as error:  # pydicom raises nearly anything on spoiled bytes
+        except Exception as error:  # pydicom raises nearly anything on damaged bytes
             raise DamagedImage from error
 
 
@@ -247,10 +247,10 @@ def _first_frame(data: bytes, reserve: Callable[[int], None]) -> Frame:
 
 
 def _pixel_element(data: bytes, place: int, order: str) -> tuple[int, bool, int]:
-    """Where the pixels stand, whether they come as words, and their length in bytes."""
+    """The start of the pixels, whether they are stored as words, and their length in bytes."""
     tag = struct.pack(f"{order}HH", _PIXELS >> 16, _PIXELS & 0xFFFF)
     if place == len(data) or data[place : place + 4] != tag[: len(data) - place]:
-        raise UnsupportedVariant(kind="a DICOM file without a photograph")  # but with a report, …
+        raise UnsupportedVariant(kind="a DICOM file without a photograph")  # such as a report
     vr = data[place + 4 : place + 6]
     if vr in (b"OB", b"OW", b"UN"):
         return place + 12, vr == b"OW", struct.unpack_from(f"{order}I", data, place + 8)[0]
@@ -258,10 +258,10 @@ def _pixel_element(data: bytes, place: int, order: str) -> tuple[int, bool, int]
 
 
 def _described(elements: Any) -> Frame:
-    """Read what the samples of a data set of pydicom mean.
+    """Read from a pydicom data set what its samples mean.
 
     Raises:
-        UnsupportedVariant: they are no colours or greys of light.
+        UnsupportedVariant: they are not the colours or greys of a photograph.
     """
     if made_by := _NO_PHOTOGRAPHS.get(str(elements.get("Modality"))):
         raise UnsupportedVariant(kind=f"a DICOM file that holds no photograph ({made_by})")
@@ -290,16 +290,16 @@ def _described(elements: Any) -> Frame:
 
 
 def _palette(elements: Any) -> tuple[NDArray[np.uint8], int]:
-    """The colours (entries, 3), and the value of the first: part 3, C.7.6.3.1.5 and 6."""
+    """The colours (entries, 3) and the value of the first one: part 3, C.7.6.3.1.5 and 6."""
     columns, first = [], 0
     for colour in _COLOURS:
         name = f"{colour}PaletteColorLookupTable"
-        if f"{name}Data" not in elements:  # but segments of it
+        if f"{name}Data" not in elements:  # the table is in segments
             raise UnsupportedVariant(kind="a variant of DICOM")
         entries, first, bits = (int(value) for value in elements[f"{name}Descriptor"].value)
         entries = entries or 2**16
         data = elements[f"{name}Data"].value
-        if len(data) >= 2 * entries:  # also 8 bits may come in words
+        if len(data) >= 2 * entries:  # 8-bit entries may be stored as words, too
             order = "<" if elements.original_encoding[1] else ">"
             numbers = np.frombuffer(data, f"{order}u2", entries) >> (8 if bits == 16 else 0)
         else:
@@ -311,7 +311,7 @@ def _palette(elements: Any) -> tuple[NDArray[np.uint8], int]:
 def _coded(
     frame: Frame, syntax: str, file: io.BytesIO, elements: Any, reserve: Callable[[int], None]
 ) -> Frame:
-    """The first frame of pixels in a coding, from where they start in the file."""
+    """The first frame of compressed pixels, which start at the file's current position."""
     from pydicom.encaps import get_frame
 
     if syntax not in (*_PILLOWS, _RLE):
@@ -331,13 +331,13 @@ def _coded(
 
 
 def _unpacked(data: bytes, frame: Frame) -> bytes:
-    """The samples of a frame in RLE, one colour after the other: part 5, annex G."""
+    """The samples of an RLE frame, one colour after another: part 5, annex G."""
     width, height = frame.size
     count, *offsets = struct.unpack_from("<16I", data)
     if count != frame.samples * frame.bits[0] // 8:
         raise DamagedImage
     ends = [*offsets[1:count], len(data)]
-    planes = [  # the higher bytes of a sample before the lower ones
+    planes = [  # the high bytes of the samples before the low ones
         Image.frombytes("L", (width * height, 1), data[start:end], "packbits", "L").tobytes()
         for start, end in zip(offsets[:count], ends, strict=True)
     ]
@@ -351,9 +351,9 @@ def _unpacked(data: bytes, frame: Frame) -> bytes:
 
 
 def _of_red_green_and_blue(data: bytes) -> bytes:
-    """Have a JPEG of three colours say that they are red, green and blue, unless it says what.
+    """Mark a JPEG's three colours as red, green and blue if the JPEG does not say what they are.
 
-    Without a marker of JFIF or Adobe, a decoder takes them for YCbCr.
+    Without a JFIF or Adobe marker, a decoder would take them for YCbCr.
     """
     says = data[2:4] == b"\xff\xe0" or b"\xff\xee\0\x0eAdobe" in data[:10_000]
     return data if says else data[:2] + b"\xff\xee\0\x0eAdobe\0\x64" + bytes(5) + data[2:]

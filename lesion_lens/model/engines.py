@@ -1,7 +1,7 @@
-"""What runs the network where it is served: Keras, or LiteRT.
+"""The engines that run the network in the app: Keras or LiteRT.
 
-An engine is called with uint8 (N, 28, 28, 3), RGB, 0–255, and returns float32 (N, 7), each row
-summing to 1. Several threads may call it at once.
+An engine is a function from uint8 (N, 28, 28, 3), RGB, 0–255, to float32 (N, 7), each row summing
+to 1. Several threads may call it at once.
 """
 
 import os
@@ -25,40 +25,37 @@ from skin_cancer_detection import CLASSES, SIDE
 if TYPE_CHECKING:
     import keras
 
-# Each interpreter works on one thread and has memory of its own, for each size of batch. More than
-# two at once would be no faster on two cores.
+# Each interpreter uses one thread, and has separate memory for each batch size. On two cores, more
+# than two at once would be no faster.
 INTERPRETERS = 2
 
 
 def load_engine(path: str | Path) -> Engine:
-    """Load a model file, ready to answer: by LiteRT if it is a `.tflite`, else by Keras.
+    """Load a model file: into LiteRT if it is a `.tflite`, otherwise into Keras.
 
     Returns:
-        An engine that has answered once with a map and once without.
+        An engine that has already run once with an occlusion map and once without.
 
     Raises:
-        ModelFileError: the file breaks the contract or cannot be loaded, or its engine is not
-            installed.
+        ModelFileError: the file is invalid or cannot be loaded, or its engine is not installed.
     """
     check_model_file(path)
     if is_litert(path):
         engine: Engine = LiteRTEngine(path)
     else:
-        # Requests work side by side already; threads within one would only wait for each other.
-        # TensorFlow reads both when it is first imported.
+        # Requests already run in parallel, so threads within a request would only wait for each
+        # other. TensorFlow reads both variables when it is first imported.
         os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
         os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
         with hidden(UNUSED_BY_SERVING if os.environ["KERAS_BACKEND"] == "tensorflow" else ()):
             engine = KerasEngine(load_model(path))
-    # Noise and white, in which finite weights that are far too large become infinite.
+    # Noise and white: if weights are finite but far too large, these give infinite numbers.
     noise = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
     try:
         for pixels, with_map in ((noise, True), (np.full_like(noise, 255), False)):
             probabilities = predict(engine, pixels, with_map).views
     except ModelFileError as error:
-        raise ModelFileError(
-            f"{path} gives numbers that are NaN or infinite: {remedy_of(path)}"
-        ) from error
+        raise ModelFileError(f"{path} gives NaN or infinite numbers: {remedy_of(path)}") from error
     except Exception as error:  # whatever an engine raises on a network that is not ours
         raise ModelFileError(f"{path} cannot be run: {remedy_of(path)}") from error
     if probabilities.shape != (8, len(CLASSES)) or not np.allclose(
@@ -69,7 +66,7 @@ def load_engine(path: str | Path) -> Engine:
 
 
 class KerasEngine:
-    """A Keras model as one compiled call.
+    """A Keras model, compiled into one function.
 
     Raises:
         SettingError: see `chosen_backend`.
@@ -83,7 +80,7 @@ class KerasEngine:
 
 
 class LiteRTEngine:
-    """A `.tflite` in LiteRT's interpreters, one for each size of batch and thread at work.
+    """A `.tflite` in LiteRT's interpreters, one for each batch size and concurrent call.
 
     Raises:
         ModelFileError: LiteRT is not installed, or cannot load the file.
@@ -105,7 +102,7 @@ class LiteRTEngine:
             raise ModelFileError(f"{path} cannot be run: {remedy_of(path)}") from error
         if not is_finite:
             raise ModelFileError(not_finite(path))
-        # The interpreters that were used last come first: their memory is at hand.
+        # The most recently used interpreters come first: their memory is still in the cache.
         self._idle: queue.LifoQueue[dict[int, Any]] = queue.LifoQueue()
         for _ in range(INTERPRETERS):
             self._idle.put({})
@@ -119,7 +116,7 @@ class LiteRTEngine:
                 (given,) = interpreter.get_input_details()
                 interpreter.resize_tensor_input(given["index"], images.shape)
                 interpreter.allocate_tensors()
-                interpreters[len(images)] = interpreter  # now that nothing about it can fail
+                interpreters[len(images)] = interpreter  # only now: the lines above may fail
             (given,), (wanted,) = interpreter.get_input_details(), interpreter.get_output_details()
             interpreter.set_tensor(given["index"], images.astype(np.float32))
             interpreter.invoke()
@@ -130,13 +127,13 @@ class LiteRTEngine:
 
 
 def _has_finite_weights(interpreter: Any) -> bool:
-    """Whether no constant of a network is NaN or infinite, before anything is allocated."""
+    """Whether all constants of a network are finite. Call this before allocating tensors."""
     for tensor in interpreter.get_tensor_details():
         if not np.issubdtype(tensor["dtype"], np.floating):
             continue
         try:
             values = interpreter.get_tensor(tensor["index"])
-        except ValueError:  # no constant, so that it has no memory yet
+        except ValueError:  # not a constant, so it has no memory yet
             continue
         if not np.isfinite(values).all():
             return False

@@ -1,40 +1,40 @@
-"""What happens while images are decoded and classified, told to whoever counts it in this process.
+"""Reports what happens while images are decoded and classified, for this process's metrics.
 
-Numbers and words of ours alone: nothing of an image, of a file or of who asks.
+Reports contain only our numbers and words, nothing about an image, a file or a client.
 """
 
-# Why a decoder was stopped, as decoding.py decides; `died` where it was not stopped by us.
+# Why a decoder was stopped, as decided in decoding.py. `died`: we did not stop it.
 STOPS = ("again", "busy", "costly", "died", "gone")
 
 
 class Watcher:
-    """Is told what happens, in any thread and at once; this one does nothing with it."""
+    """Receives reports, immediately and in any thread. This base class ignores them."""
 
     def request_began(self) -> None:
-        """A request with images was let in."""
+        """A request with images was admitted."""
 
     def request_ended(self) -> None:
-        """It was answered, or failed."""
+        """An admitted request was answered, or failed."""
 
     def queue_changed(self, waiting: int, running: int) -> None:
-        """So many images wait to be decoded now, and so many are decoded."""
+        """Now `waiting` images wait to be decoded, and `running` are being decoded."""
 
     def decoder_stopped(self, why: str) -> None:
-        """A process that decoded was killed or died; `why` is one of `STOPS`."""
+        """A decoder was stopped or died; `why` is one of `STOPS`."""
 
     def image_classified(self, risk_level: str) -> None:
-        """An image got its answer, with this level of `decisions.LEVELS`."""
+        """An image was classified; its risk level is one of `decisions.LEVELS`."""
 
 
 _watcher = Watcher()
 
 
 def watch(watcher: Watcher) -> None:
-    """Have a watcher told from now on, in place of the one before."""
+    """Send reports to this watcher from now on, instead of the previous one."""
     global _watcher  # noqa: PLW0603 (the queue and the decoders are the process's, not an app's)
     _watcher = watcher
 
 
 def watcher() -> Watcher:
-    """The one that is told."""
+    """The current watcher."""
     return _watcher

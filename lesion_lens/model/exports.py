@@ -1,7 +1,7 @@
-"""Writing the network of a Keras model file for other programs: LiteRT, ONNX, every other Keras.
+"""Exports the network of a Keras model file to LiteRT, ONNX and other versions of Keras.
 
-Each file takes the place of an older one only when it is finished and gives the probabilities of
-the original.
+An export replaces an older file only once it is complete. Its probabilities are compared with the
+original's: for `.tflite` and `.onnx` before it replaces the older file, for `.h5` afterwards.
 """
 
 import importlib
@@ -36,28 +36,28 @@ from skin_cancer_detection import CODES, SIDE
 if TYPE_CHECKING:
     import keras
 
-# Of a probability, between a Keras file and its export.
+# The largest allowed difference of a probability between a Keras file and its export.
 MOST_DEVIATION = 1e-4
 MOST_ONNX_DEVIATION = 1e-5
 ONNX_PACKAGES = "onnx onnxruntime tf2onnx"
 
 
 def export_model(source: str | Path, path: str | Path, class_order: str | None = None) -> float:
-    """Write a Keras model file in the format that the suffix of `path` names.
+    """Export a Keras model file to the format that the suffix of `path` names.
 
     Args:
-        source: a `.h5`, by whatever Keras; for a target `.h5` also a `.keras`.
-        path: where to; it ends in one of `EXPORTS`.
-        class_order: the codes of the classes in the order of the source's outputs, with commas
-            between them; only for a target `.h5`, where the source does not say it.
+        source: a `.h5` from any version of Keras; to write a `.h5`, also a `.keras`.
+        path: the file to write. Its suffix is one of `EXPORTS`.
+        class_order: the class codes in the order of the source's outputs, separated by commas.
+            Only to write a `.h5`, if the source does not say the order.
 
     Returns:
-        The largest difference between the probabilities of both, on 64 images of noise.
+        The largest difference between the probabilities of both files, on 64 images of noise.
 
     Raises:
-        ModelFileError: the source breaks the contract, a package is missing, the file cannot be
-            written, or a probability differs by more than the format allows.
-        SettingError: Keras does not run on TensorFlow, which a `.tflite` and an `.onnx` need.
+        ModelFileError: the source is invalid, a package is missing, the file cannot be written, or
+            a probability differs by more than the format's limit.
+        SettingError: Keras does not run on TensorFlow, which `.tflite` and `.onnx` exports need.
     """
     source, path = Path(source), Path(path)
     return EXPORTS[path.suffix](source, path, class_order)
@@ -66,12 +66,12 @@ def export_model(source: str | Path, path: str | Path, class_order: str | None =
 def _need_tensorflow(path: Path) -> None:
     if chosen_backend() != "tensorflow":
         raise SettingError(
-            f"{path} can be written by TensorFlow only: install it, and unset KERAS_BACKEND."
+            f"{path} can only be written with TensorFlow: install it, and unset KERAS_BACKEND."
         )
 
 
 def _to_litert(source: Path, path: Path, _: str | None) -> float:
-    """Write the network for LiteRT with TensorFlow Lite's metadata, and all that the file says."""
+    """Write the network for LiteRT, with TensorFlow Lite's metadata and the file's attributes."""
     _need_tensorflow(path)
     model = load_model(source)
     with whole_file(path, ".tflite") as unfinished:
@@ -86,7 +86,7 @@ def _to_litert(source: Path, path: Path, _: str | None) -> float:
 
 
 def _to_onnx(source: Path, path: Path, _: str | None) -> float:
-    """Write the network for ONNX, and what it is into its metadata."""
+    """Write the network for ONNX, with a description of the model in its metadata."""
     _need_tensorflow(path)
     for package in ONNX_PACKAGES.split():
         try:
@@ -99,9 +99,9 @@ def _to_onnx(source: Path, path: Path, _: str | None) -> float:
     import onnxruntime
 
     model = load_model(source)
-    model.predict(np.zeros((1, SIDE, SIDE, 3)), verbose=0)  # Keras exports only what has been run
+    model.predict(np.zeros((1, SIDE, SIDE, 3)), verbose=0)  # Keras exports only what has run
     with whole_file(path, ".onnx") as unfinished:
-        with quiet(), warnings.catch_warnings():  # of tf2onnx on names of NumPy
+        with quiet(), warnings.catch_warnings():  # tf2onnx warns about NumPy's names
             warnings.simplefilter("ignore")
             model.export(unfinished, format="onnx", verbose=False)
         network = onnx.load(unfinished)
@@ -123,10 +123,10 @@ def _to_onnx(source: Path, path: Path, _: str | None) -> float:
 
 
 def _to_keras(source: Path, path: Path, class_order: str | None) -> float:
-    """Write the network of any Keras's file as a model file, which every Keras reads.
+    """Write the network of a file from any version of Keras as a model file.
 
-    What the source says beside its network is kept to the bit. If its classes are in another order,
-    its outputs are put into ours, and nothing else is kept: it would speak of other classes.
+    The source's other attributes are kept unchanged. If its classes are in another order, its
+    outputs are reordered and the attributes are dropped, because they refer to the old order.
     """
     check_path(source, remedy_of(source), to_convert=True)
     order = _order_of(source, class_order)
@@ -144,22 +144,22 @@ def _to_keras(source: Path, path: Path, class_order: str | None) -> float:
 
 
 def _order_of(source: Path, class_order: str | None) -> tuple[str, ...]:
-    """The order of a file's classes, which either it or the caller must say."""
+    """The order of a file's classes, which the file or the caller must give."""
     said = text_of(kept_attributes(source).get(CLASS_ORDER))
     if said is None and class_order is None:
         raise ModelFileError(
-            f"{source} does not say the order of its classes: name it as in "
+            f"{source} does not say the order of its classes: give it as in "
             f"`{naming_command(source)}`, with the order of its outputs."
         )
     if said is not None and class_order not in (None, said):
         raise ModelFileError(
-            f"{source} says its classes in the order {str(said)[:80]}: leave out --classes."
+            f"{source} has its classes in the order {str(said)[:80]}: leave out --classes."
         )
     order = tuple(code.strip() for code in str(said or class_order).split(","))
     if sorted(order) != sorted(CODES):
         raise ModelFileError(
             f"{source} has the classes {','.join(order)[:80]}, not {','.join(CODES)} in "
-            "some order: only these are read."
+            "some order: only these can be read."
         )
     return order
 
@@ -182,14 +182,14 @@ def _checked(
     """The largest difference between the probabilities of a Keras model and of its export.
 
     Raises:
-        ModelFileError: it is larger than `most`, or not a number.
+        ModelFileError: the difference is larger than `most`, or NaN.
     """
     images = np.random.default_rng(0).integers(0, 256, (64, SIDE, SIDE, 3)).astype(np.float32)
     deviation = float(np.abs(run(images) - model.predict(images, verbose=0)).max())
     if not deviation <= most:
         raise ModelFileError(
-            f"{path} would give other probabilities than {source}, by up to {deviation:.1g}: "
-            "serve the latter."
+            f"{path} would give other probabilities than {source}, different by up to "
+            f"{deviation:.1g}: serve the latter."
         )
     return deviation
 
@@ -197,7 +197,7 @@ def _checked(
 def _run_litert(network: bytes, images: NDArray[np.float32]) -> Any:
     import tensorflow as tf
 
-    with warnings.catch_warnings():  # that this name will move to the package of LiteRT
+    with warnings.catch_warnings():  # this name will move to LiteRT's package
         warnings.simplefilter("ignore")
         interpreter = tf.lite.Interpreter(model_content=network)
     (given,), (wanted,) = interpreter.get_input_details(), interpreter.get_output_details()

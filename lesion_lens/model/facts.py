@@ -1,8 +1,8 @@
-"""What the facts of a model's training must hold before a page or a card speaks of them.
+"""Checks the facts of a model's training before pages and the model card show them.
 
-A model file may come from anywhere, so its facts are checked here, and only here, before anything
-is shown of them. metrics.json holds the same. A *form* is a function that says whether a value is
-valid; keys that it does not name are ignored, as nothing shows them. A share of nothing is None.
+A model file may come from anywhere, so its facts are checked here before they are shown.
+metrics.json holds the same facts. A *form* is a function that says whether a value is valid. It
+ignores keys that it does not name, because they are not shown. A share with denominator 0 is None.
 """
 
 import math
@@ -15,15 +15,15 @@ from skin_cancer_detection import CODES
 
 Form = Callable[[Any], bool]
 
-MOST_LESIONS = 1_000_000  # the interval of a share of more takes minutes to compute
+MOST_LESIONS = 1_000_000  # for more, the interval of a share takes minutes to compute
 MOST_LETTERS = 60  # of a name
-MOST_CLINICS = 20  # each has some thirty such intervals
+MOST_CLINICS = 20  # each has about thirty such intervals
 MOST_LESIONS_OF_A_CLINIC = 100_000
-_LARGEST = 2**63  # of a number; NumPy's integers hold no larger one
+_LARGEST = 2**63  # numbers must be smaller, to fit NumPy's integers
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is a finite number; a boolean is none."""
+    """Whether a value is a finite number. Booleans do not count as numbers."""
     is_finite = isinstance(value, float) and math.isfinite(value)
     is_whole = isinstance(value, int) and not isinstance(value, bool)
     return (is_finite or is_whole) and abs(value) < _LARGEST
@@ -51,12 +51,12 @@ def _is_positive_count(value: Any) -> bool:
 
 
 def _is_text(value: Any) -> bool:
-    """Whether a value is a text that Markdown takes for no more than text."""
+    """Whether a value is a text without characters that have a meaning in Markdown."""
     return isinstance(value, str) and bool(re.fullmatch(r"[\w .,+–-]*", value))
 
 
 def _is_name(value: Any) -> bool:
-    """Whether a value is a text that the card shows once its punctuation is escaped."""
+    """Whether a value is a name that the card can show once its punctuation is escaped."""
     return isinstance(value, str) and 0 < len(value.strip()) <= len(value) <= MOST_LETTERS
 
 
@@ -105,7 +105,7 @@ _LOW_RISK_SCORES = _fields(
 )
 _ACCURACIES = {"accuracy": _ESTIMATED_SHARE, "balanced_accuracy": _ESTIMATED_SHARE}
 
-# --- The scores of one view, or of eight (training.evaluation.evaluate) ----------------------
+# --- The scores with one view or with eight (training.evaluation.evaluate) -------------------
 
 has_overall_scores: Form = _fields(
     **_ACCURACIES,
@@ -144,7 +144,7 @@ has_reliability: Form = _fields(
     )
 )
 
-# --- What the statements are worth (training.evaluation.decision_scores) ---------------------
+# --- How accurate the statements are (training.evaluation.decision_scores) -------------------
 
 _has_low_risk_scores = _fields(
     lesions=_is_lesion_count,
@@ -153,7 +153,7 @@ _has_low_risk_scores = _fields(
 
 
 def has_low_risk(decisions: Any) -> bool:
-    """Whether the decisions' scores hold what 'low risk' finds and costs."""
+    """Whether the decisions' scores hold those of 'low risk'."""
     return _has_low_risk_scores(decisions) and all(
         decisions["low_risk"][way]["malignant"] <= decisions["lesions"]
         for way in ("below_threshold", "statement")
@@ -173,7 +173,7 @@ STATEMENTS = (
     *("high", "raised", "low", "unknown"),
     *("familiar", "unfamiliar", "not_dermatoscopic", "proven", "below_threshold", "flagged"),
 )
-# Of how many lesions a statement was made, and what they were.
+# The number of lesions for each statement, and how many of them were malignant or melanomas.
 _STATEMENTS = _fields(
     **dict.fromkeys(
         STATEMENTS, _fields(lesions=_is_count, malignant=_is_count, melanomas=_is_count)
@@ -189,7 +189,7 @@ _has_statement_counts = _fields(
 
 
 def has_statement_counts(scores: Any) -> bool:
-    """Whether the scores of the test part's decisions, or of a clinic, count the statements."""
+    """Whether the scores of the test part's decisions, or of a clinic, hold valid counts."""
     return (
         _has_statement_counts(scores)
         and scores["melanomas"] <= scores["malignant"] <= scores["lesions"]
@@ -207,7 +207,7 @@ _has_other_shares = _fields(
     flagged=_fields(share=_ANY_SHARE, right=_ANY_SHARE),
 )
 
-# --- A clinic that the network had never seen (training.clinics.score_clinic) ----------------
+# --- A clinic not used in training (training.clinics.score_clinic) ---------------------------
 
 _has_clinic_scores = _both(
     _fields(
@@ -240,7 +240,7 @@ def _by_clinic(form: Form) -> Form:
 
 
 has_other_clinics: Form = _fields(other_clinics=_fields(clinics=_by_clinic(_has_clinic_scores)))
-# What `pairs` of the web's card_tables takes: older files have it too.
+# What `pairs` in the web's card_tables needs. Older files have it, too.
 has_unseen_aucs: Form = _fields(
     other_clinics=_fields(clinics=_by_clinic(_fields(malignant_auc=_or_none(_ESTIMATED_SHARE))))
 )
@@ -250,7 +250,7 @@ has_unseen_aucs: Form = _fields(
 has_images: Form = _fields(
     images=_fields(training=_is_count, calibration=_is_count, test=_is_count)
 )
-# How many test images show a lesion that stands in another part too: known of newer models alone.
+# How many test images show a lesion that is also in another part. Only newer models have it.
 has_shared_count: Form = _fields(test_images_sharing_lesions=_is_count)
 _has_page_scores = _fields(
     eight_views=_fields(
@@ -265,10 +265,10 @@ _has_page_scores = _fields(
 
 
 def can_serve_pages(facts: Any) -> bool:
-    """Whether every page can speak of the facts: those of a file without scores always can.
+    """Whether every page can show these facts. A dict without scores passes.
 
     Args:
-        facts: what `training_facts` of a model file holds.
+        facts: the value of `training_facts` in a model file.
     """
     if not isinstance(facts, dict):
         return False
@@ -276,10 +276,10 @@ def can_serve_pages(facts: Any) -> bool:
 
 
 def without_spoiled(facts: dict[str, Any]) -> dict[str, Any]:
-    """The facts but for those single ones that are not of their type: as if the file had none.
+    """The facts without those of the wrong type, as if the file did not have them.
 
     Args:
-        facts: that `can_serve_pages` has passed.
+        facts: already checked by `can_serve_pages`.
     """
     types = {"data": str, "data_sha256": str, "rows_may_share_lesions": bool}
     return {
@@ -338,10 +338,10 @@ _has_card_facts = _fields(
 
 
 def can_fill_card(facts: Any) -> bool:
-    """Whether the facts hold all that the model card tells.
+    """Whether the facts contain everything that the model card shows.
 
     Args:
-        facts: what metrics.json, or `training_facts` of a model file, holds.
+        facts: the contents of metrics.json, or of `training_facts` in a model file.
     """
     if not (has_images(facts) and _has_card_facts(facts)):
         return False

@@ -1,4 +1,4 @@
-"""What is said of a picture, whatever it shows: whether the model knows its kind, or why not."""
+"""Whether the model knows the kind of an image, and if not, why; regardless of the lesion."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ from lesion_lens.model.picture_groups import PictureGroups
 
 @dataclass(frozen=True)
 class PictureRules:
-    """The rules that a model file has for pictures; None for one that it lacks.
+    """The rules that a model file has for images; None for each rule that it lacks.
 
     Attributes:
-        outliers: tells unfamiliar pictures.
-        others: tells pictures that are not dermatoscopic.
-        groups: tells where 'low risk' has proved right.
+        outliers: finds unfamiliar images.
+        others: finds images that are not dermatoscopic.
+        groups: says for which images 'low risk' has proved right.
     """
 
     outliers: OutlierDetector | None
@@ -31,7 +31,7 @@ class PictureRules:
         """Read all three from a model file's attributes.
 
         Raises:
-            ValueError: one of them is missing or spoiled.
+            ValueError: a rule is missing or damaged.
         """
         return cls(
             OutlierDetector.from_attributes(attributes),
@@ -45,7 +45,7 @@ class PictureRules:
         return None in (self.outliers, self.others, self.groups)
 
     def to_attributes(self) -> dict[str, NDArray[np.float64]]:
-        """Give what a model file must keep of those that there are."""
+        """Return the attributes that a model file must store for the rules that are present."""
         attributes: dict[str, NDArray[np.float64]] = {}
         for rule in (self.outliers, self.others, self.groups):
             if rule is not None:
@@ -53,24 +53,28 @@ class PictureRules:
         return attributes
 
     def distances(self, pixels: NDArray[np.uint8]) -> NDArray[np.float64] | None:
-        """Say of each picture, (N, 28, 28, 3), how far it is from the training images.
+        """Return each image's distance from the training images.
+
+        Args:
+            pixels: (N, 28, 28, 3), RGB, 0–255.
 
         Returns:
-            (N,), 0 or more, from `OutlierDetector.distance`; None where that rule is missing.
+            (N,), 0 or more, from `OutlierDetector.distance`; None if that rule is missing.
         """
         return None if self.outliers is None else self.outliers.distance(pixels)
 
     def familiarities(
         self, pixels: NDArray[np.uint8], distances: NDArray[np.float64] | None = None
     ) -> list[str | None]:
-        """Say of each picture how far the model knows its kind.
+        """Return each image's familiarity.
 
         Args:
             pixels: (N, 28, 28, 3), RGB, 0–255.
-            distances: of these pictures, from `distances`, where they are known already.
+            distances: of these images, from `distances`, if already known.
 
         Returns:
-            N of `decisions.FAMILIARITIES`; None where the file does not say how to tell.
+            For each of N images, one of `decisions.FAMILIARITIES`, or None if the file has no rule
+            that tells.
         """
         found: list[str | None] = [None] * len(pixels)
         if self.outliers is not None:
@@ -84,11 +88,17 @@ class PictureRules:
         return found
 
     def proven(self, pixels: NDArray[np.uint8]) -> list[bool | None]:
-        """Say of each picture, (N, 28, 28, 3), whether 'low risk' has proved right for its kind."""
+        """Return for each image, (N, 28, 28, 3), whether 'low risk' has proved right in its group.
+
+        None for each image if that rule is missing.
+        """
         if self.groups is None:
             return [None] * len(pixels)
         return self.groups.is_proven(pixels).tolist()
 
     def reason(self, pixels: NDArray[np.uint8]) -> str | None:
-        """Say why one picture, (28, 28, 3), is unfamiliar: a key of `outliers.REASONS`."""
+        """Return why one image, (28, 28, 3), is unfamiliar: a key of `outliers.REASONS`.
+
+        None if the rule for unfamiliar images is missing.
+        """
         return None if self.outliers is None else self.outliers.reason(pixels)

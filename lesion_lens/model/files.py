@@ -1,9 +1,9 @@
 """The model file: what it must hold, and how it is saved, checked and loaded.
 
-Two kinds, told apart by the suffix. `best_model.h5` is a complete Keras model (HDF5) with the facts
-of its training and of its decisions as attributes; `best_model.tflite` is the same network for
-LiteRT with the same attributes. h5py, Keras and TensorFlow are imported only where they are needed,
-and a `.tflite` needs none of them.
+There are two kinds, told apart by their suffix. `best_model.h5` is a complete Keras model (HDF5)
+whose attributes hold the facts of its training and the numbers for its decisions.
+`best_model.tflite` is the same network for LiteRT, with the same attributes. h5py, Keras and
+TensorFlow are imported only when they are needed; a `.tflite` needs none of them.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     import keras
 
 DEFAULT_MODEL_PATH = ROOT / "best_model.h5"
-CLASS_ORDER = "class_order"  # attributes of the file, beside Keras's own
+CLASS_ORDER = "class_order"  # attributes of the file, in addition to Keras's own
 _ARCHITECTURE = "model_config"
 _FACTS = "training_facts"
 _KERAS_OWN = ("backend", "keras_version", _ARCHITECTURE, "training_config")
@@ -47,34 +47,34 @@ def save_model(
     facts: Mapping[str, Any],
     attributes: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write the complete model and the facts of its training to an HDF5 file, whole or not at all.
+    """Write the complete model and the facts of its training to an HDF5 file, or nothing at all.
 
-    The file takes the place of an older one only when it is finished and has passed
-    `check_model_file`; plain `keras.models.load_model` reads it, from TensorFlow 2.5's Keras on.
+    The file replaces an older one only once it is complete and has passed `check_model_file`.
+    Plain `keras.models.load_model` can read it, since the Keras of TensorFlow 2.5.
 
     Args:
         model: a `build_model()` that takes raw pixels, 0–255.
-        path: where to; by Keras's rule it ends in .h5.
-        facts: what JSON can hold; see `training.pipeline.training_facts`.
-        attributes: further HDF5 attributes, texts or small arrays: what decisions go by.
+        path: the file to write. Keras requires the suffix .h5.
+        facts: a mapping that JSON can hold; see `training.pipeline.training_facts`.
+        attributes: further HDF5 attributes, texts or small arrays: the numbers for decisions.
 
     Raises:
-        ModelFileError: the file cannot be written or would break the contract.
+        ModelFileError: the file cannot be written or would be invalid.
     """
     kept = {CLASS_ORDER: ",".join(CODES), _FACTS: json.dumps(facts)} | dict(attributes or {})
     write_keras_file(model, path, kept)
 
 
 def write_keras_file(model: "keras.Model", path: str | Path, attributes: Mapping[str, Any]) -> None:
-    """Write a network of ours to an HDF5 file that every Keras reads, whole or not at all.
+    """Write one of our networks to an HDF5 file that Keras 2 and 3 can read, or nothing at all.
 
     Args:
         model: a `build_model()`.
-        path: where to; by Keras's rule it ends in .h5.
-        attributes: all that stands beside Keras's own: texts or arrays.
+        path: the file to write. Keras requires the suffix .h5.
+        attributes: texts or arrays, in addition to Keras's own attributes.
 
     Raises:
-        ModelFileError: the file cannot be written or would break the contract.
+        ModelFileError: the file cannot be written or would be invalid.
     """
     with whole_file(Path(path), ".h5") as unfinished:
         try:
@@ -83,17 +83,17 @@ def write_keras_file(model: "keras.Model", path: str | Path, attributes: Mapping
             with hdf5(path).File(unfinished, "r+") as file:
                 file.attrs[_ARCHITECTURE] = as_keras_2_wrote(file.attrs[_ARCHITECTURE])
                 file.attrs.update(attributes)
-        except RuntimeError as error:  # of HDF5, when the disk is full as it closes the file
+        except RuntimeError as error:  # from HDF5, if the disk is full when it closes the file
             raise unwritable(path, error) from error
         check_model_file(unfinished)
 
 
 @contextlib.contextmanager
 def whole_file(path: Path, suffix: str) -> Iterator[Path]:
-    """Give the path of an unfinished file, which takes the place of `path` at the end.
+    """Yield the path of an unfinished file, which replaces `path` at the end.
 
     Raises:
-        ModelFileError: the system does not let it be written.
+        ModelFileError: the system does not allow the file to be written.
     """
     try:
         with workspace(path.parent) as folder:
@@ -105,7 +105,7 @@ def whole_file(path: Path, suffix: str) -> Iterator[Path]:
 
 
 def unwritable(path: str | Path, error: Exception) -> ModelFileError:
-    # HDF5's own sentence is ten times as long, and has the reason in its middle.
+    # HDF5's own message is long, with the reason in its middle.
     reason = re.search("error message = '(.*?)'", str(error))
     return ModelFileError(
         f"{path} cannot be written ({reason[1] if reason else error}): make room there, or choose "
@@ -127,18 +127,18 @@ def quiet() -> Iterator[None]:
 
 
 def check_model_file(path: str | Path) -> dict[str, Any]:
-    """Hold a model file against the contract without loading its network.
+    """Check a model file without loading its network.
 
     Args:
         path: the file, of either kind.
 
     Returns:
-        The facts of its training, of which every page can speak; empty if the file carries none.
+        The facts of its training, which every page can show; empty if the file has none.
 
     Raises:
-        ModelFileError: the file is missing, truncated, of another kind, of another network or with
-            weights that are not finite (of a `.tflite` only its engine finds these two out), or
-            its classes are in another order.
+        ModelFileError: the file is missing, truncated or of another kind; it holds another network
+            or weights that are not finite (in a `.tflite`, only the engine detects these two); its
+            classes are in another order; or the facts of its training are damaged.
     """
     check_path(path, remedy_of(path))
     path = Path(path)
@@ -150,22 +150,22 @@ def check_model_file(path: str | Path) -> dict[str, Any]:
     _check_class_order(path, text_of(attributes.get(CLASS_ORDER)))
     try:
         facts = json.loads(attributes.get(_FACTS, "{}"))
-        json.dumps(facts, ensure_ascii=False).encode()  # half a surrogate pair is on no page
+        json.dumps(facts, ensure_ascii=False).encode()  # refuses half a surrogate pair
     except (ValueError, TypeError, RecursionError):
         facts = None
     if not can_serve_pages(facts):
-        raise ModelFileError(f"{path} holds spoiled facts of its training: {remedy_of(path)}")
+        raise ModelFileError(f"{path} holds damaged facts of its training: {remedy_of(path)}")
     return without_spoiled(facts)
 
 
 def read_attributes(path: str | Path) -> dict[str, Any]:
-    """Read all that a model file says beside its network.
+    """Read a model file's attributes: everything but its network.
 
     Args:
-        path: a file that `check_model_file` has passed.
+        path: a file that has passed `check_model_file`.
 
     Returns:
-        Texts, numbers or arrays by name; from a .tflite lists in the place of arrays.
+        Texts, numbers or arrays by name; from a .tflite, lists instead of arrays.
 
     Raises:
         ModelFileError: an attribute cannot be read.
@@ -178,11 +178,11 @@ def read_attributes(path: str | Path) -> dict[str, Any]:
         with hdf5(path).File(path, "r") as file:
             return dict(file.attrs)
     except (OSError, ValueError, LookupError, TypeError, RuntimeError) as error:
-        raise ModelFileError(f"{path} holds spoiled attributes: {remedy_of(path)}") from error
+        raise ModelFileError(f"{path} holds damaged attributes: {remedy_of(path)}") from error
 
 
 def kept_attributes(path: str | Path) -> dict[str, Any]:
-    """The attributes that are not Keras's own: what every copy of a model file must keep."""
+    """The attributes that are not Keras's own. Every copy of a model file must keep them."""
     attributes = read_attributes(path)
     return {name: value for name, value in attributes.items() if name not in _KERAS_OWN}
 
@@ -194,10 +194,10 @@ def sha256_of(path: str | Path) -> str:
 
 
 def write_training_facts(path: str | Path, facts: Mapping[str, Any]) -> None:
-    """Write the facts of its training into an HDF5 file that nobody uses yet.
+    """Write the facts of its training into an HDF5 file that is not yet in use.
 
     Raises:
-        ModelFileError: it cannot be written.
+        ModelFileError: the file cannot be written.
     """
     try:
         with hdf5(path).File(path, "r+") as file:
@@ -208,7 +208,7 @@ def write_training_facts(path: str | Path, facts: Mapping[str, Any]) -> None:
 
 def _check_class_order(path: Path, class_order: Any) -> None:
     if not isinstance(class_order, str):
-        named = "" if is_litert(path) else f"name it by `{naming_command(path)}`, or "
+        named = "" if is_litert(path) else f"give it by `{naming_command(path)}`, or "
         raise ModelFileError(
             f"{path} does not say the order of its classes: {named}{remedy_of(path)}"
         )
@@ -220,17 +220,17 @@ def _check_class_order(path: Path, class_order: Any) -> None:
 
 
 def load_model(path: str | Path = DEFAULT_MODEL_PATH) -> "keras.Sequential":
-    """Load a Keras model file, for whoever works with the network itself.
+    """Load a Keras model file, to work with the network itself.
 
     Args:
-        path: the HDF5 file, by whatever Keras.
+        path: the HDF5 file, from any version of Keras since TensorFlow 2.
 
     Returns:
-        A `build_model()` with the weights of the file: raw RGB pixels (N, 28, 28, 3), 0–255, in;
-        probabilities (N, 7) out.
+        A `build_model()` with the file's weights. It takes raw RGB pixels (N, 28, 28, 3), 0–255,
+        and gives probabilities (N, 7).
 
     Raises:
-        ModelFileError: the file breaks the contract, or its network is not ours.
+        ModelFileError: the file is invalid, or its network is not ours.
     """
     check_model_file(path)
     return read_stored(path).build(path)

@@ -1,8 +1,8 @@
-"""Keeps Keras from importing packages that serving has no use for.
+"""Keeps Keras from importing packages that the app does not need.
 
-Keras imports IPython, matplotlib, pandas, SciPy and scikit-learn wherever they are installed, for
-features of training. Without them it starts in about three quarters of the time and takes 60 MB
-less. A None in `sys.modules` makes an import raise ImportError, as if the package were not there.
+If IPython, matplotlib, pandas, SciPy and scikit-learn are installed, Keras imports them for
+training features. Without them it starts in about three quarters of the time and takes 60 MB
+less. A None in `sys.modules` makes an import raise ImportError, as if the package were missing.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ UNUSED_BY_SERVING = ("IPython", "matplotlib", "pandas", "scipy", "sklearn")
 
 @contextlib.contextmanager
 def hidden(names: tuple[str, ...]) -> Iterator[None]:
-    """Make packages look as if they were not installed, unless they are in use already."""
+    """Make packages look as if they were not installed, unless they are already imported."""
     unused = [name for name in names if name not in sys.modules]
     for name in unused:
         sys.modules[name] = None  # type: ignore[assignment]  # the documented way to block one

@@ -1,4 +1,4 @@
-"""From a path to the bytes of an image, whatever the path leads to."""
+"""Reads image files safely: a path may lead to a folder, a device or a huge file."""
 
 import errno
 import os
@@ -7,41 +7,41 @@ import stat
 from lesion_lens.model.errors import LesionLensError
 from lesion_lens.model.limits import MAX_PIXELS, SUFFIXES
 
-MAX_BYTES = 8 * MAX_PIXELS  # of a file: no image that may be read has more, even uncompressed
+MAX_BYTES = 8 * MAX_PIXELS  # of a file; decoding may take less (`DECODE_MEMORY`)
 _NO_FILE = "This is not a file that holds an image. Choose another."
 
 
 class UnreadableFile(LesionLensError):
-    """A path that leads to no file, to one that the system does not let us read, or a huge one."""
+    """The path does not lead to a file, or the file cannot be read or is too large."""
 
 
 def read(path: str) -> bytes:
-    """Read a file's bytes, at most `MAX_BYTES` of them.
+    """Read a file of at most `MAX_BYTES` bytes.
 
     Raises:
-        UnreadableFile: it is a folder, a device, a pipe or a socket, the system refuses, or there
-            are more bytes.
+        UnreadableFile: the path leads to a folder, a device, a pipe or a socket; the system refuses
+            to read it; or the file is larger.
     """
-    # Not by pathlib, which keeps each name that it has seen for ever (Python 3.12 and later).
+    # Do not use pathlib: since Python 3.12 it keeps each name that it has seen in memory.
     try:
-        _check(os.stat(path))  # before it is opened, which alone sets some devices going
+        _check(os.stat(path))  # before opening, because that alone starts some devices
         with open(path, "rb", opener=_open) as file:
-            _check(os.fstat(file.fileno()))  # of what was opened, if it was exchanged meanwhile
-            # Not the size that was told: some of the system's own files have 0 and never end.
+            _check(os.fstat(file.fileno()))  # again, in case the file was exchanged in between
+            # Ignore the reported size: some system files report 0 and never end.
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise UnreadableFile(f"The file cannot be read ({error.strerror}).") from error
-    if data is None:  # it would have had us wait
+    if data is None:  # reading would block
         raise UnreadableFile(_NO_FILE)
     _check_size(len(data))
     return data
 
 
 def is_image_name(path: str) -> bool | None:
-    """Whether a file is taken for an image by its name alone; None where only its bytes tell.
+    """Whether a file counts as an image by its name; None if only its bytes can tell.
 
-    A suffix decides, in capitals or not. A name without one, or with one of digits alone, as the
-    numbers have that name DICOM files, tells nothing. A hidden file is never taken.
+    The suffix decides, in upper or lower case. Only the bytes can tell if there is no suffix, or
+    one of digits, as in the numbers that DICOM files have as names. Hidden files do not count.
     """
     name = os.path.basename(path)
     suffix = os.path.splitext(name)[1].lower()
@@ -51,14 +51,15 @@ def is_image_name(path: str) -> bool | None:
 
 
 def may_be_image(path: str) -> bool:
-    """Whether a file in a folder is taken for an image, in training and by `classify` alike.
+    """Whether a file in a folder counts as an image, both in training and for `classify`.
 
-    By its name, or else by its first bytes; a file that cannot be opened is none then.
+    The name decides. If it cannot, the first bytes do; a file that cannot be opened then does not
+    count.
     """
     by_name = is_image_name(path)
     if by_name is not None:
         return by_name
-    from lesion_lens.model.images import SIGNATURE, has_known_signature  # which loads every decoder
+    from lesion_lens.model.images import SIGNATURE, has_known_signature  # loads all decoders
 
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):
@@ -76,7 +77,7 @@ def _open(path: str, flags: int) -> int:
 def _check(found: os.stat_result) -> None:
     if stat.S_ISDIR(found.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    if not stat.S_ISREG(found.st_mode):  # reading it may wait, or go on, for ever
+    if not stat.S_ISREG(found.st_mode):  # reading it may block or never end
         raise UnreadableFile(_NO_FILE)
     _check_size(found.st_size)
 

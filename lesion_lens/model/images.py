@@ -1,4 +1,4 @@
-"""From the untrusted bytes of a file to an upright RGB image."""
+"""Decodes the untrusted bytes of a file into an upright RGB image."""
 
 import io
 import math
@@ -33,12 +33,12 @@ from lesion_lens.model.limits import FORMATS, MAX_PIXELS, MEGA, NAMES, max_pixel
 from lesion_lens.model.tiff_numbers import is_of_numbers, numbers_image, scale_of
 from skin_cancer_detection import EXACT_PIXELS, REDUCING_GAP, SIDE
 
-Rows = NDArray[Any]  # some rows of a grey image, (height, width), of whatever dtype it has
+Rows = NDArray[Any]  # some rows of a grey image, (height, width), in the image's own dtype
 
-DRAFT_SIDE = 600  # pixels; what is left at least of each side of a JPEG, enough for a preview
+DRAFT_SIDE = 600  # pixels that remain of each side of a reduced JPEG, at least; enough to preview
 
 pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
-# What runs at once is for the scheduler to say.
+# The scheduler in decoding.py decides what runs at once.
 pillow_heif.options.DECODE_THREADS = AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 lower_the_limit()
 
@@ -50,17 +50,17 @@ def read_image(
 ) -> Image.Image:
     """Decode an untrusted file into an upright RGB image, at its own size up to `EXACT_PIXELS`.
 
-    It takes and raises what `read_sized` does, and gives the image alone.
+    Takes and raises the same as `read_sized`, but returns only the image.
     """
     return read_sized(data, reserve, formats).image
 
 
 class Sized(NamedTuple):
-    """An image that was read, and how large it was.
+    """A decoded image and its original size.
 
     Attributes:
-        image: of mode "RGB", upright, at the file's own size up to `EXACT_PIXELS`.
-        full_size: (width, height) in pixels of the file's image, upright, before any reduction.
+        image: in mode "RGB", upright, at the file's own size up to `EXACT_PIXELS`.
+        full_size: (width, height) in pixels of the upright image before any reduction.
     """
 
     image: Image.Image
@@ -72,22 +72,22 @@ def read_sized(
     reserve: Callable[[int], None] = lambda _: None,
     formats: Collection[str] = (*FORMATS, "DICOM"),
 ) -> Sized:
-    """Decode an untrusted file into an upright RGB image, and say how large it was.
+    """Decode an untrusted file into an upright RGB image, and return its original size, too.
 
-    Only the decoders of `formats` are tried, and of several frames the first is taken, or the
-    primary one of a HEIC. Alpha is laid over white, more than 8 bits are scaled to 8, and the
-    orientation is applied. An image of more than `EXACT_PIXELS` is reduced: a JPEG or JPEG 2000
-    while it is decoded, to a half, a quarter and so on, which their formats allow and which takes a
-    fraction of the time; any other afterwards by a whole factor, a strip at a time, to save memory.
+    Tries only the decoders of `formats`. Takes the first frame of several, or the primary image of
+    a HEIC. Blends transparent pixels with white, scales more than 8 bits to 8, and applies the
+    orientation. An image of more than `EXACT_PIXELS` is reduced. A JPEG or JPEG 2000 is reduced to
+    a half, a quarter and so on while it is decoded, which takes a fraction of the time. Any other
+    format is reduced by a whole factor after decoding, a strip at a time, to save memory.
 
     Args:
         data: the bytes of the file.
         reserve: called with the bytes of memory that decoding will take, once they are known.
-        formats: as Pillow names them, and DICOM.
+        formats: Pillow's names of formats, and DICOM.
 
     Raises:
         EmptyImage, UnsupportedImage, UnsupportedVariant, DicomNotRead, DamagedImage, ImageTooLarge,
-            ImageTooCostly: each with a sentence for the person who sent the file.
+            ImageTooCostly: each with a message for the person who sent the file.
     """
     if not data:
         raise EmptyImage
@@ -107,7 +107,7 @@ def read_sized(
     try:
         if image.width * image.height > EXACT_PIXELS:
             _reduce_while_decoding(image, data)
-        if image.format != "WEBP":  # whose memory is reserved
+        if image.format != "WEBP":  # its memory is already reserved
             reserve(_memory_of(image, full_size, data))
         if image.width * image.height <= EXACT_PIXELS:
             image.load()
@@ -121,12 +121,12 @@ def read_sized(
         raise _error_of(error, image.format) from error
 
 
-# Codings of TIFF that Pillow's libtiff has no decoder for; it says no more than that it failed.
+# TIFF codings without a decoder in Pillow's libtiff. Its error says only that decoding failed.
 _NOT_IN_LIBTIFF = ("webp", "tiff_sgilog", "tiff_sgilog24", "tiff_thunderscan")
 
 
 def _read_dicom(data: bytes, reserve: Callable[[int], None]) -> Sized:
-    """Decode the first frame of a DICOM file; raises what `read_sized` does."""
+    """Decode the first frame of a DICOM file. Raises the same as `read_sized`."""
     frame = first_frame(data, reserve)
     if frame.coded:
         coded = read_sized(bytes(frame.data), reserve, (frame.coded,))
@@ -137,7 +137,7 @@ def _read_dicom(data: bytes, reserve: Callable[[int], None]) -> Sized:
 
 
 def _read_numbers(data: bytes, reserve: Callable[[int], None]) -> Sized:
-    """Decode a TIFF of numbers that Pillow has no mode for; raises what `read_sized` does."""
+    """Decode a TIFF of numbers that Pillow has no mode for. Raises the same as `read_sized`."""
     found = numbers_image(data)
     if _takes_too_long(found.image, data):
         raise ImageTooCostly
@@ -159,8 +159,8 @@ def _read_numbers(data: bytes, reserve: Callable[[int], None]) -> Sized:
 def _opened(
     data: bytes, reserve: Callable[[int], None], formats: Collection[str]
 ) -> ImageFile.ImageFile:
-    """Read what stands before the pixels; raises what `read_sized` does."""
-    if data[:4] == b"RIFF":  # a WebP, for which the decoder takes its memory as it is opened
+    """Open an image without decoding its pixels. Raises the same as `read_sized`."""
+    if data[:4] == b"RIFF":  # a WebP; its decoder allocates memory when the file is opened
         pixels, most = webp_pixels(data), max_pixels("WEBP")
         if pixels > most:
             raise ImageTooLarge(megapixels=most // MEGA)
@@ -168,8 +168,8 @@ def _opened(
     error: ImageError = UnsupportedImage()
     for name in formats_of(data):
         if name in formats:
-            # Not `Image.open`, which hides why a decoder refuses a file. They raise nearly anything
-            # on spoiled bytes (OSError, ValueError, SyntaxError, struct.error, …).
+            # `Image.open` would hide why a decoder refuses a file. Decoders raise nearly anything
+            # on damaged bytes (OSError, ValueError, SyntaxError, struct.error, …).
             try:
                 return Image.OPEN[name][0](io.BytesIO(data), "")
             except Exception as reason:
@@ -179,7 +179,7 @@ def _opened(
 
 
 def _error_of(error: Exception, image_format: str | None) -> ImageError:
-    """What to say of an exception of a decoder: its words alone tell one cause from another."""
+    """Our error for a decoder's exception. Only the exception's words tell the causes apart."""
     if isinstance(error, ImageError):
         return error
     if isinstance(error, Image.DecompressionBombError):
@@ -193,34 +193,34 @@ def _error_of(error: Exception, image_format: str | None) -> ImageError:
     return DamagedImage()
 
 
-# What Pillow, libheif and libavif say of what they do not read, however whole it may be.
+# How Pillow, libheif and libavif describe files that they do not support, even undamaged ones.
 _UNSUPPORTED = re.compile(
     r"(?i)unsupported|not (yet )?supported|cannot handle|not implemented|codec available"
     r"|unable to determine J2K"
 )
 
 
-# What decoding takes for each pixel, in bytes, at most: measured, and the kernel holds them to it
-# (decoder.py). Pillow decodes every WebP as if it were animated, and holds it four times.
+# The most bytes that decoding takes for each pixel. They were measured, and the kernel enforces
+# them (decoder.py). Pillow decodes every WebP as if it were animated, and holds four copies of it.
 _BYTES_PER_PIXEL = {"HEIF": 5, "WEBP": 17}
 _ANY_OTHER = 4
 
 
 def _memory_of(image: Any, full_size: tuple[int, int], data: bytes) -> int:
-    """Say how many bytes it takes to decode an opened image.
+    """Return how many bytes it takes to decode an opened image.
 
     Args:
-        image: after what `_reduce_while_decoding` did.
-        full_size: before it.
+        image: after `_reduce_while_decoding`.
+        full_size: its size before that.
         data: its file.
     """
     pixels = image.width * image.height
-    if image.format == "AVIF":  # what the decoder holds, then twice the colours, then the image
+    if image.format == "AVIF":  # the decoder's planes, twice the colours, and the image
         return math.ceil(pixels * (2 + 2 * len(image.getbands()) + avif_plane_bytes(data)))
-    if image.format == "JPEG2000":  # five for each sample of a tile, and the coded blocks
+    if image.format == "JPEG2000":  # five bytes for each sample of a tile, and the coded blocks
         return pixels * (4 + 5 * len(image.getbands())) + len(data)
     needed = pixels * _BYTES_PER_PIXEL.get(image.format or "", _ANY_OTHER)
-    # Of several scans, two bytes for each coefficient are kept, however much is reduced.
+    # With several scans, the decoder keeps two bytes for each coefficient at full size.
     if image.info.get("progressive") or (image.format in _JPEGS and jpeg_scans(data) > 1):
         samples = [(across, down) for _, across, down, _ in image.layer]
         largest = max(across for across, _ in samples) * max(down for _, down in samples)
@@ -230,9 +230,9 @@ def _memory_of(image: Any, full_size: tuple[int, int], data: bytes) -> int:
 
 
 def _reduce_while_decoding(image: ImageFile.ImageFile, data: bytes) -> None:
-    """Have the decoder make a large image smaller, as far as its format lets it.
+    """Set the decoder to reduce a large JPEG or JPEG 2000, as far as the format allows.
 
-    `image.size` is then what comes of it; of any other format, nothing changes.
+    `image.size` is then the reduced size. Images in other formats do not change.
     """
     if image.format in _JPEGS:
         image.draft(None, (DRAFT_SIDE, DRAFT_SIDE))
@@ -240,8 +240,8 @@ def _reduce_while_decoding(image: ImageFile.ImageFile, data: bytes) -> None:
         wished = int(math.log2(max(1, min(image.size) / DRAFT_SIDE)))
         size, halvings = jpeg2000_halved(data, wished)
         if halvings:
-            # Not by the image's `reduce`: Pillow 13 rounds the size otherwise than the decoder
-            # does, so that 1501 pixels could be halved once and not twice.
+            # Do not use the image's `reduce`: Pillow 13 and the decoder round the size differently,
+            # so 1501 pixels could be halved once but not twice.
             codec, _, *others = cast(tuple[Any, ...], image.tile[0].args)
             image._size = size
             image.tile = [ImageFile._Tile("jpeg2k", (0, 0, *size), 0, (codec, halvings, *others))]
@@ -249,12 +249,12 @@ def _reduce_while_decoding(image: ImageFile.ImageFile, data: bytes) -> None:
 
 # --- Whole images, and strips of large ones --------------------------------------------------
 
-Converter = Callable[[Image.Image], Image.Image]  # of an image or a strip of it, to mode "RGB"
-StripOf = Callable[[int, int], Image.Image]  # rows from a first to before a last
+Converter = Callable[[Image.Image], Image.Image]  # converts an image or a strip to mode "RGB"
+StripOf = Callable[[int, int], Image.Image]  # gives the rows from the first to before the second
 
 
 def _rows(image: Image.Image) -> tuple[tuple[int, int], StripOf, Converter]:
-    """Give what `_reduced` takes of an image in memory."""
+    """Return the arguments of `_reduced` for an image in memory."""
     image.load()
 
     def strip_of(top: int, bottom: int) -> Image.Image:
@@ -264,7 +264,7 @@ def _rows(image: Image.Image) -> tuple[tuple[int, int], StripOf, Converter]:
 
 
 def _heic_rows(data: bytes) -> tuple[tuple[int, int], StripOf, Converter]:
-    """Give the same of a HEIC, without the copy of all its pixels that Pillow would make."""
+    """Return the same for a HEIC, without the copy of all its pixels that Pillow would make."""
     image = pillow_heif.open_heif(io.BytesIO(data), convert_hdr_to_8bit=True)
     pixels, stride, mode = memoryview(image.data), image.stride, image.mode
 
@@ -277,7 +277,7 @@ def _heic_rows(data: bytes) -> tuple[tuple[int, int], StripOf, Converter]:
 
 
 def _reduced(size: tuple[int, int], strip_of: StripOf, to_rgb: Converter) -> Image.Image:
-    """Reduce a large image by the largest whole factor that leaves LANCZOS enough to see."""
+    """Reduce a large image by the largest whole factor that leaves enough pixels for LANCZOS."""
     factor = max(1, min(size) // (REDUCING_GAP * SIDE))
     height = factor * max(1, _STRIP // (factor * size[0]))
     reduced = Image.new("RGB", (-(-size[0] // factor), -(-size[1] // factor)))
@@ -291,7 +291,7 @@ _STRIP = 1_000_000  # pixels that are converted at a time
 
 
 def _converter(image: Image.Image) -> Converter:
-    """Give what makes mode "RGB" of a loaded image or of strips of it."""
+    """Return a function that converts a loaded image, or strips of it, to mode "RGB"."""
     if image.mode.startswith("I;16"):
         to_levels = _sixteen_bits(image)
         return lambda strip: _grey_to_rgb(strip, to_levels)
@@ -301,7 +301,7 @@ def _converter(image: Image.Image) -> Converter:
     if image.mode == "LAB":
         lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
         transform = ImageCms.buildTransform(lab, srgb, "LAB", "RGB")
-        # None only if it were done in place
+        # None only when it works in place
         return lambda strip: cast(Image.Image, ImageCms.applyTransform(strip, transform))
     if image.has_transparency_data:
         return _over_white
@@ -318,7 +318,7 @@ def _over_white(image: Image.Image) -> Image.Image:
 def _own_range(image: Image.Image) -> Callable[[Rows], Rows]:
     finite = (rows[np.isfinite(rows)] for rows in _few_rows(image))
     ranges = [(float(rows.min()), float(rows.max())) for rows in finite if rows.size]
-    if not ranges:  # there is nothing to see
+    if not ranges:  # no pixel is finite
         raise DamagedImage
     low, high = scale_of(min(low for low, _ in ranges), max(high for _, high in ranges))
     scale = 255 / (high - low) if high > low else 0
@@ -329,7 +329,7 @@ def _sixteen_bits(image: Image.Image) -> Callable[[Rows], Rows]:
     tags = getattr(image, "tag_v2", {})  # a TIFF's
     bits = tags.get(ExifTags.Base.BitsPerSample, (16,))[0]
     white_is_zero = tags.get(ExifTags.Base.PhotometricInterpretation) == 0
-    transparent = image.info.get("transparency")  # a PNG's grey value that stands for nothing
+    transparent = image.info.get("transparency")  # the grey value that is transparent in a PNG
 
     def to_levels(rows: Rows) -> Rows:
         levels = np.minimum(rows.astype(np.float32) * (255 / (2**bits - 1)), 255)
@@ -341,13 +341,13 @@ def _sixteen_bits(image: Image.Image) -> Callable[[Rows], Rows]:
 
 
 def _grey_to_rgb(image: Image.Image, to_levels: Callable[[Rows], Rows]) -> Image.Image:
-    """Make an RGB image of a grey one; `to_levels` turns its values into 0–255."""
+    """Convert a grey image to RGB; `to_levels` maps its values to 0–255."""
     strips = (np.rint(to_levels(rows)).astype(np.uint8) for rows in _few_rows(image))
     return Image.fromarray(np.concatenate(list(strips))).convert("RGB")
 
 
 def _few_rows(image: Image.Image) -> Iterator[Rows]:
-    """Yield a grey image some rows at a time, as NumPy makes a copy in each step of reckoning."""
+    """Yield a grey image some rows at a time, because NumPy copies them at each computation."""
     height = max(1, _FEW // image.width)
     for top in range(0, image.height, height):
         yield np.asarray(image.crop((0, top, image.width, min(top + height, image.height))))
@@ -356,7 +356,7 @@ def _few_rows(image: Image.Image) -> Iterator[Rows]:
 _FEW = 200_000  # pixels
 
 
-# What undoes each EXIF orientation but the upright 1; EXIF 2.32, table 4.
+# How to undo each EXIF orientation except 1, which is upright (EXIF 2.32, table 4).
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -368,12 +368,12 @@ _UPRIGHT = {
 }
 
 
-_JPEGS = ("JPEG", "MPO")  # the second holds several
+_JPEGS = ("JPEG", "MPO")  # an MPO holds several JPEGs
 MAX_SCANS = 100  # of a progressive JPEG; encoders write about ten
 
 
 def _check_contents(image: ImageFile.ImageFile, data: bytes) -> None:
-    """Refuse what its decoder would work on for seconds, or would fill with black."""
+    """Refuse an image that would take its decoder seconds, or would be partly black."""
     if _takes_too_long(image, data):
         raise ImageTooCostly
     if image.format == "JPEG2000" and not jpeg2000_is_whole(data):
@@ -381,7 +381,7 @@ def _check_contents(image: ImageFile.ImageFile, data: bytes) -> None:
 
 
 def _takes_too_long(image: ImageFile.ImageFile, data: bytes) -> bool:
-    """Whether a file has its pixels decoded over and over: seconds for each kilobyte of it."""
+    """Whether a file has its pixels decoded repeatedly, at seconds for each kilobyte."""
     if image.format in _JPEGS:
         return jpeg_scans(data) > MAX_SCANS
     boxes = filter(None, (extents for _, extents, *_ in image.tile))
@@ -390,34 +390,34 @@ def _takes_too_long(image: ImageFile.ImageFile, data: bytes) -> bool:
 
 
 def _orientation(image: Image.Image) -> int | None:
-    if image.format == "HEIF":  # whose decoder has turned it, by what the container says
+    if image.format == "HEIF":  # the decoder has turned it, as the container says
         return None
-    # Not ImageOps.exif_transpose: it writes all the EXIF anew, and so refuses a sound photograph
-    # for the sake of any other tag that is wrong.
+    # Do not use ImageOps.exif_transpose: it rewrites all of the EXIF, so any other invalid tag
+    # would make it refuse a good photograph.
     try:
         return image.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # EXIF that cannot be read turns nothing
+    except Exception:  # ignore unreadable EXIF
         return None
 
 
 def _upright(image: Image.Image, full_size: tuple[int, int], orientation: int | None) -> Sized:
     if orientation is None or orientation not in _UPRIGHT:
         return Sized(image, full_size)
-    is_turned = orientation >= 5  # of the eight, those that exchange width and height
+    is_turned = orientation >= 5  # 5 to 8 exchange width and height
     return Sized(
         image.transpose(_UPRIGHT[orientation]), full_size[::-1] if is_turned else full_size
     )
 
 
 def formats_of(data: bytes) -> list[str]:
-    """The formats that a file begins as; its first `SIGNATURE` bytes are enough."""
+    """The formats that a file's first bytes match; `SIGNATURE` bytes are enough."""
     Image.init()
     tests = ((name, Image.OPEN[name][1]) for name in FORMATS)
     return [name for name, accepts in tests if accepts and accepts(data[:SIGNATURE]) is True]
 
 
 def has_known_signature(data: bytes) -> bool:
-    """Whether a file begins as an image does; its first `SIGNATURE` bytes are enough."""
+    """Whether a file begins like an image; its first `SIGNATURE` bytes are enough."""
     return bool(formats_of(data)) or is_dicom(data)
 
 

@@ -1,7 +1,7 @@
-"""What is in a file that Keras has written: `.h5`, or `.keras`, of any Keras since TensorFlow 2.
+"""Reads files written by Keras, `.h5` or `.keras`, from any version since TensorFlow 2.
 
-Read by h5py and json alone. Keras builds whatever a file names, and has had holes there
-(CVE-2025-9905), so it never gets one: see `architecture`.
+They are read with h5py and json, not with Keras. Keras builds whatever a file names, which has led
+to vulnerabilities (CVE-2025-9905). See also `architecture`.
 """
 
 import io
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import h5py
     import keras
 
-# What h5py, json and zipfile raise on spoiled bytes has no common base.
+# The exceptions of h5py, json and zipfile on damaged bytes have no common base.
 _SPOILED = (
     *(OSError, ValueError, LookupError, TypeError, RuntimeError, AttributeError, EOFError),
     *(RecursionError, zipfile.BadZipFile, zlib.error, struct.error),
@@ -41,25 +41,25 @@ _MOST_WEIGHTS = 32_000_000  # bytes of its weights; ours has 2,100,000, with an 
 
 @dataclass(frozen=True)
 class StoredNetwork:
-    """A network as a file has it: one of our shape, but perhaps of other settings.
+    """The network in a file. It has our layers and shapes, but may have other settings.
 
     Attributes:
-        layers: as the file's JSON has them.
-        weights: float arrays, finite, in the order of the layers.
+        layers: as in the file's JSON.
+        weights: finite float arrays, in the order of the layers.
     """
 
     layers: list[Any]
     weights: list[NDArray[np.floating]]
 
     def build(self, path: str | Path) -> "keras.Sequential":
-        """Give the weights to a `build_model()`.
+        """Load the weights into a `build_model()`.
 
         Raises:
-            ModelFileError: the file's network has other settings than ours, or Keras or its backend
-                is missing.
+            ModelFileError: the file's settings or the order of its weights differ from ours, a
+                variance is negative, or Keras or its backend is missing.
         """
         try:
-            chosen_backend()  # first, as Keras's own error is no sentence
+            chosen_backend()  # first, because Keras's own error is not helpful
             model = build_model()
         except SettingError as error:
             raise ModelFileError(f"{path} cannot be loaded: {error}") from error
@@ -68,7 +68,7 @@ class StoredNetwork:
         check_same(path, self.layers, json.loads(model.to_json())["config"]["layers"])
         try:
             model.set_weights(self.weights)
-        except ValueError as error:  # an order of arrays that no Keras writes
+        except ValueError as error:  # the arrays are in another order
             raise ModelFileError(
                 f"{path} has its weights in another order: {remedy_of(path)}"
             ) from error
@@ -93,7 +93,7 @@ def hdf5(path: str | Path) -> ModuleType:
 
 
 def without_keras(path: str | Path) -> ModelFileError:
-    """The error of a file whose engine is not installed."""
+    """The error for a file whose engine is not installed."""
     return ModelFileError(
         f"{path} needs Keras, which is not installed: pip install -r requirements.txt, or set "
         "MODEL_PATH to a .tflite file."
@@ -101,24 +101,24 @@ def without_keras(path: str | Path) -> ModelFileError:
 
 
 def not_finite(path: str | Path) -> str:
-    """The sentence of a network whose weights are spoiled."""
+    """The message for a network whose weights are not finite."""
     return f"{path} holds weights that are NaN or infinite: {remedy_of(path)}"
 
 
 def text_of(value: Any) -> Any:
-    """An attribute as a text: Keras 2 wrote bytes. What is neither stays as it is."""
+    """Decode an attribute that Keras 2 wrote as bytes. Other values stay as they are."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
 def read_stored(path: str | Path) -> StoredNetwork:
-    """Read the network of a `.h5` or `.keras`, and see that it has our layers and shapes.
+    """Read the network of a `.h5` or `.keras`, and check that it has our layers and shapes.
 
     Raises:
-        ModelFileError: the file is truncated, of another kind or of another network, or a weight is
-            not finite.
+        ModelFileError: the file is truncated, of another kind, or holds another network, weights
+            that are not finite, or weights from another file; or h5py is missing.
     """
     try:
-        # TensorFlow 2.5 to 2.11 wrote HDF5 under this suffix, too.
+        # TensorFlow 2.5 to 2.11 wrote HDF5 into .keras files, too.
         if is_keras_archive(path) and zipfile.is_zipfile(path):
             return _read_archive(path)
         with hdf5(path).File(path, "r") as file:
@@ -159,10 +159,10 @@ def _read_archive(path: str | Path) -> StoredNetwork:
 
 
 def _inside(path: str | Path, group: "h5py.Group", name: str) -> Any:
-    """What a group holds under a name, with / between the parts, if it is in the file itself.
+    """Return a member of a group, by its path with /, if it is in the file itself.
 
     Raises:
-        ModelFileError: a link leads to another file, which HDF5 would open, whatever it is.
+        ModelFileError: a link leads to another file. HDF5 would open any file that it names.
     """
     for part in filter(None, name.split("/")):
         if not isinstance(group.get(part, getlink=True), hdf5(path).HardLink):
@@ -172,20 +172,20 @@ def _inside(path: str | Path, group: "h5py.Group", name: str) -> Any:
 
 
 def _bounded(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
-    """Read an entry, which may inflate to gigabytes, up to a limit; what is cut off is spoiled."""
+    """Read an entry up to a limit, because it may inflate to gigabytes. A cut entry is invalid."""
     with archive.open(name) as entry:
         return entry.read(most)
 
 
 def _as_archived(kind: str) -> str:
-    """The name of a kind of layer in a .keras, by the rule of Keras's `to_snake_case`."""
+    """The name of a kind of layer in a .keras file, by the rule of Keras's `to_snake_case`."""
     return re.sub("([a-z])([A-Z])", r"\1_\2", re.sub("(.)([A-Z][a-z]+)", r"\1_\2", kind)).lower()
 
 
 def _layers_of(path: str | Path, config: Any) -> list[Any]:
     if config["class_name"] != "Sequential":
         raise ModelFileError(
-            f"{path} holds a {str(config['class_name'])[:40]} model, and only a Sequential is "
+            f"{path} holds a {str(config['class_name'])[:40]} model, but only a Sequential can be "
             f"loaded: {remedy_of(path)}"
         )
     layers = config["config"]
@@ -195,7 +195,7 @@ def _layers_of(path: str | Path, config: Any) -> list[Any]:
 
 
 def _values_of(path: str | Path, file: "h5py.File", arrays: list[Any]) -> list[Any]:
-    """The values of arrays, which are read only if they have our shapes."""
+    """Read the values of arrays, if the arrays have our shapes."""
     if (
         tuple(array.shape for array in arrays if array.ndim > 1) != KERNEL_SHAPES
         or sum(array.size for array in arrays) != PARAMETERS
@@ -204,12 +204,12 @@ def _values_of(path: str | Path, file: "h5py.File", arrays: list[Any]) -> list[A
         raise ModelFileError(
             f"{path} does not hold this network's {PARAMETERS:,} parameters: {remedy_of(path)}"
         )
-    # HDF5 can fetch an array from any other file of this machine.
+    # HDF5 can read an array from any other file on this machine.
     if any(a.external or a.is_virtual or a.file.filename != file.filename for a in arrays):
         raise ModelFileError(f"{path} has its weights in another file: {remedy_of(path)}")
-    # A packed array is unpacked a chunk at a time, and a chunk may be far larger than the array.
+    # A compressed array is unpacked by chunks, and a chunk may be far larger than the array.
     if any(a.chunks and math.prod(a.chunks) > a.size for a in arrays):
-        raise ModelFileError(f"{path} has its weights packed strangely: {remedy_of(path)}")
+        raise ModelFileError(f"{path} has weights in oversized chunks: {remedy_of(path)}")
     values = [array[()] for array in arrays]
     if not all(np.isfinite(value).all() for value in values):
         raise ModelFileError(not_finite(path))

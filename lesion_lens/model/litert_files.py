@@ -1,7 +1,7 @@
-"""The `.tflite`: a network for LiteRT, then a zip archive with what the file says beside it.
+"""The `.tflite`: a network for LiteRT, followed by a zip archive with the file's attributes.
 
-TensorFlow Lite's own metadata travels in the same archive: the interpreter reads from the beginning
-of the file, zipfile from its end. Nothing here needs Keras or TensorFlow.
+The archive also holds the labels that TensorFlow Lite's metadata names. The interpreter reads the
+file from the beginning, zipfile from the end. This module needs neither Keras nor TensorFlow.
 """
 
 import hashlib
@@ -17,12 +17,12 @@ from lesion_lens.model.errors import ModelFileError
 from lesion_lens.model.model_path import remedy_of
 
 _ARCHIVED = "attributes.json"  # the name in a .tflite's archive
-_MOST_ARCHIVED = 16_000_000  # bytes; ours has 50,000, and older files deflated it
+_MOST_ARCHIVED = 16_000_000  # bytes; ours has 50,000, which older files compressed
 # Attributes that only a .tflite has.
 _NETWORK_BYTES = "network_bytes"  # where the network ends and the archive begins
 _NETWORK_SHA256 = "network_sha256"
 MADE_OF = "made_of"  # the SHA-256 of the .h5
-# What zipfile raises on spoiled bytes has no common base.
+# zipfile's exceptions on damaged bytes have no common base.
 _SPOILED = (
     *(OSError, ValueError, LookupError, TypeError, RuntimeError, EOFError),
     *(zipfile.BadZipFile, zlib.error, struct.error),
@@ -32,12 +32,12 @@ _SPOILED = (
 def append_attributes(
     path: str | Path, attributes: Mapping[str, Any], texts: Mapping[str, str] | None = None
 ) -> None:
-    """Append to a network for LiteRT, alone in its file, what a model file says beside it.
+    """Append a model file's attributes to a file that holds only a network for LiteRT.
 
     Args:
         path: the file.
-        attributes: texts, numbers or arrays by name, as `read_attributes` returns them.
-        texts: further files of the archive by name, such as that of the labels.
+        attributes: texts, numbers or arrays by name, as from `read_attributes`.
+        texts: further files for the archive, by name, such as the labels.
     """
     network = Path(path).read_bytes()
     attributes = dict(attributes) | {
@@ -45,22 +45,22 @@ def append_attributes(
         _NETWORK_SHA256: hashlib.sha256(network).hexdigest(),
     }
     with zipfile.ZipFile(path, "a") as archive:
-        # HDF5 gives arrays and numbers of NumPy, which JSON does not know. Python writes floats so
-        # that they are read back exactly.
+        # HDF5 gives NumPy arrays and numbers, which JSON does not know. Python writes floats such
+        # that reading gives exactly the same value.
         text = json.dumps(attributes, default=lambda value: value.tolist())
         for name, content in {**(texts or {}), _ARCHIVED: text}.items():
-            entry = zipfile.ZipInfo(name)  # of 1980, so that the same model is the same file
-            archive.writestr(entry, content)  # not deflated: MediaPipe reads no other entries
+            entry = zipfile.ZipInfo(name)  # dated 1980, so that the same model gives the same file
+            archive.writestr(entry, content)  # uncompressed, as MediaPipe requires
 
 
 def read_network(path: str | Path) -> bytes:
-    """Read the network of a `.tflite`, and see that it is whole.
+    """Read the network of a `.tflite`, and check that it is complete and undamaged.
 
-    The interpreter believes what it reads, so no byte of a spoiled network may reach it, and none
-    of a file that is exchanged while it is served: it gets these bytes rather than the path.
+    The interpreter trusts what it reads, so it must not get a damaged network. It gets these bytes
+    instead of the path, in case the file is replaced while it is being served.
 
     Raises:
-        ModelFileError: the file is truncated or spoiled.
+        ModelFileError: the file is truncated or damaged.
     """
     attributes = read_archived(path)
     try:
@@ -69,7 +69,7 @@ def read_network(path: str | Path) -> bytes:
     except _SPOILED:
         whole = False
     if not whole:
-        raise ModelFileError(f"{path} is truncated or spoiled: {remedy_of(path)}")
+        raise ModelFileError(f"{path} is truncated or damaged: {remedy_of(path)}")
     return network
 
 
@@ -84,8 +84,8 @@ def read_archived(path: str | Path) -> dict[str, Any]:
     """
     try:
         with zipfile.ZipFile(path) as archive, archive.open(_ARCHIVED) as entry:
-            # Not all at once, and not by the size that it claims: a few bytes can inflate to
-            # gigabytes. What is cut off is no JSON.
+            # Read up to a limit, whatever size it claims: a few bytes can inflate to gigabytes. If
+            # the text is cut off, it is not valid JSON.
             return dict(json.loads(entry.read(_MOST_ARCHIVED)))
     except _SPOILED as error:
-        raise ModelFileError(f"{path} holds spoiled attributes: {remedy_of(path)}") from error
+        raise ModelFileError(f"{path} holds damaged attributes: {remedy_of(path)}") from error

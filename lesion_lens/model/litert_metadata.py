@@ -1,8 +1,8 @@
-"""TensorFlow Lite's metadata: what MediaPipe and ML Kit ask of a `.tflite`.
+"""Writes TensorFlow Lite's metadata, which MediaPipe and ML Kit require in a `.tflite`.
 
-The schema is `metadata_schema.fbs` of MediaPipe, whose package would not fit the deployment. So the
-few tables that we need are built by flatbuffers, which TensorFlow needs anyway. A table is given by
-its fields' numbers, in the order of the schema.
+The schema is MediaPipe's `metadata_schema.fbs`. Its package would exceed the deployment's size
+limit, so we build the few tables with flatbuffers, which TensorFlow needs anyway. A table is
+written as a mapping from the numbers of its fields, in the order of the schema.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,20 +16,20 @@ from skin_cancer_detection import CODES
 LABELS_NAME = "labels.txt"  # in the archive at the end of the file
 LABELS = "".join(f"{code}\n" for code in CODES)
 _BUFFER = "TFLITE_METADATA"
-_MODEL, _METADATA = b"TFL3", b"M001"  # the marks of both schemas
-_ALIGNMENT = 16  # bytes, of a constant, by the schema of TensorFlow Lite
-# Numbers in unions and enumerations of the schema.
+_MODEL, _METADATA = b"TFL3", b"M001"  # the identifiers of the two schemas
+_ALIGNMENT = 16  # bytes, for constants, by TensorFlow Lite's schema
+# Values in the schema's unions and enumerations.
 _IMAGE_PROPERTIES, _FEATURE_PROPERTIES, _NORMALIZATION, _RGB, _AXIS_LABELS = 2, 1, 1, 1, 2
 
 
 def with_metadata(network: bytes) -> bytes:
-    """Put the metadata into a network for LiteRT, alone in its file.
+    """Add the metadata to a network for LiteRT.
 
-    They say that the input is RGB and taken as it is (mean 0, standard deviation 1), which labels
-    the outputs have, and the name, the author and the licence of the model.
+    It says that the input is RGB and not scaled (mean 0, standard deviation 1), names the labels of
+    the outputs, and gives the model's name, author and licence.
 
     Args:
-        network: as TensorFlow's converter writes it; it has no metadata of this kind yet.
+        network: as written by TensorFlow's converter, still without this metadata.
     """
     from tensorflow.lite.python import schema_py_generated as schema
 
@@ -49,7 +49,7 @@ def _aligned_builder(size: int) -> Any:
     import flatbuffers
 
     class Aligned(flatbuffers.Builder):  # type: ignore[misc, unused-ignore]
-        """Lays bytes where a processor may read them as numbers; its base lays them anywhere."""
+        """Aligns bytes so that a processor can read them as numbers; its base class does not."""
 
         def CreateNumpyVector(self, x: Any) -> Any:
             if x.dtype != np.uint8:
@@ -103,12 +103,12 @@ def _metadata() -> bytes:
 
 
 def _byte(value: int) -> tuple[int]:
-    """A field that holds a number itself; all others hold the place of what they are."""
+    """A field that holds a number. Other fields hold the position of their value."""
     return (value,)
 
 
 class _Tables:
-    """Writes the parts of a flatbuffer, each before what holds it; returns their places."""
+    """Writes the parts of a flatbuffer, children before parents, and returns their positions."""
 
     def __init__(self, builder: Any) -> None:
         self.builder = builder

@@ -1,4 +1,4 @@
-"""Which file is to be served: what `MODEL_PATH` leads to, and what `MODEL_SHA256` demands of it."""
+"""Checks the path and the checksum of the model file (`MODEL_PATH` and `MODEL_SHA256`)."""
 
 import os
 import re
@@ -17,17 +17,17 @@ _EXPORT_REMEDY = (
 
 
 def is_litert(path: str | Path) -> bool:
-    """Whether a model file is for LiteRT, by its suffix."""
+    """Whether a model file's suffix says that it is for LiteRT."""
     return Path(path).suffix.lower() == ".tflite"
 
 
 def is_keras_archive(path: str | Path) -> bool:
-    """Whether a file is in Keras's newer format, by its suffix."""
+    """Whether a file's suffix says that it is in Keras's newer format."""
     return Path(path).suffix.lower() == ".keras"
 
 
 def naming_command(path: str | Path) -> str:
-    """The command that makes a model file of one that does not say the order of its classes."""
+    """The command that makes a model file from one that does not say its order of classes."""
     target = Path(path).with_suffix(".h5")
     if target == Path(path):
         target = target.with_stem(f"{target.stem}-named")
@@ -36,20 +36,21 @@ def naming_command(path: str | Path) -> str:
 
 
 def remedy_of(path: str | Path) -> str:
-    """How to come by a sound model file: the end of an error's sentence."""
+    """How to get a valid model file: the end of an error message."""
     return _EXPORT_REMEDY.format(path) if is_litert(path) else _REMEDY
 
 
 def check_path(path: str | Path, remedy: str, to_convert: bool = False) -> None:
-    """See that a path leads to a file that can be read and whose suffix names its kind.
+    """Check that a path leads to a readable file with the suffix of a model file.
 
     Args:
         path: of a model file.
-        remedy: how to come by one that is missing; the end of the sentence.
-        to_convert: whether a .keras will do, because it is not served as it is.
+        remedy: how to get a missing file; the end of the error message.
+        to_convert: whether to accept a .keras, because it will be converted before it is served.
 
     Raises:
-        ModelFileError: it is empty, missing, no file, unreadable, or of another kind.
+        ModelFileError: the path is empty, or the file is missing, unreadable, of another kind or
+            not a regular file.
     """
     if not str(path).strip():
         raise ModelFileError(f"The path of the model file (MODEL_PATH) is empty: {_CHOICE}")
@@ -61,7 +62,7 @@ def check_path(path: str | Path, remedy: str, to_convert: bool = False) -> None:
             open(path, "rb").close()
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ModelFileError(f"{path} is missing: {remedy if is_ours else _CHOICE}") from error
-    except (OSError, ValueError) as error:  # the second of a name that no system can hold
+    except (OSError, ValueError) as error:  # ValueError: a name that a system cannot hold
         why = getattr(error, "strerror", None) or error
         raise ModelFileError(f"{path} cannot be read ({why}): {_CHOICE}") from error
     if stat.S_ISDIR(mode):
@@ -73,27 +74,27 @@ def check_path(path: str | Path, remedy: str, to_convert: bool = False) -> None:
             return
         raise ModelFileError(
             f"{path} is in Keras's format .keras, which does not say the order of the classes: "
-            f"make a model file of it by `{naming_command(path)}`, with the order of its outputs."
+            f"make a model file from it by `{naming_command(path)}`, with the order of its outputs."
         )
     if not is_ours:
-        raise ModelFileError(f"{path} does not end as a model file does: {_CHOICE}")
+        raise ModelFileError(f"{path} does not have the suffix of a model file: {_CHOICE}")
     if suffix not in (*_KERAS, _LITERT) and suffix.lower() != _LITERT:
         raise ModelFileError(
-            f"{path} ends in {suffix}, and Keras knows only {suffix.lower()}: rename it."
+            f"{path} ends in {suffix}, but Keras knows only {suffix.lower()}: rename it."
         )
 
 
 def check_pin(path: str | Path, sha256: str, wanted: str | None) -> None:
-    """See that a model file is the one that is wanted.
+    """Check that a model file has the required checksum.
 
     Args:
-        path: of the file, for the sentence.
+        path: of the file, for the error message.
         sha256: its checksum in hexadecimal digits.
-        wanted: the checksum that it must have, from the setting `MODEL_SHA256`; None for any.
+        wanted: the required checksum, from the setting `MODEL_SHA256`; None for any.
 
     Raises:
-        ModelFileError: it has another, or the setting is no checksum. An empty setting is none, so
-            that a slip does not lift the demand.
+        ModelFileError: the checksum differs, or the setting is not a checksum. An empty setting is
+            not a checksum, so that a mistake does not disable the check.
     """
     if wanted is None:
         return
@@ -105,16 +106,16 @@ def check_pin(path: str | Path, sha256: str, wanted: str | None) -> None:
         )
     if sha256 != wanted:
         raise ModelFileError(
-            f"{path} is not the file that MODEL_SHA256 demands: its SHA-256 is {sha256}, not "
+            f"{path} is not the file that MODEL_SHA256 requires: its SHA-256 is {sha256}, not "
             f"{wanted}. Put the right file there, or change MODEL_SHA256 if the model is new."
         )
 
 
 def check_unchanged(path: str | Path, sha256: str, before: str) -> None:
-    """See that the file that was loaded is the one that was checked, and whose checksum is shown.
+    """Check that the loaded file has the checksum that it had when it was checked.
 
     Raises:
-        ModelFileError: it was exchanged in between.
+        ModelFileError: the file has changed in between.
     """
     if sha256 != before:
         raise ModelFileError(f"{path} has changed since it was checked: start the app again.")

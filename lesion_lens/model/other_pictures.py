@@ -1,8 +1,8 @@
-"""Whether a picture is a dermatoscopic image at all, whatever the camera.
+"""Decides whether an image is dermatoscopic at all, whatever the camera.
 
-A logistic regression on the seventeen numbers of `describe`, their squares and products tells the
-training images, as other cameras would have taken them, from made pictures of other things. It is
-fitted by training/other_pictures.py.
+A logistic regression on the seventeen numbers of `describe`, with their squares and products,
+separates the training images, as other cameras would have taken them, from generated images of
+other things. training/other_pictures.py fits it.
 """
 
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ from lesion_lens.model.pictures import (
 )
 from lesion_lens.model.stored_arrays import StoredArrays
 
-# Standard deviations; a number that is farther out counts as one that is so far, as a square that
-# no picture has shown would otherwise decide alone.
+# Standard deviations. Numbers are clipped to this: otherwise the square of one extreme number
+# could decide alone.
 FARTHEST = 6
-# What a black frame that hides the whole picture would take off the log odds. It is a sign of a
-# dermatoscope, and the less there is to see, the less can be said against a picture.
+# How far the log odds would fall if a black frame hid the whole image. A frame is a sign of a
+# dermatoscope, and the less of an image is visible, the less evidence there is against it.
 FRAME_DISCOUNT = 8.0
-MOST_FLAT = 0.5  # share of a picture; no image of HAM10000 has more than 0.14
+MOST_FLAT = 0.5  # share of an image; the most in an image of HAM10000 is 0.143
 _PAIRS = np.triu_indices(DESCRIPTION)
 TERMS = 1 + DESCRIPTION + DESCRIPTION * (DESCRIPTION + 1) // 2
 
@@ -38,11 +38,12 @@ class OtherPictureDetector(StoredArrays):
     Attributes:
         centre: (17,), the mean of each number of `describe`.
         scale: (17,), its standard deviation, above 0.
-        weights: (171,), of 1, the standardised numbers, and their squares and products.
-        threshold: (), a picture with a higher score is not dermatoscopic.
+        weights: (171,), for the constant 1, the standardised numbers, and their squares and
+            products.
+        threshold: (). An image with a higher score is not dermatoscopic.
 
     Raises:
-        ValueError: they are not that.
+        ValueError: an array has another shape or numbers that are not allowed.
     """
 
     attribute: ClassVar[str] = "other_picture"
@@ -60,7 +61,7 @@ class OtherPictureDetector(StoredArrays):
         self.take("threshold", ())
 
     def score(self, pixels: Pixels) -> NDArray[np.float64]:
-        """Give the log odds that each picture shows something else, less for a black frame.
+        """Return the log odds that each image shows something else, lowered by a black frame.
 
         Args:
             pixels: uint8 or float (N, 28, 28, 3), RGB, 0–255.
@@ -75,9 +76,10 @@ class OtherPictureDetector(StoredArrays):
         return odds - FRAME_DISCOUNT * (1 - inside.mean((1, 2)))
 
     def is_other(self, pixels: Pixels) -> NDArray[np.bool_]:
-        """Say of each picture whether it is no dermatoscopic image.
+        """Return for each image whether it is not dermatoscopic.
 
-        That is where its score is too high, or more than half of it is of one colour.
+        That is so if its score is above the threshold, or if more than half of the image is of one
+        colour.
 
         Args:
             pixels: uint8 or float (N, 28, 28, 3), RGB, 0–255.
@@ -87,14 +89,14 @@ class OtherPictureDetector(StoredArrays):
         """
         inside = field_of_view(pixels)
         is_flat = flat_share(pixels, inside) > MOST_FLAT
-        # Turned round, so that a score that is not a number counts as too high.
+        # Negated, so that NaN counts as too high.
         return is_flat | ~(self._score(pixels, inside) <= self.threshold)
 
 
 def terms(
     described: NDArray[np.float64], centre: NDArray[np.float64], scale: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Lay out what the weights are of.
+    """Compute the terms that the weights apply to.
 
     Args:
         described: (N, 17), from `describe`.

@@ -1,10 +1,10 @@
-"""Whether a picture is at all like the images that the network was trained on, and if not, why.
+"""Decides whether an image resembles the network's training images, and if not, why.
 
-Seven numbers describe a picture's colours and texture. Gaussians are fitted to those of the
-training images, a mean for each class and one covariance for all (Lee et al., NeurIPS 2018); a
-picture is unfamiliar if its Mahalanobis distance from the nearest mean is beyond a threshold that
-the calibration lesions set. The network takes no part: `python -m scripts.compare_outliers`
-compares this with its features and scores.
+Seven numbers describe an image's colours and texture. Gaussians are fitted to those of the training
+images, with a mean for each class and one shared covariance (Lee et al., NeurIPS 2018). An image is
+unfamiliar if its Mahalanobis distance from the nearest mean is above a threshold that the
+calibration lesions set. This does not use the network: `python -m scripts.compare_outliers`
+compares it with methods that use the network's features and scores.
 """
 
 from dataclasses import dataclass
@@ -27,11 +27,11 @@ from skin_cancer_detection import CODES
 FLAGGED_SHARE = 5  # percent of the calibration lesions
 FEATURES = 7
 
-# Added to each variance; the smallest that HAM10000's features have in any direction is 0.02. So a
-# few images, or nearly equal ones, also give a covariance that can be inverted.
+# Added to each variance, so that even a few images, or nearly equal ones, give a covariance that
+# can be inverted. The smallest variance of HAM10000's features in any direction is about 0.02.
 _LEAST_VARIANCE = 1e-3
 
-# What sets a picture apart, in words that a person can act on.
+# What sets an image apart, in words that a person can act on.
 REASONS = {
     "frame": "it has black corners, bars or a black frame",
     "one colour": "large parts of it are of one colour",
@@ -45,7 +45,7 @@ REASONS = {
     "blurred": "it is blurred",
     "grain": "it has many fine lines or grain, such as hair, a ruler or noise",
 }
-# The columns of `features` that are left out together, and what too little and too much is called.
+# The columns of `features` that are left out together, and the reasons for too little and too much.
 COLUMN_GROUPS = {
     (0,): ("dark", "bright"),
     (1, 2): ("colour cast", "colour cast"),
@@ -53,21 +53,21 @@ COLUMN_GROUPS = {
     (4, 5): ("pale", "colourful"),
     (6,): ("blurred", "grain"),
 }
-SMALL_FRAME = 0.03  # share of a picture
-# No image of HAM10000 has more than 14 in 100 pixels like their neighbours.
+SMALL_FRAME = 0.03  # share of an image
+# In images of HAM10000, at most 14.3 in 100 pixels are like their neighbours.
 LARGE_PART = 0.15
 
 
 def features(pixels: Pixels) -> NDArray[np.float64]:
-    """Describe each image by its colours and texture, the same for all its turns and mirror images.
+    """Describe each image by its colours and texture. Turning or mirroring does not change this.
 
     Args:
         pixels: uint8 or float (N, 28, 28, 3), RGB, 0–255.
 
     Returns:
-        (N, 7): the means along the three colour axes, in grey levels; the logarithms of
-        the standard deviations along them; the logarithm of the steps in brightness from a pixel
-        to its neighbours (root mean square). Logarithms, because contrast varies by factors.
+        (N, 7): the means along the three colour axes, in grey levels; the logarithms of the
+        standard deviations along them; and the logarithm of the step in brightness between
+        neighbouring pixels (root mean square). Logarithms, because contrast varies by factors.
     """
     colours = np.asarray(pixels, np.float32) @ COLOUR_AXES.T
     brightness = colours[..., 0]
@@ -81,18 +81,18 @@ def features(pixels: Pixels) -> NDArray[np.float64]:
 
 @dataclass(frozen=True, eq=False)
 class OutlierDetector(StoredArrays):
-    """The Gaussians of the training images' features and the distance that is too far from them.
+    """The Gaussians of the training images' features, and the distance that is too far from them.
 
     Attributes:
-        means: (7, 7), a row for each class, its columns in the order of `features`.
+        means: (7, 7), a row for each class, with columns in the order of `features`.
         covariance: (7, 7), of the features within a class; symmetric, positive definite.
-        threshold: (), 0 or more; a picture at a greater distance is unfamiliar.
+        threshold: (), 0 or more. An image at a greater distance is unfamiliar.
 
     Raises:
-        ValueError: they are not that.
+        ValueError: an array has another shape or numbers that are not allowed.
     """
 
-    # Of its attributes in a model file, whose names begin so for good: files of before have them.
+    # The prefix of its attributes in model files. Do not change it: older files use it.
     attribute: ClassVar[str] = "likeness"
 
     means: NDArray[np.float64]
@@ -106,7 +106,7 @@ class OutlierDetector(StoredArrays):
             raise ValueError("threshold: it is below 0.")
 
     def distance(self, pixels: Pixels) -> NDArray[np.float64]:
-        """Give each image's Mahalanobis distance from the class whose mean is the nearest.
+        """Return each image's Mahalanobis distance from the nearest class mean.
 
         Args:
             pixels: uint8 or float (N, 28, 28, 3), RGB, 0–255.
@@ -117,7 +117,7 @@ class OutlierDetector(StoredArrays):
         return _mahalanobis(features(pixels), self.means, self.covariance)
 
     def is_outlier(self, pixels: Pixels) -> NDArray[np.bool_]:
-        """Say of each image whether it is unfamiliar.
+        """Return for each image whether it is unfamiliar.
 
         Args:
             pixels: uint8 or float (N, 28, 28, 3), RGB, 0–255.
@@ -128,14 +128,15 @@ class OutlierDetector(StoredArrays):
         return self.is_too_far(self.distance(pixels))
 
     def is_too_far(self, distances: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Say of each distance, (N,) from `distance`, whether it is that of an unfamiliar image."""
-        return ~(distances <= self.threshold)  # also where it is not a number
+        """Return for each distance, (N,) from `distance`, whether the image is unfamiliar."""
+        return ~(distances <= self.threshold)  # negated, so that NaN counts as too far
 
     def reason(self, pixels: Pixels) -> str:
-        """Say what sets one picture apart most.
+        """Return what sets one image apart most.
 
-        That is a black frame, if the picture would be familiar without it; large parts of one
-        colour; or else what its distance would fall most without.
+        A black frame comes first, if the image would be familiar without it or if removing the
+        frame reduces the distance most; then large parts of one colour. Otherwise it is the feature
+        without which the distance falls most.
 
         Args:
             pixels: uint8 or float (28, 28, 3), RGB, 0–255.
@@ -156,13 +157,13 @@ class OutlierDetector(StoredArrays):
             return "one colour"
         away = described - self.means
         nearest = squared_distances(away, self.covariance).argmin()
-        # What is too much or too little, given the other numbers.
+        # Whether these features are too large or too small, given the others.
         given_others = np.linalg.solve(self.covariance, away[nearest])
         is_too_much = given_others[list(columns)].sum() > 0
         return COLUMN_GROUPS[columns][int(is_too_much)]
 
     def _without(self, described: NDArray[np.float64], columns: tuple[int, ...]) -> float:
-        """The distance of (1, 7) features without some of them."""
+        """The distance of (1, 7) features without some columns."""
         kept = np.setdiff1d(np.arange(FEATURES), columns)
         covariance = self.covariance[np.ix_(kept, kept)]
         return float(_mahalanobis(described[:, kept], self.means[:, kept], covariance)[0])
@@ -177,11 +178,12 @@ def fit_outlier_detector(
 
     Args:
         training_pixels: (N, 28, 28, 3), RGB, 0–255; at least two images.
-        training_labels: (N,), 0–6, in the order of `CODES`; every class must be there.
-        calibration_pixels: (M, 28, 28, 3), likewise; one image of each lesion.
+        training_labels: (N,), 0–6, in the order of `CODES`; every class must occur.
+        calibration_pixels: (M, 28, 28, 3), RGB, 0–255; one image of each lesion.
 
     Returns:
-        A detector; 5 % of the calibration lesions, rounded down, are beyond its threshold.
+        A detector; 5 % of the calibration lesions, rounded down, are beyond its threshold, or fewer
+        if some distances are equal.
     """
     described = features(training_pixels)
     means = np.stack([described[training_labels == k].mean(axis=0) for k in range(len(CODES))])
@@ -192,7 +194,7 @@ def fit_outlier_detector(
 
 
 def threshold_of(distances: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Give the distance that exactly 5 % (rounded down) of these exceed, or fewer if some tie.
+    """Return the distance that 5 % (rounded down) of these exceed, or fewer if some are equal.
 
     Args:
         distances: (N,), one for each calibration lesion.
@@ -212,16 +214,16 @@ def _mahalanobis(
     """The distance of each of (N, F) features from the nearest of (K, F) means, (N,)."""
     away = (described[:, np.newaxis] - means).reshape(-1, means.shape[1])
     nearest = squared_distances(away, covariance).reshape(-1, len(means)).min(axis=1)
-    return np.sqrt(np.maximum(nearest, 0))  # rounding may leave a 0 a little below
+    return np.sqrt(np.maximum(nearest, 0))  # rounding may make a 0 slightly negative
 
 
 def squared_distances(
     away: NDArray[np.float64], covariance: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Give the squared Mahalanobis distances of (…, N, F) differences from means, (…, N).
+    """Return the squared Mahalanobis distances, (…, N), of differences from means.
 
     Args:
-        away: the differences.
+        away: the differences, (…, N, F).
         covariance: (…, F, F).
     """
     solved = np.linalg.solve(covariance, away.swapaxes(-1, -2)).swapaxes(-1, -2)

@@ -1,10 +1,10 @@
-"""In which kinds of pictures 'low risk' has proved right.
+"""Decides in which groups of images 'low risk' has proved right.
 
-Images of one camera resemble each other more than those of one disease. Where a clinic looks at
-many harmless moles, a low probability of cancer is nearly always right; where it looks at what
-worried somebody, it is wrong far more often. So the pictures are divided into groups by their
-colours and texture, by a mixture of Gaussians, and 'low risk' is said only in those groups in which
-the calibration lesions show that it is right (training/picture_groups.py).
+Images from one camera resemble each other more than images of one disease. If a clinic sees many
+harmless moles, a low probability of cancer is nearly always right; if it sees suspicious lesions,
+it is wrong far more often. So a mixture of Gaussians divides the images into groups by colour and
+texture, and 'low risk' is said only in groups where the calibration lesions show that it is right
+(training/picture_groups.py).
 """
 
 from dataclasses import dataclass
@@ -22,16 +22,16 @@ GROUPS = 4  # `python -m scripts.compare_picture_rules` compares other numbers
 
 @dataclass(frozen=True, eq=False)
 class PictureGroups(StoredArrays):
-    """A mixture of Gaussians, and in which of its groups 'low risk' has proved right.
+    """A mixture of Gaussians, and the groups in which 'low risk' has proved right.
 
     Attributes:
-        means: (4, 7), a row for each group, its columns in the order of `features`.
+        means: (4, 7), a row for each group, with columns in the order of `features`.
         covariances: (4, 7, 7), symmetric, positive definite.
-        shares: (4,), of the training images, each above 0, summing to 1.
-        proven: (4,), 1 where 'low risk' has proved right, else 0.
+        shares: (4,), of the training images; each above 0, summing to 1.
+        proven: (4,), 1 for groups in which 'low risk' has proved right, else 0.
 
     Raises:
-        ValueError: they are not that.
+        ValueError: an array has another shape or numbers that are not allowed.
     """
 
     attribute: ClassVar[str] = "picture_group"
@@ -52,7 +52,7 @@ class PictureGroups(StoredArrays):
             raise ValueError("proven: not every number is 0 or 1.")
 
     def group(self, pixels: Pixels) -> NDArray[np.int64]:
-        """Give the group that each picture most likely belongs to.
+        """Return the group that each image most likely belongs to.
 
         Args:
             pixels: uint8 or float (N, 28, 28, 3), RGB, 0–255.
@@ -64,7 +64,7 @@ class PictureGroups(StoredArrays):
         return likelihoods.argmax(axis=1)
 
     def is_proven(self, pixels: Pixels) -> NDArray[np.bool_]:
-        """Say of each picture whether 'low risk' has proved right in its group; (N,)."""
+        """Return for each image, (N,), whether 'low risk' has proved right in its group."""
         return self.proven[self.group(pixels)] == 1
 
 
@@ -74,14 +74,14 @@ def log_likelihoods(
     covariances: NDArray[np.float64],
     shares: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Give the logarithm of each group's share of the density at each row.
+    """Return the logarithm of each group's share of the density at each row.
 
     Args:
         described: (N, 7), from `features`.
         means, covariances, shares: as in `PictureGroups`.
 
     Returns:
-        (N, K) for K groups, but for a constant that all have.
+        (N, K) for K groups, up to a constant that is the same for all.
     """
     squares = squared_distances(described - means[:, np.newaxis], covariances)
     return np.log(shares) - (squares.T + np.linalg.slogdet(covariances)[1]) / 2

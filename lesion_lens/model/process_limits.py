@@ -1,7 +1,7 @@
-"""What the kernel and the C library can be told of this process: its limits, and its memory.
+"""Sets this process's limits and its use of memory, through the kernel and the C library.
 
-Linux has all of it. Elsewhere what is missing does nothing: macOS does not enforce a limit of
-address space, and Windows knows none of these limits.
+All of this works on Linux. On other systems, functions without support do nothing: macOS does not
+enforce a limit on address space, and Windows has none of these limits.
 """
 
 import contextlib
@@ -18,12 +18,12 @@ except ImportError:  # Windows
 
 
 def return_freed_memory() -> None:
-    """Have the memory of large images go back to the system, and keep that of small ones at hand.
+    """Return the memory of large images to the system, and keep that of small ones for reuse.
 
-    glibc keeps freed blocks of up to 32 MB, for each thread, so after a few large uploads the
-    process would stay some hundred MB larger. Blocks above the first threshold it gives back at
-    once; of the others it keeps up to the second, in two arenas for all threads, so that a
-    request does not fetch every page of its image from the system anew (mallopt(3)).
+    glibc keeps freed blocks of up to 32 MB for each thread, so after a few large uploads the
+    process would remain a few hundred MB larger. With these settings (mallopt(3)), it returns
+    blocks above the first threshold at once. It keeps other blocks up to the second threshold, in
+    two arenas for all threads, so that requests need not fetch memory from the system each time.
     """
     m_mmap_threshold, m_trim_threshold, m_arena_max, megabyte = -3, -1, -8, 1 << 20
     with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library
@@ -34,15 +34,15 @@ def return_freed_memory() -> None:
 
 
 def allow_many_connections() -> None:
-    """Let this process have as many open files and connections as the system allows it at all."""
+    """Raise this process's limit on open files and connections to the system's maximum."""
     if resource is not None:
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-        with contextlib.suppress(OSError, ValueError):  # macOS, whose limit of none is too much
+        with contextlib.suppress(OSError, ValueError):  # macOS refuses "unlimited"
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def most_connections(wished: int) -> int:
-    """How many connections there may be, up to the wish, so that files can still be opened."""
+    """The number of connections to allow, up to `wished`, so that files can still be opened."""
     if resource is None:
         return wished
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -53,22 +53,22 @@ _FOR_OTHERS = 64  # open files
 
 
 def limit_for_good() -> None:
-    """Let this process put nothing into a file and leave no image of its memory."""
+    """Forbid this process to write to files and to leave a core dump."""
     if resource is not None:
         for kind in (resource.RLIMIT_FSIZE, resource.RLIMIT_CORE):
-            resource.setrlimit(kind, (0, 0))  # the second can be lowered alone, never raised
+            resource.setrlimit(kind, (0, 0))  # the hard limit, too, so that it cannot be undone
 
 
 def limit_memory(address_space: int) -> None:
-    """Have the kernel refuse whatever would make the address space larger than so many bytes."""
+    """Have the kernel refuse memory beyond this size of the address space, in bytes (Linux)."""
     if resource is not None and sys.platform == "linux":
         _set(resource.RLIMIT_AS, address_space)
 
 
 def limit_processor(seconds: int) -> None:
-    """Have the kernel end this process after so many further seconds of processor time."""
+    """Have the kernel end this process after this many more seconds of processor time."""
     if resource is not None:
-        _set(resource.RLIMIT_CPU, int(time.process_time()) + 1 + seconds)  # of whole seconds
+        _set(resource.RLIMIT_CPU, int(time.process_time()) + 1 + seconds)  # whole seconds
 
 
 def lift_limits() -> None:
@@ -79,19 +79,19 @@ def lift_limits() -> None:
 
 
 def _set(kind: int, limit: int) -> None:
-    """Set a limit that can be lifted again, within the one that was set from outside."""
+    """Set a limit that can be lifted again, at most the hard limit."""
     _, most = resource.getrlimit(kind)
     is_within = most == resource.RLIM_INFINITY or 0 <= limit <= most
     resource.setrlimit(kind, (limit if is_within else most, most))
 
 
 def address_space() -> int:
-    """The bytes of address space of this process; 0 where that cannot be read."""
+    """The size of this process's address space in bytes; 0 if it cannot be read."""
     return _pages()[0] * _PAGE
 
 
 def anonymous_memory() -> int:
-    """The bytes that this process keeps and shares with no file; 0 where that cannot be read."""
+    """The bytes in memory that this process does not share with a file; 0 if unreadable."""
     _, resident, shared = _pages()
     return (resident - shared) * _PAGE
 
@@ -109,7 +109,7 @@ _PAGE = resource.getpagesize() if resource is not None else 4096  # bytes
 
 
 def processor_time(pid: int) -> float | None:
-    """The seconds of processor time that a process has taken; None where that cannot be read."""
+    """The processor time that a process has taken, in seconds; None if it cannot be read."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()
     except OSError:
@@ -118,7 +118,7 @@ def processor_time(pid: int) -> float | None:
 
 
 def be_quiet() -> None:
-    """Drop what C libraries print: libtiff and libheif remark on a spoiled file by the line."""
+    """Discard the output of C libraries: libtiff and libheif print warnings on damaged files."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)

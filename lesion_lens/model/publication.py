@@ -1,4 +1,4 @@
-"""Who made the model and what may be done with it, as an exported file says it of itself."""
+"""The model's name, description, author and licence, for the metadata of exported files."""
 
 NAME = "Lesion Lens"
 DESCRIPTION = (
@@ -6,7 +6,7 @@ DESCRIPTION = (
     "lesion. A study tool, not a diagnosis. Raw RGB values of 0-255 in, seven probabilities out."
 )
 AUTHOR = "The Skin-Cancer-Classification authors"
-# As LICENSE-MODEL.md says it.
+# The same terms as in LICENSE-MODEL.md.
 LICENCE = (
     "CC BY-NC 4.0 (https://creativecommons.org/licenses/by-nc/4.0/), non-commercial use only. "
     "Computed from HAM10000: Tschandl, P., Rosendahl, C. & Kittler, H. The HAM10000 dataset, a "

@@ -1,6 +1,6 @@
 """Confidence intervals of a binomial share, by Clopper & Pearson.
 
-SciPy has them, but would exceed the deployment's size limit; the tests hold these against it.
+SciPy has them, but would exceed the deployment's size limit. The tests compare these with SciPy's.
 """
 
 import functools
@@ -10,10 +10,10 @@ import numpy as np
 
 
 def clopper_pearson_lower(hits: int, trials: int, confidence: float = 0.90) -> float:
-    """Give the one-sided lower confidence bound of a binomial share.
+    """Return the one-sided lower confidence bound of a binomial share.
 
-    The smallest share at which so many hits or more are not too surprising: their chance is
-    1 - confidence. Clopper & Pearson, Biometrika 26:404–413 (1934).
+    This is the share at which this many hits or more have a probability of 1 - confidence. See
+    Clopper & Pearson, Biometrika 26:404–413 (1934).
 
     Args:
         hits: 0 to trials.
@@ -33,7 +33,7 @@ def clopper_pearson_lower(hits: int, trials: int, confidence: float = 0.90) -> f
         ]
     )
     low, high = 0.0, 1.0
-    while low < (middle := (low + high) / 2) < high:  # until two neighbours among the floats
+    while low < (middle := (low + high) / 2) < high:  # until no float lies between them
         logs = log_choices + counts * math.log(middle) + (trials - counts) * math.log1p(-middle)
         if np.exp(logs).sum() < 1 - confidence:
             low = middle
@@ -42,17 +42,17 @@ def clopper_pearson_lower(hits: int, trials: int, confidence: float = 0.90) -> f
     return low
 
 
-@functools.lru_cache(maxsize=1024)  # a card has some hundred, and a page asks again
+@functools.lru_cache(maxsize=1024)  # a card has a few hundred, and pages need them again
 def clopper_pearson(hits: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Give the two-sided Clopper–Pearson interval of a binomial share.
+    """Return the two-sided Clopper–Pearson interval of a binomial share.
 
     Args:
         hits: 0 to trials.
         trials: 0 or more.
-        confidence: above 0, below 1; half of the rest lies on each side.
+        confidence: above 0, below 1; half of the remainder lies on each side.
 
     Returns:
-        Its two ends, 0–1.
+        (lower end, upper end), each 0–1.
     """
     one_sided = (1 + confidence) / 2
     return (

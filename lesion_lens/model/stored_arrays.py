@@ -1,4 +1,4 @@
-"""Arrays that a model file keeps, each by a name, and that are checked when they are read."""
+"""Named arrays that a model file stores. They are checked when they are read."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -10,18 +10,18 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, eq=False)
 class StoredArrays:
-    """The base of what is fitted to images and kept as arrays of numbers.
+    """The base class of rules that are fitted to images and stored as arrays of numbers.
 
-    A subclass names its arrays as fields, and checks them when it is made.
+    A subclass declares its arrays as fields, and checks them on creation.
     """
 
-    attribute: ClassVar[str]  # with which the names of its attributes in a model file begin
+    attribute: ClassVar[str]  # the prefix of its attributes in a model file
 
     def take(self, name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
-        """Make float64 of a field, which may have been anything.
+        """Convert a field, of any type, to a float64 array, and check it.
 
         Raises:
-            ValueError: it is not that many finite numbers.
+            ValueError: it is not an array of finite numbers of this shape.
         """
         try:
             values = np.asarray(getattr(self, name), np.float64)
@@ -35,19 +35,19 @@ class StoredArrays:
         return values
 
     def to_attributes(self) -> dict[str, NDArray[np.float64]]:
-        """Give what a model file must keep."""
+        """Return the attributes that a model file must store."""
         return {f"{self.attribute}_{name}": values for name, values in asdict(self).items()}
 
     @classmethod
     def from_attributes(cls, attributes: Mapping[str, Any]) -> Self:
-        """Make again what `to_attributes` gave.
+        """Restore an instance from the attributes that `to_attributes` returned.
 
         Args:
-            attributes: names to arrays, such as a model file's HDF5 attributes; what else it holds
-                is passed over.
+            attributes: arrays by name, such as a model file's HDF5 attributes. Other names are
+                ignored.
 
         Raises:
-            ValueError: a name is missing, or its array is spoiled.
+            ValueError: a name is missing, or its array is invalid.
         """
         try:
             return cls(*(attributes[f"{cls.attribute}_{field.name}"] for field in fields(cls)))
@@ -56,7 +56,7 @@ class StoredArrays:
 
 
 def check_covariance(name: str, covariance: NDArray[np.float64]) -> None:
-    """See that a matrix is a covariance that can be inverted.
+    """Check that a matrix is a covariance that can be inverted.
 
     Raises:
         ValueError: it is not symmetric, or not positive definite.

@@ -1,8 +1,8 @@
-"""The layers of a network with their numbers, read from either kind of model file.
+"""Reads the layers of a network, with their weights, from either kind of model file.
 
-Without Keras, and without running anything: LiteRT's package and TensorFlow both bring flatbuffers,
-by which a `.tflite` is read. A table there is read by its fields' numbers, in the order of the
-schema of TensorFlow Lite, `schema.fbs`.
+This needs no Keras and runs nothing from the file. A `.tflite` is read with flatbuffers, which both
+LiteRT's package and TensorFlow install. The fields of its tables are read by number, in the order
+of TensorFlow Lite's `schema.fbs`.
 """
 
 import struct
@@ -22,19 +22,19 @@ from lesion_lens.model.model_path import is_litert, remedy_of
 
 Numbers: TypeAlias = NDArray[np.float64]
 
-# What flatbuffers, NumPy and a generator raise on a foreign network has no common base.
+# The exceptions of flatbuffers, NumPy and generators on a foreign network have no common base.
 _FOREIGN = (ValueError, LookupError, TypeError, AttributeError, RuntimeError, struct.error)
 
 
 @dataclass(frozen=True)
 class Convolution:
-    """A convolution by steps of one pixel.
+    """A convolution with steps of one pixel.
 
     Attributes:
         kernel: (height, width, in, out).
         bias: (out,).
         padding: "same" or "valid".
-        activation: "relu" or another one's name.
+        activation: "relu" or another name.
     """
 
     kernel: Numbers = field(repr=False)
@@ -50,7 +50,7 @@ class Dense:
     Attributes:
         kernel: (in, out).
         bias: (out,).
-        activation: "relu", "softmax" or another one's name.
+        activation: "relu", "softmax" or another name.
     """
 
     kernel: Numbers = field(repr=False)
@@ -60,12 +60,12 @@ class Dense:
 
 @dataclass(frozen=True)
 class Pooling:
-    """The largest of each 2×2 pixels."""
+    """A pooling that takes the largest of each 2×2 pixels."""
 
 
 @dataclass(frozen=True)
 class Scaling:
-    """A BatchNormalization as it serves: each channel times its factor, plus its offset."""
+    """A BatchNormalization in inference: each channel times its factor, plus its offset."""
 
     factor: Numbers = field(repr=False)
     offset: Numbers = field(repr=False)
@@ -78,8 +78,8 @@ def read_layers(path: str | Path) -> list[Layer]:
     """Read the layers of a model file that compute something, in their order.
 
     Raises:
-        ModelFileError: the file is truncated or spoiled, or has a layer of another kind or setting
-            than those of `build_model`.
+        ModelFileError: the file is truncated or damaged, a layer has an unsupported kind or
+            setting, or the package flatbuffers is missing.
     """
     try:
         return list(_of_litert(read_network(path)) if is_litert(path) else _of_keras(path))
@@ -96,12 +96,12 @@ def read_layers(path: str | Path) -> list[Layer]:
 
 # --- A file of Keras -------------------------------------------------------------------------
 
-# Settings that must be so, and mean so where a file does not name them.
+# Settings that must have these values. A missing setting counts as having its value.
 _ONE_PIXEL = {"strides": [1, 1], "dilation_rate": [1, 1], "groups": 1}
 _CHANNELS_LAST = {"data_format": "channels_last"}
 _BY_TWO = {"pool_size": [2, 2], "strides": [2, 2], "padding": "valid"}
 _WHOLE = {"center": True, "scale": True}
-_SILENT = (INPUT, "Flatten", "Dropout")  # they change no number where a network serves
+_SILENT = (INPUT, "Flatten", "Dropout")  # they change no number in inference
 
 
 def _of_keras(path: str | Path) -> Iterator[Layer]:
@@ -137,7 +137,7 @@ def _demand(settings: dict[str, Any], wanted: dict[str, Any]) -> None:
 
 # --- A file for LiteRT -----------------------------------------------------------------------
 
-# Numbers of operators, and of what they can be set to.
+# The schema's numbers for operators and their options.
 _ADD, _CONVOLUTION, _DENSE, _POOLING, _MULTIPLY, _RESHAPE, _SOFTMAX = 0, 3, 9, 17, 18, 22, 25
 _OF_SHAPES = (45, 77, 83)  # STRIDED_SLICE, SHAPE and PACK work out the shape that RESHAPE takes
 _PADDINGS = {0: "same", 1: "valid"}
@@ -146,7 +146,7 @@ _FLOAT32 = 0
 
 
 class _Table:
-    """A table of a flatbuffer, whose fields are read by their numbers."""
+    """A table of a flatbuffer. Its fields are read by number."""
 
     def __init__(self, data: bytes, place: int) -> None:
         import flatbuffers
@@ -158,7 +158,7 @@ class _Table:
         return cls(data, struct.unpack_from("<I", data)[0])
 
     def number(self, field: int, form: str, default: int = 0) -> int:
-        """A number, in the form of `struct`; the schema's default where the file has none."""
+        """A number in the given `struct` format; `default` if the file does not have the field."""
         place = self._place(field)
         if not place:
             return default
@@ -197,7 +197,7 @@ class _Operator:
 
 
 def _of_litert(network: bytes) -> Iterator[Layer]:
-    layer: Layer | None = None  # the last one, as the next operator may belong to it
+    layer: Layer | None = None  # the last one, because the next operator may belong to it
     for operator in _operators_of(network):
         code, options = operator.code, operator.options
         if code == _SOFTMAX and isinstance(layer, Dense) and layer.activation == "linear":
@@ -214,7 +214,7 @@ def _of_litert(network: bytes) -> Iterator[Layer]:
 
 
 def _operators_of(network: bytes) -> Iterator[_Operator]:
-    """The operators of a network, each of which works on what the one before it gave."""
+    """The operators of a network, each of which takes the output of the one before it."""
     model = _Table.root(network)
     codes = [max(code.number(0, "b"), code.number(3, "i")) for code in model.tables(1)]
     (graph,), buffers = model.tables(2), model.tables(4)

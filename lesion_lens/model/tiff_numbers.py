@@ -1,10 +1,10 @@
-"""TIFFs of numbers: floats of 16, 32 or 64 bits, colours of floats, whole numbers of 32 bits, …
+"""Reads TIFFs of numbers: floats of 16, 32 or 64 bits, colours of floats, 32-bit integers, …
 
-For most of these Pillow has no mode, and of some it takes the bytes in the wrong order (Pillow 13:
-compressed floats with the highest byte first) or apart colours of 16 bits for 8.
+Pillow has no mode for most of these. It reads some in the wrong byte order (Pillow 13: compressed
+floats with the highest byte first), and takes separate 16-bit colour planes for 8-bit ones.
 
-It unpacks them nonetheless: its decoder is told that each pixel is so many grey ones of 8 bits,
-and the bytes that come of it are the numbers (TIFF 6.0; Adobe's technical note 3 on predictors).
+Pillow can still unpack them: we tell its decoder that each pixel is several grey pixels of 8 bits,
+and the bytes that it gives are the numbers (TIFF 6.0; Adobe's technical note 3 on predictors).
 """
 
 import io
@@ -20,27 +20,27 @@ from PIL.ExifTags import Base
 
 from lesion_lens.model.errors import DamagedImage, ImageTooLarge, UnsupportedVariant
 
-Numbers = NDArray[Any]  # (height, width, bands), of the file's own type
+Numbers = NDArray[Any]  # (height, width, bands), in the file's own type
 
 _NONE, _PREDICTED = 1, (5, 8, 32946, 50000)  # LZW, deflate, its old number, Zstandard
 _CODINGS = (_NONE, *_PREDICTED, 32773, 34925)  # PackBits, LZMA
 _DIFFERENCES, _FLOATING = 2, 3  # the predictors
 _PREDICTOR, _TILE_WIDTH, _TILE_HEIGHT, _EXTRA_SAMPLES, _SAMPLE_FORMAT = 317, 322, 323, 338, 339
-_PLACES = {273: 279, 324: 325}  # of strips and of tiles, and their sizes
-_COPIED = (257, 259, 273, 278, 279, 284, 323, 324, 325)  # tags that stay as they are
+_PLACES = {273: 279, 324: 325}  # tags: positions and sizes of strips, and of tiles
+_COPIED = (257, 259, 273, 278, 279, 284, 323, 324, 325)  # tags that are copied unchanged
 _KINDS = {1: "u", 2: "i", 3: "f"}
 _TYPES = ("u1", "u2", "u4", "u8", "i1", "i2", "i4", "i8", "f2", "f4", "f8")
 _COLOUR, _WHITE_IS_ZERO, _SEPARATE = 2, 0, 2
 _LONG = 4  # the type of a tag's numbers
 
-_FEW = 100_000  # pixels that are reckoned with at a time
+_FEW = 100_000  # pixels that are computed at a time
 
 
 def scale_of(low: float, high: float) -> tuple[float, float]:
-    """What stands for black and white in numbers that reach from `low` to `high`.
+    """The values for black and white in an image with numbers from `low` to `high`.
 
-    Floats from 0 to 1 and numbers up to 255 are taken for what programs write; for all others there
-    is no agreement, so their own range is.
+    Programs usually write numbers from 0 to 1 or from 0 to 255. There is no convention for other
+    numbers, so their own range is used.
     """
     if low < 0:
         return low, high
@@ -53,10 +53,10 @@ class NumbersImage:
 
     Attributes:
         size: (width, height) in pixels.
-        bytes: what its decoding takes.
-        image: what Pillow decodes: the bytes of the numbers as grey pixels, or a colour for each
-            band where these are apart.
-        orientation: as EXIF has it.
+        bytes: the memory that decoding takes.
+        image: what Pillow decodes: the bytes of the numbers as grey pixels, or as a colour for
+            each band if the bands are stored separately.
+        orientation: the EXIF value.
     """
 
     size: tuple[int, int]
@@ -68,17 +68,17 @@ class NumbersImage:
     _colours: int
     _alpha: int | None
     _predictor: int
-    _row: int  # bytes that a predictor takes for a row
+    _row: int  # bytes that a predictor treats as a row
     _white_is_zero: bool
 
     def strips(self) -> Iterator[Numbers]:
-        """Yield all rows, some at a time, after `image` was loaded."""
+        """Yield all rows, some at a time. `image` must be loaded."""
         step = max(1, _FEW // self.size[0])
         for top in range(0, self.size[1], step):
             yield self._numbers(top, min(top + step, self.size[1]))
 
     def scale(self) -> tuple[float, float]:
-        """What stands for black and white."""
+        """The values for black and white."""
         if self._type.kind == "u" and self._type.itemsize <= 2:
             return 0, 2 ** (8 * self._type.itemsize) - 1
         colours = (strip[..., : self._colours] for strip in self.strips())
@@ -89,7 +89,7 @@ class NumbersImage:
         return scale_of(min(float(x.min()) for x in seen), max(float(x.max()) for x in seen))
 
     def strip(self, top: int, bottom: int, scale: tuple[float, float]) -> Image.Image:
-        """Rows from a first to before a last, in "RGB"; the alpha is laid over white."""
+        """The rows from `top` to before `bottom`, in mode "RGB", blended with white by alpha."""
         strip = Image.new("RGB", (self.size[0], bottom - top))
         step = max(1, _FEW // self.size[0])
         exact = np.promote_types(self._type, np.float32)
@@ -117,7 +117,7 @@ class NumbersImage:
 
     def _numbers(self, top: int, bottom: int) -> Numbers:
         found = np.asarray(self.image.crop((0, top, self.image.width, bottom)))
-        if found.ndim == 3:  # the bands are apart
+        if found.ndim == 3:  # the bands are stored separately
             bands = [
                 self._of_bytes(np.ascontiguousarray(band), 1) for band in np.moveaxis(found, 2, 0)
             ]
@@ -145,7 +145,7 @@ class NumbersImage:
 
 
 def is_of_numbers(image: Image.Image) -> bool:
-    """Whether an opened TIFF is one of those that Pillow alone does not read rightly."""
+    """Whether an opened TIFF is one that Pillow alone would read wrongly."""
     tags = getattr(image, "tag_v2", {})
     is_deep = max(tags.get(Base.BitsPerSample, (1,))) > 8
     is_apart = tags.get(Base.PlanarConfiguration) == _SEPARATE and len(image.getbands()) > 1
@@ -153,18 +153,18 @@ def is_of_numbers(image: Image.Image) -> bool:
 
 
 def numbers_image(data: bytes) -> NumbersImage:
-    """Open a TIFF that Pillow alone does not read.
+    """Open a TIFF that Pillow alone cannot read.
 
     Raises:
-        UnsupportedVariant: it is not of such numbers.
-        DamagedImage: it is spoiled or broken off.
+        UnsupportedVariant: it does not hold numbers of a supported kind.
+        DamagedImage: it is damaged or truncated.
         ImageTooLarge
     """
     try:
         return _numbers_image(data)
     except (DamagedImage, UnsupportedVariant, ImageTooLarge, MemoryError):
         raise
-    except Exception as error:  # Pillow's directory raises nearly anything on spoiled bytes
+    except Exception as error:  # Pillow raises nearly anything on a damaged directory
         raise DamagedImage from error
 
 
@@ -194,7 +194,7 @@ def _numbers_image(data: bytes) -> NumbersImage:
         or (is_apart and bands not in (3, 4))
     ):
         raise UnsupportedVariant(kind="a variant of TIFF")
-    each = min(bits) // 8 * (1 if is_apart else bands)  # bytes of a pixel as Pillow is told of it
+    each = min(bits) // 8 * (1 if is_apart else bands)  # bytes per pixel in the image for Pillow
     tile = int(tags.get(_TILE_WIDTH, size[0]))
     width = -(-size[0] // tile) * tile * each
     image = TiffImagePlugin.TiffImageFile(
@@ -202,7 +202,7 @@ def _numbers_image(data: bytes) -> NumbersImage:
     )
     extra = tags.get(_EXTRA_SAMPLES, ())
     has_alpha = bands > colours and extra[:1] in ((1,), (2,))
-    # The image, and one strip or tile as it comes out of the decoder.
+    # The image, and one decoded strip or tile.
     rows = min(size[1], int(tags.get(_TILE_HEIGHT) or tags.get(Base.RowsPerStrip) or size[1]))
     strip = rows * (tile * each if _TILE_WIDTH in tags else width)
     return NumbersImage(
@@ -221,7 +221,7 @@ def _numbers_image(data: bytes) -> NumbersImage:
 
 
 def _directory(data: bytes) -> Any:
-    head = data[: 16 if data[2:4] in (b"\0+", b"+\0") else 8]  # of a BigTIFF
+    head = data[: 16 if data[2:4] in (b"\0+", b"+\0") else 8]  # 16: a BigTIFF
     tags = TiffImagePlugin.ImageFileDirectory_v2(head)
     file = io.BytesIO(data)
     file.seek(tags.next)
@@ -230,7 +230,7 @@ def _directory(data: bytes) -> Any:
 
 
 def _retold(data: bytes, tags: Any, width: int, tile: int, bands: int) -> bytes:
-    """The file with another directory, by which its numbers are bytes."""
+    """The file with a new directory that declares its numbers as bytes."""
     told = {tag: tags[tag] for tag in _COPIED if tag in tags}
     told |= {
         Base.ImageWidth: width,

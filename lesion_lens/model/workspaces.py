@@ -1,7 +1,7 @@
-"""Folders for files that are being written, which are removed even after a process was killed.
+"""Folders for unfinished files, which are removed even if the process was killed.
 
-The system frees the lock of a process that ends in whatever way. So a folder of ours that nobody
-holds locked is abandoned, and the next process that writes there removes it.
+The system releases a process's locks however it ends. So if one of our folders is not locked, it is
+abandoned, and the next process that writes there removes it.
 """
 
 import contextlib
@@ -13,31 +13,31 @@ from pathlib import Path
 from typing import IO, Any
 
 PREFIX = ".training-"  # git ignores it
-_MARK = "made-by-lesion-lens"  # in each of our folders, and locked; a folder without it is not ours
+_MARK = "made-by-lesion-lens"  # a locked file in each of our folders; without it, do not remove one
 
 
 @contextlib.contextmanager
 def workspace(parent: Path) -> Iterator[Path]:
-    """Give a new folder in `parent`; at the end it is removed with what is left in it.
+    """Yield a new folder in `parent`, and remove it with its contents at the end.
 
-    Removes first what killed processes left there.
+    First remove folders that killed processes left there.
 
     Raises:
-        OSError: the parent cannot be written.
+        OSError: `parent` is not writable.
     """
     remove_abandoned(parent)
     made = tempfile.TemporaryDirectory(prefix=PREFIX, dir=parent, ignore_cleanup_errors=True)
     with made as name, contextlib.ExitStack() as stack:
-        if sys.platform != "win32":  # which has no such locks, and renames no open file
+        if sys.platform != "win32":  # Windows has no such locks, and cannot rename an open file
             unmarked = Path(name, f".{_MARK}")
             mark = stack.enter_context(unmarked.open("wb"))
             lock(mark)
-            unmarked.rename(Path(name, _MARK))  # now that it is locked, for whoever looks for it
+            unmarked.rename(Path(name, _MARK))  # only now that it is locked
         yield Path(name)
 
 
 def remove_abandoned(parent: Path) -> None:
-    """Remove the folders that killed processes left, and nothing that is in use or not ours."""
+    """Remove the folders that killed processes left, but not those in use or of other programs."""
     for folder in parent.glob(f"{PREFIX}*"):
         if folder.is_symlink():
             continue
@@ -50,8 +50,8 @@ def lock(file: IO[Any]) -> bool | None:
     """Lock a file until it is closed or the process ends.
 
     Returns:
-        Whether it is locked now: False where another process holds it, None where nobody can tell,
-        as on a file system without locks.
+        True if it is locked now, False if another process has locked it, None if the system cannot
+        tell, as on a file system without locks.
     """
     if sys.platform == "win32":
         return None
