@@ -46,7 +46,7 @@ def test_a_folder_is_read_with_its_folders_and_spoiled_files_come_last(run, fold
     assert names == {str(folder / "b.PNG"), str(folder / "inner" / "c.jpg")}
     assert all("Most likely class: " in line for line in lines)
     assert "2 of 3 images classified." in result.stderr
-    assert "1 of other kinds passed over." in result.stderr
+    assert "Skipped other files: 1." in result.stderr
     assert result.stderr.index("1 could not be used:") < result.stderr.index("a.png: The file is")
 
 
@@ -353,7 +353,7 @@ def test_an_interruption_keeps_what_is_done(tmp_path):
                 is_told = True
     os.close(screen)
     assert process.wait(60) == 130
-    assert "Interrupted; what was done until then is kept." in said
+    assert "Interrupted; the images done so far are kept." in said
     assert "Traceback" not in said
     assert 10 <= len(csv_rows(tmp_path / "out.csv")) < 2000
 

@@ -78,7 +78,7 @@ def test_clinics_are_named_and_unknown_ones_are_none():
 
 @pytest.mark.parametrize("data", [MADE, MADE.with_clinics(np.full(len(MADE.labels), "a"))])
 def test_a_data_set_of_no_or_one_clinic_is_refused(data):
-    with pytest.raises(TrainingError, match="names fewer than two clinics: name a CSV"):
+    with pytest.raises(TrainingError, match="has fewer than two known clinics: pass a CSV"):
         clinics_of(data)
 
 
@@ -265,7 +265,7 @@ def test_metrics_that_are_spoiled_or_of_another_model_are_refused(folder, text):
     (folder / "metrics.json").write_text(text)
     before = (folder / "best_model.h5").read_bytes()
     with pytest.raises(
-        TrainingError, match=r"metrics\.json is spoiled or is not of best_model\.h5"
+        TrainingError, match=r"metrics\.json is damaged or not of best_model\.h5"
     ):
         add_facts(folder / "best_model.h5", {"other_clinics": {}})
     assert (folder / "best_model.h5").read_bytes() == before

@@ -57,7 +57,7 @@ def test_a_file_is_no_folder(run, folder, tmp_path):
     (tmp_path / "maps").touch()
     done = run(folder, "--heat-maps", tmp_path / "maps")
     assert done.exit_code == 2
-    assert "--heat-maps names a file. Name a folder." in done.stderr
+    assert "--heat-maps names a file. Choose a folder." in done.stderr
 
 
 def test_only_maps_are_overwritten(run, tmp_path):
@@ -66,7 +66,7 @@ def test_only_maps_are_overwritten(run, tmp_path):
         (tmp_path / name).write_bytes(picture)
     done = run(tmp_path / "x.png", tmp_path / "x.png.png", "--heat-maps", tmp_path)
     assert done.exit_code == 2
-    assert "x.png.png is there already and is no heat map." in done.stderr
+    assert "x.png.png already exists and is not a heat map." in done.stderr
     assert (tmp_path / "x.png.png").read_bytes() == picture
 
     maps = MapFolder(tmp_path / "maps", [tmp_path / "x.png"])

@@ -60,4 +60,4 @@ def test_two_images_of_one_name_are_refused_before_the_work(run, pictures, tmp_p
 def test_a_document_alone_has_no_format(run, pictures):
     done = run(pictures, "--json", "-", "--format", "isic")
     assert done.exit_code == 2
-    assert "--format isic is for a table. Name its file by --csv." in done.stderr
+    assert "--format isic needs a table. Add --csv with a file name." in done.stderr

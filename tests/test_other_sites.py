@@ -134,7 +134,7 @@ def test_it_is_off_without_the_setting_and_the_page_says_what_is_so(client, open
      "https://user@example.org", "https://example.org:99999", "https://a..b", "https://bücher.de"],
 )  # fmt: skip
 def test_an_origin_that_is_none_is_named(origin):
-    with pytest.raises(SettingError, match=r"^CORS_ORIGINS holds .*such as https://example\.org"):
+    with pytest.raises(SettingError, match=r"^CORS_ORIGINS has .*such as https://example\.org"):
         app_with(CORS_ORIGINS=f"{FRIEND} {origin}")
 
 

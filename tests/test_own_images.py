@@ -113,7 +113,7 @@ def test_a_table_of_which_nothing_is_there(folder):
 
 def test_an_image_named_twice_is_refused(folder):
     content = "image_id,dx\nmel,mel\nmel,mel\n"
-    assert "row 2, column image_id: mel stands there twice" in fault_of(folder, content)
+    assert "row 2, column image_id: mel is there twice" in fault_of(folder, content)
 
 
 def test_images_that_no_row_names_are_counted(folder):
@@ -123,7 +123,7 @@ def test_images_that_no_row_names_are_counted(folder):
 
 def test_a_source_that_is_none(folder):
     for name in ("none", "labels.csv"):
-        with pytest.raises(DataError, match="is not a folder and not a zip"):
+        with pytest.raises(DataError, match="is neither a folder nor a zip"):
             read_images([folder[0] / name], folder[1])
 
 
@@ -267,7 +267,7 @@ def test_folders_of_other_diagnoses(tmp_path):
 
 
 def test_images_in_no_class_folder(folder):
-    with pytest.raises(DataError, match="name a table of labels by --labels"):
+    with pytest.raises(DataError, match="add a table of labels with --labels"):
         read_images([folder[0]], None)
 
 
@@ -288,8 +288,8 @@ def test_the_one_hot_table_of_2019(tmp_path):
 @pytest.mark.parametrize(
     ("row", "sentence"),
     [
-        ("a,1,1", "have 2 times 1 instead of once"),
-        ("a,0,0", "have 0 times 1 instead of once"),
+        ("a,1,1", "2 of the classes MEL, NV are 1 instead of one"),
+        ("a,0,0", "0 of the classes MEL, NV are 1 instead of one"),
         ("a,0.7,0.3", "column MEL: found '0.7' instead of 0 or 1"),
         ("a,,1", "column MEL: found '' instead of 0 or 1"),
     ],
@@ -465,5 +465,5 @@ def test_a_truncated_npz_is_named(tmp_path, share):
     path = tmp_path / "d.npz"
     write_npz(path)
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
-    with pytest.raises(DataError, match="truncated or is no zip"):
+    with pytest.raises(DataError, match="truncated or not a zip"):
         read_medmnist(path)

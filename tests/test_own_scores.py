@@ -81,7 +81,7 @@ def test_the_console_names_the_missing_classes_and_the_groups(clinic, capsys):
     assert call("--evaluate", *arguments) == 0
     said = capsys.readouterr().out
     assert "on 36 images of 18 lesions: bkl 12, nv 12, mel 12" in said
-    assert "No image of akiec, bcc, df, vasc: balanced accuracy and macro AUC are those" in said
+    assert "No image of akiec, bcc, df, vasc: balanced accuracy and macro AUC cover" in said
     assert "your images" in said
     assert "device: no group is large enough" in said
     assert "WARNING" not in said.replace("WARNING: All log messages", "")

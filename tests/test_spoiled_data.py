@@ -240,9 +240,9 @@ def test_a_huge_file_is_not_read(tmp_path):
     path = tmp_path / "a.csv"
     path.touch()
     os.truncate(path, csv_files.MAX_BYTES + 1)  # takes no room on the disk
-    assert "more than the 1000 MB that are read" in fault_of(path, lambda: read_pixels(path))
+    assert "more than the 1000 MB that are allowed" in fault_of(path, lambda: read_pixels(path))
     fault = fault_of(path, lambda: read_table(path, ["dx"]))
-    assert "more than the 50 MB that are read" in fault
+    assert "more than the 50 MB that are allowed" in fault
 
 
 def test_a_huge_member_of_a_zip_is_not_unpacked(tmp_path):
@@ -254,7 +254,7 @@ def test_a_huge_member_of_a_zip_is_not_unpacked(tmp_path):
         for _ in range(6):
             member.write(bytes(10_000_000))
     fault = fault_of(path, lambda: read_table(path, ["dx"]))
-    assert "holds 60 MB, more than the 50 MB" in fault
+    assert "has 60 MB, more than the 50 MB" in fault
 
 
 @pytest.mark.parametrize(
@@ -298,11 +298,11 @@ def table_fault(tmp_path, content):
         (b"image_id\tdx\na\tmel", "seem to be separated by '\\t'; save it with commas"),
         (b"image_id,dx,dx\na,mel,nv", "has two columns 'dx': rename or remove one of them"),
         (b"image_id,dx\na,mel\nb", "row 2, column dx: found nothing"),
-        (b"image_id,dx,n\na,mel,\nb,mel", "row 2, column n: found nothing, as the row has 2"),
+        (b"image_id,dx,n\na,mel,\nb,mel", "row 2, column n: found nothing: the row has 2"),
         (b"image_id,dx\na,mel\nb,mel,c", "row 2: there are more values than columns"),
-        (b'image_id,dx\na,mel\n"b,mel\n', "row 2: this is no CSV (unexpected end of data)"),
-        (b'image_id,dx\n"a"b,mel\n', "row 1: this is no CSV ("),
-        (b'image_id,dx,n\na,mel,"x\ny"', "row 1, column 'n': the cell holds a line break"),
+        (b'image_id,dx\na,mel\n"b,mel\n', "row 2: this is not CSV (unexpected end of data)"),
+        (b'image_id,dx\n"a"b,mel\n', "row 1: this is not CSV ("),
+        (b'image_id,dx,n\na,mel,"x\ny"', "row 1, column 'n': the cell contains a line break"),
         (b"image_id,dx\na,mel\n" + b"x" * 200_000 + b",nv", "row 2, column 'image_id': found 'xx"),
         (b"image_id,dx\na,mel\nb\0,nv", "row 2 is not a text file in UTF-8"),
         (b"image_id,dx\na,mel\nb\xff,nv", "row 2 is not a text file in UTF-8"),
@@ -327,11 +327,11 @@ def test_reading_leaves_the_limit_of_others_as_it_was(tmp_path):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (("ISIC_0000001", "ISIC_0000000"), "column image_id: ISIC_0000000 stands there twice"),
+        (("ISIC_0000001", "ISIC_0000000"), "column image_id: ISIC_0000000 is there twice"),
         (("ISIC_0000001", "isic_0000000"), "row 2, column image_id: found 'isic_0000000', but"),
         (("HAM_0000001", "ham_0000000"), "row 2, column lesion_id: found 'ham_0000000', but 'HAM"),
         (("HAM_0000001", "HAM_0000000 "), "row 2, column lesion_id: found 'HAM_0000000 ', but"),
-        (("HAM_0000001", "HAM\x1b"), "which holds a sign that cannot be printed; remove it"),
+        (("HAM_0000001", "HAM\x1b"), "which has a character that cannot be printed; remove it"),
         (("bcc", "x" * 900), "row 2, column dx: found 'xxx"),
     ],
 )
@@ -406,7 +406,7 @@ def test_one_image_is_not_three(pictures, tmp_path):
     for other in ("I0.jpg", "link"):
         fault = images_fault(pictures, ["I0,mel", f"{other},mel"])
         assert f"row 2: {other!r} is the file" in fault
-        assert "as 'I0' in row 1 is; remove one of the two rows" in fault
+        assert "like 'I0' in row 1; remove one of the two rows" in fault
 
 
 def test_of_two_files_of_a_name_none_is_chosen(pictures, tmp_path):
