@@ -264,9 +264,7 @@ def test_facts_are_added_to_the_model_file_and_to_the_metrics(folder):
 def test_metrics_that_are_spoiled_or_of_another_model_are_refused(folder, text):
     (folder / "metrics.json").write_text(text)
     before = (folder / "best_model.h5").read_bytes()
-    with pytest.raises(
-        TrainingError, match=r"metrics\.json is damaged or not of best_model\.h5"
-    ):
+    with pytest.raises(TrainingError, match=r"metrics\.json is damaged or not of best_model\.h5"):
         add_facts(folder / "best_model.h5", {"other_clinics": {}})
     assert (folder / "best_model.h5").read_bytes() == before
 
@@ -339,7 +337,7 @@ def test_a_model_file_without_a_recipe_is_refused(folder, capsys, change):
     (folder / "metrics.json").unlink()
     add_facts(folder / "best_model.h5", change)
     assert leave_one_clinic_out.main(["--model", str(folder / "best_model.h5")]) == 2
-    assert "does not say what recipe and seed it was made by" in capsys.readouterr().err
+    assert "does not say with which recipe and seed it was made by" in capsys.readouterr().err
 
 
 def test_an_older_models_report_has_the_sources_alone(metrics_of_before):

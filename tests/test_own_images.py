@@ -118,7 +118,7 @@ def test_an_image_named_twice_is_refused(folder):
 
 def test_images_that_no_row_names_are_counted(folder):
     picture(folder[0] / "more.png")
-    assert read(folder).remarks == ("1 images that the table does not name were left out.",)
+    assert read(folder).remarks == ("1 images that are not in the table were left out.",)
 
 
 def test_a_source_that_is_none(folder):

@@ -118,7 +118,10 @@ def test_images_that_it_has_learned_from_are_told(clinic, tmp_path, capsys):
         shutil.copy(clinic[0] / "i24.png", tmp_path / f"ISIC_00{number}.png")
     (tmp_path / "l.csv").write_text("image_id,dx\nISIC_0024306,bkl\nISIC_0034321,bkl\n")
     assert call("--evaluate", "--images", tmp_path, "--labels", tmp_path / "l.csv") == 0
-    assert "These scores are inflated: 1 of these images are named" in capsys.readouterr().out
+    assert (
+        "These scores are inflated: 1 of these images have names from HAM10000"
+        in capsys.readouterr().out
+    )
 
 
 def test_a_report_that_cannot_be_written(clinic, capsys):

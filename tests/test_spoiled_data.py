@@ -213,7 +213,7 @@ def test_a_whole_number_may_be_written_as_other_programs_do(tmp_path, value):
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (PIXELS.replace(b"\n", b"\r"), "lines end as those of an old Mac do"),
+        (PIXELS.replace(b"\n", b"\r"), "lines end in CR alone, as on an old Mac"),
         (b"x" * 200_000, "cannot be read as CSV"),
         (PIXELS.replace(b",", b";"), "no column pixel0000"),
         (PIXELS.decode().encode("utf-16"), "is not a text file in UTF-8"),
