@@ -1,4 +1,4 @@
-"""Which files of a folder `classify` takes for images, and what it says of the others."""
+"""Which files in a folder `classify` treats as images, and what it says about the others."""
 
 import pytest
 

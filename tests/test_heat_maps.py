@@ -1,4 +1,4 @@
-"""The occlusion maps that `classify` writes: what they show, where they are, what they spare."""
+"""The occlusion maps that `classify` writes: contents, paths, and what they do not overwrite."""
 
 import io
 
@@ -23,7 +23,7 @@ def test_patches_are_drawn_over_the_image_as_strong_as_the_page_shows_them():
     half = 255 + STRONGEST / 2 * (np.array(COLOUR) - 255)
     assert np.abs(pixels[0:10, 120:140] - strong).max() < 1
     assert np.abs(pixels[30:40, 60:80] - half).max() < 1
-    assert (pixels[60:70, 0:20] == 255).all()  # too little to be noticed
+    assert (pixels[60:70, 0:20] == 255).all()  # not noticeable
     assert (pixels != 255).any(axis=2).sum() == 2 * 10 * 20
 
 

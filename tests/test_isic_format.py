@@ -1,4 +1,4 @@
-"""The form of the ISIC challenge's CSV; its scorer reads it in test_isic_scoring.py."""
+"""The format of the ISIC challenge's CSV; test_isic_scoring.py runs the challenge's scorer."""
 
 import json
 
@@ -11,7 +11,7 @@ from tests.support.tables import csv_rows
 
 @pytest.fixture
 def pictures(tmp_path):
-    """Three drawn images, the least urgent first by name."""
+    """A folder of three drawn images; the least urgent comes first by name."""
     (tmp_path / "images").mkdir()
     for name, level in (("b", "high"), ("a", "low"), ("c", "raised")):
         path = tmp_path / "images" / f"ISIC_{name}.v1.png"

@@ -1,4 +1,4 @@
-"""Images of one's own: folders, zips, tables of labels as they come, and DermaMNIST."""
+"""The user's own images: folders, zips, tables of labels in various forms, and DermaMNIST."""
 
 import zipfile
 
@@ -27,7 +27,7 @@ def picture(path, image_format=None):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Seven pictures, one a class, and their labels."""
+    """A folder of seven pictures, one for each class, and their labels."""
     for row, code in enumerate(CODES):
         suffix = ".heic" if code == "nv" else ".jpg" if row % 2 else ".png"
         picture(tmp_path / f"{code}{suffix}")
@@ -113,7 +113,7 @@ def test_a_table_of_which_nothing_is_there(folder):
 
 def test_an_image_named_twice_is_refused(folder):
     content = "image_id,dx\nmel,mel\nmel,mel\n"
-    assert "row 2, column image_id: mel is there twice" in fault_of(folder, content)
+    assert "row 2, column image_id: mel appears twice" in fault_of(folder, content)
 
 
 def test_images_that_no_row_names_are_counted(folder):
@@ -414,7 +414,7 @@ def test_any_column_may_be_a_group(folder):
 
 
 def write_npz(path, side=28, **changes):
-    """DermaMNIST in small: two made images of a class in each part; returns their pixels."""
+    """Write a small DermaMNIST, with two made images per class in each part; return their data."""
     data = made_images(lesions_per_class=2, images_per_lesion=1)
     order = [CODES.index(code) for code in ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")]
     numbers = np.array([order.index(label) for label in data.labels], np.uint8)[:, None]

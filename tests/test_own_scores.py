@@ -1,4 +1,4 @@
-"""Scoring the committed model on images of one's own: `train.py --evaluate --images`."""
+"""Scoring the committed model on the user's own images: `train.py --evaluate --images`."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ from tests.support.data import made_images, write_csv
 from train import main
 
 DATA = made_images(lesions_per_class=6, images_per_lesion=2)
-SOME = ("bkl", "nv", "mel")  # of a clinic that has no images of the others
+SOME = ("bkl", "nv", "mel")  # the only classes that the clinic has images of
 
 
 def call(*arguments):
@@ -41,7 +41,7 @@ def clinic(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def beside():
-    """The checksums of what stands beside the model."""
+    """A function that returns the checksums of the files beside the model."""
 
     def look():
         paths = [DEFAULT_MODEL_PATH, ROOT / "metrics.json", *(ROOT / "figures").iterdir()]
@@ -52,7 +52,7 @@ def beside():
 
 @pytest.fixture(scope="module")
 def scored(clinic, beside, tmp_path_factory):
-    """What the command leaves: the report, and whether anything else has changed."""
+    """The command's report, and whether anything else has changed."""
     report = tmp_path_factory.mktemp("report") / "new"
     before = beside()
     arguments = ["--images", clinic[0], "--labels", clinic[1], "--group", "device"]

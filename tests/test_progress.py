@@ -1,4 +1,4 @@
-"""A run that was interrupted, in whatever way, goes on and ends as if it had not been."""
+"""An interrupted run can be resumed, with the same result as an uninterrupted one."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from tests.support.tables import csv_rows
 
 @pytest.fixture
 def images(tmp_path):
-    """A folder of twelve images, one of which is spoiled."""
+    """A folder of twelve images, one of them damaged."""
     (tmp_path / "images").mkdir()
     for number in range(11):
         data = encode(draw_grainy_lesion(number, (120, 90)))
@@ -30,7 +30,7 @@ def images(tmp_path):
 
 @pytest.fixture
 def interrupted(run, images, tmp_path, monkeypatch):
-    """The table of a run that was interrupted at the eighth image."""
+    """The table of a run interrupted at the eighth image."""
     decode = bulk.decode
     begun = []
 
@@ -110,7 +110,7 @@ def test_a_killed_run_goes_on(images, tmp_path):
             time.sleep(0.01)
         process.kill()
     assert not table.exists()
-    for path in images.glob("more*"):  # so that the test need not wait for them
+    for path in images.glob("more*"):  # so that the test does not wait for them
         if not path.name.startswith("more 000"):
             path.unlink()
     done = subprocess.run(
@@ -134,7 +134,7 @@ def task_of(path, number=0):
 
 @pytest.fixture
 def left(tmp_path):
-    """An output whose run left the progress of one image."""
+    """An output with a progress file that has one image."""
     (tmp_path / "a.png").write_bytes(b"picture")
     with progress_beside(tmp_path / "out.csv", "0123", resume=False) as progress:
         progress.add(task_of(tmp_path / "a.png"), Result({"x": 1}, None, 0.5))

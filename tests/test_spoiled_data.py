@@ -1,4 +1,4 @@
-"""Spoiled tables: exactly the numbers that stand there, or a sentence; never anything else."""
+"""Damaged tables: they are read exactly as written, or refused with a clear message."""
 
 import csv
 import io
@@ -27,11 +27,11 @@ hypothesis = require("hypothesis")
 st = require("hypothesis.strategies")
 
 DATA = made_images(lesions_per_class=1, images_per_lesion=1)
-LONGEST = 500  # letters of a sentence, beside the path
+LONGEST = 500  # letters of a message without the path
 
 
 def fault_of(path, read):
-    """The one sentence about a file, of bounded length."""
+    """Return the error for a file, a single message of limited length."""
     with pytest.raises(DataError) as caught:
         read()
     sentence = str(caught.value)
@@ -53,7 +53,7 @@ TOKENS = [
 
 @st.composite
 def spoiled(draw, data):
-    """The bytes of a table with one to three faults at random places."""
+    """Return the bytes of a table with one to three faults at random places."""
     for _ in range(draw(st.integers(1, 3))):
         at = draw(st.integers(0, len(data)))
         token = draw(st.sampled_from(TOKENS))
@@ -79,7 +79,7 @@ def spoiled(draw, data):
 
 
 def every(data, count):
-    """Try a test on `count` spoiled copies, the same ones each time."""
+    """Run a test on `count` damaged copies, the same ones each time."""
 
     def decorate(test):
         given = hypothesis.given(content=spoiled(data))
@@ -92,14 +92,14 @@ def every(data, count):
 
 
 def cells_of(content):
-    """What Python's own reader makes of a table: its header, and the rows that are not empty."""
+    """Read a table with Python's own reader: the header, and the rows that are not empty."""
     text = io.StringIO(content.decode("utf-8-sig"), newline="")
     header, *rows = filter(None, csv.reader(text))
     return header, rows
 
 
 def read_or_refuse(folder, name, content, read):
-    """What is read of a spoiled file; None where it is refused in a sentence."""
+    """Read a damaged file; return None if it is refused with a clear message."""
     path = folder / name
     path.write_bytes(content)
     try:
@@ -136,7 +136,7 @@ def test_spoiled_pixels_are_the_same_numbers_or_refused(folder):
             accepted.append(content)
 
     check()
-    assert 5 < len(accepted) < 200  # neither is everything refused nor everything let through
+    assert 5 < len(accepted) < 200  # some are accepted and some refused
 
 
 def test_spoiled_metadata_says_the_same_or_is_refused(folder, files):
@@ -183,7 +183,7 @@ def pixels_fault(tmp_path, content):
 
 
 def with_cell(value, column=100):
-    """The CSV with a value in the second row."""
+    """Return the CSV with a value in the second row."""
     lines = PIXELS.split(b"\n")
     cells = lines[2].split(b",")
     cells[column] = value
@@ -327,7 +327,7 @@ def test_reading_leaves_the_limit_of_others_as_it_was(tmp_path):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (("ISIC_0000001", "ISIC_0000000"), "column image_id: ISIC_0000000 is there twice"),
+        (("ISIC_0000001", "ISIC_0000000"), "column image_id: ISIC_0000000 appears twice"),
         (("ISIC_0000001", "isic_0000000"), "row 2, column image_id: found 'isic_0000000', but"),
         (("HAM_0000001", "ham_0000000"), "row 2, column lesion_id: found 'ham_0000000', but 'HAM"),
         (("HAM_0000001", "HAM_0000000 "), "row 2, column lesion_id: found 'HAM_0000000 ', but"),
@@ -380,7 +380,7 @@ def test_sources_that_differ_by_capitals_alone(tmp_path):
 
 @pytest.fixture
 def pictures(tmp_path):
-    """Read labels of a folder of two pictures, `I0.jpg` and `b.png`."""
+    """A function that reads labels for a folder of two pictures, `I0.jpg` and `b.png`."""
     for name in ("I0.jpg", "b.png"):
         Image.new("RGB", (30, 30), "pink").save(tmp_path / name)
 

@@ -1,4 +1,4 @@
-"""Training, by its real path on made pictures."""
+"""Training with the real code, on made pictures."""
 
 import functools
 import http.server
@@ -47,11 +47,11 @@ from tests.support.skipping import require
 from train import main, parse_arguments, recipe_of
 
 DATA = made_images(lesions_per_class=10, images_per_lesion=2)
-EPOCHS = 40  # by the 30th the made pictures are told apart
+EPOCHS = 40  # by the 30th, the network can tell the made pictures apart
 
 
 def run(*arguments, **environment):
-    """Run `python train.py` as a user does, in a process of its own."""
+    """Run `python train.py` in a separate process, as a user does."""
     return subprocess.run(
         [sys.executable, "train.py", *map(str, arguments)],
         cwd=ROOT,
@@ -68,13 +68,13 @@ def files(tmp_path_factory):
 
 
 def call(*arguments):
-    """Run the command in this process, which has TensorFlow already; returns its exit code."""
+    """Run the command in this process, which has loaded TensorFlow; return its exit code."""
     return main(list(map(str, arguments)))
 
 
 @pytest.fixture(scope="module")
 def command(files, tmp_path_factory):
-    """A short training with a teacher, where an old model stands: its folder and its arguments."""
+    """A short training with a teacher, beside an old model: the folder and the arguments."""
     output = tmp_path_factory.mktemp("run") / "best_model.h5"
     output.write_bytes(b"the old model")
     arguments = ["--csv", files[0], "--output", output, "--epochs", EPOCHS, "--teachers", 1]
@@ -83,11 +83,11 @@ def command(files, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def interrupted(command):
-    """What Ctrl-C leaves of it: exit code, errors and files. None on Windows, which sends none."""
+    """Exit code, errors and files after Ctrl-C; None on Windows, which has no SIGINT."""
     if sys.platform == "win32":
         return None
     folder, arguments = command
-    # Whoever starts the tests in the background may have them ignore SIGINT, which is inherited.
+    # Tests in the background may ignore SIGINT, and the command would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(
         [sys.executable, "train.py", *arguments],
@@ -106,7 +106,7 @@ def interrupted(command):
 
 @pytest.fixture(scope="module")
 def finished(command, interrupted):
-    """What the same command prints that goes on from there to the end."""
+    """The output of the same command when it resumes and finishes."""
     done = run(*command[1], *(["--resume"] if interrupted else []))
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -114,13 +114,13 @@ def finished(command, interrupted):
 
 @pytest.fixture(scope="module")
 def trained(command, finished):
-    """The folder of a finished training, whose teacher had a process of its own."""
+    """The folder of a finished training, whose teacher ran in a separate process."""
     return command[0]
 
 
 @pytest.fixture
 def unfitted(monkeypatch):
-    """Leave out the fitting, which takes seconds; gives the arguments of the shortest training."""
+    """Skip the fitting, which takes seconds; the value is the shortest training's arguments."""
 
     def fresh(*_, **__):
         model = scd.build_model()
@@ -133,7 +133,7 @@ def unfitted(monkeypatch):
 
 @pytest.fixture
 def fault_of(capsys):
-    """Run a command that cannot be carried out; returns what it says."""
+    """A function that runs a failing command and returns its message."""
 
     def fault(*arguments):
         assert call(*arguments) == 2
@@ -504,7 +504,7 @@ def test_a_place_that_cannot_be_written_is_found_before_training(
 
 @pytest.mark.usefixtures("unfitted")
 def test_each_part_serves_its_purpose_alone(tmp_path, monkeypatch):
-    """What fitting, calibration and scoring are given is that part of the data and no other row."""
+    """Fitting, calibration and scoring each get only their own part of the data."""
     given = {}
 
     def spy(name, *places):
@@ -519,9 +519,9 @@ def test_each_part_serves_its_purpose_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(pipeline, "fit_teachers", lambda *_: ([], {}))
     spy("fit_teachers", 0)
     spy("fit", 0)
-    spy("probabilities_of", 1)  # what the bias and the temperature are fitted to
-    spy("view_probabilities", 1)  # what the decision facts are fitted to
-    spy("fit_picture_rules", 0, 1)  # what they learn from, and what their thresholds are fitted to
+    spy("probabilities_of", 1)  # for the fit of the bias and the temperature
+    spy("view_probabilities", 1)  # for the fit of the decision facts
+    spy("fit_picture_rules", 0, 1)  # to learn from, and for the thresholds
     parts = split_by_lesion(DATA.lesion_ids, DATA.labels)
     train_model(DATA, parts, tmp_path / "m.h5", Recipe(teachers=1, epochs=1))
     training, calibration_part = (DATA.only(parts == part) for part in PARTS[:2])
@@ -580,7 +580,7 @@ def test_download_without_kaggles_client(tmp_path, monkeypatch):
 
 
 class Kaggle(http.server.BaseHTTPRequestHandler):
-    """As much of Kaggle's interface as the client needs for the two files, on localhost."""
+    """The part of Kaggle's API that the client needs for the two files, on localhost."""
 
     def __init__(self, *arguments, folder, asked, **options):
         self.folder, self.asked = folder, asked
@@ -606,7 +606,7 @@ def test_download_fetches_the_two_files_and_no_more(files, tmp_path, monkeypatch
     require("kagglehub")
     asked = []
     handler = functools.partial(Kaggle, folder=files[0].parent, asked=asked)
-    # The port is the one that Kaggle's client takes in its own test environment.
+    # The port that Kaggle's client uses in its own test environment.
     server = http.server.ThreadingHTTPServer(("localhost", 7777), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setenv("KAGGLE_API_ENVIRONMENT", "TEST")
@@ -624,7 +624,7 @@ def test_download_fetches_the_two_files_and_no_more(files, tmp_path, monkeypatch
 
 def test_a_download_that_fails_is_said_and_leaves_nothing(tmp_path, monkeypatch):
     require("kagglehub")
-    monkeypatch.setenv("KAGGLE_API_ENVIRONMENT", "TEST")  # nobody listens there
+    monkeypatch.setenv("KAGGLE_API_ENVIRONMENT", "TEST")  # nothing listens there
     monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path / "cache"))
     with pytest.raises(TrainingError, match="Fetching hmnist_28"):
         download(tmp_path / "data")

@@ -156,7 +156,7 @@ def check_unique(path: Path, column: pd.Series) -> None:
     if len(repeated):
         raise DataError(
             f"{path}, row {repeated[0] + 1}, column {column.name}: {column[repeated[0]][:40]} "
-            "is there twice; remove one of the two rows."
+            "appears twice; remove one of the two rows."
         )
 
 
