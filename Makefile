@@ -1,6 +1,6 @@
-# `make run` starts the app, `make test` runs the tests; both set up .venv first, once.
+# `make run` starts the app, `make test` runs the tests. Both set up .venv on first use.
 
-# The first of these that runs and is 3.11, 3.12 or 3.13; `make PYTHON=...` names another.
+# The first of these that runs and is 3.11, 3.12 or 3.13. To use another: `make PYTHON=...`.
 PYTHON ?= $(shell for python in python3 python3.12 python3.13 python3.11 python; do \
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
 	2>/dev/null && echo $$python && break; done)
@@ -11,16 +11,16 @@ BIN := .venv/bin
 run: .venv/run
 	$(BIN)/python app.py
 
-# A file of tests is one worker's, so that what its tests share is made once; the order of the files
-# is that of tests/conftest.py. No test uses the plugins, which take seconds to import.
+# Each test file runs in one worker, so that its fixtures are made once. tests/conftest.py orders the
+# files. The plugins take seconds to import, and no test uses them.
 PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder \
 	-p no:schemathesis -p no:hypothesispytest
 
 test: .venv/test
 	$(PYTEST)
 
-# What an engine can change, once more with the other one: numbers, the command line, the start.
-# Words, pages, browsers and the privacy of an upload are the same to both.
+# Repeats, with the other engine, what an engine can change: numbers, the command line, the start.
+# Texts, pages, browsers and the privacy of uploads do not depend on it.
 APP_TESTS := $(patsubst %,tests/test_%.py,api cli server start uploads) \
 	tests/test_result_page.py::test_the_results_page \
 	tests/test_result_page.py::test_the_bars_are_the_eight_views_with_the_second_temperature \
@@ -29,11 +29,11 @@ APP_TESTS := $(patsubst %,tests/test_%.py,api cli server start uploads) \
 test-litert: .venv/test
 	MODEL_PATH=best_model.tflite $(PYTEST) $(APP_TESTS)
 
-# What a push deploys, installed afresh and used for a minute: some minutes for both engines.
+# Installs afresh what a push deploys, and uses it for a minute. Takes some minutes for both engines.
 test-deploy: .venv/test
 	$(BIN)/python -m pytest -m deploy -s tests/test_deployment.py
 
-# What we write in other programs: each in an environment of its own, some minutes for all.
+# Opens our files in other programs, each in its own environment. Takes some minutes for all.
 test-portable: .venv/test
 	$(BIN)/python -m pytest -m portable tests/test_portable.py tests/test_isic_scoring.py tests/test_markup.py \
 		tests/test_api_clients.py
@@ -60,7 +60,7 @@ sbom: sbom.cdx.json sbom-slim.cdx.json
 
 sbom.cdx.json: requirements.txt
 sbom-slim.cdx.json: requirements-slim.txt
-# The tool warns that a list of packages does not say which of them needs which.
+# Hides the tool's warning that a list of packages does not say which needs which.
 sbom.cdx.json sbom-slim.cdx.json: pyproject.toml | .venv/test
 	$(BIN)/python -W ignore::UserWarning:cyclonedx.model.bom -m cyclonedx_py requirements \
 		--pyproject pyproject.toml --output-file $@ $(filter requirements%,$^)
@@ -99,19 +99,19 @@ card: .venv/run
 	$(BIN)/python -m scripts.write_scores
 
 $(BIN)/python:
-	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed and was not found; name it: make PYTHON=/path/to/python3.12"; exit 1; }
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 was not found. If you have one, run: make PYTHON=/path/to/python3.12"; exit 1; }
 	$(PYTHON) -m venv .venv || { rm -rf .venv; exit 1; }
 
 .venv/run: requirements.txt | $(BIN)/python
-	@echo "Installing the packages into .venv: a minute or two, once."
+	@echo "Installing the packages into .venv. This takes a minute or two, once."
 	@$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.txt
 	@touch $@
 
 .venv/test: requirements-dev.txt .venv/run
-	@echo "Installing what the tests need besides."
+	@echo "Installing the packages for the tests."
 	@$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements-dev.txt
 	@touch $@
 
-# Asks for no more than uv, so that files that do not fit together can be compiled anew.
+# Needs only uv, so that it can recompile requirements that contradict each other.
 $(BIN)/uv:
 	$(MAKE) .venv/test

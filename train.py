@@ -9,13 +9,13 @@
     python train.py --images DIR --labels LABELS.csv    train on images of your own
     python train.py --evaluate --images DIR --labels LABELS.csv
                                                         score best_model.h5 on them
-    python train.py --sources SOURCES.csv               score each clinic by itself, too
-    python train.py --split SPLIT.csv                   train on somebody else's split, in runs/
-    python train.py --export best_model.tflite          write best_model.h5 for LiteRT, without
+    python train.py --sources SOURCES.csv               also score each clinic separately
+    python train.py --split SPLIT.csv                   train on another published split, in runs/
+    python train.py --export best_model.tflite          convert best_model.h5 for LiteRT, without
                                                         training; for ONNX: best_model.onnx
 
-Beside the model it writes metrics.json and the plots of figures/. The old model stays in place
-until the new one is complete. What happens in between: lesion_lens/training/pipeline.py.
+It also writes metrics.json and figures/ next to the model. The old model stays in place until the
+new one is complete. For the steps, see lesion_lens/training/pipeline.py.
 """
 
 import argparse
@@ -50,7 +50,7 @@ MOST_TEACHERS = 100
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
+    """Run the command and return its exit code."""
     options = parse_arguments(arguments)
     try:
         if options.export:
@@ -60,15 +60,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except LesionLensError as error:
         print(error, file=sys.stderr)
         return 2
-    except OSError as error:  # of whatever has no sentence of its own, such as a console
+    except OSError as error:  # has no message of ours, such as a closed console
         what = f"{error.filename} cannot be used" if error.filename else "The output cannot be used"
-        print(f"{what} ({error.strerror or error}): make room, or name another.", file=sys.stderr)
+        print(
+            f"{what} ({error.strerror or error}): free some space, or choose another.",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:
         written = options.export or options.output
-        print(f"\nInterrupted: {written} is as it was.", file=sys.stderr)
+        print(f"\nInterrupted: {written} is unchanged.", file=sys.stderr)
         if is_unfinished(options.output) and not (options.evaluate or options.export):
-            print("Go on with the same command and --resume.", file=sys.stderr)
+            print("To continue, run the same command with --resume.", file=sys.stderr)
         return 130
     return 0
 
@@ -76,17 +79,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def export(options: argparse.Namespace) -> None:
     """Write the model file in the format that the suffix names."""
     deviation = export_model(options.output, options.export, options.classes)
-    print(f"Wrote {options.export}, whose probabilities differ by {deviation:.0e} at most.")
+    print(f"Wrote {options.export}. Its probabilities differ by {deviation:.0e} at most.")
 
 
 def train_or_evaluate(options: argparse.Namespace) -> None:
     """Train and score, or only score again, and print the scores.
 
     Raises:
-        LesionLensError: whatever the user can mend.
+        LesionLensError: anything that the user can fix.
     """
     begin = time.monotonic()
-    chosen_backend()  # before the minutes that reading and training take
+    chosen_backend()  # fail now, not after minutes of reading and training
     data = read_data(options)
     for remark in data.remarks:
         print(f"  {remark}")
@@ -111,15 +114,15 @@ def train_or_evaluate(options: argparse.Namespace) -> None:
     print(score_table(metrics))
     if warning:
         print(f"These scores are inflated: {warning}.")
-    written = "metrics.json and figures/ beside"
+    written = "metrics.json and figures/ next to"
     if not options.evaluate:
-        written = "it, and metrics.json and figures/ beside"
+        written = "the model, and metrics.json and figures/ next to"
     minutes = (time.monotonic() - begin) / 60
     print(f"Wrote {written} {options.output}, in {minutes:.1f} min.")
     exported = options.output.with_suffix(".tflite")
     if exported.exists() and not options.evaluate:
         command = f"python train.py --output {options.output} --export {exported}"
-        print(f"{exported} is of the model before: make it again by `{command}`.")
+        print(f"{exported} still holds the previous model. To update it, run `{command}`.")
 
 
 def split(options: argparse.Namespace, data: Dataset) -> NDArray[np.str_]:
@@ -136,12 +139,12 @@ def split(options: argparse.Namespace, data: Dataset) -> NDArray[np.str_]:
 
 
 def parts_to_evaluate(options: argparse.Namespace, data: Dataset) -> NDArray[np.str_] | None:
-    """The split of the data that the model file was made of; None of all other data.
+    """Return the split of the data that the model was trained on; None for any other data.
 
     Raises:
         LesionLensError: the model file breaks the contract, or --split is wrong.
     """
-    if options.split:  # which has to be that of the model
+    if options.split:  # must be the model's own split
         parts = split(options, data)
         check_split(options.output, parts)
         return parts
@@ -156,14 +159,14 @@ def parts_to_evaluate(options: argparse.Namespace, data: Dataset) -> NDArray[np.
 def evaluate_images(
     options: argparse.Namespace, data: Dataset, parts: NDArray[np.str_] | None
 ) -> None:
-    """Score the model file on images of one's own, and print the scores.
+    """Score the model file on the user's own images, and print the scores.
 
-    Of the data that it was made of, the test part alone is scored.
+    On the data that the model was trained on, only the test part is scored.
     """
     if parts is None:
         warning = warning_of(options.output, data)
     else:
-        print("The model was made of these images; it is scored on their test part alone.")
+        print("The model was trained on these images, so only their test part is scored.")
         warning = leak_warning(data, parts)
         data = data.only(parts == "test")
     if warning:
@@ -175,11 +178,11 @@ def evaluate_images(
     if result["missing_classes"]:
         print(
             f"No image of {', '.join(result['missing_classes'])}: balanced accuracy and macro AUC "
-            "are those of the other classes."
+            "cover the other classes."
         )
     print("In brackets: the 95 % interval.")
     if result["lesions"] is None:
-        print("Which images show the same lesion is not known, so each counts as one of its own.")
+        print("Lesion ids are missing, so each image counts as its own lesion.")
     print()
     print(table_of_images(result["scores"]))
     if warning:
@@ -187,14 +190,14 @@ def evaluate_images(
     elif parts is None:
         print("If the model has learned from some of these images, these scores are inflated.")
     if options.report:
-        print(f"Wrote scores.json and three pictures into {options.report}.")
+        print(f"Wrote scores.json and three plots to {options.report}.")
 
 
 def read_data(options: argparse.Namespace) -> Dataset:
     """Read the data set that the command line names.
 
     Raises:
-        DataError, TrainingError: it is not there, or not in order.
+        DataError, TrainingError: it is missing or invalid.
     """
     if options.images and is_medmnist(options.images):
         print(f"Reading {options.images[0]} …", flush=True)
@@ -227,15 +230,12 @@ def print_sizes(data: Dataset, parts: NDArray[np.str_]) -> None:
 
 
 def leak_warning(data: Dataset, parts: NDArray[np.str_]) -> str | None:
-    """Say that images of one lesion stand in two parts, or may; None where none do."""
+    """Warn that images of one lesion are, or may be, in two parts; None if none are."""
     shared = shared_lesions(data.lesion_ids, parts)
     if shared is None:
-        return (
-            "it is not known which images show the same lesion: images of one lesion may stand on "
-            "both sides of the split"
-        )
+        return "lesion ids are missing, and images of one lesion may be on both sides of the split"
     if shared:
-        return f"{shared:,} of the test images show a lesion that stands in another part too"
+        return f"{shared:,} of the test images show a lesion that is also in another part"
     return None
 
 
@@ -243,7 +243,7 @@ def leak_warning(data: Dataset, parts: NDArray[np.str_]) -> str | None:
 
 
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    """Parse the command line; argparse ends it with exit code 2 where it is wrong."""
+    """Parse the command line; if it is wrong, argparse exits with code 2."""
     parser = make_parser()
     options = parser.parse_args(arguments)
     check_export(parser, options)
@@ -269,33 +269,35 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--csv", type=Path, help="hmnist_28_28_RGB.csv or .csv.zip (default: data/)"
     )
-    parser.add_argument("--metadata", type=Path, help="HAM10000_metadata.csv (default: beside it)")
+    parser.add_argument(
+        "--metadata", type=Path, help="HAM10000_metadata.csv (default: beside the CSV)"
+    )
     parser.add_argument(
         "--sources",
         type=Path,
         help="CSV image_id,dataset: the clinic and camera of each image (default: the metadata's "
-        "column dataset, or HAM10000_sources.csv beside it)",
+        "dataset column, or HAM10000_sources.csv beside it)",
     )
     parser.add_argument(
         "--images",
         type=Path,
         action="append",
-        help="folder or zip of images of your own (repeat it for more), or DermaMNIST's .npz",
+        help="folder or zip of your own images (repeat for more), or DermaMNIST's .npz",
     )
     parser.add_argument(
         "--labels",
         type=Path,
-        help="their table: image_id,dx[,lesion_id], or one of ISIC's (default: the names of their "
-        "folders)",
+        help="their labels: a CSV image_id,dx[,lesion_id], or an ISIC table (default: the names "
+        "of their folders)",
     )
     parser.add_argument(
         "--group",
         action="append",
         default=[],
-        help="column of the table by which to break down the scores (repeat it for more)",
+        help="table column by which to break down the scores (repeat for more)",
     )
     parser.add_argument(
-        "--skip-unknown", action="store_true", help="leave out diagnoses that are no class"
+        "--skip-unknown", action="store_true", help="leave out diagnoses outside the seven classes"
     )
     parser.add_argument(
         "--skip-missing", action="store_true", help="leave out rows whose image is missing"
@@ -308,79 +310,81 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--seed", type=int, default=SEED, help=f"fixes everything random (default: {SEED})"
     )
-    parser.add_argument("--teachers", type=int, help=f"(default: {Recipe.teachers})")
-    parser.add_argument("--epochs", type=int, help=f"of each network (default: {Recipe.epochs})")
+    parser.add_argument(
+        "--teachers", type=int, help=f"number of teachers (default: {Recipe.teachers})"
+    )
+    parser.add_argument("--epochs", type=int, help=f"for each network (default: {Recipe.epochs})")
     parser.add_argument(
         "--quick",
         action="store_true",
         help=f"no teachers and {QUICK.epochs} epochs: under two minutes",
     )
-    parser.add_argument("--resume", action="store_true", help="go on after an interruption")
+    parser.add_argument("--resume", action="store_true", help="continue an interrupted training")
     parser.add_argument(
         "--evaluate", action="store_true", help="score the model file again, without training"
     )
     parser.add_argument(
         "--report",
         type=Path,
-        help="with --evaluate: folder for the scores and pictures, instead of beside the model",
+        help="with --evaluate: write the scores and plots to this folder, not beside the model",
     )
     parser.add_argument(
         "--export",
         type=Path,
-        help="write the model file (--output) to this .tflite, .onnx, or, for every Keras, .h5",
+        help="convert the model file (--output) to this .tflite, .onnx or .h5 (for Keras 2 and 3)",
     )
     parser.add_argument(
-        "--classes", help="the order of its outputs, where --export makes a .h5 of another file"
+        "--classes", help="with --export to .h5: the order of the outputs, if the file lacks it"
     )
     return parser
 
 
 def check_export(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
-    """See that --export names a format, and that no option is there that it would pass over."""
+    """Check that --export names a known format, and that it would ignore no other option."""
     if options.classes and (options.export is None or options.export.suffix != ".h5"):
-        parser.error("--classes goes with an --export that ends in .h5")
+        parser.error("--classes needs an --export that ends in .h5")
     if options.export is None:
         return
     if options.export.suffix not in EXPORTS:
         parser.error(f"--export must end in {', '.join(EXPORTS)}, and {options.export} does not")
     others = set(vars(options)) - {"export", "output", "classes"}
     if any(getattr(options, name) != parser.get_default(name) for name in others):
-        parser.error("--export does not train, so it goes with --output alone")
+        parser.error("--export does not train, so only --output and --classes go with it")
 
 
 def check_images(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
-    """See that the options of images of one's own go together."""
+    """Check that the options for the user's own images can be combined."""
     if options.labels and not options.images:
         parser.error("--labels needs --images, the folder of the images")
     if options.images and (options.csv or options.metadata or options.download):
-        parser.error("--images takes the place of --csv, --metadata and --download")
+        parser.error("--images replaces --csv, --metadata and --download")
     if (options.skip_unknown or options.skip_missing) and not options.images:
         parser.error("--skip-unknown and --skip-missing need --images")
     if options.images and is_medmnist(options.images):
         others = ("labels", "group", "skip_unknown", "skip_missing", "split", "sources")
         if len(options.images) > 1 or any(getattr(options, name) for name in others):
-            parser.error("--images with a .npz goes without labels, groups and splits of one's own")
+            parser.error("an .npz brings labels and split itself: name it alone, without a table")
     if options.report and not options.evaluate:
         parser.error("--report needs --evaluate")
 
 
 def split_file_of(options: argparse.Namespace) -> Path | None:
-    """The file that brings a split of its own, if one does."""
+    """Return the file that defines another split, if there is one."""
     if options.images and is_medmnist(options.images) and not options.evaluate:
         return Path(options.images[0])
     return options.split
 
 
 def check_training(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
-    """See that the options of the data and of the training are in range and go together."""
+    """Check that the data and training options are in range and can be combined."""
     if options.download and options.csv:
-        parser.error("--download and --csv exclude each other")
+        parser.error("--download and --csv cannot be combined")
     if options.evaluate and (
         options.quick or options.resume or (options.epochs, options.teachers) != (None, None)
     ):
-        parser.error("--evaluate does not train, so it takes no option of training")
+        parser.error("--evaluate does not train, so it takes no training options")
     if options.quick and (options.epochs or options.teachers is not None):
-        parser.error("--quick says itself how many --epochs and --teachers there are")
+        parser.error("--quick sets --epochs and --teachers itself")
     if options.epochs is not None and options.epochs < 1:
         parser.error("--epochs must be at least 1")
     if options.teachers is not None and not 0 <= options.teachers <= MOST_TEACHERS:
@@ -390,13 +394,13 @@ def check_training(parser: argparse.ArgumentParser, options: argparse.Namespace)
     home = DEFAULT_MODEL_PATH.resolve().parent
     if split_file_of(options) and options.output and options.output.resolve().parent == home:
         parser.error(
-            f"Another split never writes beside {DEFAULT_MODEL_PATH.name}: name an --output "
-            "elsewhere"
+            f"a model of another split may not be written beside {DEFAULT_MODEL_PATH.name}: choose "
+            "an --output elsewhere"
         )
 
 
 def recipe_of(options: argparse.Namespace) -> Recipe:
-    """The recipe that the command line asks for."""
+    """Return the recipe that the command line asks for."""
     recipe = QUICK if options.quick else Recipe()
     named = {"epochs": options.epochs, "teachers": options.teachers}
     return replace(recipe, **{name: value for name, value in named.items() if value is not None})

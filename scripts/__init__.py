@@ -1,1 +1,1 @@
-"""What is done now and then, each by `python -m scripts.NAME`."""
+"""Occasional tasks. Run each with `python -m scripts.NAME`."""

@@ -1,10 +1,10 @@
-"""Have Lighthouse score the pages, as a phone on a slow line; fail below 100 in any category.
+"""Score the pages with Lighthouse, as on a phone with a slow connection; fail below 100.
 
 python -m scripts.check_lighthouse [PATH ...]
 
-Needs Node.js 18.20 or newer with npm, which fetches Lighthouse, and Chromium. Of up to three runs
-the best counts, because whatever else the machine does takes from the performance. The reports go
-to screenshots/.
+Needs Chromium, and Node.js 18.20 or newer with npm, which fetches Lighthouse. The best of up to
+three runs counts, because other work on the machine lowers the performance score. The reports are
+written to screenshots/.
 """
 
 import argparse
@@ -36,7 +36,7 @@ def score(address: str, report: str, environment: Mapping[str, str]) -> dict[str
         The score of each category, 0–100.
 
     Raises:
-        CannotMeasure: Lighthouse ended with an error.
+        CannotMeasure: Lighthouse failed.
     """
     path = REPORTS / report
     command = ["npx", "--yes", LIGHTHOUSE, address, "--quiet", "--output=json", "--output=html"]
@@ -52,7 +52,7 @@ def score(address: str, report: str, environment: Mapping[str, str]) -> dict[str
 
 
 def best(address: str, report: str, environment: Mapping[str, str]) -> dict[str, int]:
-    """Score a page up to `RUNS` times, until all is 100; returns the best of each category."""
+    """Score a page up to `RUNS` times or until all scores are 100; return the best of each."""
     found = dict.fromkeys(CATEGORIES, 0)
     for _ in range(RUNS):
         scores = score(address, report, environment)
@@ -64,9 +64,7 @@ def best(address: str, report: str, environment: Mapping[str, str]) -> dict[str,
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument(
-        "pages", nargs="*", metavar="PATH", default=PAGES, help="of the app's pages"
-    )
+    parser.add_argument("pages", nargs="*", metavar="PATH", default=PAGES, help="pages of the app")
     pages = parser.parse_args().pages
     chromium = next(filter(None, map(shutil.which, NAMES)), None)
     if chromium is None or shutil.which("npx") is None:

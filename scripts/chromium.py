@@ -1,4 +1,4 @@
-"""Chromium for the scripts that draw."""
+"""Chromium for the scripts that need a browser."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
 def launch(tools: Playwright) -> Browser:
-    """Start Chromium, or end with a sentence where there is none."""
+    """Start Chromium, or exit with a message if there is none."""
     path = next(filter(None, map(shutil.which, NAMES)), None)
     if path is None:
-        sys.exit("Chromium draws this and was not found: apt-get install chromium")
+        sys.exit("This needs Chromium, which was not found: apt-get install chromium")
     return tools.chromium.launch(executable_path=path, args=["--no-sandbox"])

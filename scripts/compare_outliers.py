@@ -1,12 +1,12 @@
-"""Compare ways of telling that a picture is unlike every training image.
+"""Compare methods that detect pictures unlike all training images.
 
     python -m scripts.compare_outliers                   HAM10000 in data/ or in $HAM10000_DIR
     python -m scripts.compare_outliers --csv A.csv --metadata B.csv
 
-Every way is fitted on the training part and flags 5 % of the calibration lesions. What it flags of
-half of the photographs that scikit-image and scikit-learn ship, and of made pictures, chooses
-between them. The other half of the photographs, and the test part, are only looked at for the one
-that is chosen: lesion_lens/model/outliers.py.
+Each method is fitted on the training part and flags 5 % of the calibration lesions. The methods are
+compared by how much they flag of generated pictures and of half of the photographs that
+scikit-image and scikit-learn ship. The other half of the photographs and the test part are used
+only for the chosen method: lesion_lens/model/outliers.py.
 """
 
 import argparse
@@ -34,12 +34,12 @@ from lesion_lens.training.split import PARTS, split_by_lesion
 from skin_cancer_detection import CODES, preprocess
 
 Pixels: TypeAlias = NDArray[np.uint8]  # (N, 28, 28, 3), RGB, 0–255
-Function: TypeAlias = Callable[[Pixels], NDArray[Any]]  # of many images, a row for each
+Function: TypeAlias = Callable[[Pixels], NDArray[Any]]  # returns a row for each image
 Colour: TypeAlias = tuple[int, int, int]
 Paint: TypeAlias = Colour | str
 Picture: TypeAlias = Image.Image | NDArray[Any]  # an array (450, 600, 1 or 3), 0–255
 
-SIZE = (600, 450)  # pixels, as the originals
+SIZE = (600, 450)  # pixels, like the originals
 SKIN_TONES = (
     (255, 224, 196), (240, 200, 175), (226, 178, 158), (224, 172, 105),
     (198, 134, 66), (141, 85, 36), (92, 57, 35), (60, 38, 28),
@@ -49,11 +49,11 @@ SKIN_TONES = (
 
 
 def photographs() -> tuple[list[str], Pixels]:
-    """Read the pictures that scikit-image and scikit-learn ship inside their packages.
+    """Read the photographs that scikit-image and scikit-learn ship in their packages.
 
     Returns:
-        The names, in alphabetical order, and the pixels. The even ones (the first, the
-        third, …) choose the method, the odd ones report on it.
+        The names, in alphabetical order, and the pixels. Those with even indices (the first, the
+        third, …) are for choosing the method, the others for reporting on it.
 
     Raises:
         ImportError: one of the two is not installed.
@@ -70,7 +70,7 @@ def photographs() -> tuple[list[str], Pixels]:
 
 
 def made_pictures(seed: int = 0) -> dict[str, Pixels]:
-    """Make pictures that show no lesion, by kind."""
+    """Generate pictures without a lesion, by kind."""
     rng = np.random.default_rng(seed)
     colours: list[Colour] = [tuple(rng.integers(0, 256, 3).tolist()) for _ in range(24)]
     shape = SIZE[::-1]
@@ -118,7 +118,7 @@ def made_pictures(seed: int = 0) -> dict[str, Pixels]:
 
 
 def _pixels(picture: Picture) -> Pixels:
-    """What the network sees of one picture: (28, 28, 3)."""
+    """Reduce a picture to what the network sees, (28, 28, 3)."""
     if isinstance(picture, Image.Image):
         return preprocess(picture)
     levels = np.clip(np.rint(picture), 0, 255).astype(np.uint8)
@@ -130,7 +130,7 @@ def _flat(colour: ArrayLike) -> NDArray[np.float64]:
 
 
 def _smooth_noise(grain: int, depth: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Noise of standard deviation 1 whose grains are about this many pixels wide."""
+    """Make noise of standard deviation 1 with grains about `grain` pixels wide."""
     coarse = rng.normal(size=(depth, SIZE[1] // grain, SIZE[0] // grain)).astype(np.float32)
     resized = [
         np.asarray(Image.fromarray(channel).resize(SIZE, Image.Resampling.BICUBIC))
@@ -149,14 +149,14 @@ def _page(paper: Paint, ink: Paint, size: int, rng: np.random.Generator) -> Imag
 def _write(
     image: Image.Image, corner: tuple[int, int], ink: Paint, size: int, rng: np.random.Generator
 ) -> None:
-    """Fill an image from a corner on with words of random letters."""
+    """Fill an image with words of random letters, starting at a corner."""
     letters = np.array(list("eeetaoinshrdlu      "))
     lines = ["".join(rng.choice(letters, 1200 // size)) for _ in range(SIZE[1] // size)]
     ImageDraw.Draw(image).text(corner, "\n".join(lines), ink, ImageFont.load_default(size))
 
 
 def _screenshot(colours: Sequence[Colour], rng: np.random.Generator) -> Image.Image:
-    """A window: a title bar, a side bar, a few boxes, and text."""
+    """Draw a window: a title bar, a side bar, a few boxes and text."""
     dark = rng.random() < 0.3
     image = Image.new("RGB", SIZE, (30, 30, 34) if dark else (245, 246, 248))
     draw = ImageDraw.Draw(image)
@@ -172,7 +172,7 @@ def _screenshot(colours: Sequence[Colour], rng: np.random.Generator) -> Image.Im
 
 
 def _gradient(pair: Sequence[Colour], slope: int) -> NDArray[np.float64]:
-    """From one colour to the other: across, along the diagonal, or out from the middle."""
+    """Draw a gradient between two colours: across, diagonally, or outwards from the middle."""
     x, y = np.meshgrid(*(np.linspace(-1, 1, side) for side in SIZE))
     share = ((x + 1) / 2, (x + y + 2) / 4, np.hypot(x, y) / np.sqrt(2))[slope][..., None]
     return (1 - share) * pair[0] + share * pair[1]
@@ -197,9 +197,9 @@ def drawn_lesions() -> Pixels:
 
 
 def degraded(files: Iterable[Path]) -> dict[str, Pixels]:
-    """Spoil dermatoscopic originals as a careless user might, by kind.
+    """Degrade dermatoscopic originals as a careless user might, by kind.
 
-    Without files there are no kinds either.
+    Without files, the result is empty.
     """
     rng = np.random.default_rng(0)
 
@@ -235,13 +235,13 @@ def degraded(files: Iterable[Path]) -> dict[str, Pixels]:
 def gaussian(
     describe: Function, pixels: Pixels, labels: NDArray[np.int64] | None = None
 ) -> Function:
-    """Fit a Gaussian to what `describe` says of images; with labels, one mean for each class.
+    """Fit a Gaussian to the numbers from `describe`; with labels, one mean for each class.
 
-    With labels it is the distance of Lee et al., NeurIPS 2018: the least over the classes, whose
-    covariance they share.
+    With labels, this is the distance of Lee et al., NeurIPS 2018: the smallest over the classes,
+    with a shared covariance.
 
     Returns:
-        The squared Mahalanobis distance, float64 (N,), of images.
+        A function that returns the squared Mahalanobis distances, float64 (N,), of images.
     """
     labels = np.zeros(len(pixels), int) if labels is None else labels
     described = describe(pixels)
@@ -267,7 +267,7 @@ def colours(pixels: Pixels) -> NDArray[np.float64]:
 
 
 def reconstruction_error(pixels: Pixels, components: int) -> Function:
-    """What that many principal components of the training images' 2,352 values leave over."""
+    """Fit the reconstruction error of a PCA of the training images' 2,352 values."""
     rows = pixels.reshape(len(pixels), -1).astype(np.float32)
     mean = rows.mean(axis=0)
     _, vectors = np.linalg.eigh(np.cov(rows - mean, rowvar=False))
@@ -281,10 +281,10 @@ def reconstruction_error(pixels: Pixels, components: int) -> Function:
 
 
 def network_parts() -> tuple[Function, Function, Function]:
-    """The committed network's insides.
+    """Make functions that compute intermediate values of the committed network.
 
     Returns:
-        The 256 numbers after the convolutions, the 32 before the last layer, and the 7 logits.
+        For the 256 numbers after the convolutions, the 32 before the last layer, and the 7 logits.
     """
     import keras
 
@@ -306,7 +306,7 @@ def network_parts() -> tuple[Function, Function, Function]:
 
 
 def methods(pixels: Pixels, labels: NDArray[np.int64]) -> dict[str, Function]:
-    """Fit every method to training images, by name; its value is larger for stranger images."""
+    """Fit every method to training images, by name; stranger images get larger values."""
     flatten, last, logits = network_parts()
     views = eight_views(pixels).reshape(-1, *pixels.shape[1:])
     chosen = gaussian(outliers.features, pixels, labels)
@@ -315,7 +315,7 @@ def methods(pixels: Pixels, labels: NDArray[np.int64]) -> dict[str, Function]:
 
     def larger_rank(pictures: Pixels) -> NDArray[np.float64]:
         pairs = zip(ranked, (chosen(pictures), flattened(pictures)), strict=True)
-        # A share of the training images; beyond all of them the distance itself still ranks.
+        # The share of training images below; the added distance ranks pictures beyond all of them.
         ranks = [np.searchsorted(r, d) / len(r) + d / r[-1] / len(r) for r, d in pairs]
         return np.maximum(*ranks)
 
@@ -357,16 +357,17 @@ def print_comparison(
     made: Pixels,
     others: Mapping[str, Pixels],
 ) -> None:
-    """Print what chooses the method: what each flags where 5 % of the calibration lesions are.
+    """Print what each method flags at the threshold that flags 5 % of the calibration lesions.
 
     Args:
         candidates: the methods, by name.
         lesions: one image of each calibration lesion.
-        photos, made: what should be flagged.
-        others: pictures by name, of which nothing is demanded.
+        photos, made: pictures that should be flagged.
+        others: pictures by name, for information.
     """
     print(
-        "AUC: photographs and made pictures against the calibration lesions. The rest: % flagged."
+        "AUC: photographs and made pictures against the calibration lesions. Other columns: % "
+        "flagged."
     )
     print(f"\n| method | photographs | AUC | made | AUC | {' | '.join(others)} |")
     print("|---" * (5 + len(others)) + "|")
@@ -390,7 +391,7 @@ def print_report(fitted: outliers.OutlierDetector, sets: Mapping[str, Pixels]) -
 
 
 def parser_of(description: str | None) -> argparse.ArgumentParser:
-    """A parser of the options that say where HAM10000 is."""
+    """Make a parser with the options for the location of HAM10000."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -400,10 +401,10 @@ def parser_of(description: str | None) -> argparse.ArgumentParser:
 
 
 def find_ham10000(options: argparse.Namespace) -> tuple[Path, Path]:
-    """Find the CSV and the metadata: those that are named, in $HAM10000_DIR, or in data/.
+    """Find the CSV and the metadata: as the options say, in $HAM10000_DIR, or in data/.
 
     Raises:
-        LesionLensError: there are none.
+        LesionLensError: they are not there.
     """
     folder = Path(os.environ.get("HAM10000_DIR") or ROOT / "data")
     csv, metadata = find_data(options.csv, options.metadata, folder)
@@ -426,12 +427,12 @@ def main() -> None:
     chosen = one_image_per_lesion(data.lesion_ids, data.pixels)
     lesions = data.pixels[calibration & chosen]
     made = made_pictures()
-    # Those of the training part alone: they help to choose.
+    # Only from the training part, because they help to choose.
     known = set() if data.image_ids is None else set(data.image_ids[training])
     originals = sorted(csv.parent.glob("*/ISIC_*.jpg"))
     spoilt = degraded([path for path in originals if path.stem in known])
 
-    # A method that knows the naevi best must not warn of every rarer class.
+    # A method fitted mostly to naevi must not flag every rarer class.
     others = {
         f"training images, {code}": data.pixels[training & (data.labels == label)]
         for label, code in enumerate(CODES)

@@ -1,16 +1,16 @@
-"""Compare ways of telling pictures of other things, and of saying 'low risk' where it is right.
+"""Compare ways to detect non-dermatoscopic pictures, and ways to restrict 'low risk'.
 
     python -m scripts.compare_picture_rules                 HAM10000 in data/ or in $HAM10000_DIR
     python -m scripts.compare_picture_rules --csv A.csv --metadata B.csv --sources C.csv
 
-The first table compares what may tell that a picture is not dermatoscopic. Each way gets the
-smallest threshold that at most 1 in 100 training images of any source are beyond, when it is fitted
-without that source. Half of the photographs and the made pictures of `scripts.compare_outliers`,
-and full-size originals with something drawn on them, chose between the ways. The other half of the
-photographs is only looked at for the one that was chosen, with its own threshold.
+The first table compares ways to detect that a picture is not dermatoscopic. Each way gets the
+smallest threshold that at most 1 in 100 training images of any source exceed when it is fitted
+without that source. Three sets decided between the ways: half of the photographs and the made
+pictures of `scripts.compare_outliers`, and full-size originals with something drawn on them. The
+other half of the photographs is used only for the chosen way, with its own threshold.
 
-The second table compares numbers of groups of pictures for 'low risk'. It takes the networks of
-`scripts.leave_one_clinic_out`, each of which has never seen one source. The test part is not used.
+The second table compares numbers of groups of pictures for 'low risk'. It uses the networks of
+`scripts.leave_one_clinic_out`, each trained without one source. The test part is not used.
 """
 
 import sys
@@ -59,7 +59,7 @@ from skin_cancer_detection import preprocess
 
 Pixels: TypeAlias = NDArray[np.uint8]  # (N, 28, 28, 3), RGB, 0–255
 Score: TypeAlias = Callable[[Pixels], NDArray[np.float64]]
-# Of images, their labels, their sources and the calibration lesions.
+# Takes images, their labels, their sources, and the calibration lesions.
 Fit: TypeAlias = Callable[[Pixels, NDArray[np.int64], NDArray[np.str_], Pixels], Score]
 
 
@@ -67,11 +67,11 @@ Fit: TypeAlias = Callable[[Pixels, NDArray[np.int64], NDArray[np.str_], Pixels],
 
 
 def distance_of(describe: Score, classes: bool = False, between: bool = False) -> Fit:
-    """The distance from Gaussians: one for all images or a mean for each class.
+    """Make the distance from Gaussians, with one mean for all images or one for each class.
 
     Args:
-        describe: gives the numbers.
-        classes: whether each class has a mean of its own.
+        describe: computes the numbers for an image.
+        classes: whether each class has its own mean.
         between: whether the covariance counts the differences between the sources twice.
     """
 
@@ -98,7 +98,7 @@ def distance_of(describe: Score, classes: bool = False, between: bool = False) -
 def fit_chosen(
     pixels: Pixels, labels: NDArray[np.int64], clinics: NDArray[np.str_], calibration: Pixels
 ) -> Score:
-    """The regression that the model file holds; its own threshold plays no part here."""
+    """Fit the regression that the model file has, without its threshold."""
     nowhere = np.full(len(pixels), UNKNOWN)
     return fit_other_picture_detector(pixels, nowhere, calibration).score
 
@@ -117,7 +117,7 @@ WAYS: dict[str, Fit] = {
 
 
 def compare_ways(data: Dataset, parts: NDArray[np.str_], originals: list[Path]) -> None:
-    """Print what each way finds, and more of the chosen one."""
+    """Print what each way finds, and more detail for the chosen one."""
     names, photos = photographs()
     made = np.concatenate([*made_pictures().values()])
     chosen = one_image_per_lesion(data.lesion_ids, data.pixels)
@@ -151,7 +151,7 @@ def compare_ways(data: Dataset, parts: NDArray[np.str_], originals: list[Path]) 
             data.pixels[known], clinics[known], data.pixels[calibration]
         )
         beyond = without.is_other(data.pixels[part == "left out"]).mean()
-        print(f"fitted without {clinic}, of its images beyond: {100 * beyond:.2f} %")
+        print(f"fitted without {clinic}, {100 * beyond:.2f} % of its images beyond")
 
 
 def report(
@@ -177,7 +177,7 @@ def report(
 
 
 def altered(originals: list[Path]) -> dict[str, Pixels]:
-    """Draw on full-size originals what dermatoscopic images come with, by kind."""
+    """Draw common artefacts on full-size originals, by kind."""
     rng = np.random.default_rng(0)
 
     def round_view(image: Image.Image, radius: float) -> Image.Image:
@@ -226,12 +226,12 @@ def altered(originals: list[Path]) -> dict[str, Pixels]:
 # --- Where 'low risk' is right ---------------------------------------------------------------
 
 
-# Numbers of groups that are compared; with 0 'low risk' need not prove itself.
+# The numbers of groups to compare; with 0, 'low risk' needs no proof.
 NUMBERS = (0, 1, 2, 3, GROUPS, 6, 8)
 
 
 def compare_groups(data: Dataset, parts: NDArray[np.str_]) -> None:
-    """Print of how many lesions 'low risk' is said, and of how many malignant ones.
+    """Print how many lesions are called low risk, and how many of these are malignant.
 
     Raises:
         LesionLensError: a network cannot be used.
@@ -262,7 +262,7 @@ def compare_groups(data: Dataset, parts: NDArray[np.str_]) -> None:
 def low_risk_by_groups(
     data: Dataset, path: Path, part: NDArray[np.str_], asked: str
 ) -> dict[str, NDArray[np.int64]]:
-    """Give the rows that a network calls low risk, one image of each lesion, by the rule's name."""
+    """Return the rows that a network calls low risk, one image of each lesion, for each rule."""
     chosen = one_image_per_lesion(data.lesion_ids, data.pixels)
     rows = np.flatnonzero(chosen & np.isin(part, ("calibration", asked)))
     pixels, is_malignant = data.pixels[rows], MALIGNANT[data.labels[rows]]

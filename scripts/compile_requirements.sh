@@ -1,7 +1,7 @@
 #!/bin/sh
-# Pin requirements*.in with hashes, for every platform and Python at once. Pinned versions stay as
-# they are, unless `--upgrade` or `--upgrade-package NAME` is given.
-# Wheels alone: what a source archive is built with would be fetched without a hash.
+# Pin requirements*.in with hashes, for all platforms and Python versions at once. Pinned versions
+# stay unchanged unless you pass `--upgrade` or `--upgrade-package NAME`.
+# Only wheels: the build dependencies of a source archive would be fetched without a hash.
 set -eu
 cd "$(dirname "$0")/.."
 for name in requirements requirements-slim requirements-dev; do

@@ -1,15 +1,15 @@
-"""Score a recipe on lesions of the training part alone, by lesion-grouped cross-validation.
+"""Score a recipe on the training part alone, with cross-validation grouped by lesion.
 
     python -m scripts.cross_validate --seed 1
     python -m scripts.cross_validate --fold 0 1 2 3 4 --set dropout=0.2
     python -m scripts.cross_validate --seed 3 --teacher-seeds 1 2 --set mixup=0.4 epochs=150
 
-Whatever is chosen about training is chosen by what this prints, so that the calibration and the
-test part stay unseen; docs/experiments.md has the table. One thread, so that two runs side by side
-use two cores, and the same numbers come out on any number of them. What is trained is kept in
-runs/cross_validation/, for the next student and for going on after an interruption.
+Use these scores to choose settings of the training, so that the calibration and test parts stay
+unseen; docs/experiments.md has the table. It uses one thread, so that two runs side by side use two
+cores and the results do not depend on the number of cores. Checkpoints are kept in
+runs/cross_validation/, to reuse teachers and to continue after an interruption.
 
-Unlike those of train.py, the teachers here learn from every lesion that is not held out.
+Unlike in train.py, the teachers learn from every lesion that is not held out.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ RUNS = ROOT / "runs" / "cross_validation"
 def held_out_scores(
     labels: NDArray[np.int64], probabilities: NDArray[np.floating], prior: NDArray[np.float64]
 ) -> dict[str, float]:
-    """The scores by which recipes are compared, by name and without intervals.
+    """Compute the scores for comparing recipes, by name and without intervals.
 
     Args:
         labels: (N,), 0–6.
@@ -90,12 +90,12 @@ def fit_once(
     folder: Path,
     taught_by: Sequence[tuple[Recipe, int]] = (),
 ) -> keras.Model:
-    """Fit a network; or take up the checkpoint that an earlier run of the very same kind left.
+    """Fit a network, or load it from the checkpoint of an earlier run with the same settings.
 
     Args:
         kept: the images to learn from.
         recipe, seed: as for `fit`.
-        folder: of the checkpoints.
+        folder: for the checkpoints.
         taught_by: recipe and seed of each teacher, which is fitted in the same way.
 
     Returns:
@@ -135,15 +135,19 @@ def parse_arguments() -> argparse.Namespace:
         nargs="+",
         default=[0],
         choices=range(FOLDS),
-        help="to hold out, each by a network of its own; several give the mean of their scores",
+        help="fold to hold out; for several, a network each and the mean of their scores",
     )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--teacher-seeds", type=int, nargs="*", default=[])
     parser.add_argument("--teacher-epochs", type=int, default=Recipe.epochs)
     parser.add_argument(
-        "--set", nargs="*", default=[], metavar="NAME=VALUE", help="of the Recipe in recipe.py"
+        "--set",
+        nargs="*",
+        default=[],
+        metavar="NAME=VALUE",
+        help="settings of the Recipe in recipe.py",
     )
-    parser.add_argument("--runs", type=Path, default=RUNS, help="what is trained is kept there")
+    parser.add_argument("--runs", type=Path, default=RUNS, help="folder for the checkpoints")
     options = parser.parse_args()
     if len(set(options.fold)) < len(options.fold):
         parser.error("--fold names a fold twice")
@@ -161,7 +165,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Fit on the other folds of the training part and print the scores on the one held out."""
+    """Fit on the other folds of the training part, and print the scores on the held-out fold."""
     options = parse_arguments()
     folder = Path(os.environ.get("HAM10000_DIR") or ROOT / "data")
     try:
@@ -179,7 +183,7 @@ def main() -> None:
     except LesionLensError as error:
         sys.exit(str(error))
     for name, first in results[0].items():
-        # Of single networks: the probabilities of two are not made to be ranked together.
+        # Average the scores of single networks: probabilities of two cannot be ranked together.
         scores = {key: np.mean([one[name][key] for one in results]) for key in first}
         print(f"{name:15}  " + "  ".join(f"{key} {value:.3f}" for key, value in scores.items()))
 
@@ -187,7 +191,7 @@ def main() -> None:
 def run_fold(
     options: argparse.Namespace, kept: Dataset, held_out: Dataset
 ) -> dict[str, dict[str, float]]:
-    """Fit a network to what is kept; give its scores, by the row's name."""
+    """Fit a network to the kept images and return its scores, by the row's name."""
     print(f"{len(kept.labels):,} images to train on, {len(held_out.labels):,} held out", flush=True)
     begin = time.monotonic()
     teacher_recipe = replace(options.recipe, epochs=options.teacher_epochs)

@@ -1,7 +1,7 @@
 """Draw docs/model_architecture.png from the model itself.
 
-Each block is a layer. Up to the last convolution its height is the side of its feature maps and its
-width their number; after that its height is the number of units. All on a logarithmic scale.
+Each block is a layer. For layers with feature maps, the height shows their side and the width their
+number; for the others, the height shows the number of units. All scales are logarithmic.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Draw the PNG icons of static/ from its SVGs, with Chromium.
+"""Draw the PNG icons in static/ from its SVGs, with Chromium.
 
-Home screens take no SVG. An icon that the system cuts to a shape of its own gets the ring's colour
-as its ground, so that there is nothing to see of the cut.
+Home screens do not accept SVG. Icons that the system crops to its own shape get the ring's colour
+as background, so that the crop does not show.
 """
 
 import io
@@ -13,27 +13,27 @@ from lesion_lens import ROOT
 from scripts.chromium import launch
 
 STATIC = ROOT / "static"
-GROUND = "#0f766e"  # the ring's
-ICONS = {  # the file's name: side in pixels, ground
+GROUND = "#0f766e"  # the ring's colour
+ICONS = {  # file name: side in pixels, background
     "icon-192.png": (192, "transparent"),
     "icon-512.png": (512, "transparent"),
     "icon-maskable-512.png": (512, GROUND),
     "apple-touch-icon.png": (180, GROUND),
 }
-SHORTCUT = "install-signs-icon.png", 192  # its file's name, side in pixels
+SHORTCUT = "install-signs-icon.png", 192  # file name, side in pixels
 
 
 def draw(browser: Browser, side: int, ground: str, source: str = "icon.svg") -> Image.Image:
-    """Draw an SVG, in 64 colours so that the file is small.
+    """Draw an SVG, in 64 colours to keep the file small.
 
     Args:
-        browser: what draws it.
+        browser: the browser that draws it.
         side: pixels.
-        ground: a CSS colour, for what the ring leaves free.
+        ground: the background, a CSS colour.
         source: the SVG's name in static/.
 
     Returns:
-        An image (side, side) of mode "P", opaque on a ground.
+        An image (side, side) of mode "P", opaque unless the background is transparent.
     """
     page = browser.new_page(viewport={"width": side, "height": side})
     drawing = (STATIC / source).read_text(encoding="utf-8")

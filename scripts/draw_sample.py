@@ -1,8 +1,8 @@
-"""Draw static/sample.jpg, the picture for whoever tries the app without an image.
+"""Draw static/sample.jpg, for visitors who try the app without an image of their own.
 
 python -m scripts.draw_sample
 
-It says in a corner that it is a drawing, so that no copy of it passes for skin.
+A corner of it says 'drawing', so that copies are not mistaken for skin.
 """
 
 from PIL import ImageDraw, ImageFont
@@ -11,7 +11,7 @@ from lesion_lens import ROOT
 from tests.support.drawings import draw_grainy_lesion
 
 SAMPLE = ROOT / "static" / "sample.jpg"
-SEED = 3  # of which the committed model says `raised`: it neither frightens nor reassures
+SEED = 3  # the committed model calls it `raised`, which neither frightens nor reassures
 SIZE = (400, 300)  # pixels
 
 

@@ -1,13 +1,14 @@
-"""Measure what the model is worth on images of a clinic or camera that it has never seen.
+"""Measure how well the model does on images of a clinic or camera that it has never seen.
 
     python -m scripts.leave_one_clinic_out                    on what is in data/
     python -m scripts.leave_one_clinic_out --csv A.csv --metadata B.csv --sources C.csv
 
-Takes the recipe of a model file, without teachers; fits a network without the images of each source
-in turn; calibrates it on what is left; and scores it on the source that was left out. The test
-part is not used. The figures go into the model file and into metrics.json beside it; `make card`
-then writes them into the documents. The networks are kept in runs/leave_one_clinic_out/. To
-continue after an interruption, run the same command again.
+For each source in turn, this fits a network without the source's images, with the recipe of a model
+file but without teachers. It calibrates the network on the calibration images that are left, and
+scores it on the source that was left out. The test part is not used. The figures are written to the
+model file and to metrics.json beside it; `make card` then writes them into the documents. The
+networks are kept in runs/leave_one_clinic_out/. To continue after an interruption, run the same
+command again.
 """
 
 import argparse
@@ -36,7 +37,7 @@ RUNS = ROOT / "runs" / "leave_one_clinic_out"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
+    """Run the command and return its exit code."""
     options = parse_arguments(arguments)
     try:
         measure(options)
@@ -59,9 +60,9 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--model",
         type=Path,
         default=DEFAULT_MODEL_PATH,
-        help="the model file that the figures are added to (default: best_model.h5)",
+        help="the model file to add the figures to (default: best_model.h5)",
     )
-    parser.add_argument("--runs", type=Path, default=RUNS, help="the networks are kept there")
+    parser.add_argument("--runs", type=Path, default=RUNS, help="folder for the networks")
     options = parser.parse_args(arguments)
     if options.model.suffix != ".h5":
         parser.error(f"--model must end in .h5, and {options.model} does not")
@@ -69,13 +70,13 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def measure(options: argparse.Namespace) -> None:
-    """Leave out each clinic, print the scores and write them down.
+    """Leave out each clinic, print the scores and write them to the files.
 
     Raises:
-        LesionLensError: whatever the user can mend.
+        LesionLensError: anything that the user can fix.
     """
     begin = time.monotonic()
-    facts = check_facts_can_be_added(options.model)  # before the hour that the networks may take
+    facts = check_facts_can_be_added(options.model)  # fail now, not after up to an hour of fitting
     recipe, seed = recipe_of(options.model, facts)
     csv_path, metadata_path = find_data(options.csv, options.metadata)
     print(f"Reading {csv_path} and {metadata_path or 'no metadata'} …", flush=True)
@@ -84,8 +85,8 @@ def measure(options: argparse.Namespace) -> None:
     parts = split_by_lesion(data.lesion_ids, data.labels)
     if facts.get("split_sha256") != split_checksum(parts):
         raise TrainingError(
-            f"{options.model} was trained on another data set or with --split: name the data that "
-            "it was made of, and a model of train.py's own split."
+            f"{options.model} was trained on another data set or with --split: pass the data that "
+            "it was trained on, or a model with train.py's own split."
         )
     if facts.get("data_sha256") != data.sha256:
         print(other_rows_warning(options.model))
@@ -93,30 +94,30 @@ def measure(options: argparse.Namespace) -> None:
     print(f"\n{report(facts, scores['clinics'])}\n")
     add_facts(options.model, {"other_clinics": scores})
     minutes = (time.monotonic() - begin) / 60
-    print(f"Wrote them into {options.model} and metrics.json beside it, in {minutes:.1f} min.")
+    print(f"Wrote them to {options.model} and metrics.json beside it, in {minutes:.1f} min.")
     exported = options.model.with_suffix(".tflite")
     if exported.exists():
         command = f"python train.py --output {options.model} --export {exported}"
-        print(f"{exported} does not have them yet: make it again by `{command}`.")
+        print(f"{exported} does not have them yet. To update it, run `{command}`.")
 
 
 def recipe_of(path: Path, facts: dict[str, Any]) -> tuple[Recipe, int]:
-    """The recipe of a model file, without the teachers, and its seed.
+    """Return the recipe of a model file, without the teachers, and its seed.
 
     Raises:
-        TrainingError: the file does not say it, or has settings that are not known.
+        TrainingError: the file does not have them, or has unknown settings.
     """
     try:
         return replace(Recipe(**facts["recipe"]), teachers=0), operator.index(facts["seed"])
     except (KeyError, TypeError) as error:
         raise TrainingError(
-            f"{path} does not say what recipe and seed it was made by: run `python train.py` to "
+            f"{path} does not say with which recipe and seed it was made: run `python train.py` to "
             "make it again."
         ) from error
 
 
 def report(facts: dict[str, Any], clinics: dict[str, Any]) -> str:
-    """Lay out the scores on each clinic and what the statements meant there, as the card does."""
+    """Lay out the scores for each clinic and what the statements meant there, like the card."""
     test = facts["test"] if can_fill_card(facts) else None
     columns = clinic_columns(test, clinics)
     parts = [clinic_table(columns)]

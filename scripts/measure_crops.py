@@ -1,16 +1,16 @@
-"""Measure what cutting a picture does to the model's answers, and which cuts are harmless.
+"""Measure how cropping an image changes the model's answers, and which crops are harmless.
 
     python -m scripts.measure_crops                   HAM10000 in data/ or in $HAM10000_DIR
     python -m scripts.measure_crops --csv A.csv --metadata B.csv
 
-A frame that keeps a share of each side lies in the middle and in each corner. The full-size
-originals `ISIC_….jpg` in subfolders are cut as a user would cut them; the calibration lesions,
-which are there at 28×28 pixels alone, are cut and enlarged, which blurs them a little.
+A crop keeps the same share of each side, and is placed in the middle and in each corner. Full-size
+originals, `ISIC_….jpg` in subfolders, are cropped as a user would do it. The calibration lesions
+are available only at 28×28 pixels; they are cropped and enlarged, which blurs them a little.
 
-A cut is harmless if at each of the five places no image of a cancer or precancer becomes 'low' that
-was not, no 'high' becomes 'low', and at most 5 in 100 images change their most likely class. The
-training and calibration parts choose the limit; the test part is only reported, at the chosen one
-and at one half.
+A crop is harmless if, at each of the five places, no image of a cancer or precancer changes to
+'low', no 'high' changes to 'low', and at most 5 in 100 images change their most likely class. The
+limit is chosen on the training and calibration parts. The test part is only reported, at the chosen
+limit and at one half.
 """
 
 import itertools
@@ -37,15 +37,15 @@ from scripts.compare_outliers import find_ham10000, parser_of
 from skin_cancer_detection import SIDE
 
 KEPT = (0.98, 0.97, 0.96, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.6, 0.5)  # shares of each side
-# Where the frame lies: the share of what is removed that is removed on the left, and at the top.
+# Where the frame is: how much of what is removed is removed on the left, and at the top (0–1).
 PLACES = ((0.5, 0.5), (0, 0), (1, 0), (0, 1), (1, 1))
 _FILTER = Image.Resampling.LANCZOS  # as `preprocess`
-MOST_CHANGED = 0.05  # of a harmless cut, the share of the images that change their class
+MOST_CHANGED = 0.05  # share of the images that may change their class if a crop is harmless
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What is said of N images.
+    """The answers for N images.
 
     Attributes:
         levels: (N,), of `LEVELS`.
@@ -76,7 +76,7 @@ def answer(classifier: Classifier, pixels: NDArray[np.uint8]) -> Answers:
 
 
 def cut(pictures: list[Image.Image], kept: float, place: tuple[float, float]) -> NDArray[np.uint8]:
-    """Cut pictures by a frame that keeps a share of each side, and reduce them.
+    """Crop images to a frame that keeps a share of each side, and reduce them.
 
     Args:
         kept: above 0, at most 1.
@@ -90,7 +90,7 @@ def cut(pictures: list[Image.Image], kept: float, place: tuple[float, float]) ->
         width, height = picture.size
         left, top = width * (1 - kept) * place[0], height * (1 - kept) * place[1]
         box = (left, top, left + width * kept, top + height * kept)
-        if width > SIDE:  # a browser cuts between pixels; a picture of 28 has too few for that
+        if width > SIDE:  # a browser crops at whole pixels; 28 are too few for that
             resized = picture.crop(tuple(map(round, box))).resize((SIDE, SIDE), _FILTER)
         else:
             resized = picture.resize((SIDE, SIDE), _FILTER, box)
@@ -100,14 +100,14 @@ def cut(pictures: list[Image.Image], kept: float, place: tuple[float, float]) ->
 
 @dataclass(frozen=True)
 class Effect:
-    """What cuts that keep one share do to N images, the worst of the five places unless said.
+    """How crops that keep the same share change the results of N images.
 
     Attributes:
-        high: of these results, how many are no longer high.
-        high_to_low: how many of them become low at any place.
-        low: how many results become low at any place that were not.
-        malignant_low: how many of these are of a cancer or precancer.
-        changed: the share that changes its most likely class, 0–1.
+        high: number of high results that are no longer high, at the worst of the five places.
+        high_to_low: number of high results that become low at any place.
+        low: number of other results that become low at any place.
+        malignant_low: number of these that show a cancer or precancer.
+        changed: share of the images whose most likely class changes, 0–1, at the worst place.
     """
 
     high: int
@@ -122,7 +122,7 @@ class Effect:
 
 
 def compare(whole: Answers, cuts: Sequence[Answers], is_malignant: NDArray[np.bool_]) -> Effect:
-    """Compare the answers to one or several cuts of N pictures with those to the whole ones."""
+    """Compare the answers for one or more crops of N images with those for the whole images."""
     was_high, was_low = whole.levels == "high", whole.levels == "low"
     is_low = np.any([one.levels == "low" for one in cuts], axis=0)
     return Effect(
@@ -135,14 +135,14 @@ def compare(whole: Answers, cuts: Sequence[Answers], is_malignant: NDArray[np.bo
 
 
 def head(first: str, second: str) -> str:
-    """Lay out the head of a table of effects, whose first two columns are named so."""
+    """Lay out the header of a table of effects, with names for its first two columns."""
     columns = (first, second, "high lost", "high to low", "newly low", "of these malignant")
     columns += ("class changed", "harmless")
     return f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|"
 
 
 def row(kept: float, effect: Effect, second: str) -> str:
-    """Lay out a row of such a table; `second` is what its second column holds."""
+    """Lay out a row of such a table; `second` is the text of its second column."""
     return (
         f"| {kept:.0%} | {second} | {effect.high} | {effect.high_to_low} "
         f"| {effect.low} | {effect.malignant_low} | {effect.changed:.1%} "
@@ -152,7 +152,7 @@ def row(kept: float, effect: Effect, second: str) -> str:
 
 @dataclass(frozen=True)
 class Sample:
-    """Pictures and what they show; `is_malignant` is bool (N,)."""
+    """Images, and whether each is malignant, bool (N,)."""
 
     name: str
     pictures: list[Image.Image]
@@ -172,7 +172,7 @@ def originals(csv_path: Path, data: Dataset, name: str, parts: NDArray[np.bool_]
 
 
 def report(classifier: Classifier, sample: Sample, shares: Sequence[float]) -> set[float]:
-    """Print the table of a sample; returns the shares whose cuts are harmless."""
+    """Print the table of a sample; return the shares whose crops are harmless."""
     if not sample.pictures:
         return set(shares)
     whole = answer(classifier, cut(sample.pictures, 1, (0, 0)))
@@ -202,7 +202,7 @@ def loaded(description: str | None) -> Loaded:
     """Read the command line, the data and the model.
 
     Raises:
-        SystemExit: one of them is not there, or cannot be used.
+        SystemExit: one of them is missing, or cannot be used.
     """
     options = parser_of(description).parse_args()
     try:
@@ -230,9 +230,9 @@ def main() -> None:
         lesions("Calibration lesions at 28×28 pixels", "calibration"),
     ):
         harmless &= report(classifier, sample, KEPT)
-    # Whatever keeps more than a harmless share must be harmless, too.
+    # A share counts as harmless only if all larger shares are harmless too.
     limit = min([1.0, *itertools.takewhile(harmless.__contains__, KEPT)])
-    print(f"\nHarmless: to keep at least {limit:.2f} of each side. LEAST_KEPT is {LEAST_KEPT}.")
+    print(f"\nHarmless: keeping at least {limit:.2f} of each side. LEAST_KEPT is {LEAST_KEPT}.")
     for sample in (
         originals(csv_path, data, "Originals, test part", parts == "test"),
         lesions("Test lesions at 28×28 pixels", "test"),

@@ -2,10 +2,10 @@
 
     python -m scripts.measure_device
 
-Prints a table of medians of several pages in Chromium, each opened anew, so that no file is at hand
-and no code compiled. The steps run on the page's main thread, because Chromium's throttling, which
-stands for a slower phone, does not reach a worker. The app is served from this machine: a phone's
-connection comes on top.
+Prints a table of medians over several page loads in Chromium. Each page is new, so no files are
+cached and no code is compiled. The steps run on the page's main thread, because Chromium's
+throttling, which simulates a slower phone, does not affect workers. The app is served from this
+machine, so the time of a phone's connection is not included.
 """
 
 import base64
@@ -24,7 +24,7 @@ from tests.support.drawings import draw_grainy_lesion, encode
 RATES = (1, 4, 6)  # how many times slower than this machine
 RUNS = 7
 
-# In this order on each page; each may use what those before it left in `state`.
+# Run in this order on each page; each step may use what earlier ones left in `state`.
 STEPS = {
     "fetch the model's file and read it": """
         const { readModel } = await import("/static/network.js");
@@ -65,7 +65,7 @@ TIME = f"""async (jpeg) => {{
 
 
 def time_steps(browser: Browser, address: str, rate: int, jpeg: str) -> list[float]:
-    """The milliseconds of each step on a new page whose processor is throttled."""
+    """Measure the milliseconds of each step on a new page with a throttled processor."""
     context = browser.new_context(service_workers="block")
     page = context.new_page()
     page.goto(f"{address}/offline")
@@ -78,8 +78,8 @@ def time_steps(browser: Browser, address: str, rate: int, jpeg: str) -> list[flo
 def main() -> None:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)  # one line for each request
     app = create_app()
-    get_classifier(app).load()  # now, so that it takes no time from the page
-    app.test_client().get("/model/device")  # which is made once
+    get_classifier(app).load()  # now, so that it does not slow down the page
+    app.test_client().get("/model/device")  # the file is made on the first request
     server = make_server("127.0.0.1", 0, app, threaded=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     address = f"http://127.0.0.1:{server.server_port}"
@@ -92,7 +92,7 @@ def main() -> None:
             columns.append([median(times) for times in zip(*runs, strict=True)])
         browser.close()
     server.shutdown()
-    heads = ["as it is" if rate == 1 else f"{rate} times slower" for rate in RATES]
+    heads = ["this machine" if rate == 1 else f"{rate} times slower" for rate in RATES]
     print(f"| step | {' | '.join(heads)} |\n|---{'|---' * len(heads)}|")
     for name, *times in zip(STEPS, *columns, strict=True):
         print(f"| {name} | {' | '.join(f'{time:.0f} ms' for time in times)} |")

@@ -1,12 +1,12 @@
-"""Measure how often the page remarks on pictures, and what cutting black borders away does.
+"""Measure how often the page makes remarks on images, and what removing black borders does.
 
     python -m scripts.measure_remarks                 HAM10000 in data/ or in $HAM10000_DIR
     python -m scripts.measure_remarks --csv A.csv --metadata B.csv
 
-Has Chromium run static/remarks.js on the full-size originals `ISIC_….jpg` in subfolders: as they
-are, where a remark should be rare, and spoiled in one way each, where it should be made. Then adds
-black borders, has the page find them and cut them away, and compares the model's answers with those
-to the originals by the rule of `scripts.measure_crops`.
+Chromium runs static/remarks.js on the full-size originals, `ISIC_….jpg` in subfolders: unchanged,
+when remarks should be rare, and degraded in one way at a time, when they should be made. Then black
+borders are added, and the page finds and removes them. The model's answers are compared with those
+for the originals by the rule of `scripts.measure_crops`.
 """
 
 import base64
@@ -45,7 +45,7 @@ def blurred(image: Image.Image) -> Image.Image:
 
 
 def reflecting(image: Image.Image) -> Image.Image:
-    """Lay a white reflection over 1 in 60 of the picture."""
+    """Draw a white reflection over 1/60 of the image."""
     image = image.copy()
     width, height = image.size
     box = (width * 0.3, height * 0.3, width * 0.44, height * 0.45)
@@ -54,7 +54,7 @@ def reflecting(image: Image.Image) -> Image.Image:
 
 
 def far_away(image: Image.Image) -> Image.Image:
-    """Shrink the picture's middle to a tenth of its width, on skin of its own colour."""
+    """Shrink the image to a tenth of its width, on skin of its own colour."""
     edge = np.concatenate([np.asarray(image)[0], np.asarray(image)[-1]])
     skin = Image.new("RGB", image.size, tuple(np.median(edge, axis=0).astype(int).tolist()))
     width, height = image.width // 10, image.height // 10
@@ -72,7 +72,7 @@ def halved(image: Image.Image) -> Image.Image:
 
 
 def bordered(image: Image.Image, kept: float = 0.8) -> Image.Image:
-    """Put a black border around a picture that leaves it a share of each side."""
+    """Add a black border, so that the image has a share of each side."""
     width, height = round(image.width / kept), round(image.height / kept)
     frame = Image.new("RGB", (width, height), (6, 6, 6))
     frame.paste(image, ((width - image.width) // 2, (height - image.height) // 2))
@@ -80,7 +80,7 @@ def bordered(image: Image.Image, kept: float = 0.8) -> Image.Image:
 
 
 def round_view(image: Image.Image) -> Image.Image:
-    """Leave a round field of view, somewhat higher than the picture."""
+    """Keep only a round field of view, slightly higher than the image."""
     mask = Image.new("L", image.size)
     radius = 0.6 * image.height
     x, y = image.width / 2, image.height / 2
@@ -88,7 +88,7 @@ def round_view(image: Image.Image) -> Image.Image:
     return Image.composite(image, Image.new("RGB", image.size, (6, 6, 6)), mask)
 
 
-# What is done to a picture, and the remarks of which one should then be made.
+# How an image is degraded, and the remarks of which at least one should follow.
 SPOILED: dict[str, tuple[Change, tuple[str, ...]]] = {
     "darkened to 45 %": (darkened, ("dark",)),
     "overexposed by 80 %": (overexposed, ("bright",)),
@@ -115,7 +115,7 @@ INSPECT = """async ([data, cuts]) => {
 
 @contextmanager
 def page_of_scripts() -> Iterator[Page]:
-    """A page in Chromium that can import the files of static/, and nothing else."""
+    """Open a page in Chromium that can import the scripts in static/, and nothing else."""
 
     def answer_from_disk(route: Route) -> None:
         name = route.request.url.rsplit("/", 1)[1]
@@ -134,7 +134,7 @@ def page_of_scripts() -> Iterator[Page]:
 
 
 def look(page: Page, image: Image.Image, cuts: bool = False) -> dict[str, Any]:
-    """Have the page look at a picture: its `remarks`, its `view`, and with `cuts` the cut file."""
+    """Let the page inspect an image: its `remarks`, `view` and, with `cuts`, the cropped file."""
     file = io.BytesIO()
     image.save(file, "JPEG", quality=95)
     found: dict[str, Any] = page.evaluate(
@@ -144,26 +144,26 @@ def look(page: Page, image: Image.Image, cuts: bool = False) -> dict[str, Any]:
 
 
 def report_remarks(page: Page, sample: Sample) -> None:
-    """Print how often each remark is made of a sample, as it is and spoiled."""
+    """Print how often each remark is made on a sample, unchanged and degraded."""
     count = len(sample.pictures)
     if not count:
         return
     made = Counter(key for image in sample.pictures for key in look(page, image)["remarks"])
-    print(f"\n{sample.name}: {count} images\n\n| remark | of pictures as they are |\n|---|---|")
+    print(f"\n{sample.name}: {count} images\n\n| remark | on unchanged images |\n|---|---|")
     for key in dict.fromkeys(key for _, keys in SPOILED.values() for key in keys):
         print(f"| {key} | {made[key]} |")
-    print("\n| spoiled | remarked on |\n|---|---|")
+    print("\n| degraded | with a remark |\n|---|---|")
     for name, (change, keys) in SPOILED.items():
         found = [look(page, change(image))["remarks"] for image in sample.pictures]
         print(f"| {name} | {sum(not set(keys).isdisjoint(one) for one in found)} |", flush=True)
 
 
 def report_borders(page: Page, classifier: Classifier, sample: Sample) -> None:
-    """Print what it does to the answers to add black borders and cut them away again."""
+    """Print how adding black borders and removing them again changes the answers."""
     if not sample.pictures:
         return
     whole = answer(classifier, cut(sample.pictures, 1, (0, 0)))
-    print(f"\n{sample.name}, black borders added and cut away\n")
+    print(f"\n{sample.name}, black borders added and removed\n")
     print(head("left of each side", "found"))
     for kept in KEPT:
         looks = [look(page, bordered(image, kept), cuts=True) for image in sample.pictures]

@@ -1,6 +1,6 @@
-"""Run Skin_Cancer_Detection.ipynb from its first cell to its last and save it with its outputs.
+"""Run all cells of Skin_Cancer_Detection.ipynb, and save it with the outputs.
 
-python -m scripts.run_notebook [OUTPUT]      OUTPUT is the notebook itself unless named
+python -m scripts.run_notebook [OUTPUT]      default: overwrite the notebook
 """
 
 import sys
@@ -23,7 +23,7 @@ def main() -> None:
         resources={"metadata": {"path": str(ROOT)}},
     ).execute()
     for cell in notebook.cells:
-        if cell.cell_type == "code":  # TensorFlow's remarks on this machine's processor
+        if cell.cell_type == "code":  # TensorFlow's messages about this machine's processor
             cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
     nbformat.write(notebook, output)
     print(f"Wrote {output}")

@@ -1,7 +1,7 @@
-"""Print what the packages of requirements.txt weigh when they are installed and gzipped.
+"""Print the size of the packages in requirements.txt, installed and gzipped.
 
-Heroku refuses a slug of more than 500 MB, and Python itself and the app must fit in besides. The
-packages are those of the environment that runs this, with the bytecode that pip makes of them.
+Heroku refuses a slug of more than 500 MB, which must also hold Python itself and the app. The
+packages are measured in the environment that runs this, with the bytecode that pip compiles.
 """
 
 import gzip
@@ -22,7 +22,7 @@ LIMIT = 420  # MB of 1,000,000 bytes
 
 def pins(path: Path) -> Iterator[tuple[Requirement, list[str]]]:
     """Yield each requirement of a compiled file, with its hashes (`sha256:…`)."""
-    text = re.sub(r"\\\n\s*", "", path.read_text(encoding="utf-8"))  # one line for each of them
+    text = re.sub(r"\\\n\s*", "", path.read_text(encoding="utf-8"))  # one requirement per line
     for line in text.splitlines():
         if line and not line.lstrip().startswith(("#", "-")):
             requirement, *hashes = line.split("--hash=")
@@ -30,7 +30,7 @@ def pins(path: Path) -> Iterator[tuple[Requirement, list[str]]]:
 
 
 def packed_size(package: importlib.metadata.Distribution) -> int:
-    """The size in bytes of an installed package's files as a gzipped tar archive."""
+    """Return the size in bytes of an installed package's files as a gzipped tar archive."""
     archive = io.BytesIO()
     with (
         gzip.open(archive, "wb", compresslevel=6) as packed,
@@ -53,7 +53,7 @@ def main() -> int:
     for name, size in sorted(sizes.items(), key=lambda item: -item[1])[:10]:
         print(f"{size:7.1f} MB  {name}")
     total = sum(sizes.values())
-    print(f"{total:7.1f} MB  all {len(sizes)} packages, of at most {LIMIT} MB")
+    print(f"{total:7.1f} MB  all {len(sizes)} packages (limit: {LIMIT} MB)")
     return int(total > LIMIT)
 
 

@@ -1,9 +1,9 @@
-"""Take the screenshots of the documents and of the install dialogue, of drawn lesions, in Chromium.
+"""Take the screenshots for the documents and the install dialogue, with drawn lesions.
 
 python -m scripts.take_screenshots
 
-Those of the dialogue are of static/sample.jpg, and their list is `SCREENSHOTS` in
-lesion_lens/web/pwa.py.
+Needs Chromium. The dialogue's screenshots show static/sample.jpg; `SCREENSHOTS` in
+lesion_lens/web/pwa.py lists them.
 """
 
 import io
@@ -24,7 +24,7 @@ from tests.support.drawings import draw_grainy_lesion, draw_motley_lesion, encod
 
 TARGET = ROOT / "docs" / "screenshots"
 STATIC = ROOT / "static"
-PAGES = {  # of the install dialogue: the file's name -> the address that it shows
+PAGES = {  # for the install dialogue: file name -> address that it shows
     "install-result.png": "/sample",
     "install-upload.png": "/",
     "install-signs.png": "/#warning-signs",
@@ -47,7 +47,7 @@ def take(
     target: str,
     here: bool = False,
 ) -> None:
-    """Take what is seen of some lesions on a phone or at a desk; `here`: without the server."""
+    """Take a screenshot of some lesions, on a phone or a desktop; `here`: without the server."""
     height = width * 2 if width < 500 else width * 3 // 4
     page = browser.new_page(
         viewport={"width": width, "height": height}, color_scheme=scheme, service_workers="block"
@@ -71,7 +71,7 @@ def take(
 
 
 def take_for_installing(browser: Browser, address: str, shot: Screenshot) -> None:
-    """Take one picture of the install dialogue, in 64 colours so that the file is small."""
+    """Take one screenshot for the install dialogue, in 64 colours to keep the file small."""
     is_phone = shot.form_factor == "narrow"
     scale = 2 if is_phone else 1  # phones have small pixels
     page = browser.new_page(

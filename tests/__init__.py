@@ -1,4 +1,4 @@
-"""The tests, and in `support` what they share."""
+"""The tests; `support` has what they share."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The fixtures that test files share; whatever is no fixture is in tests/support."""
+"""Fixtures shared by the test files; other shared code is in tests/support."""
 
 import os
 import signal
@@ -14,19 +14,19 @@ from tests.support.phones import Log
 from tests.support.servers import serving
 from tests.support.skipping import real_data_folder, require, skip_without
 
-# The files that take longest. Begun first, they leave no processor idle at the end.
+# The files that take longest. Started first, so that no processor is idle at the end.
 LONGEST = ("train", "fitting", "real_data", "browser", "clinics", "accessibility")
 
 
 def pytest_configure():
     os.chdir(ROOT)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        # As in a background job of a shell; what the tests start, and interrupt, would inherit it.
+        # True in a shell's background job. Programs that the tests interrupt would inherit it.
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items):
-    """Sort the files; xdist gives them to its workers in this order (`make test`)."""
+    """Sort the files; xdist hands them to its workers in this order (`make test`)."""
     ranks = {f"test_{name}": rank for rank, name in enumerate(LONGEST)}
     items.sort(key=lambda item: ranks.get(item.path.stem, len(ranks)))
 
@@ -44,7 +44,7 @@ def ham10000():
 
 @pytest.fixture(scope="session")
 def original_files():
-    """Up to 124 images at full size, from whatever folder of the real data they are in."""
+    """Up to 124 full-size images, from any subfolder of the real data."""
     files = sorted(real_data_folder().glob("*/ISIC_*.jpg"))[:124]
     if not files:
         skip_without("folders of the images ISIC_….jpg")
@@ -53,10 +53,10 @@ def original_files():
 
 @pytest.fixture(scope="session")
 def app():
-    from app import create_app  # which needs the model file; most tests of training do not
+    from app import create_app  # needs the model file, which most tests of training do not need
 
     app = create_app({"TESTING": True})
-    get_classifier(app).load()  # as gunicorn does: else the first image waits for it, and gets 503
+    get_classifier(app).load()  # like gunicorn; else the first image waits for it and gets 503
     return app
 
 
@@ -67,7 +67,7 @@ def client(app):
 
 @pytest.fixture
 def log(app):
-    """The app, which notes what it is asked, and which a test can let answer otherwise."""
+    """The app, wrapped to record its requests and to let a test replace its answers."""
     return Log(app)
 
 
@@ -79,7 +79,7 @@ def document(client):
 
 @pytest.fixture
 def folder(tmp_path):
-    """A folder with two images, one in a folder of its own, a spoiled one and a note."""
+    """A folder with two images (one in a subfolder), a damaged image and a text file."""
     (tmp_path / "images" / "inner").mkdir(parents=True)
     for name, data in {
         "b.PNG": encode(draw_lesion()),
@@ -99,7 +99,7 @@ def run(app):
     return run
 
 
-@pytest.fixture(scope="module")  # while it is open, nothing else can run an event loop
+@pytest.fixture(scope="module")  # nothing else can run an event loop while it is open
 def browser():
     playwright = require("playwright.sync_api")
     with playwright.sync_playwright() as tools:
@@ -110,7 +110,7 @@ def browser():
 
 @pytest.fixture
 def phone(browser):
-    """A page of a browser with service workers, which keeps nothing of another test."""
+    """A page of a browser with service workers and nothing stored by other tests."""
     with window(browser, 375, service_workers="allow") as page:
         yield page
 
@@ -131,7 +131,7 @@ def address(app):
 
 @pytest.fixture(scope="module")
 def page(desk, address):
-    """The upload page in Chromium, for whoever runs a module of static/ and changes nothing."""
+    """The upload page in Chromium, for tests that run a module of static/ and change nothing."""
     page = desk.new_page()
     page.goto(address)
     yield page

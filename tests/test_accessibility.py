@@ -1,7 +1,7 @@
-"""WCAG 2.2 AA: axe-core on every page and state of it, and what axe cannot see.
+"""WCAG 2.2 AA: axe-core on every page and its states, and what axe cannot check.
 
-A report of each run goes to screenshots/axe-….json. The strict policy is off in these tests alone,
-because axe and the text spacing are put into the page.
+A report of each run is written to screenshots/axe-….json. These tests switch off the content
+security policy, because they inject axe and the text spacing into the page.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ STANDARDS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-pract
 SCREENS = [(375, "light"), (1280, "dark")]
 WIDE = drawn("wide.png", draw_for("high"))
 HIGH = drawn("high.png", draw_lesion((300, 600)))
-# The level and what else is special: the attributes of a model file and the shares that lead to it.
+# The level and anything special -> the attributes of a model file and the shares that lead to it.
 LEVEL_MODELS = {
     "high": ((FACTS, LIKE, OWN, PROVEN), {"mel": 0.98}),
     "high-unfamiliar": ((FACTS, UNLIKE, OWN, PROVEN), {"mel": 0.92}),
@@ -117,7 +117,7 @@ PAGES = {
     "offline": "/offline",
     "not-found": "/none",
 }
-# What the upload page can become, and how.
+# The states of the upload page, and how to reach them.
 STATES = {
     "chosen": lambda page: page.set_input_files("#pic", [WIDE, HIGH]),
     "running": leave_running,
@@ -144,7 +144,7 @@ def desk(browser):
 
 @pytest.fixture(scope="module", params=[*PAGES, *STATES])
 def state(request, desk, address):
-    """The name of a page or of a state, and a window in which all its tests see it."""
+    """The name of a page or state, and a window that shows it to all its tests."""
     page = desk.new_page()
     page.goto(address + PAGES.get(request.param, "/"))
     if request.param in STATES:
@@ -154,12 +154,12 @@ def state(request, desk, address):
 
 
 def violations(page, name):
-    """Run axe-core on a page as it is and write its report; returns what it finds wrong."""
+    """Run axe-core on a page as it is, write its report and return the violations."""
     axe = require("axe_playwright_python.sync_playwright").Axe()
     options = {
         "runOnly": STANDARDS,
-        "rules": {"target-size": {"enabled": True}},  # of WCAG 2.2, and off unless it is asked for
-        "resultTypes": ["violations", "incomplete"],  # of the others one place each, which is quick
+        "rules": {"target-size": {"enabled": True}},  # from WCAG 2.2; off by default
+        "resultTypes": ["violations", "incomplete"],  # for speed, one place each of the others
     }
     found = axe.run(page, options=options).response
     passed = [rule["id"] for rule in found["passes"]]
@@ -237,7 +237,7 @@ CUT_OFF = """() => [...document.querySelectorAll("body *")].filter((element) => 
 
 
 def sideways(page):
-    """By how many pixels a page is wider than its window."""
+    """Return by how many pixels a page is wider than its window."""
     return page.evaluate("document.documentElement.scrollWidth - innerWidth")
 
 
@@ -258,7 +258,7 @@ def test_nothing_scrolls_sideways_on_the_smallest_screen_nor_with_wide_text(stat
 
 
 def test_at_200_percent_nothing_is_lost(state):
-    """A window of 1280 pixels is laid out as one of 640."""
+    """A window of 1280 pixels is then laid out like one of 640."""
     _, page = state
     resize(page, 640)
     assert sideways(page) <= 0
@@ -282,7 +282,7 @@ def test_no_page_is_wider_where_text_runs_from_right_to_left(state):
 
 
 def test_the_style_sheet_knows_no_left_and_no_right():
-    """Logical properties alone, so that it serves both directions of text."""
+    """It uses only logical properties, so it works for both text directions."""
     sheet = (ROOT / "static" / "style.css").read_text(encoding="utf-8")
     sheet = re.sub(r"/\*.*?\*/", "", sheet, flags=re.DOTALL)
     declarations = re.findall(r"([\w-]+):\s*([^;{}]+);", sheet)

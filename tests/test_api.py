@@ -1,4 +1,4 @@
-"""The API through Flask's test client, and its page's examples for real."""
+"""The API through Flask's test client, and the examples on its page, run as shown."""
 
 import contextlib
 import hashlib
@@ -30,7 +30,7 @@ from tests.support.pages import client_of, page_of, probabilities_of, text_of, u
 
 PNG = encode(draw_lesion((60, 45)))
 BROKEN = encode(Image.effect_noise((64, 64), 80), "JPEG")[:1500]
-UNKNOWN = one_strip(picture_tags(8, 8, 3, compression=22610), bytes(192))  # by nobody
+UNKNOWN = one_strip(picture_tags(8, 8, 3, compression=22610), bytes(192))  # no program reads it
 
 
 # --- Answers ---------------------------------------------------------------------------------
@@ -136,7 +136,7 @@ REQUESTS = {
 
 
 def examples_of(document):
-    """The problems that the document shows, by the name of their type."""
+    """Return the problems in the document, by the name of their type."""
     responses = document["paths"]["/predictions"]["post"]["responses"].values()
     contents = [response["content"].get("application/problem+json", {}) for response in responses]
     return {
@@ -157,7 +157,7 @@ def test_a_problem_is_the_one_that_the_document_shows(name, client, document):
 def test_no_problem_type_is_left_untested(document):
     elsewhere = {
         "busy",
-        "dicom-not-read",  # where pydicom is not installed: tests/test_dicom.py
+        "dicom-not-read",  # only without pydicom: tests/test_dicom.py
         "from-another-site",
         "model-unusable",
         "not-processed",
@@ -282,7 +282,7 @@ def test_under_a_prefix_the_addresses_have_it_too(client):
     ],
 )
 def test_what_is_refused_is_read_away(client, size, content_type, name):
-    """A server that closes before it has the whole body breaks the connection for some clients."""
+    """If a server closes before it has read the whole body, some clients' connections break."""
     body = io.BytesIO(b"\x00" * size)
     options = {"content_type": content_type, "content_length": size, "input_stream": body}
     response = client.post(ADDRESS, **options)
@@ -380,7 +380,7 @@ def test_the_api_leads_to_its_page(client):
 
 @pytest.fixture
 def run_example(address, tmp_path):
-    """Give a function that runs what the page shows, beside a lesion.jpg; returns its output."""
+    """A function that runs an example from the page beside a lesion.jpg and returns its output."""
     (tmp_path / "lesion.jpg").write_bytes(encode(draw_lesion(), "JPEG"))
     page = BeautifulSoup(requests.get(f"{address}/api/v1/docs", timeout=20).text, "html.parser")
 

@@ -1,4 +1,4 @@
-"""Whatever the page says a program can say: what each answer of the API holds, and the map."""
+"""The contents of the API's answers, which have all that the page says, and the map."""
 
 import base64
 import io
@@ -127,7 +127,7 @@ def test_the_size_is_that_of_the_upright_image(client, orientation, size):
 
 @pytest.fixture
 def unfamiliar(tmp_path):
-    """A client of a model to which every picture is unfamiliar, and which knows what that means."""
+    """A client of a model that finds every image unfamiliar and has the counts for that case."""
     counts = made_counts(500, 200, raised=(100, 31, 5))
     facts = {"test": made_scores(), "other_clinics": {"clinics": {"b": made_clinic(0.7) | counts}}}
     rules = attributes_of(FACTS, UNLIKE, OWN, PROVEN)

@@ -1,6 +1,6 @@
-"""Clients that two generators make of the OpenAPI document, each by its pinned version.
+"""Clients that two generators, with pinned versions, make from the OpenAPI document.
 
-`make test-portable` runs this; `make test` does not, as it installs the generators.
+`make test-portable` runs this; `make test` does not, because it installs the generators.
 """
 
 import json
@@ -75,7 +75,7 @@ export function said(result: components["schemas"]["Result"]): string {
 
 @pytest.fixture
 def made(tmp_path):
-    """A folder for what is installed and made, which pytest would keep for days."""
+    """A folder for the installed and generated files; pytest would keep its own for days."""
     folder = tmp_path / "made"
     folder.mkdir()
     yield folder
@@ -83,7 +83,7 @@ def made(tmp_path):
 
 
 def run(folder, *command):
-    """Run a command in a folder; returns what it printed."""
+    """Run a command in a folder and return its output."""
     done = subprocess.run(
         list(map(str, command)), cwd=folder, capture_output=True, text=True, check=False
     )

@@ -1,6 +1,6 @@
-"""What programs of before rely on: every member that /api/v1 had, with its type, stays.
+"""Older programs keep working: every member that /api/v1 has had stays, with its type.
 
-Add a member here when it is released, and never remove or change one.
+Add members here when they are released. Do not remove or change any.
 """
 
 import pytest
@@ -54,7 +54,7 @@ PROBLEMS = {
 
 
 def keeps(value, form):
-    """Whether a value has all members of a form; more may be there."""
+    """Whether a value has all members of a form; it may have more."""
     if isinstance(form, dict):
         return all(name in value and keeps(value[name], kind) for name, kind in form.items())
     if isinstance(form, list):

@@ -1,7 +1,7 @@
 """The API, driven by schemathesis from its own OpenAPI document.
 
-schemathesis sends what the document allows and what it forbids, the bounds first and then at
-random, and holds every answer against it: status, content type, headers and schema.
+schemathesis sends valid and invalid requests, first at the bounds and then at random, and checks
+every answer by the document: status, content type, headers and schema.
 """
 
 import pytest
@@ -15,16 +15,16 @@ SPOILED = [data[: len(data) // 2] for data in SOUND]
 
 @pytest.fixture
 def drive(app):
-    """Give a function that has every check run, all phases, and returns what was found.
+    """A function that runs all checks and phases.
 
-    It takes the files to send and the statuses that a request may have which the document allows;
-    it returns the disagreements and the statuses of all answers.
+    It takes the files to send and the statuses that valid requests may get. It returns the
+    disagreements and the statuses of all answers.
     """
     schemathesis = require("schemathesis")
     from schemathesis.engine import events, from_schema
 
     def uncompressed(environment, start_response):
-        """The app as clients see it that unpack nothing, such as schemathesis's own for WSGI."""
+        """The app without gzip, for clients that unpack nothing, like schemathesis's for WSGI."""
         return app(environment | {"HTTP_ACCEPT_ENCODING": "identity"}, start_response)
 
     def run(files, accepted):
@@ -32,7 +32,7 @@ def drive(app):
         settings = {
             "headers": {
                 "Accept-Encoding": "identity"
-            },  # as it asks an app for gzip and unpacks none
+            },  # it asks the app for gzip but does not unpack it
             "generation": {"deterministic": True, "max-examples": 50},
             "checks": {"positive_data_acceptance": {"expected-statuses": accepted}},
         }

@@ -1,4 +1,4 @@
-"""The house: web → model ← training, and nothing slow is imported before it is needed."""
+"""The package's layers: web → model ← training; slow modules are imported only when needed."""
 
 import ast
 import re
@@ -13,7 +13,7 @@ PACKAGE = ROOT / "lesion_lens"
 FLOOR = "skin_cancer_detection"
 OUTSIDE = {"app", "train", "scripts", "benchmarks", "attacks", "tests"}
 SLOW = {"keras", "tensorflow", "matplotlib", "pandas", "sklearn", "scipy"}
-# What each wing may import of ours, and what it knows nothing of.
+# For each layer: which of our packages it may import, and which libraries it must not.
 MAY_IMPORT = {
     "model": {"model"},
     "web": {"web", "model"},
@@ -31,7 +31,7 @@ def modules(wing):
 
 
 def imports_of(path):
-    """Every module that a file imports anywhere in it, by its dotted name."""
+    """Return the dotted names of all modules that a file imports anywhere."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (name.name for name in node.names)
@@ -74,7 +74,7 @@ def test_every_module_stands_in_a_wing():
 
 
 def imported_by(start):
-    """The names of all modules that a Python has imported after a statement."""
+    """Return the names of all modules that a new Python has imported after a statement."""
     script = f"import sys; {start}; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True

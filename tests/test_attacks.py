@@ -19,7 +19,7 @@ from lesion_lens.model.decoding import decode
 from lesion_lens.model.errors import ImageError
 from tests.support.skipping import require
 
-SMALL = 0.005  # of the hostile files
+SMALL = 0.005  # scale of the hostile files
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 

@@ -23,7 +23,7 @@ from tests.support.data import made_images
 from tests.support.models import KERAS
 from train import main
 
-# Everything that runs the network, once: teachers, a resumed student, the file, the engine.
+# Runs everything that uses the network once: teachers, a resumed student, the file, the engine.
 TRAIN_AND_SERVE = """
 import pathlib, shutil, sys
 import numpy as np
@@ -63,7 +63,7 @@ if __name__ == "__main__":
 
 @pytest.fixture
 def on(monkeypatch):
-    """Name a backend, and say whether it is installed."""
+    """A function that selects a backend and sets whether it is installed."""
 
     def on(name, is_installed=True):
         monkeypatch.setenv("KERAS_BACKEND", name)

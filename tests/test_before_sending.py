@@ -12,7 +12,7 @@ from tests.support.drawings import draw_for, draw_grainy_lesion, draw_lesion, en
 
 GOOD = draw_grainy_lesion(238)
 LOW = drawn("low.png", draw_for("low"))
-BORDERED = (0, 60, 600, 390)  # left, top, right and bottom in pixels of what the border leaves
+BORDERED = (0, 60, 600, 390)  # left, top, right, bottom of the image inside the border, in pixels
 
 
 def bordered(image=GOOD):
@@ -55,7 +55,7 @@ def remarks(page):
 
 
 def sent_image(page):
-    """The file that will be sent, as Pillow reads it."""
+    """Return the file that will be sent, as an image of Pillow."""
     data = page.evaluate(
         """() => new Promise((resolve) => {
           const reader = new FileReader();
@@ -92,7 +92,7 @@ REMARKED = {
     "with a border": (bordered(), ["border"]),
     "from afar": (draw_lesion(ellipse=(290, 215, 330, 245)), ["small"]),
     "cut off": (draw_lesion(ellipse=(-200, 100, 200, 350)), ["cut-off"]),
-    "all black": (Image.new("RGB", (600, 450)), ["dark"]),  # which is no border
+    "all black": (Image.new("RGB", (600, 450)), ["dark"]),  # not a border
     "a pixel": (Image.new("RGB", (1, 1), "white"), ["bright", "blurred"]),
     "narrow": (Image.new("RGB", (3, 900), (200, 160, 150)), ["blurred"]),
 }
@@ -147,7 +147,7 @@ def test_a_black_border_is_cut_away_and_low_risk_stays_possible(page):
 
 
 def framed(left, top, image):
-    """The image in a black frame: 600 by 450 pixels with it, and from `left` and `top` on."""
+    """Put an image in a black frame of 600 by 450 pixels in all, at `left` and `top`."""
     frame = Image.new("RGB", (600, 450))
     frame.paste(image.resize((600 - 2 * left, 450 - 2 * top)), (left, top))
     return frame
@@ -313,7 +313,7 @@ def test_the_frame_is_moved_by_touch(browser, address):
     page.locator("#crop").wait_for()
     page.locator("#crop input").fill("50")
     box = page.locator("#crop canvas").bounding_box()
-    page.touchscreen.tap(box["x"] + box["width"] - 5, box["y"] + 5)  # for whoever cannot drag
+    page.touchscreen.tap(box["x"] + box["width"] - 5, box["y"] + 5)  # for those who cannot drag
     assert page.inner_text("#crop output").startswith(
         "The frame begins 50\xa0% from the left and 0\xa0%"
     )

@@ -1,4 +1,4 @@
-"""The benchmarks measure what they say; the figures themselves are for no test."""
+"""The benchmarks measure what they claim; these tests do not check the figures."""
 
 import os
 import shutil
@@ -26,7 +26,7 @@ SMALL = photograph((60, 45))
 def test_the_floor_counts_the_images_of_all_its_processes_until_the_time_is_up():
     require("ai_edge_litert")
     taken = latencies(SMALL, 8, LITERT_MODEL, processes=2, seconds=0.2)
-    assert 0.4 <= sum(taken) < 0.4 + 2 * max(taken)  # each process ends the image it is at
+    assert 0.4 <= sum(taken) < 0.4 + 2 * max(taken)  # each process finishes its current image
 
 
 def test_an_answer_other_than_200_is_an_error_and_no_answer():
@@ -81,7 +81,8 @@ def test_a_figure_stands_beside_its_ratios_to_the_baseline_and_to_the_floor_of_a
         Row("600×450", 1, table.FLOOR, "8 views", 8, Load(160, 6.25, 10)),
     ]
     baseline, app, _ = table.load_table(rows, decode=2.5).splitlines()[4:]
-    assert baseline.startswith("| 1 | baseline, page | 10.0 (1.00×, –) |")  # no floor of one view
+    # There is no floor for one view.
+    assert baseline.startswith("| 1 | baseline, page | 10.0 (1.00×, –) |")
     assert app == (
         "| 1 | app, API | 80.0 (8.00×, 0.50×) | 12.5 (0.12×, 2.00×) | 25.0 (0.17×, 2.50×) "
         "| 5.00 | 2.00 | 3 | 2 % |"

@@ -1,4 +1,4 @@
-"""Bodies of requests that lose their room to others."""
+"""Request bodies that lose their room to others."""
 
 import gevent
 import gevent.event
@@ -9,7 +9,7 @@ from lesion_lens.web.limits import MEGABYTE, SMALL_BODIES
 
 
 class SlowEnd:
-    """A stream of one step, whose end comes when it is told to."""
+    """A stream that gives all data in one step, and ends when it is told to."""
 
     def __init__(self, data):
         self._steps, self.may_end = [data], gevent.event.Event()
@@ -28,7 +28,7 @@ def asked(stream):
 def test_a_body_that_lost_its_room_before_its_end_is_too_slow(monkeypatch):
     monkeypatch.setattr(bodies, "_GRACE", 0)
     monkeypatch.setattr(bodies, "_SLOW", float("inf"))
-    largest = MEGABYTE  # so that twelve of them take all the room
+    largest = MEGABYTE  # twelve of them take all the room
     room, data = Bodies(largest), bytes(100_000)
     ends = [SlowEnd(data) for _ in range(SMALL_BODIES // largest + 1)]
 

@@ -1,4 +1,4 @@
-"""Uploading and reading results in a real Chromium; screenshots go to screenshots/."""
+"""Uploading images and reading results in a real Chromium; screenshots are in screenshots/."""
 
 import re
 import time
@@ -39,7 +39,7 @@ SIZES = [(375, "light"), (1280, "dark")]
 
 @pytest.fixture(params=SIZES, ids=str)
 def page(request, desk, address):
-    """The upload page on a telephone or at a desk, with a record of what goes wrong."""
+    """The upload page on a phone or a desktop, with a record of its faults."""
     page = desk.new_page()
     resize(page, *request.param)
     page.faults = []
@@ -84,7 +84,7 @@ def large_file(tmp_path):
 
 
 def image_file(request):
-    """One of the originals where they are, a drawn lesion where they are not."""
+    """An original image if they are available, else a drawn lesion."""
     try:
         return request.getfixturevalue("original_files")[4]
     except pytest.skip.Exception:
@@ -143,7 +143,7 @@ def test_the_map_can_be_switched_off(one_page, request):
 
 
 def test_a_map_without_a_peak_has_no_switch(desk, tmp_path):
-    path = write_model(tmp_path, shares_of())  # the same answer, whatever is covered
+    path = write_model(tmp_path, shares_of())  # the same answer, whichever part is covered
     with serving(app_of(path)) as port:
         page = desk.new_page()
         page.goto(f"http://127.0.0.1:{port}")
@@ -281,7 +281,7 @@ def test_a_reload_of_a_result_leads_to_the_form(one_page):
 
 
 def sheets_of(page, name):
-    """On how many pages a result prints, the most of A4 and US Letter."""
+    """Return on how many pages a result prints, the larger number for A4 and US Letter."""
     page.locator("#likely").wait_for()
     printed = [page.pdf(format=size, path=f"screenshots/{name}.pdf") for size in ("Letter", "A4")]
     return max(len(re.findall(rb"/Type /Page\b", pdf)) for pdf in printed)
@@ -673,7 +673,7 @@ def test_both_tables_are_the_same(one_page, plain_page):
     for page in (one_page, plain_page):
         classify(page, *files)
         wait_for_table(page)
-    cells = ".results :is(th, td):not(.note)"  # which is there for the script alone
+    cells = ".results :is(th, td):not(.note)"  # only the script adds it
     texts = [page.locator(cells).all_inner_texts() for page in (one_page, plain_page)]
     assert texts[0] == texts[1]
     assert csv_of(one_page) == csv_of(plain_page)

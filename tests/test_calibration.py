@@ -1,4 +1,4 @@
-"""Fitting the calibration and the decision facts, by hand, by simulation and against SciPy."""
+"""Fitting calibration and decision facts, checked by hand, by simulation and against SciPy."""
 
 import json
 
@@ -40,7 +40,7 @@ def softmax(logits):
 
 
 def drawn(count, seed=0):
-    """True probabilities, and labels drawn from them: perfectly calibrated. Every class occurs."""
+    """Return probabilities and labels drawn from them: perfectly calibrated, with every class."""
     rng = np.random.default_rng(seed)
     probabilities = softmax(rng.normal(0, 1.5, (count, 7)) + np.log(SHARES) + [1, 1, 1, 1, 0, 1, 1])
     labels = np.array([rng.choice(7, p=row) for row in probabilities])
@@ -165,7 +165,7 @@ def test_folding_is_exact_and_changes_the_last_layer_alone():
     model = build_model()
     pixels = np.random.default_rng(0).integers(0, 256, (20, 28, 28, 3)).astype(np.float32)
     kernel, offset = model.layers[-1].get_weights()
-    model.layers[-1].set_weights([kernel, offset + np.linspace(-1, 1, 7)])  # fresh, it is 0
+    model.layers[-1].set_weights([kernel, offset + np.linspace(-1, 1, 7)])  # a new bias is 0
     before, weights = model.predict_on_batch(pixels), model.get_weights()
     temperature, bias = 1.7, np.array([0.5, -0.5, 1, 0, -1, 0.25, -0.25])
     fold_calibration(model, temperature, bias)
@@ -271,15 +271,15 @@ def test_the_sensitivity_is_kept_on_further_lesions():
     kept = []
     for _ in range(400):
         threshold = low_risk_threshold(rng.random(120), np.ones(120, bool))
-        kept.append(1 - threshold >= 0.95)  # of a uniform score this is the true sensitivity
-    assert np.mean(kept) > 0.87  # 0.90 less three standard errors
+        kept.append(1 - threshold >= 0.95)  # for a uniform score, this is the true sensitivity
+    assert np.mean(kept) > 0.87  # 0.90 minus three standard errors
 
 
 # --- Conformal sets --------------------------------------------------------------------------
 
 
 def own_class(values_of):
-    """Probabilities and labels in which each class has the given own-class probabilities."""
+    """Return probabilities and labels with the given own-class probabilities for each class."""
     labels = np.concatenate([np.full(len(v), i) for i, v in enumerate(values_of)])
     probabilities = np.zeros((len(labels), 7))
     probabilities[np.arange(len(labels)), labels] = np.concatenate(values_of)
@@ -302,7 +302,7 @@ def test_where_lesions_are_too_few_for_the_level_nothing_is_excluded():
 
 
 def coverage_of(class_sizes, rounds, least=19):
-    """Mean share, for each class, of further lesions whose class is in their set."""
+    """Return, for each class, the mean share of further lesions whose set has their class."""
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(7), class_sizes)
     covered = []
@@ -322,7 +322,7 @@ def test_every_class_is_covered():
 
 
 def test_coverage_is_by_class_and_not_of_all_together():
-    """An easy class must not pay for a hard one."""
+    """An easy class must not make up for a hard one."""
     easy, hard = np.linspace(0.8, 1, 99), np.linspace(0, 0.4, 99)
     thresholds, _ = conformal_thresholds(*own_class([easy, hard, *[easy] * 5]))
     assert (easy >= thresholds[0]).mean() == pytest.approx(0.91, abs=0.01)
@@ -388,7 +388,7 @@ BY_HAND = DecisionFacts(
     conformal_thresholds=(0.1, 0.1, 0.1, 0.1, 0.5, 0.1, 0.2),
     pooled_classes=("df",),
 )
-# akiec, bcc, bkl, df, nv, vasc, mel; the truth; what is said of it.
+# Probabilities of akiec, bcc, bkl, df, nv, vasc, mel; the true class; the statements.
 ROWS = [
     ([0, 0, 0, 0, 1, 0, 0], "nv"),  # low risk
     ([0, 0, 0, 0, 0.9, 0, 0.1], "mel"),  # low risk, and wrong
@@ -402,7 +402,7 @@ BLACK_IS_FAMILIAR = OutlierDetector(np.zeros((7, 7)), np.eye(7), 100)
 
 
 def by_hand(first=FAMILIAR, facts=BY_HAND, rules=(BLACK_IS_FAMILIAR, None, PROVEN)):
-    """The scores of the rows, of which the first may be unfamiliar."""
+    """Return the scores of the rows; the first may be unfamiliar."""
     probabilities = np.array([row for row, _ in ROWS])
     labels = np.array([CODES.index(code) for _, code in ROWS])
     pixels = np.zeros((len(ROWS), 28, 28, 3), np.uint8)
@@ -427,7 +427,7 @@ def test_scores_by_hand():
 
 
 def counts_of(scores):
-    """Of how many lesions each statement is made, and how many of them are malignant."""
+    """Return how many lesions each statement is made about, and how many are malignant."""
     return {
         name: (made["lesions"], made["malignant"]) for name, made in scores["statements"].items()
     }
@@ -450,7 +450,7 @@ def test_what_the_levels_meant_by_hand():
     }
     low, high = clopper_pearson(3, 6)
     assert shares["low"]["share"] == {"value": 0.5, "low": low, "high": high}
-    # A share of no lesion is none.
+    # A share of no lesions is undefined.
     assert shares["unknown"]["malignant"] == {"value": None, "low": None, "high": None}
     assert shares["unknown"]["of_melanomas"]["value"] == 0
 
@@ -491,7 +491,7 @@ def test_without_a_threshold_low_risk_is_never_said():
 
 
 def test_the_scores_are_those_of_what_is_said():
-    """A statement is scored as `decide` makes it, image by image."""
+    """Each statement is scored as `decide` makes it, image by image."""
     probabilities, labels = drawn(300)
     pixels = np.zeros((300, 28, 28, 3), np.uint8)
     pixels[::3] = UNFAMILIAR

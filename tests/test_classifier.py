@@ -1,4 +1,4 @@
-"""What is kept of an uploaded file, with nothing that it says beside, and how many are decoded."""
+"""What is kept of an uploaded file: the image, without its metadata."""
 
 import io
 
@@ -11,12 +11,12 @@ from lesion_lens.model.decoding import decode
 from tests.support.drawings import draw_lesion, encode
 
 LESION = draw_lesion((1200, 900))
-SECRET = "taken at home"  # noqa: S105 (no password, but what metadata may tell)
+SECRET = "taken at home"  # noqa: S105 (not a password, but what metadata may reveal)
 SECRET_BYTES = SECRET.encode()
 
 
 def exif():
-    """EXIF with the secret in its first directory, and a position in its GPS directory."""
+    """Return EXIF with the secret in its first directory, and a position in its GPS directory."""
     exif = Image.Exif()
     exif[ExifTags.Base.ImageDescription] = SECRET
     exif.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitude] = (51.0, 30.0, 0.0)
@@ -24,7 +24,7 @@ def exif():
 
 
 def iptc():
-    """A JPEG's segment of IPTC with the secret as its caption (record 2, data set 120)."""
+    """Return a JPEG's IPTC segment with the secret as caption (record 2, data set 120)."""
     caption = b"\x1c\x02\x78" + len(SECRET_BYTES).to_bytes(2, "big") + SECRET_BYTES
     size = len(caption).to_bytes(4, "big")
     segment = b"Photoshop 3.0\0" + b"8BIM\x04\x04\0\0" + size + caption + bytes(len(caption) % 2)
@@ -47,7 +47,7 @@ EVERYTHING = {
 
 
 @pytest.mark.parametrize("image_format", EVERYTHING)
-@pytest.mark.parametrize("mode", ["RGB", "L"])  # L is converted, RGB kept as it was opened
+@pytest.mark.parametrize("mode", ["RGB", "L"])  # L is converted, RGB is kept
 def test_the_preview_carries_nothing_but_the_picture(image_format, mode):
     metadata = {"exif": exif(), "xmp": SECRET_BYTES, "icc_profile": SECRET_BYTES}
     data = encode(LESION.convert(mode), image_format, **metadata, **EVERYTHING[image_format])

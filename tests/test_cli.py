@@ -46,7 +46,7 @@ def test_a_folder_is_read_with_its_folders_and_spoiled_files_come_last(run, fold
     assert names == {str(folder / "b.PNG"), str(folder / "inner" / "c.jpg")}
     assert all("Most likely class: " in line for line in lines)
     assert "2 of 3 images classified." in result.stderr
-    assert "1 of other kinds passed over." in result.stderr
+    assert "Skipped other files: 1." in result.stderr
     assert result.stderr.index("1 could not be used:") < result.stderr.index("a.png: The file is")
 
 
@@ -137,7 +137,7 @@ def test_a_file_without_end_is_not_read(run, folder):
 
 def test_a_folder_that_may_not_be_looked_into_is_named(run, folder, monkeypatch):
     def scandir(path, real=os.scandir):
-        if Path(path).name == "inner":  # whoever runs the tests may be allowed everything
+        if Path(path).name == "inner":  # the user who runs the tests may have all permissions
             raise PermissionError(13, "Permission denied", path)
         return real(path)
 
@@ -340,12 +340,12 @@ def test_an_interruption_keeps_what_is_done(tmp_path):
         (tmp_path / f"{i}.png").write_bytes(encode(draw_lesion((30, 30))))
     command = [sys.executable, "-m", "flask", "--app", "app", "classify", str(tmp_path)]
     termios = pytest.importorskip("termios")
-    screen, end = os.openpty()  # only a terminal is shown how far it is
+    screen, end = os.openpty()  # progress is shown only on a terminal
     termios.tcsetwinsize(end, (24, 80))
     process = subprocess.Popen([*command, "--csv", str(tmp_path / "out.csv")], cwd=ROOT, stderr=end)
     os.close(end)
     said, is_told = "", False
-    with contextlib.suppress(OSError):  # of the terminal, when the process has ended
+    with contextlib.suppress(OSError):  # the terminal raises it after the process has ended
         while text := os.read(screen, 10_000).decode(errors="replace"):
             said += text
             if not is_told and re.search(r"[1-9]\d+/2000", said):
@@ -353,7 +353,7 @@ def test_an_interruption_keeps_what_is_done(tmp_path):
                 is_told = True
     os.close(screen)
     assert process.wait(60) == 130
-    assert "Interrupted; what was done until then is kept." in said
+    assert "Interrupted; the images done so far are kept." in said
     assert "Traceback" not in said
     assert 10 <= len(csv_rows(tmp_path / "out.csv")) < 2000
 
@@ -410,7 +410,7 @@ def test_the_model_is_not_overwritten(run, folder):
 
 
 def shell(command, folder):
-    """Run a line of a shell with the command in it; returns what it said."""
+    """Run a shell line with the command in it and return its messages."""
     line = command.format(f"{sys.executable} -m flask --app app classify {folder}")
     done = subprocess.run(
         ["bash", "-c", line],

@@ -1,4 +1,4 @@
-"""Leaving out a clinic: which images serve what, how it is scored, where that is written."""
+"""Leaving out a clinic: which images are used for what, the scores, and where they are written."""
 
 import itertools
 import json
@@ -41,7 +41,7 @@ SPLIT = split_by_lesion(MADE.lesion_ids, MADE.labels)
 
 
 def clinics_in_turn():
-    """Give the images of each class in each part to the clinics a and b in turn."""
+    """Assign the images of each class in each part alternately to the clinics a and b."""
     clinics = np.empty(len(MADE.labels), "<U1")
     for part, label in itertools.product(PARTS, range(len(CODES))):
         rows = np.flatnonzero((part == SPLIT) & (label == MADE.labels))
@@ -64,7 +64,7 @@ def test_a_left_out_clinic_is_neither_trained_nor_calibrated_on_and_the_test_par
 
 
 def test_another_clinics_image_of_a_lesion_of_the_left_out_one_is_unused():
-    rows = np.flatnonzero((SPLIT == "training") & (MADE.labels == 0))[:2]  # of a and b in turn
+    rows = np.flatnonzero((SPLIT == "training") & (MADE.labels == 0))[:2]  # one of a, one of b
     lesion_ids = MADE.lesion_ids.copy()
     lesion_ids[rows] = "shared"
     divided = divide(replace(DATA, lesion_ids=lesion_ids), SPLIT, "b")
@@ -78,7 +78,7 @@ def test_clinics_are_named_and_unknown_ones_are_none():
 
 @pytest.mark.parametrize("data", [MADE, MADE.with_clinics(np.full(len(MADE.labels), "a"))])
 def test_a_data_set_of_no_or_one_clinic_is_refused(data):
-    with pytest.raises(TrainingError, match="names fewer than two clinics: name a CSV"):
+    with pytest.raises(TrainingError, match="has fewer than two known clinics: pass a CSV"):
         clinics_of(data)
 
 
@@ -176,7 +176,7 @@ def test_of_one_class_alone_there_is_no_auc(committed):
 
 
 def test_low_is_hardly_more_often_wrong_at_a_clinic_left_out_than_at_home():
-    """At most twice as often; where it is said of no lesion, it is not wrong."""
+    """At most twice as often. If no lesion is called low risk, none is wrong."""
     metrics = json.loads((ROOT / "metrics.json").read_text(encoding="utf-8"))
     if "other_clinics" not in metrics:
         pytest.skip("needs a metrics.json with the clinics that were left out")
@@ -195,7 +195,7 @@ def test_low_is_hardly_more_often_wrong_at_a_clinic_left_out_than_at_home():
 
 @pytest.fixture
 def unfitted(monkeypatch):
-    """Leave out the fitting, which takes seconds; gives what it was asked for."""
+    """Skip the fitting, which takes seconds; record what it was asked for."""
     calls = []
 
     def fresh(fits, recipe, workers):
@@ -243,7 +243,7 @@ def test_a_checkpoint_of_another_recipe_is_refused(tmp_path):
 
 @pytest.fixture
 def folder(tmp_path):
-    """The committed model file and metrics.json in a folder of their own."""
+    """A folder with copies of the committed model file and metrics.json."""
     for name in ("best_model.h5", "metrics.json"):
         shutil.copy(ROOT / name, tmp_path)
     return tmp_path
@@ -264,9 +264,7 @@ def test_facts_are_added_to_the_model_file_and_to_the_metrics(folder):
 def test_metrics_that_are_spoiled_or_of_another_model_are_refused(folder, text):
     (folder / "metrics.json").write_text(text)
     before = (folder / "best_model.h5").read_bytes()
-    with pytest.raises(
-        TrainingError, match=r"metrics\.json is spoiled or is not of best_model\.h5"
-    ):
+    with pytest.raises(TrainingError, match=r"metrics\.json is damaged or not of best_model\.h5"):
         add_facts(folder / "best_model.h5", {"other_clinics": {}})
     assert (folder / "best_model.h5").read_bytes() == before
 
@@ -283,7 +281,7 @@ def test_a_model_file_alone_gets_a_metrics_json(folder):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A model of two epochs, its data and the file of its sources; returns the arguments."""
+    """The arguments for a model of two epochs, its data and the file of its sources."""
     folder = tmp_path_factory.mktemp("trained")
     csv_path, metadata_path = write_csv(DATA, folder)
     ids = [line.split(",")[1] for line in metadata_path.read_text().splitlines()[1:]]
@@ -312,7 +310,7 @@ def test_the_command_takes_the_models_recipe_and_writes_into_it(trained, capfd):
     assert list(written["clinics"]) == ["a", "b"]
     metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["other_clinics"] == written
-    assert command(trained) == 0  # with the networks that are there
+    assert command(trained) == 0  # with the existing networks
     assert "epoch" not in capfd.readouterr().out
     assert check_model_file(folder / "model.h5")["other_clinics"] == written
 
@@ -330,7 +328,7 @@ def test_what_would_stop_it_later_is_found_before_any_training(folder, tmp_path,
     assert "was trained on another data set or with --split" in capsys.readouterr().err
     (folder / "metrics.json").write_text("{")
     assert leave_one_clinic_out.main(arguments) == 2
-    assert "metrics.json is spoiled" in capsys.readouterr().err
+    assert "metrics.json is damaged" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("untrainable")
@@ -339,7 +337,7 @@ def test_a_model_file_without_a_recipe_is_refused(folder, capsys, change):
     (folder / "metrics.json").unlink()
     add_facts(folder / "best_model.h5", change)
     assert leave_one_clinic_out.main(["--model", str(folder / "best_model.h5")]) == 2
-    assert "does not say what recipe and seed it was made by" in capsys.readouterr().err
+    assert "does not say with which recipe and seed it was made" in capsys.readouterr().err
 
 
 def test_an_older_models_report_has_the_sources_alone(metrics_of_before):

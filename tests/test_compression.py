@@ -1,4 +1,4 @@
-"""Text is gzipped for whoever wants it so, and what has not changed is not sent again."""
+"""Text is gzipped for clients that accept it, and unchanged answers are not sent again."""
 
 import gzip
 import io
@@ -94,7 +94,8 @@ def test_a_part_of_a_file_is_a_part_of_the_file(client):
     packed = client.get(STYLE, headers=GZIP)
     assert "Accept-Ranges" not in packed.headers
     rest = GZIP | {"Range": "bytes=9-", "If-Range": packed.headers["ETag"]}
-    assert client.get(STYLE, headers=rest).status_code == 200  # its parts are none of that file's
+    # A part of the gzipped file does not fit the plain one.
+    assert client.get(STYLE, headers=rest).status_code == 200
 
 
 def test_a_proxy_that_compresses_may_do_it():

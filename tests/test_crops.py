@@ -1,4 +1,4 @@
-"""What was cut away from a picture, and that 'low risk' is never said of too little of it."""
+"""Cropped images: what was removed, and that too large a crop is never called low risk."""
 
 import numpy as np
 import pytest
@@ -85,7 +85,7 @@ def test_of_a_large_crop_the_page_does_not_say_low(client):
         "You cut away 75 % of the picture. The model learned from whole pictures, so it cannot "
         "call the risk low."
     )
-    assert not page.select("#meaning")  # which was counted on whole pictures
+    assert not page.select("#meaning")  # its counts are for whole images
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A row of CSV is the same from the server and from the browser: one file of cases for both."""
+"""Server and browser write the same CSV rows, checked with one file of cases."""
 
 import json
 
@@ -11,7 +11,7 @@ CASES = json.loads((ROOT / "tests" / "csv_cases.json").read_text(encoding="utf-8
 
 
 def line_of(case):
-    """The line of a case: its two cells, and nothing in the other columns."""
+    """Return the line of a case: its two cells, with the other columns empty."""
     cells = dict(zip(("file", "error"), case["cells"], strict=True))
     return ",".join(cells.get(column, "") for column in CSV_COLUMNS)
 

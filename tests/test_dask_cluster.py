@@ -1,4 +1,4 @@
-"""`classify --dask` on a scheduler and workers of this machine."""
+"""`classify --dask` with a scheduler and workers on this machine."""
 
 import contextlib
 import csv
@@ -20,8 +20,8 @@ from tests.support.models import KERAS, LITERT
 from tests.support.skipping import require, skip_or_fail
 
 distributed = require("distributed")
-DEADLY = "deadly.png"  # what ends every worker that reads it
-# Dask runs this more than once, so it must not build on what it did before.
+DEADLY = "deadly.png"  # kills every worker that reads it
+# Dask runs this more than once, so it must be repeatable.
 PRELOAD = f"""
 import os
 from lesion_lens.web import bulk
@@ -38,7 +38,7 @@ bulk.read = read
 
 @contextlib.contextmanager
 def processes(*commands, **environment):
-    """Run Dask's programs, and end them."""
+    """Run Dask's programs while the context lasts."""
     started = [
         subprocess.Popen(
             [sys.executable, "-m", f"distributed.cli.dask_{program}", "--no-dashboard", *arguments],
@@ -59,7 +59,7 @@ def processes(*commands, **environment):
 
 @pytest.fixture
 def scheduler():
-    """Runs a scheduler, which counts an image as deadly as soon as one worker is lost."""
+    """A function that runs a scheduler, which gives an image up after one lost worker."""
 
     def start(*workers, scheme="tcp", **environment):
         address = f"{scheme}://127.0.0.1:{free_port()}"
@@ -74,7 +74,7 @@ def scheduler():
 
 @pytest.fixture
 def images(tmp_path):
-    """Enough images for a dozen batches, of which one is deadly and one is no image."""
+    """A folder with files for a dozen batches; one is deadly and one is not an image."""
     (tmp_path / "images").mkdir()
     drawn = [encode(draw_grainy_lesion(seed, (60, 45))) for seed in range(4)]
     for number in range(12 * BATCH - 2):
@@ -175,7 +175,7 @@ def test_a_scheduler_takes_certificates_from_dasks_settings(
 
 @pytest.fixture
 def worker(monkeypatch):
-    """Makes this process a worker."""
+    """Make this process look like a worker."""
     monkeypatch.setenv("MODEL_PATH", str(KERAS))
     monkeypatch.setattr(
         distributed, "get_worker", lambda: type("Worker", (), {"address": "tcp://a:1"})

@@ -1,4 +1,4 @@
-"""Reading and splitting the data set, and the sentences for what is wrong with a file."""
+"""Reading and splitting the data set, and the messages for faulty files."""
 
 import hashlib
 import zipfile
@@ -36,7 +36,7 @@ def files(tmp_path):
 
 
 def set_value(lines, row, column, value):
-    """A copy of the CSV's lines with one value changed; rows count from 1, without the header."""
+    """Copy the CSV's lines and change one value; rows count from 1, without the header."""
     place = lines[0].split(",").index(column)
     values = lines[row].split(",")
     values[place] = value
@@ -52,7 +52,7 @@ def fault_of(path, content):
 
 
 def zipped(csv_path):
-    """The CSV as the one member of a zip beside it."""
+    """Write the CSV as the one member of a zip beside it."""
     zip_path = csv_path.with_name(csv_path.name + ".zip")
     with zipfile.ZipFile(zip_path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.write(csv_path, csv_path.name)
@@ -136,7 +136,7 @@ def test_a_missing_column_is_named(tmp_path, lines):
 
 def test_an_extra_column_is_named(tmp_path, lines):
     fault = fault_of(tmp_path / "a.csv", [lines[0] + ",extra", *lines[1:]])
-    assert "column 'extra' too many" in fault
+    assert "an extra column 'extra'" in fault
 
 
 def test_a_wrong_header_is_named(tmp_path):
@@ -188,7 +188,7 @@ def test_a_truncated_zip_is_named(files, share):
     zip_path = zipped(files[0])
     content = zip_path.read_bytes()
     zip_path.write_bytes(content[: int(len(content) * share)])
-    with pytest.raises(DataError, match="truncated or is no zip"):
+    with pytest.raises(DataError, match="truncated or not a zip"):
         read_pixels(zip_path)
 
 
@@ -256,7 +256,7 @@ def test_the_split_is_the_written_rule():
             set(DATA.lesion_ids[DATA.labels == label]),
             key=lambda lesion: int(hashlib.sha256(lesion.encode()).hexdigest(), 16),
         )
-        # 6 lesions: 20 % are 1.2 and 35 % are 2.1, and the lesion at the boundary counts before it
+        # 6 lesions: 20 % are 1.2 and 35 % are 2.1; a lesion at a boundary counts before it
         expected = dict(
             zip(lesions, ["test"] * 2 + ["calibration"] + ["training"] * 3, strict=True)
         )
@@ -325,7 +325,7 @@ def test_only_some_rows_of_everything():
 
 
 def named_after_a_pair(files, first="akiec", second="akiec"):
-    """Give the first two lesions' images the names of a pair of near-duplicates, and classes."""
+    """Give the first two lesions' images the names of a near-duplicate pair, and these classes."""
     header, *rows = files[1].read_text(encoding="utf-8").splitlines()
     pair = NEAR_DUPLICATES[0]
     rows[0], rows[2] = f"HAM_0000000,{pair[0]},{first}", f"HAM_0000001,{pair[1]},{second}"
@@ -404,7 +404,7 @@ def test_a_name_too_long_for_a_table_is_refused(files, sources):
 
 @pytest.fixture
 def sources(files):
-    """A file that says the clinic of each image, beside the data and in another order."""
+    """A file with the clinic of each image, beside the data and in another order."""
     path = files[1].with_name(SOURCES_NAME)
     clinics = ["a", "b", "c"] * 28
     rows = [f"ISIC_{row:07},{clinic}" for row, clinic in enumerate(clinics)]
@@ -426,7 +426,7 @@ def test_the_metadatas_clinic_goes_before_a_file_that_nobody_named(files, source
 def test_a_file_beside_data_without_image_ids_does_not_matter(files, sources):
     data = read_dataset(files[0])
     assert add_clinics(data, None, beside=files[0]).groups == {}
-    with pytest.raises(DataError, match="goes by image_id, which is not known"):
+    with pytest.raises(DataError, match="needs image ids, which these data lack"):
         add_clinics(data, sources, beside=files[0])
 
 
@@ -439,7 +439,7 @@ def test_a_file_beside_data_without_image_ids_does_not_matter(files, sources):
         ),
         (
             lambda text: text + "ISIC_0000000,a\n",
-            "row 85, column image_id: ISIC_0000000 stands there",
+            "row 85, column image_id: ISIC_0000000 appears",
         ),
         (lambda text: text.replace("dataset", "source"), "has no column dataset"),
         (lambda text: text.replace("3,a", "3,", 1), "column dataset: found nothing"),
@@ -458,7 +458,7 @@ def test_metadata_of_few_columns_has_no_groups(files):
 
 @pytest.fixture
 def split(tmp_path):
-    """Write a split's rows; returns its path."""
+    """A function that writes a split's rows and returns the path."""
 
     def write(rows):
         path = tmp_path / "split.csv"
@@ -483,7 +483,7 @@ def test_a_split_is_found_by_image_whatever_its_order(split):
     [
         (ROWS[:-1], "no row for 1 of the images, such as i20"),
         (["i0,dev", *ROWS[1:]], "row 1, column split: found 'dev' instead of train"),
-        ([*ROWS, "i0,test"], "row 22, column image_id: i0 stands there twice"),
+        ([*ROWS, "i0,test"], "row 22, column image_id: i0 appears twice"),
         ([*ROWS[:10], "i10,train", *ROWS[11:]], "has no val image of class df"),
     ],
 )
@@ -494,5 +494,5 @@ def test_a_split_that_is_wrong_is_named(rows, sentence, split):
 
 
 def test_a_split_needs_image_ids(split):
-    with pytest.raises(DataError, match="name metadata with a column image_id"):
+    with pytest.raises(DataError, match="pass metadata with a column image_id"):
         read_split(split(ROWS), None, LABELS)

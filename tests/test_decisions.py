@@ -1,4 +1,4 @@
-"""What may be said of an image: every rule, and every combination of them."""
+"""The statements on an image: every rule, and every combination of rules."""
 
 import json
 from dataclasses import replace
@@ -157,7 +157,7 @@ def test_divide_by_prior_by_hand():
 
 # --- Statements: every combination -----------------------------------------------------------
 
-# All the combinations in which 'low risk' may be said.
+# All combinations in which an image may be called low risk.
 LOW_RISK = {
     ("nv", None, "below", ("nv",), "familiar", True),
     ("nv", None, "below", ("bkl", "nv"), "familiar", True),
@@ -206,7 +206,7 @@ def test_the_cases_have_every_level_and_every_next_step():
 
 
 def said_of(probabilities, facts):
-    """Whatever may be said of a picture that nothing is the matter with."""
+    """Return the statements on a familiar image for which 'low risk' has proved right."""
     return decide(np.array(probabilities), facts, "familiar", proven=True)
 
 
@@ -241,9 +241,9 @@ def test_statements_never_contradict_each_other():
 
 # --- The risk level: every combination -------------------------------------------------------
 
-# The columns have probabilities, the rows everything else. 'Low risk' needs less than 0.1 there
-# for cancers and precancers together; the conformal set holds each of these from 0.06 and a benign
-# class from 0.3; and mel is so rare that 0.04 flag it.
+# The columns have the probabilities, the rows everything else. In this table, 'low risk' needs less
+# than 0.1 for cancers and precancers together. The conformal set includes each of these from 0.06
+# on, and a benign class from 0.3 on. mel is so rare that 0.04 flags it.
 
 
 def test_the_table_of_levels_has_every_combination():

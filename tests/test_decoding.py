@@ -1,4 +1,4 @@
-"""Decoding in a box: the processes that decode, their limits, and whose turn it is."""
+"""Decoding in separate processes: their limits, and the order of the images."""
 
 import contextlib
 import os
@@ -40,7 +40,7 @@ from tests.support.hostile import ENDLESS, huge_tile
 from tests.support.waiting import wait_for
 
 SMALL = encode(draw_lesion())
-# Of a file that takes long: the second where the machine has other things to do.
+# The errors for a file that takes too long; the second if the machine is busy.
 GIVEN_UP = (ImageTooCostly, Busy)
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's limits, and /proc")
 
@@ -101,7 +101,7 @@ def test_the_largest_photographs_fit_into_the_memory(pool, size, options):
 
 
 def just_below_the_exact_size(name):
-    """Images whose decoding takes the most memory of those that are not reduced by strips."""
+    """Make the images that need the most memory among those not reduced in strips."""
     sideways = Image.Exif()
     sideways[ExifTags.Base.Orientation] = 5
     if name == "float":
@@ -113,18 +113,18 @@ def just_below_the_exact_size(name):
 
 @pytest.mark.parametrize("name", ["float", "narrow", "alpha"])
 def test_an_image_that_is_just_small_enough_to_be_exact_is_decoded(name):
-    pool = DecoderPool()  # whose decoders keep nothing of other images that could be used again
-    for _ in range(3):  # what one keeps of this one leaves less for the next
+    pool = DecoderPool()  # its decoders hold no memory from other images to reuse
+    for _ in range(3):  # memory that a decoder keeps from one image leaves less for the next
         assert pool.decode(just_below_the_exact_size(name), with_preview=True)
 
 
 def scan_per_colour(width, height):
-    """A JPEG of one grey, not progressive, whose three colours come one after the other."""
+    """Make a grey JPEG, not progressive, with a separate scan for each of its three colours."""
 
     def segment(marker, content):
         return b"\xff" + bytes([marker]) + struct.pack(">H", len(content) + 2) + content
 
-    huffman = bytes([1] + 15 * [0] + [0])  # one code of one bit, which stands for nothing
+    huffman = bytes([1] + 15 * [0] + [0])  # a single code of one bit, for the value 0
     components = b"".join(bytes([colour, 0x11, 0]) for colour in (1, 2, 3))
     scans = (
         segment(0xDA, bytes([1, colour, 0, 0, 63, 0])) + bytes(width * height // 256 + 1)
@@ -211,7 +211,7 @@ def test_a_killed_decoder_costs_nobody_anything():
         victim = next(job for job in list(pool._running) if job.number == 0)
         os.kill(victim.decoder.pid, signal.SIGKILL)
         assert quick.result(timeout=5)
-        assert slow.result(timeout=10)  # from its second turn
+        assert slow.result(timeout=10)  # in its second attempt
 
 
 def forker_of(pool):
@@ -227,7 +227,7 @@ def test_when_the_process_that_forks_is_killed_another_takes_its_place(also_its_
     if also_its_decoder:
         os.kill(decoders_of(pool)[0], signal.SIGKILL)
     else:
-        with pytest.raises(GIVEN_UP):  # of the orphan, which is cut off
+        with pytest.raises(GIVEN_UP):  # from the orphan, which is cut off
             pool.decode(ENDLESS)
     assert pool.decode(SMALL)
     successor = forker_of(pool)
@@ -269,7 +269,7 @@ def test_a_forker_that_answers_late_is_not_believed():
     starter = decoder_processes.DecoderStarter()
     first, late = starter.start(), starter._current()
     os.kill(late._process.pid, signal.SIGSTOP)
-    first.kill()  # which the forker does only when nobody waits for it any more
+    first.kill()  # the forker does so only when nobody waits for it any more
     os.kill(late._process.pid, signal.SIGCONT)
     second, third = starter.start(), starter.start()
     assert {second.pid, third.pid} == set(children_of(starter._current()._process.pid))
@@ -296,8 +296,8 @@ def test_a_decoder_that_ends_at_its_start_is_not_waited_for(monkeypatch):
 
 @on_linux
 def test_an_interruption_while_waiting_gives_the_turn_back(monkeypatch):
-    pool = DecoderPool(places=0)  # where everybody waits
-    monkeypatch.setattr(pool, "_start_watch", lambda: None)  # which knows only pools of some places
+    pool = DecoderPool(places=0)  # so everybody waits
+    monkeypatch.setattr(pool, "_start_watch", lambda: None)  # it needs at least one place
     before = signal.signal(signal.SIGALRM, signal.default_int_handler)
     signal.setitimer(signal.ITIMER_REAL, 0.2)
     try:
@@ -318,7 +318,7 @@ def test_where_no_process_can_be_started_the_answer_is_busy(monkeypatch, caplog)
 
 @on_linux
 def test_a_signal_to_all_processes_of_the_server_ends_no_decode(pool):
-    """As Heroku sends it: the server finishes what it has begun."""
+    """Heroku sends the signal to all processes; the server finishes what it has begun."""
     pool.decode(SMALL)
     (before, *_) = decoders_of(pool)
     for pid in (forker_of(pool), *decoders_of(pool)):
@@ -393,7 +393,7 @@ print(decode(open({file!r}, "rb").read()).pixels.shape)
 
 @pytest.mark.parametrize("way", ["file", "input", "argument"])
 def test_decoders_import_nothing_of_the_program_that_starts_them(tmp_path, way):
-    """An unguarded script: were it imported by a decoder, it would say 'begun' again, for ever."""
+    """Run an unguarded script: if decoders imported it, it would print 'begun' for ever."""
     (tmp_path / "a.png").write_bytes(SMALL)
     script = SCRIPT.format(root=str(ROOT), file=str(tmp_path / "a.png"))
     (tmp_path / "script.py").write_text(script, encoding="utf-8")

@@ -1,6 +1,6 @@
-"""What a push deploys: the Procfile's command in a fresh environment, in 512 MB, and its guide.
+"""What a push deploys: the Procfile's command in a new environment with 512 MB, and the guide.
 
-The tests marked `deploy` take some minutes: `make test-deploy` runs them, `make test` does not.
+The tests marked `deploy` take some minutes. `make test-deploy` runs them, `make test` does not.
 """
 
 import contextlib
@@ -48,16 +48,16 @@ deploy = pytest.mark.deploy
 
 @dataclass
 class Deployment:
-    """What was seen of an engine that was installed, started, used and stopped.
+    """Measurements of an engine that was installed, started, used and stopped.
 
     Attributes:
-        packages: list of importlib.metadata.Distribution, what was installed.
+        packages: list of importlib.metadata.Distribution, the installed packages.
         start: seconds from the command to the first page.
         served: SHA-256 of the model file that answered.
-        expected: SHA-256 of the model file that should.
+        expected: SHA-256 of the model file that should answer.
         resident: bytes, the largest resident memory of one process while photographs of 600×450
             were sent.
-        anonymous: bytes, the largest anonymous memory of all processes together, ever.
+        anonymous: bytes, the largest anonymous memory of all processes together at any time.
         answers: collections.Counter of the answers to the clients: statuses, or exceptions' names.
     """
 
@@ -71,7 +71,7 @@ class Deployment:
 
 
 def checkout(folder):
-    """Write what a push deploys: the committed files without those of .slugignore."""
+    """Write the files that a push deploys: the committed ones except those in .slugignore."""
     if shutil.which("git") and (ROOT / ".git").exists():
         archive = subprocess.run(
             ["git", "archive", "HEAD"], cwd=ROOT, stdout=subprocess.PIPE, check=True
@@ -87,7 +87,7 @@ def checkout(folder):
 
 
 def install(requirements, folder):
-    """Make an environment of these packages alone; returns its folder of programs."""
+    """Make an environment with only these packages; return its folder of programs."""
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     programs = folder / "bin"
     command = [programs / "python", "-m", "pip", "install", "--quiet", "--require-hashes"]
@@ -96,12 +96,12 @@ def install(requirements, folder):
 
 
 class Memory:
-    """The memory of a server: bounded by a cgroup where one can be made, sampled in any case.
+    """The memory of a server: always sampled, and limited by a cgroup if one can be made.
 
     Attributes:
         group: MemoryGroup.
-        anonymous: bytes, the largest anonymous memory of all processes together so far; a page that
-            several share counts once.
+        anonymous: bytes, the largest anonymous memory of all processes together so far; a shared
+            page counts once.
         resident: bytes, the largest resident memory of one process so far.
     """
 
@@ -110,35 +110,35 @@ class Memory:
         self._ended = threading.Event()
 
     def sample(self, pid):
-        """Sample a process and all that descend from it every 0.1 s until `close`."""
+        """Sample a process and all its descendants every 0.1 s until `close`."""
         while not self._ended.wait(0.1):
             try:
                 samples = [memory_of(member) for member in family(pid)]
                 self.anonymous = max(self.anonymous, sum(one["Pss_Anon"] for one in samples))
                 self.resident = max(self.resident, *(one["VmRSS"] for one in samples))
-            except (OSError, KeyError):  # one of them is ending
+            except (OSError, KeyError):  # a process is ending
                 continue
 
     def close(self):
-        """End the sampling and remove the group."""
+        """Stop sampling and remove the group."""
         self._ended.set()
         self.group.close()
 
 
 def memory_of(folder):
-    """Read the kernel's account in /proc of a process in bytes: `VmRSS`, `Pss_Anon` and so on."""
+    """Read a process's memory figures from /proc, in bytes: `VmRSS`, `Pss_Anon` and so on."""
     status = (folder / "status").read_text() + (folder / "smaps_rollup").read_text()
     return {name: 1024 * int(value) for name, value in re.findall(r"(\w+):\s+(\d+) kB", status)}
 
 
 def send(session, address, path, photo):
-    """Send a photograph to the page or to the interface for programs; returns the response."""
+    """Send a photograph to the page or to the API and return the response."""
     field = "pic" if path == "/showresult" else "image"
     return session.post(f"{address}{path}", files={field: ("a.jpg", photo)}, timeout=30)  # H12
 
 
 def use(address, photos, seconds):
-    """Have the clients send photographs, each one after the other; counts the answers."""
+    """Let clients send photographs, each client one after another, and count the answers."""
     mix = list(itertools.product(photos, ["/showresult", "/api/v1/predictions"]))
     ended = threading.Event()
 
@@ -164,7 +164,7 @@ def use(address, photos, seconds):
 
 @contextlib.contextmanager
 def on_heroku(app, programs, settings):
-    """Run the Procfile's command as Heroku does; gives its address, its memory and its start."""
+    """Run the Procfile's command as Heroku does; yield address, memory and start time."""
     memory, begin = Memory(), time.monotonic()
     settings = {"HOME": str(app), **settings}
     try:
@@ -179,7 +179,7 @@ def on_heroku(app, programs, settings):
 
 
 def deployed(engine, folder):
-    """Install, start, use and stop an engine; returns its `Deployment` and prints it."""
+    """Install, start, use and stop an engine; print and return its `Deployment`."""
     requirements, model = ENGINES[engine]
     app = checkout(folder / "app")
     programs = install(app / requirements, folder / "venv")
@@ -234,7 +234,7 @@ def deployment(request):
 
 
 def test_heroku_takes_the_manifest():
-    """Its bounds are those of Heroku's app.json schema."""
+    """It keeps the limits of Heroku's app.json schema."""
     assert 3 <= len(MANIFEST["name"]) <= 30
     assert len(MANIFEST["description"]) <= 140
     assert MANIFEST["buildpacks"] == [{"url": "heroku/python"}]  # reads requirements.txt

@@ -1,4 +1,4 @@
-"""An answer that a browser puts together is the server's own, and so is the page that shows it."""
+"""A browser puts together the same answer, and the same page for it, as the server."""
 
 import base64
 
@@ -37,7 +37,7 @@ ANSWER = """async ([facts, cases]) => {
 
 
 def made_case(classifier, picture, crop):
-    """An image's answer and page by the server, and what a browser makes its own of."""
+    """Return the server's answer and page for an image, and the input for the browser's."""
     pixels = preprocess(picture)
     image = DecodedImage(pixels, picture.size, b"a preview", (320, 240))
     answer = classifier(pixels, True, crop)
@@ -64,7 +64,7 @@ def made_case(classifier, picture, crop):
 
 @pytest.fixture(scope="module")
 def made():
-    """The facts of an app, and each picture's answer and page by it, with what makes them."""
+    """The facts of an app, and for each image its answer, its page and the browser's input."""
     with app_with().test_request_context():
         classifier = get_classifier()
         return facts_of(classifier), [made_case(classifier, *picture) for picture in PICTURES]
@@ -99,13 +99,13 @@ def test_its_page_is_that_of_the_server(cases):
         assert shown == expected
 
 
-# Of these an answer reads some entries; what the template reads of `context` has a test of its
-# own, in test_device_pages.py.
+# An answer reads only some entries of these. What the template reads of `context` is tested in
+# test_device_pages.py.
 TABLES = [
     *("rules.next_steps.", "page.context.", "page.meanings.", "page.reasons.", "page.verdicts."),
     *("page.trees.", "page.wording.words.", "images.sentences."),
 ]
-# The facts that nobody reads while answers and pages are made, and images read.
+# Finds the facts that are not read while answers and pages are made and images are read.
 UNREAD = """async ([facts, cases, files, tables]) => {
     const { readImage } = await import("/static/pixels.js");
     const unread = new Set();
@@ -135,4 +135,4 @@ def test_a_browser_reads_every_fact(page, made):
     facts, ours = made
     files = [base64.b64encode(encode(draw_lesion(), name)).decode() for name in ("PNG", "JPEG")]
     unread = page.evaluate(UNREAD, [facts, [given for *_, given in ours], files, TABLES])
-    assert unread == ["model_sha256"]  # which tells anybody what model the file is of
+    assert unread == ["model_sha256"]  # for people, to see which model the file is made from

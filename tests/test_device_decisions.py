@@ -1,4 +1,4 @@
-"""What the device says of a picture is what the server says: the same rules in JavaScript."""
+"""The device makes the same statements on an image as the server: the rules in JavaScript."""
 
 import base64
 import json
@@ -43,12 +43,12 @@ def classifier():
 
 @pytest.fixture(scope="module")
 def rules(classifier):
-    """As they arrive on the device."""
+    """The rules as they arrive on the device."""
     return json.loads(json.dumps(rules_of(classifier), allow_nan=False))
 
 
 def asked(page, script, *arguments):
-    """What a script answers. JSON carries a lot of numbers faster than Playwright does."""
+    """Run a script and return its answer; JSON carries many numbers faster than Playwright does."""
     return json.loads(
         page.evaluate(
             f"async (sent) => JSON.stringify(await ({script})(...JSON.parse(sent)))",
@@ -58,17 +58,17 @@ def asked(page, script, *arguments):
 
 
 def plain(value):
-    """What JSON makes of it."""
+    """Convert a value to what it is after a round trip through JSON."""
     return json.loads(json.dumps(value))
 
 
 def differing(found, expected):
-    """The pairs that differ. Of two long lists pytest would take minutes to say that."""
+    """Return the pairs that differ; for two long lists, pytest would take minutes."""
     return [pair for pair in zip(found, expected, strict=True) if pair[0] != pair[1]]
 
 
 def sent(crop):
-    """A crop as templates and JavaScript know it."""
+    """Return a crop in the form that templates and JavaScript use."""
     names = ("is_harmless", "removed", "cut_black")
     return crop and {name: getattr(crop, name) for name in names}
 
@@ -77,7 +77,7 @@ def sent(crop):
 
 
 def said_in_browser(page, rules, questions):
-    """Statements, level, next step and urgency for each question.
+    """Return statements, level, next step and urgency for each question.
 
     A question is the probabilities, the decision facts, familiarity, proof and crop.
     """
@@ -168,7 +168,7 @@ def test_the_device_makes_the_statements_of_a_thousand_random_probabilities(
 def test_the_device_combines_the_views_as_the_server_does(page):
     rng = np.random.default_rng(0)
     views = rng.dirichlet(np.ones(7) / 2, (50, 8)).astype(np.float32)
-    views[0] = np.eye(7)[4]  # where some have nothing
+    views[0] = np.eye(7)[4]  # the other classes have 0
     temperatures = [0.3, 0.73, 1, 2.5, 1e-3]
     found = asked(
         page,
@@ -189,7 +189,7 @@ def test_the_device_combines_the_views_as_the_server_does(page):
 
 
 def framed(pictures):
-    """Pictures with black at their edges: bars, corners, or a round view of many sizes."""
+    """Add black at the edges: bars, corners, or a round view, in various sizes."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:28, :28] - 13.5
     made = pictures.copy()
@@ -206,7 +206,7 @@ def framed(pictures):
 
 
 def covered(pictures):
-    """Pictures of which a part, down to nearly nothing, is of one colour."""
+    """Cover a part of each picture, down to almost nothing, with one colour."""
     rng = np.random.default_rng(0)
     made = pictures.copy()
     for number, picture in enumerate(made):
@@ -215,7 +215,7 @@ def covered(pictures):
 
 
 def changed(pictures):
-    """Pictures with other light, contrast and colours."""
+    """Change light, contrast and colours."""
     rng = np.random.default_rng(0)
     factors = rng.uniform(0.2, 1.5, (len(pictures), 1, 1, 3))
     return np.clip(pictures * factors + rng.normal(0, 30), 0, 255).astype(np.uint8)
@@ -223,7 +223,7 @@ def changed(pictures):
 
 @pytest.fixture(scope="module")
 def pictures():
-    """Of all kinds, uint8 (N, 28, 28, 3)."""
+    """Pictures of all kinds, uint8 (N, 28, 28, 3)."""
     spots = draw_spots(60, seed=5)
     drawn = [draw(seed) for draw in (draw_grainy_lesion, draw_motley_lesion) for seed in range(20)]
     drawn += [draw_for(level) for level in ("high", "raised", "low", "unknown")]
@@ -257,7 +257,7 @@ def seen_in_browser(page, rules, pictures):
 
 
 def tolerance(picture):
-    """How far distances may differ: the server's float32 finds contrast in a single colour."""
+    """How far distances may differ: in float32, the server finds contrast in a single colour."""
     return 1e-4 if np.ptp(picture, axis=(0, 1)).any() else 1e-3
 
 
@@ -267,7 +267,7 @@ def seen(page, rules, pictures):
 
 
 def judged_by(rules, pictures):
-    """What `PictureRules` say of each picture."""
+    """Return the result of `PictureRules` for each picture."""
     distances = rules.distances(pictures)
     familiarities = rules.familiarities(pictures, distances)
     return [
@@ -295,7 +295,7 @@ def test_the_device_judges_pictures_as_the_server_does(classifier, pictures, see
 
 
 def test_the_device_gives_every_reason(page, rules, classifier, pictures):
-    """Without the rule for other pictures, whatever is far away has a reason."""
+    """Without the rule for other pictures, every distant picture has a reason."""
     only = PictureRules(classifier.picture_rules.outliers, None, None)
     expected = judged_by(only, pictures)
     assert {one["reason"] for one in expected} == {None, *REASONS}
@@ -343,7 +343,7 @@ def test_the_rules_without_decision_facts_have_none(classifier, monkeypatch):
 
 
 def boxes():
-    """Frames and views: whole ones, harmless cuts, ones at a limit, and any."""
+    """Frames and views: whole, harmless crops, at a limit, and random ones."""
     rng = np.random.default_rng(0)
     whole = [0, 0, 1, 1]
     limits = [0.96, 0.958, 0.95800, 0.95799, 0.5, 0.498, 0.49799, 0.99999]

@@ -1,4 +1,4 @@
-"""The file from which a browser classifies: what is in it, and how it is sent."""
+"""The file with which a browser classifies: its contents, and how it is sent."""
 
 import base64
 import gzip
@@ -54,7 +54,7 @@ def read(file):
 
 
 def run(arrays, images):
-    """Run the folded layers: the probabilities, (N, 7)."""
+    """Run the folded layers and return the probabilities, (N, 7)."""
     x = np.pad(images.astype(float), ((0, 0), (1, 1), (1, 1), (0, 0)))
     for number in range(1, 6):
         windows = sliding_window_view(x, (3, 3), axis=(1, 2))
@@ -105,7 +105,7 @@ def test_another_model_gives_its_own(tmp_path):
 
 
 def shift_means(name, weights):
-    """Change what every BatchNormalization of a file for Keras has as its mean."""
+    """Change the mean of every BatchNormalization in a Keras file."""
     if "moving_mean" in name:
         weights[...] = weights[...] * 1.5 + 0.1
 
@@ -148,7 +148,7 @@ def test_so_is_one_of_other_settings(tmp_path, index, settings, sentence):
 def test_so_is_a_network_for_litert_that_breaks_off(tmp_path, length):
     path = tmp_path / "m.tflite"
     path.write_bytes(read_network(LITERT)[:length])
-    append_attributes(path, {})  # which vouches for it
+    append_attributes(path, {})  # with a valid checksum
     assert "has layers that cannot be read without its engine" in fault_of(path)
 
 

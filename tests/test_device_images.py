@@ -1,4 +1,4 @@
-"""A browser makes the same 28×28 pixels of a file as the server, and refuses what it refuses."""
+"""A browser reads the same 28×28 pixels from a file as the server, and refuses the same files."""
 
 import base64
 import io
@@ -17,8 +17,8 @@ from skin_cancer_detection import SIDE, preprocess
 from tests.support.device import READ, arguments_of, deviations
 from tests.support.drawings import draw_grainy_lesion, encode
 
-# (width, height), around the limits of what is exact, reduced by whole factors and reduced twice,
-# and on both sides of where Pillow begins with the columns.
+# (width, height) around the limits between exact reduction, reduction by whole factors and in two
+# steps, and on both sides of the point where Pillow starts with the columns.
 SIZES = [
     *((1, 1), (2, 3), (27, 29), (28, 28), (28, 200), (200, 28), (90, 153), (90, 154), (600, 450)),
     *((3000, 2), (5000, 7), (7, 5000), (20_000, 101), (1500, 1400), (2100, 960), (1100, 2300)),
@@ -30,20 +30,20 @@ PNG = encode(LESION)
 
 @pytest.fixture(scope="module")
 def read(page):
-    """What the browser reads of files: a function of their names and bytes."""
+    """A function that takes files, as bytes by name, and returns what the browser reads."""
     return lambda files: page.evaluate(READ, arguments_of(files))
 
 
 @pytest.fixture(scope="module")
 def read_aside(page):
-    """The same in a worker, which has some seconds for it."""
+    """Like `read`, but in a worker, with a limit of some seconds."""
     program = (
         f"addEventListener('message', async ({{ data }}) => postMessage(await ({READ})(data)));"
     )
     response = {
         "body": program,
         "content_type": "text/javascript",
-        "headers": {"Cross-Origin-Embedder-Policy": "require-corp"},  # as the page has it
+        "headers": {"Cross-Origin-Embedder-Policy": "require-corp"},  # like the page
     }
     page.route("**/static/reader.js", lambda route: route.fulfill(**response))
     return lambda files: page.evaluate(
@@ -62,7 +62,7 @@ def read_aside(page):
 
 
 def noise(size, seed=0, bands=3):
-    """Random pixels: nothing shows a wrong weight so well. Large ones are of few levels."""
+    """Make random pixels, which show wrong weights best; large images have few levels."""
     levels = 256 if size[0] * size[1] < 100_000 else 4
     shape = (size[1], size[0], bands)
     pixels = np.random.default_rng(seed).integers(0, levels, shape) * (255 // (levels - 1))
@@ -76,7 +76,7 @@ def with_orientation(orientation, image_format="JPEG"):
 
 
 def other_colours():
-    """A colour profile that exchanges red and green."""
+    """Return a colour profile that swaps red and green."""
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     return profile.replace(b"rXYZ", b"----").replace(b"gXYZ", b"rXYZ").replace(b"----", b"gXYZ")
 
@@ -116,7 +116,7 @@ def test_jpegs_of_all_kinds_give_nearly_the_same(read):
 
 
 def assert_close(found):
-    """As near as JPEG decoders are to each other: within 2 levels, on average below 0.1."""
+    """Assert the agreement of JPEG decoders: within 2 levels, and below 0.1 on average."""
     assert max(most for most, _ in found.values()) <= 2
     assert max(mean for _, mean in found.values()) < 0.1
 
@@ -150,7 +150,7 @@ def test_colour_profiles_are_ignored(read):
 
 
 def test_a_large_jpeg_gives_nearly_the_same(read):
-    """The server reduces it in another way, while it decodes it."""
+    """The server reduces such a JPEG differently, while decoding it."""
     large = draw_grainy_lesion(5, (800, 600)).resize((4000, 3000), Image.Resampling.BICUBIC)
     files = {"12 megapixels": encode(large, "JPEG", quality=90)}
     found = read(files)
@@ -193,25 +193,25 @@ def test_what_cannot_be_used_gets_its_sentence(read, data, sentence):
 
 
 def with_bytes(data, at, other):
-    """A file with other bytes from a place on."""
+    """Replace bytes of a file, starting at `at`."""
     return data[:at] + other + data[at + len(other) :]
 
 
 def with_sizes(data, side):
-    """An AVIF whose boxes of the size say side × side."""
+    """Change the size boxes of an AVIF to side × side."""
     size = struct.pack(">2I", side, side)
     return re.sub(rb"(ispe\0{4}).{8}", lambda found: found[1] + size, data, flags=re.DOTALL)
 
 
 def with_long_box(data):
-    """An AVIF whose box "meta" says its length in 8 bytes."""
+    """Write the length of an AVIF's "meta" box in 8 bytes."""
     at = data.index(b"meta") - 4
     length = int.from_bytes(data[at : at + 4])
     return data[:at] + struct.pack(">I4sQ", 1, b"meta", 8 + length) + data[at + 8 :]
 
 
 def bomb_of_rows(header=40):
-    """A BMP of 20000 × 20000 pixels whose rows are coded, in some bytes."""
+    """Return a BMP of 20000 × 20000 pixels in a few bytes, with run-length coding."""
     size = struct.pack("<2H2H" if header == 12 else "<2i2H", 20_000, 20_000, 1, 8)
     coded = struct.pack("<6I", 1, 0, 0, 0, 256, 0) if header == 40 else b""
     data = struct.pack("<I", header) + size + coded + bytes(1024) + b"\0\1"
@@ -277,7 +277,7 @@ def test_what_is_too_large_is_never_decoded(desk, address):
     page.evaluate("() => { globalThis.createImageBitmap = () => { throw new Error('decoded'); }; }")
     found = page.evaluate(READ, arguments_of(BOMBS | {"small": PNG}))
     page.close()
-    assert found.pop("small")["error"] == UNREADABLE  # what would be said of the others
+    assert found.pop("small")["error"] == UNREADABLE  # the fault that the others would get
     too_large = image_limits()["sentences"]["large"]
     assert found == {name: {"error": too_large} for name in BOMBS}
 
@@ -301,7 +301,7 @@ def test_what_browsers_take_another_frame_of_is_refused(read):
 
 
 def chunk(name, data):
-    """A chunk of a PNG."""
+    """Return a PNG chunk."""
     checksum = zlib.crc32(name + data)
     return struct.pack(">I4s", len(data), name) + data + struct.pack(">I", checksum)
 
@@ -325,7 +325,7 @@ def test_other_chunks_of_a_png_change_nothing(read):
 
 
 def test_no_decoder_finds_a_colour_profile(page):
-    """Chromium passes over them anyway, as it is told to; WebKit does not."""
+    """Chromium ignores them anyway, as requested; WebKit does not."""
     files = [PNG[:33] + data + PNG[33:] for data in CHUNKS.values()]
     files += [
         encode(LESION, name, icc_profile=other_colours()) for name in ("JPEG", "WEBP", "AVIF")
@@ -347,7 +347,7 @@ def test_no_decoder_finds_a_colour_profile(page):
 
 
 def colours_of(data):
-    """What Pillow finds in a file of the colours that it speaks of."""
+    """Return the colour information that Pillow finds in a file."""
     image = Image.open(io.BytesIO(data))
     image.load()
     return image.info.keys() & {"icc_profile", "gamma", "chromaticity", "srgb"}

@@ -1,4 +1,4 @@
-"""A page that a browser fills is the server's own, letter by letter."""
+"""A browser fills in the same page as the server, letter by letter."""
 
 import itertools
 import json
@@ -75,20 +75,20 @@ NAMES = [
     "",
 ]
 IMAGE = DecodedImage(np.full((28, 28, 3), 7, np.uint8), (600, 450), b"a preview", (320, 240))
-# The branches of the template that are the server's alone, by what they ask for.
+# The branches of the template that only the server takes, by their conditions.
 ON_THE_SERVER = {
     "is_sample: yes",
     "on_device: no",
     "image likely: no",
     "image preview: yes",
     "with_note: no",
-    "with_note: yes",  # of a row that failed
+    "with_note: yes",  # of a failed row
 }
 
 
 @dataclass
 class Case:
-    """An answer and what is shown with it; `shown` is the server's page."""
+    """An answer and what the page shows with it; `shown` is the server's page."""
 
     model: int
     answer: Answer
@@ -97,7 +97,7 @@ class Case:
     shown: str
 
     def to_dict(self):
-        """Lay it out as the modules of static/ have it."""
+        """Convert it to the form that the modules of static/ use."""
         answer, crop = self.answer, self.answer.crop
         names = ("familiarity", "reason", "distance", "lacks_rules", "risk_level", "next_step")
         return {
@@ -116,7 +116,7 @@ class Case:
 
 
 def made_app(folder, facts, *rules):
-    """An app whose model file holds these facts and rules, and no others."""
+    """Make an app whose model file has exactly these facts and rules."""
     path = folder / f"{len(list(folder.iterdir()))}.tflite"
     path.write_bytes(LITERT.read_bytes()[: read_attributes(LITERT)["network_bytes"]])
     texts = {"class_order": ",".join(CODES), "training_facts": json.dumps(facts)}
@@ -125,13 +125,13 @@ def made_app(folder, facts, *rules):
 
 
 def made_apps(folder):
-    """Apps whose model files let the page say all that it can."""
+    """Make apps whose model files allow all the page's statements."""
     nothing = {"precision": {"value": None}, "sensitivity": {"value": None}}
-    scores = made_scores() | {"decisions": made_counts(1000, 1)}  # of no melanoma
+    scores = made_scores() | {"decisions": made_counts(1000, 1)}  # without melanomas
     scores["eight_views"]["per_class"] |= {"mel": nothing, "nv": nothing}
     clinics = {"a": made_clinic() | made_counts(500, 1), "b": made_clinic() | made_counts(500, 90)}
     other = {"data": "Ours", "test": scores, "rows_may_share_lesions": True}
-    one = {"a": made_clinic() | {"melanoma_sensitivity": None}}  # so a range is a single number
+    one = {"a": made_clinic() | {"melanoma_sensitivity": None}}  # makes a range a single number
     known = {
         "data": "HAM10000",
         "data_sha256": "0123456789abcdef" * 4,
@@ -148,7 +148,7 @@ def made_apps(folder):
 
 
 def occlusions():
-    """Maps without end: of nothing, of one noticeable patch, of several, of hardly noticeable."""
+    """Yield maps endlessly: empty, with one noticeable patch, with several, with faint ones."""
     rng = np.random.default_rng(5)
     one = np.zeros((7, 7), np.float32)
     one[6, 2] = 0.02
@@ -159,7 +159,7 @@ def occlusions():
 
 
 def made_cases(apps):
-    """Make half of all combinations: each of any two things still goes with each of the other."""
+    """Make half of all combinations, so that all pairs of values still occur."""
     names, maps = itertools.cycle(NAMES), occlusions()
     for combination in itertools.product(*map(enumerate, (apps, SHARES, KINDS, CROPS))):
         (model, *places), (app, shares, kind, crop) = zip(*combination, strict=True)
@@ -196,7 +196,7 @@ def cases(apps):
 
 @pytest.fixture(scope="module")
 def filled(page, apps, cases):
-    """What the browser makes of all cases: the pages, and the branches that it never took."""
+    """The browser's pages for all cases, and the branches that it never took."""
     pages = []
     for app in apps:
         with app.app_context():
@@ -212,7 +212,7 @@ def filled(page, apps, cases):
     return page.evaluate(FILL, given | {"cases": [case.to_dict() for case in cases]})
 
 
-# Each branch is a property that tells when it is read.
+# Each branch is a property that records when it is read.
 FILL = """async ({ pages, trees, image, today, cases }) => {
     const { pageOf } = await import("/static/device_page.js");
     const untaken = new Set();
@@ -241,7 +241,7 @@ FILL = """async ({ pages, trees, image, today, cases }) => {
 
 
 def context_day(cases):
-    """The day of the pages, also where midnight has passed since."""
+    """Return the day on the pages, even if midnight has passed since."""
     return date.fromisoformat(cases[0].shown.split('<time datetime="')[1][:10])
 
 
@@ -288,7 +288,7 @@ def test_the_server_s_pages_do_not_say_so(cases, apps):
 
 
 def test_addresses_are_those_of_an_app_under_a_path(page, cases):
-    """The modules come from below it, too."""
+    """The modules are loaded from below that path too."""
     page.route(
         "**/lens/**", lambda route: route.fulfill(response=route.fetch(url=unprefixed(route)))
     )
@@ -313,7 +313,7 @@ def unprefixed(route):
 
 
 def walk(tree):
-    """All nodes of a tree."""
+    """Yield all nodes of a tree."""
     if isinstance(tree, list):
         for one in tree:
             yield from walk(one)
@@ -325,7 +325,7 @@ def walk(tree):
 
 @pytest.fixture(scope="module")
 def found():
-    """All nodes of the trees of a result."""
+    """All nodes of the result page's trees."""
     with app_with().app_context():
         trees = trees_of("result.html", ("title", "main"))
     return [node for tree in trees.values() for node in walk(tree) if "kind" in node]
@@ -339,7 +339,7 @@ def test_a_browser_knows_every_node(page, found, table, kinds):
         "async (table) => Object.keys((await import('/static/templates.js'))[table])", table
     )
     used = {node["kind"] for node in found if issubclass(getattr(nodes, node["kind"]), kinds)}
-    assert used - {"Slice"} <= set(known)  # a part of another
+    assert used - {"Slice"} <= set(known)  # a part of another node
 
 
 def test_the_template_reads_all_that_it_is_given(found):
@@ -378,7 +378,7 @@ def test_what_a_browser_does_not_know_is_named(page):
 
 
 def filled_or_said(page, trees, context):
-    """What a browser makes of each tree, or says of it."""
+    """Return what a browser makes of each tree, or its error."""
     return page.evaluate(
         """async ([trees, context]) => {
             const { render } = await import("/static/templates.js");
@@ -406,7 +406,7 @@ def test_what_a_browser_cannot_fill_becomes_no_tree(source, words):
 
 
 def tree_of(source):
-    """The tree of a template with this source."""
+    """Return the tree of a template with this source."""
     app = app_with()
     app.jinja_env.loader = DictLoader({"a.html": "{% block main %}" + source + "{% endblock %}"})
     with app.app_context():
@@ -414,7 +414,7 @@ def tree_of(source):
 
 
 def test_a_browser_joins_no_markup(page):
-    """Jinja escapes what is joined with it, and leaves it as it is."""
+    """Jinja keeps the markup as it is and escapes the text that it is joined with."""
     (node,) = tree_of("{{ head ~ name }}")
     data = {"kind": "TemplateData", "data": "<b>"}
     trees = [[node], [{**node, "nodes": [{"kind": "Concat", "nodes": [data, data]}]}]]
@@ -433,7 +433,7 @@ def wording():
 
 
 def made_shares():
-    """2,000 of them, with those that lie between two roundings."""
+    """Make 2,000 shares, including those halfway between two rounded values."""
     rng = np.random.default_rng(7)
     halves = [i / 2**k for k in range(1, 9) for i in range(2**k + 1)]
     thousandths = [i / 1000 for i in range(1001)]

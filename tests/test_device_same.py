@@ -1,4 +1,4 @@
-"""A browser on its own gives the server's answer: drawn images and the originals, file by file."""
+"""A browser on its own gives the server's answers, for drawn images and for the originals."""
 
 import base64
 import io
@@ -14,19 +14,19 @@ from skin_cancer_detection import CODES
 from tests.support.drawings import draw_for, draw_grainy_lesion, draw_motley_lesion, encode
 from tests.support.pages import upload
 
-# What the page says of where it was made.
+# What the page says about where the result was made.
 WHERE = re.compile(
     r"It was not stored\.|Classified on this device\. It was not sent\.|Where\s+On this device.*"
 )
-# The map takes 49 of the 57 runs of the network for an image. So these files alone get one, PNGs
-# and JPEGs in turn; of the others it is left out of the comparison.
+# The map takes 49 of the 57 runs of the network for an image. So only these files get one, PNGs and
+# JPEGs in turn; for the others, the comparison leaves it out.
 WITH_MAP = slice(None, None, 21)
 MAP = re.compile(r'<figure class="map">.*?</section>', re.DOTALL)
 MODULE = (ROOT / "static" / "occlusion.js").read_text()
 WITHOUT_MAP = MODULE.replace("withMap ? occlusionMap(layers, pixels, views) : null", "[[0]]")
-# A field of its own, as the form's would have each image looked at for remarks.
+# A separate field, because the form's own would check each image for remarks.
 FILES = "() => document.body.insertAdjacentHTML('beforeend', '<input type=file id=files multiple>')"
-# Has the worker answer for the files in that field; gives its pages.
+# Lets the worker classify the files in that field, and returns its pages.
 CLASSIFY = """async (today) => {
     const { device, integrity } = document.getElementById("upload").dataset;
     const worker = new Worker("/static/device.js", { type: "module" });
@@ -47,7 +47,7 @@ CLASSIFY = """async (today) => {
 
 @pytest.fixture(scope="module")
 def drawn_files(tmp_path_factory):
-    """The paths of 204 drawn images of many sizes, half of them JPEGs."""
+    """The paths of 204 drawn images of many sizes; half of them are JPEGs."""
     folder = tmp_path_factory.mktemp("drawn")
     images = {level: draw_for(level) for level in ("high", "raised", "low", "unknown")}
     for seed in range(98):
@@ -61,7 +61,7 @@ def drawn_files(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pairs(desk, address, app):
-    """What gives the pages of files by name: those of a browser, and the server's."""
+    """A function that classifies files, and returns the browser's and the server's pages."""
 
     def classify(paths):
         mapped = paths[WITH_MAP]
@@ -81,12 +81,12 @@ def pairs(desk, address, app):
 
 
 def answers_of(page, address, paths, has_map):
-    """The pages that a browser makes of files."""
+    """Return the pages that a browser makes for files."""
     if not has_map:
         response = {
             "body": WITHOUT_MAP,
             "content_type": "text/javascript",
-            "headers": {"Cross-Origin-Embedder-Policy": "require-corp"},  # as the page has it
+            "headers": {"Cross-Origin-Embedder-Policy": "require-corp"},  # like the page
         }
         page.route("**/static/occlusion.js", lambda route: route.fulfill(**response))
     page.goto(address)
@@ -112,14 +112,14 @@ def level(html):
 
 
 def said(html):
-    """The lines of a page's main part, but for those on where it was made."""
+    """Return the lines of a page's main part, except those about where it was made."""
     main = html.split('<main id="main">')[1].split("</main>")[0]
     text = WHERE.sub("", re.sub(r"<[^>]*>", "\n", main))
     return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 def assert_same(pairs, most_pixels, most):
-    """Hold the pages to each other: pixels, probabilities, level and sentences."""
+    """Compare the pages: pixels, probabilities, level and sentences."""
     off = {}
     for name, (here, there) in pairs.items():
         assert np.abs(pixels(here) - pixels(there)).max() <= most_pixels, name

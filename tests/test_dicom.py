@@ -1,4 +1,4 @@
-"""DICOM files: their first frame in its true colours, and nothing of the patient."""
+"""DICOM files: the first frame is read in its true colours, and no patient data are kept."""
 
 import subprocess
 import sys
@@ -36,7 +36,7 @@ needs_pydicom = pytest.mark.skipif(not reader.HAS_DICOM, reason="needs pydicom")
 
 
 def of(image, photometric="RGB", syntax=EXPLICIT, pixels=None, bits=8, **changed):
-    """A DICOM file of an image; `changed` are elements by their numbers, as in _00280006."""
+    """Write an image as a DICOM file; `changed` are elements by number, such as _00280006."""
     samples = len(image.getbands()) if image.mode != "P" else 1
     elements = pixel_elements(image.size, samples, photometric, bits)
     elements |= {int(tag[1:], 16): value for tag, value in changed.items()}
@@ -44,7 +44,7 @@ def of(image, photometric="RGB", syntax=EXPLICIT, pixels=None, bits=8, **changed
 
 
 def far(image, other=LESION):
-    """How far two images are apart at most, in levels."""
+    """Return the largest difference between two images, in levels."""
     assert image.size == other.size
     return np.abs(np.asarray(image.convert("RGB"), int) - np.asarray(other.convert("RGB"))).max()
 
@@ -109,7 +109,7 @@ def test_a_palette_gives_the_colours(depth):
 @pytest.mark.parametrize("photometric", ["RGB", "YBR_FULL_422"])
 def test_a_jpeg_inside_is_decoded(photometric):
     options = {"quality": 95}
-    if photometric == "RGB":  # without a marker that says so
+    if photometric == "RGB":  # without a marker for RGB
         options |= {"keep_rgb": True}
     frame = encode(LESION, "JPEG", **options)
     if photometric == "RGB":

@@ -1,4 +1,4 @@
-"""What the documents say is what the code does."""
+"""The documents agree with the code."""
 
 import inspect
 import re
@@ -65,7 +65,7 @@ WORDS = {1: "one", 2: "two", 3: "three", 4: "four", 16: "sixteen"}
 
 
 def rows_under(page, header):
-    """The cells of the table under a header line."""
+    """Return the cells of the table under a header line."""
     lines = PAGES[page].split(f"{header}\n", 1)[1].splitlines()[1:]
     rows = []
     for line in lines:
@@ -76,7 +76,7 @@ def rows_under(page, header):
 
 
 def text_of(page):
-    """A page with every run of white space as one space."""
+    """Return a page with each run of white space as one space."""
     return " ".join(PAGES[page].split())
 
 
@@ -115,7 +115,7 @@ def test_every_link_leads_somewhere(page):
 
 
 def anchors_of(text):
-    """The anchors that GitHub makes of the headings of a page."""
+    """Return the anchors that GitHub makes from a page's headings."""
     headings = re.findall(r"^#+ (.*)", text, re.M)
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 

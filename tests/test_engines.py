@@ -1,4 +1,4 @@
-"""Both engines and both kinds of model file: the same answers and facts, and no bad file served."""
+"""Both engines and kinds of model file give the same answers and facts, and refuse bad files."""
 
 import gc
 import os
@@ -34,7 +34,7 @@ KINDS = pytest.mark.parametrize("path", [KERAS, LITERT], ids=["Keras", "LiteRT"]
 
 @pytest.fixture(scope="module")
 def engine_of():
-    """The engine of each model file."""
+    """A function that returns the engine for a model file."""
     return {path: load_engine(path) for path in (KERAS, LITERT)}
 
 
@@ -170,7 +170,7 @@ def test_the_server_looks_for_garbage_again_once_the_model_is_loaded(app):
     try:
         load_weights(app)
         assert gc.isenabled()
-        assert gc.get_freeze_count() > 10_000  # what was loaded is left out
+        assert gc.get_freeze_count() > 10_000  # the loaded objects are exempt
     finally:
         gc.unfreeze()
 
@@ -200,7 +200,7 @@ def path(tmp_path):
 
 
 def fault_of(path):
-    """The sentence of a bad file; it must name the file and the remedy."""
+    """Return the error for a bad file, which must name the file and the remedy."""
     with pytest.raises(ModelFileError) as caught:
         load_engine(path)
     sentence = str(caught.value)
@@ -322,6 +322,6 @@ def test_a_file_that_changes_while_it_is_served_changes_no_answer(path):
     engine = load_engine(path)
     before = [predict(engine, pixels).views for pixels in NOISE]
     os.truncate(path, 1000)
-    with ThreadPoolExecutor(8) as pool:  # so that every interpreter is asked
+    with ThreadPoolExecutor(8) as pool:  # so that every interpreter is used
         after = list(pool.map(lambda pixels: predict(engine, pixels).views, NOISE * 10))
     assert np.array_equal(after, before * 10)

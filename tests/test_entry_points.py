@@ -1,4 +1,4 @@
-"""What a platform or a habit starts is there: commands that no other test runs."""
+"""The commands that platforms and users run, and that no other test runs, exist and work."""
 
 import importlib.util
 import re
@@ -20,7 +20,7 @@ TARGETS = re.search(r"^\.PHONY: (.*)", MAKEFILE, re.M)[1].split()
 
 @pytest.mark.skipif(sys.platform == "win32", reason="gunicorn does not run on Windows")
 def test_azure_s_own_command_serves_the_app(tmp_path):
-    command = "gunicorn --bind=127.0.0.1:$PORT --timeout 600 app:app"  # its port is another
+    command = "gunicorn --bind=127.0.0.1:$PORT --timeout 600 app:app"  # with another port
     with gunicorn(tmp_path / "log", command=command, MODEL_PATH=str(MODEL)) as server:
         server.wait_until_ready()
         assert requests.get(server.address, timeout=20).status_code == 200

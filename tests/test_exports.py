@@ -1,4 +1,4 @@
-"""What other programs read, and what other programs have written."""
+"""Files for other programs, and files from other programs."""
 
 import io
 import json
@@ -70,12 +70,14 @@ def test_a_file_exported_again_is_the_same_to_the_bit(tmp_path):
     assert export_model(KERAS, tmp_path / "m.h5") == 0
     kept, said = read_attributes(KERAS), read_attributes(tmp_path / "m.h5")
     assert set(kept) == set(said)
-    for name in set(kept) - {"model_config"}:  # which has other names where several were built
+    for name in set(kept) - {
+        "model_config"
+    }:  # names differ if a process has built several networks
         assert np.array_equal(kept[name], said[name]), name
 
 
 def as_todays_keras_writes(path):
-    """Save the network of a file as today's Keras does, which loses the class order."""
+    """Save a file's network with today's Keras, which loses the class order."""
     import keras
 
     keras.models.load_model(KERAS, compile=False).save(path)
@@ -83,7 +85,7 @@ def as_todays_keras_writes(path):
 
 
 def as_keras_2_writes(config):
-    """The axis in a list, counted from the front; further keys; a layer without an input layer."""
+    """Write the axis as a list counted from the front, further keys, and no input layer."""
     layers = config["config"]["layers"]
     flat = [layer["class_name"] for layer in layers].index("Flatten")
     for place, layer in enumerate(layers):

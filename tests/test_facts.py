@@ -1,4 +1,4 @@
-"""What a model file's facts must hold, whatever is wrong with them."""
+"""The checks of a model file's facts, whatever is wrong with the facts."""
 
 import copy
 import json
@@ -25,7 +25,7 @@ SPOILED = [None, True, 2**70, HUGE]
 
 
 def places(values, path=()):
-    """The path to everything within dicts and lists, of which one class or item stands for all."""
+    """Yield the path to each value in nested dicts and lists, with one class or item for all."""
     items = values.items() if isinstance(values, dict) else enumerate(values)
     for key, value in items:
         is_first = key == next(iter(values)) if isinstance(values, dict) else not key
@@ -42,7 +42,7 @@ def places(values, path=()):
 
 
 def changed(path, *value):
-    """The known facts with another value at a path, or without any; a copy."""
+    """Copy the known facts, and change or remove the value at a path."""
     spoiled = copy.deepcopy(KNOWN)
     holder = spoiled
     for key in path[:-1]:
@@ -104,7 +104,7 @@ def test_every_number_of_a_clinic_must_be_one(spoiled):
     numbers = [path for path in places(clinics) if not unused & {*path}]
     assert len(numbers) > 30
     accepted = [path for path in numbers if facts.can_fill_card(changed(path, spoiled))]
-    # An empty list of classes is what a clinic of few images has.
+    # A clinic with few images has an empty list of classes, so that is accepted.
     assert {path[-1] for path in accepted} == ({"classes"} if spoiled == [] else set())
 
 

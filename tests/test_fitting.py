@@ -1,4 +1,4 @@
-"""Fitting a network, by its real path on made pictures."""
+"""Fitting a network with the real code, on made pictures."""
 
 import io
 import os
@@ -33,7 +33,7 @@ IDENTITY = {"data checksum": "a", "split": "b", "seed": 1, "recipe": {"epochs": 
 
 
 class NoChance:
-    """Random numbers that mirror nothing and turn by so many quarters."""
+    """Random numbers that mirror nothing and rotate by a number of quarter turns."""
 
     def __init__(self, quarters):
         self.quarters = quarters
@@ -47,7 +47,7 @@ class NoChance:
 
 @pytest.fixture
 def uncompiled():
-    """Run TensorFlow's functions step by step: to compile one takes longer than a few steps."""
+    """Run TensorFlow's functions uncompiled: compiling takes longer than a few steps."""
     import tensorflow as tf
 
     tf.config.run_functions_eagerly(True)
@@ -133,7 +133,7 @@ def test_the_teachers_share_is_least_at_their_mean_opinion():
 def test_a_student_follows_its_teachers_where_the_labels_are_wrong():
     import tensorflow as tf
 
-    reds = DATA.pixels[..., 0].reshape(len(CODES), -1).mean(axis=1)  # those of each class
+    reds = DATA.pixels[..., 0].reshape(len(CODES), -1).mean(axis=1)  # for each class
 
     def teacher(images, training):
         red = tf.reduce_mean(images[..., 0], axis=(1, 2))
@@ -155,7 +155,7 @@ def test_batch_normalization_is_measured_on_what_the_network_sees_in_use():
     last = [x for x in model.layers if isinstance(x, keras.layers.BatchNormalization)][-1]
     outputs = keras.Model(model.inputs, last.output).predict(fitting.scaled(DATA.pixels), verbose=0)
     assert np.allclose(outputs.mean(axis=0), 0, atol=1e-3)
-    # Units that never fire have no variance to be brought to 1.
+    # Units that never fire have no variance to scale to 1.
     alive = last.moving_variance.numpy() > 0.01
     assert alive.any()
     assert np.allclose(outputs.std(axis=0)[alive], 1, atol=0.06)
@@ -199,7 +199,7 @@ def test_what_is_kept_is_the_moving_average_of_the_weights():
 
 @pytest.fixture
 def given(monkeypatch):
-    """What a teacher's fit is given: the pixels that it learns from and what it watches."""
+    """Records what each teacher's fit gets: the pixels to learn from, and the held-out images."""
     given = {}
 
     def spy(pixels, labels, *_, watch, **__):
@@ -224,7 +224,7 @@ def test_a_resumed_fit_ends_where_the_uninterrupted_one_does(tmp_path, monkeypat
     monkeypatch.setattr(fitting, "SAVE_EVERY", 1)
 
     def fit(path):
-        """Returns the weights, the history and the epochs that were run; keeps the half way."""
+        """Return weights, history and the epochs run; keep a checkpoint from halfway."""
         epochs = []
 
         def report(history):
@@ -238,7 +238,7 @@ def test_a_resumed_fit_ends_where_the_uninterrupted_one_does(tmp_path, monkeypat
         return model.get_weights(), history, epochs
 
     whole, history, _ = fit(tmp_path / "whole.npz")
-    for name, expected in (("halfway", [3, 4]), ("whole", [])):  # the latter is finished
+    for name, expected in (("halfway", [3, 4]), ("whole", [])):  # "whole" is finished already
         resumed, resumed_history, epochs = fit(tmp_path / f"{name}.npz")
         assert epochs == expected
         assert resumed_history == history
@@ -289,7 +289,7 @@ def npy(array):
 @pytest.mark.parametrize(
     "change",
     [
-        lambda _: npy(np.zeros(3)),  # an array in the place of an archive
+        lambda _: npy(np.zeros(3)),  # an array instead of an archive
         lambda content: content.replace(b"PK\x01\x02", b"PK\x01\x09"),
     ],
 )
@@ -321,7 +321,7 @@ def test_a_teacher_is_the_same_alone_and_beside_another(tmp_path, capfd):
     said = capfd.readouterr().out
     assert "teacher 1  epoch   2/2" in said
     assert "teacher 2  epoch   2/2" in said
-    shutil.copy(together / "teacher-1.npz", alone)  # which is finished, and not fitted again
+    shutil.copy(together / "teacher-1.npz", alone)  # finished, so not fitted again
     again, _ = fit_teachers(DATA, recipe, 1, alone, IDENTITY, workers=1)
     said = capfd.readouterr().out
     assert "teacher 1" not in said
@@ -361,12 +361,12 @@ def test_no_teacher_outlives_a_killed_training(tmp_path):
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     assert children
     process.kill()
-    # The pipe is at its end when nobody is left who could write to it.
+    # The pipe ends when no process is left that could write to it.
     process.communicate(timeout=30)
 
 
 def test_a_class_of_few_lesions_is_spared_by_no_teacher(given):
-    """Three lesions of a class, of which one is for training, are enough for the whole command."""
+    """A class with three lesions, one of them for training, is enough for the whole command."""
     rows = (np.arange(len(DATA.labels)) < 18) | (DATA.labels > 0)  # 9 lesions of the first class
     folds = _held_out_folds(DATA.only(rows))
     assert (folds[:18] == -1).all()
@@ -393,14 +393,14 @@ def test_cross_validation_prints_the_scores_of_what_it_held_out(tmp_path, capsys
     arguments = ["--csv", csv, "--runs", runs, "--teacher-seeds", "7", "--teacher-epochs", "1"]
     arguments += ["--set", "epochs=1", "mixup=0.4", "--fold", "0", "3"]
     monkeypatch.setattr(sys, "argv", ["cross_validate.py", *arguments])
-    threads = []  # set only in a process where nothing has been computed yet
+    threads = []  # recorded: TensorFlow accepts them only before its first computation
     for kind in ("inter", "intra"):
         setting = f"tensorflow.config.threading.set_{kind}_op_parallelism_threads"
         monkeypatch.setattr(setting, threads.append)
     cross_validate.main()
     assert threads == [1, 1]
     output = capsys.readouterr().out
-    # Of 16 lesions of a class 10 are for training, and of these 2 are held out.
+    # Of a class's 16 lesions, 10 are for training, and 2 of these are held out.
     assert output.count("56 images to train on, 14 held out") == 2
     assert "seed 1, of 7  epoch   1/1" in output
     assert len(re.findall(r"eight views +macro AUC \d\.\d+ .* log loss \d\.\d+", output)) == 1

@@ -1,4 +1,4 @@
-"""Which files of a folder `classify` takes for images, and what it says of the others."""
+"""Which files in a folder `classify` treats as images, and what it says about the others."""
 
 import pytest
 
@@ -14,9 +14,9 @@ def test_images_that_cannot_be_read_are_named_and_other_files_counted_apart(run,
         (tmp_path / other).touch()
     said = run(tmp_path).stderr
     assert "1 of 1 images classified." in said
-    assert "1 images in other formats passed over; save them as JPEG, PNG, WebP" in said
+    assert "Skipped images in other formats: 1. Save them as JPEG, PNG, WebP" in said
     assert f"\n  {tmp_path / name}\n" in said
-    assert "3 of other kinds passed over." in said
+    assert "Skipped other files: 3." in said
     assert "notes.txt" not in said
 
 
@@ -26,7 +26,7 @@ def test_no_more_than_twenty_are_named(run, tmp_path):
     result = run(tmp_path)
     assert result.exit_code == 1
     assert "No image was found." in result.stderr
-    assert "25 images in other formats passed over" in result.stderr
+    assert "Skipped images in other formats: 25." in result.stderr
     assert result.stderr.count(".svg\n") == MOST_NAMED == 20
     assert result.stderr.endswith(".svg\n  and 5 more\n")
 

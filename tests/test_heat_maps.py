@@ -1,4 +1,4 @@
-"""The occlusion maps that `classify` writes: what they show, where they are, what they spare."""
+"""The occlusion maps that `classify` writes: contents, paths, and what they do not overwrite."""
 
 import io
 
@@ -23,7 +23,7 @@ def test_patches_are_drawn_over_the_image_as_strong_as_the_page_shows_them():
     half = 255 + STRONGEST / 2 * (np.array(COLOUR) - 255)
     assert np.abs(pixels[0:10, 120:140] - strong).max() < 1
     assert np.abs(pixels[30:40, 60:80] - half).max() < 1
-    assert (pixels[60:70, 0:20] == 255).all()  # too little to be noticed
+    assert (pixels[60:70, 0:20] == 255).all()  # not noticeable
     assert (pixels != 255).any(axis=2).sum() == 2 * 10 * 20
 
 
@@ -57,7 +57,7 @@ def test_a_file_is_no_folder(run, folder, tmp_path):
     (tmp_path / "maps").touch()
     done = run(folder, "--heat-maps", tmp_path / "maps")
     assert done.exit_code == 2
-    assert "--heat-maps names a file. Name a folder." in done.stderr
+    assert "--heat-maps names a file. Choose a folder." in done.stderr
 
 
 def test_only_maps_are_overwritten(run, tmp_path):
@@ -66,7 +66,7 @@ def test_only_maps_are_overwritten(run, tmp_path):
         (tmp_path / name).write_bytes(picture)
     done = run(tmp_path / "x.png", tmp_path / "x.png.png", "--heat-maps", tmp_path)
     assert done.exit_code == 2
-    assert "x.png.png is there already and is no heat map." in done.stderr
+    assert "x.png.png already exists and is not a heat map." in done.stderr
     assert (tmp_path / "x.png.png").read_bytes() == picture
 
     maps = MapFolder(tmp_path / "maps", [tmp_path / "x.png"])

@@ -33,7 +33,7 @@ LESION = draw_lesion((60, 40))
 
 
 def sixteen_bits(image):
-    """The same in grey, black to white as 0 to 65,535; pillow_heif keeps ten bits of it."""
+    """Convert to grey with 0 to 65,535 for black to white; pillow_heif keeps ten bits of it."""
     return Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257)
 
 
@@ -79,7 +79,7 @@ def test_alpha_is_laid_over_white():
 
 def test_the_alpha_of_a_heic_is_laid_over_white():
     image = Image.new("RGBA", (16, 16), (0, 0, 0, 128))
-    for left in (127, 255):  # lossless, but in the colours of a film
+    for left in (127, 255):  # lossless, but as video colours
         assert read_image(encode(image, "HEIF", quality=-1)).getpixel((8, 8)) == (left,) * 3
         image.putalpha(0)
 
@@ -106,7 +106,7 @@ def test_sixteen_bits_are_scaled_and_not_cut_off(image_format):
 
 
 def tiff(values, **tags):
-    """A grey TIFF of 16-bit values with its tags set by their names."""
+    """Write a grey TIFF of 16-bit values, with tags given by name."""
     info = TiffImagePlugin.ImageFileDirectory_v2()
     for name, value in tags.items():
         info[ExifTags.Base[name]] = value
@@ -119,7 +119,7 @@ def test_sixteen_bit_white_is_zero_is_turned_round():
 
 
 def test_twelve_bits_are_scaled_by_their_own_full_scale():
-    # Pillow writes no 12-bit TIFF, so three bytes of two values each are put together here.
+    # Pillow cannot write 12-bit TIFFs, so the values are packed here: two in three bytes.
     packed = bytes([0x00, 0x0F, 0xFF, 0x80, 0x00, 0x00])  # 0x000 0xFFF 0x800 0x000
     entries = [
         (256, 3, 1, 4), (257, 3, 1, 1), (258, 3, 1, 12), (259, 3, 1, 1), (262, 3, 1, 1),
@@ -138,7 +138,7 @@ def test_a_transparent_sixteen_bit_grey_becomes_white():
 
 
 def test_exif_orientation_survives_another_tag_that_is_wrong():
-    # The image's width as a text, then the orientation; Pillow itself would not write the first.
+    # The image's width as text, then the orientation; Pillow itself would not write the former.
     tags = struct.pack("<HHI4sHHII", 0x0100, 2, 4, b"wide", 0x0112, 3, 1, 6)
     exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + tags + bytes(4)
     assert read_image(encode(LESION, "JPEG", exif=exif)).size == (40, 60)
@@ -148,26 +148,26 @@ def test_exif_orientation_survives_another_tag_that_is_wrong():
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_turns_the_image_upright(image_format, orientation):
     upright = Image.new("RGB", (48, 32), "white")
-    upright.paste("black", (0, 0, 32, 16))  # a corner, so that no two turns look the same
+    upright.paste("black", (0, 0, 32, 16))  # a corner, so that all orientations look different
     exif = Image.Exif()
     exif[0x0112] = orientation
-    # Turning is undone by the opposite turn; the mirrored ones undo themselves.
+    # A rotation is undone by the opposite one; the mirrored orientations undo themselves.
     inverse = {6: Image.Transpose.ROTATE_90, 8: Image.Transpose.ROTATE_270}
     turn = inverse.get(orientation, _UPRIGHT.get(orientation))
     stored = upright if turn is None else upright.transpose(turn)
     options = {"quality": 95} if image_format not in ("PNG", "TIFF") else {}
-    # Of bytes alone pillow_heif writes the orientation into the container too, as a phone does.
+    # From bytes, pillow_heif writes the orientation into the container too, like a phone.
     read = read_image(encode(stored, image_format, exif=exif.tobytes(), **options))
     assert np.abs(np.asarray(read, int) - np.asarray(upright)).max() < 30
     with Image.open(io.BytesIO(encode(stored, "PNG", exif=exif))) as image:
         expected = ImageOps.exif_transpose(image)
-    assert np.array_equal(expected, upright)  # Pillow reads the orientations so too
+    assert np.array_equal(expected, upright)  # Pillow reads the orientation the same way
 
 
 def test_a_heic_is_turned_by_its_container_alone():
     exif = Image.Exif()
     exif[0x0112] = 6
-    data = encode(LESION, "HEIF", exif=exif)  # as an object: into the EXIF and nowhere else
+    data = encode(LESION, "HEIF", exif=exif)  # as an object, it is written only into the EXIF
     assert b"irot" not in data
     assert read_image(data).size == LESION.size
 
@@ -220,11 +220,11 @@ def test_too_many_pixels_are_refused_before_decoding(size, monkeypatch):
         read_image(data.getvalue())
 
 
-SQUARE = draw_lesion((128, 128))  # of whole blocks, so that its HEIC needs no cropping
+SQUARE = draw_lesion((128, 128))  # whole blocks, so that its HEIC needs no cropping
 
 
 def sizes_changed(data, width, height):
-    """A HEIC whose every `ispe` box, which says the size of an image, says another."""
+    """Change every `ispe` box of a HEIC, which holds an image's size."""
     size = struct.pack(">II", width, height)
     return re.sub(rb"(?s)ispe\0{4}.{8}", b"ispe\0\0\0\0" + size.replace(b"\\", rb"\\"), data)
 
@@ -282,7 +282,7 @@ def test_preprocessing_is_lanczos_of_the_whole_image():
 def test_the_largest_image_needs_no_more_memory_than_is_promised(
     image_format, mode, options, tmp_path
 ):
-    """Twice 100 MB, a grey copy, and some 60 MB of Python, NumPy and Pillow."""
+    """The limit is twice 100 MB, a grey copy, and some 60 MB of Python, NumPy and Pillow."""
     Image.new(mode, (5000, 5000)).save(tmp_path / "large", image_format, **options)
     script = (
         "import pathlib, sys\n"

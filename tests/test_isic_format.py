@@ -1,4 +1,4 @@
-"""The form of the ISIC challenge's CSV; its scorer reads it in test_isic_scoring.py."""
+"""The format of the ISIC challenge's CSV; test_isic_scoring.py runs the challenge's scorer."""
 
 import json
 
@@ -11,7 +11,7 @@ from tests.support.tables import csv_rows
 
 @pytest.fixture
 def pictures(tmp_path):
-    """Three drawn images, the least urgent first by name."""
+    """A folder of three drawn images; the least urgent comes first by name."""
     (tmp_path / "images").mkdir()
     for name, level in (("b", "high"), ("a", "low"), ("c", "raised")):
         path = tmp_path / "images" / f"ISIC_{name}.v1.png"
@@ -60,4 +60,4 @@ def test_two_images_of_one_name_are_refused_before_the_work(run, pictures, tmp_p
 def test_a_document_alone_has_no_format(run, pictures):
     done = run(pictures, "--json", "-", "--format", "isic")
     assert done.exit_code == 2
-    assert "--format isic is for a table. Name its file by --csv." in done.stderr
+    assert "--format isic needs a table. Add --csv with a file name." in done.stderr

@@ -1,6 +1,6 @@
 """isic-challenge-scoring accepts what `classify --format isic` writes.
 
-It wants NumPy 1, so it is installed into an environment of its own: `make test-portable` runs this.
+It needs NumPy 1, so it gets its own environment: `make test-portable` runs this.
 """
 
 import csv
@@ -15,7 +15,7 @@ from tests.support.drawings import draw_grainy_lesion, encode
 from tests.support.tables import csv_rows
 
 CLASSES = ISIC_COLUMNS[1:]
-# pandas 3 lacks a method that the scorer calls.
+# The scorer calls a method that pandas 3 no longer has.
 PACKAGES = ("isic-challenge-scoring==5.6.0", "numpy<2", "pandas<3")
 
 pytestmark = [
@@ -26,7 +26,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def scorer(tmp_path_factory):
-    """Runs the scorer on the CSV of the truth and that of the predictions."""
+    """A function that runs the scorer on a CSV of the truth and a CSV of predictions."""
     folder = tmp_path_factory.mktemp("scorer")
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     programs = folder / ("Scripts" if sys.platform == "win32" else "bin")

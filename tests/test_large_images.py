@@ -1,4 +1,4 @@
-"""Images that are reduced on the way: how much of them is kept, and how little that changes."""
+"""Large images, which are reduced while decoding: the size kept, and the effect on answers."""
 
 import io
 
@@ -20,13 +20,13 @@ JPEG2000 = {"image_format": "JPEG2000", "irreversible": True, "quality_layers": 
 
 
 def noise(size):
-    """What is hardest to reduce: every pixel has a value of its own."""
+    """Make random pixels, which are the hardest to reduce."""
     grain = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)
     return Image.fromarray(grain)
 
 
 def exactly_reduced(data):
-    """The pixels by Pillow alone: all of the image decoded, and LANCZOS over all of it."""
+    """Return the pixels by Pillow alone: the full image, decoded and reduced with LANCZOS."""
     with Image.open(io.BytesIO(data)) as image:
         return np.asarray(image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS))
 
@@ -94,8 +94,8 @@ def test_a_large_jpeg_is_turned_upright(orientation):
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
     lesion = draw_grainy_lesion(3).resize((2000, 1500))
-    lesion.paste("navy", (0, 0, 1000, 750))  # so that no way to lie is like another
-    upright = read_image(encode(lesion, **PNG, exif=exif))  # which is decoded whole
+    lesion.paste("navy", (0, 0, 1000, 750))  # so that all orientations differ
+    upright = read_image(encode(lesion, **PNG, exif=exif))  # decoded at full size
     drafted = read_image(encode(lesion, **JPEG, exif=exif))
     assert (drafted.width > drafted.height) == (upright.width > upright.height)
     assert np.abs(preprocess(drafted).astype(int) - preprocess(upright)).max() <= 3
@@ -125,7 +125,7 @@ def classifier():
 
 
 def largest_move(classifier, images, options, size=TWELVE_MEGAPIXELS):
-    """How far a shown probability moves at most, of images enlarged to a size."""
+    """Return the largest change of a shown probability for images enlarged to a size."""
     moves = []
     for image in images:
         data = encode(image.resize(size, Image.Resampling.BICUBIC), **options)

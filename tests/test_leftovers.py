@@ -1,4 +1,4 @@
-"""What a training leaves that was killed, or whose disk was full, and who removes it."""
+"""What a training leaves behind if it is killed or the disk is full, and what removes it."""
 
 import contextlib
 import os
@@ -46,7 +46,7 @@ with claimed(folder / ".m-checkpoints", folder / "m.h5"), workspace(folder) as p
 
 @pytest.fixture
 def other(tmp_path):
-    """Another process in the middle of its writing."""
+    """Another process that is writing."""
     command = [sys.executable, "-c", WRITE, str(tmp_path)]
     with subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -62,7 +62,7 @@ def kill(process):
 
 
 def train(folder, monkeypatch):
-    """Train without fitting, which takes seconds."""
+    """A function that trains without the fitting, which takes seconds."""
     monkeypatch.setattr(pipeline, "fit", lambda *_, **__: (fresh(), [{"loss": 1.0}]))
     train_model(DATA, PARTS, folder / "m.h5", Recipe(teachers=0, epochs=1))
 
@@ -88,7 +88,7 @@ def test_what_a_killed_training_leaves_is_removed_by_the_next(other, tmp_path, m
 def test_what_a_running_training_writes_is_left_alone(other, tmp_path):
     with pytest.raises(TrainingError, match=r"Another training of .*m\.h5 is running: wait for"):
         train_model(DATA, PARTS, tmp_path / "m.h5", Recipe(teachers=0, epochs=1))
-    with workspace(tmp_path):  # of another model, say
+    with workspace(tmp_path):  # of another model, for example
         assert len(list(tmp_path.rglob("half.h5"))) == 1
     assert len(list(tmp_path.rglob("student.unfinished"))) == 1
     other.communicate(b"\n")
@@ -130,7 +130,7 @@ def test_a_checkpoint_is_kept_and_what_was_half_written_is_not(tmp_path):
 
 @contextlib.contextmanager
 def full_disk(left):
-    """Let this process write no file beyond so many bytes, as if the disk were full."""
+    """Limit the size of files that this process writes, as if the disk were full."""
     import resource
 
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -215,5 +215,7 @@ def test_a_console_that_takes_no_more_is_said(monkeypatch, capsys):
 
     monkeypatch.setattr("train.train_or_evaluate", full)
     assert main([]) == 2
-    said = "The output cannot be used (No space left on device): make room, or name another.\n"
+    said = (
+        "The output cannot be used (No space left on device): free some space, or choose another.\n"
+    )
     assert capsys.readouterr().err == said

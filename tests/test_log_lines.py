@@ -1,4 +1,4 @@
-"""Log lines: whatever a client sends, nothing begins a line that the server did not begin."""
+"""Log lines: a client cannot start a new line, whatever it sends."""
 
 import logging
 import sys
@@ -17,7 +17,7 @@ FORGED = "\r\nFORGED\x1b[31m\u2028FORGED\x85FORGED\x9b\x00\u202e\t\x7f"
 
 @pytest.fixture
 def lines(tmp_path):
-    """Give a function that logs to a file as an app does, and reads its lines back."""
+    """A function that logs to a file like an app and returns the lines."""
     keep_records_on_one_line()
     handler = logging.FileHandler(tmp_path / "log", encoding="utf-8")
     handler.setFormatter(logging.Formatter("at %(message)s"))
@@ -64,7 +64,7 @@ def test_a_path_is_one_line_of_the_servers_log(command, tmp_path):
         server.wait_until_ready()
         assert requests.get(f"{server.address}/{forged}end", timeout=20).status_code == 404
         wait_for(lambda: "end" in server.said)
-        if command != "gunicorn app:app":  # it does not end in peace
+        if command != "gunicorn app:app":  # it does not exit with code 0
             server.process.terminate()
             server.process.returncode = 0
         (line,) = [line for line in server.said.splitlines() if "FORGED" in line]

@@ -1,6 +1,6 @@
-"""The Nu HTML checker, which is the W3C's, finds nothing in any page, style sheet or drawing.
+"""The W3C's Nu HTML checker finds no faults in pages, style sheets and drawings.
 
-It comes from npm into a folder of its own and needs Java: `make test-portable` runs this.
+It is installed from npm into a separate folder and needs Java: `make test-portable` runs this.
 """
 
 import io
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.portable
 
 @pytest.fixture(scope="module")
 def checker(tmp_path_factory):
-    """Runs the checker on files; gives what it says of them, a remark a line."""
+    """A function that runs the checker on files and returns its messages, one per line."""
     for program in ("java", "npm"):
         if shutil.which(program) is None:
             pytest.skip(f"needs {program}: apt-get install default-jre-headless npm")
@@ -44,7 +44,7 @@ def checker(tmp_path_factory):
 
 
 def without_images(page):
-    """A page without the bytes of its images, of which nothing is to be said."""
+    """Return a page without the bytes of its images, which are not checked."""
     return re.sub(r"(data:[a-z/]+;base64,)[A-Za-z0-9+/=]+", r"\1AAAA", page)
 
 

@@ -1,4 +1,4 @@
-"""The metrics, on lists that can be worked out by hand and against scikit-learn."""
+"""The metrics, checked by hand on short lists and against scikit-learn."""
 
 import json
 
@@ -27,7 +27,7 @@ PRIOR = np.array([0.03, 0.05, 0.11, 0.012, 0.67, 0.018, 0.11])
 
 
 def made_predictions(images=500, seed=0):
-    """Draw labels, every class among them, and probabilities that know something, with ties."""
+    """Draw labels of every class, and probabilities that depend on them, with ties."""
     rng = np.random.default_rng(seed)
     labels = np.concatenate([np.arange(7), rng.integers(7, size=images - 7)])
     logits = rng.normal(size=(images, 7)) + 2 * np.eye(7)[labels]
@@ -79,7 +79,7 @@ def test_binary_auc_of_one_kind_is_not_a_number(positive):
     ("specificity", "sensitivity"), [(0, 1), (0.5, 1), (0.75, 2 / 3), (0.8, 1 / 3), (1, 1 / 3)]
 )
 def test_sensitivity_at_specificity(specificity, sensitivity):
-    # From the top: one +, twice a + and a − in a tie, two −.
+    # From the highest score: one +, then two ties of a + and a −, then two −.
     positive = np.array([1, 1, 0, 0, 1, 0, 0], bool)
     score = np.array([0.9, 0.8, 0.8, 0.6, 0.6, 0.1, 0.1])
     found = sensitivity_at_specificity(positive, score, specificity)
@@ -120,7 +120,7 @@ def test_reliability_by_hand():
     assert (lower["images"], lower["confidence"]) == (2, pytest.approx(0.63))
     assert [point["accuracy"]["value"] for point in (lower, upper)] == [0.5, 1]
     low, high = upper["accuracy"]["low"], upper["accuracy"]["high"]
-    assert (low, high) == (pytest.approx(0.025**0.5), 1)  # of 2 right among 2
+    assert (low, high) == (pytest.approx(0.025**0.5), 1)  # for 2 of 2 right
 
 
 def test_the_calibration_error_is_that_of_the_reliability():
@@ -364,7 +364,7 @@ def test_a_seed_fixes_what_json_holds():
 
 
 def grouped(**groups):
-    """Lay the labels of several groups out in turn, each image predicted to be what it is."""
+    """Make groups with these labels, all of them predicted correctly."""
     names = np.repeat(list(groups), [len(labels) for labels in groups.values()])
     labels = np.concatenate(list(groups.values()))
     return labels, one_hot(labels), None, names

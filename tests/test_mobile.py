@@ -1,4 +1,4 @@
-"""The app as Android, iOS and Chromium's install dialogue take it."""
+"""The app on Android and iOS, and in Chromium's install dialogue."""
 
 import json
 
@@ -32,7 +32,7 @@ def size_of(src):
 
 @pytest.fixture(scope="module")
 def seen(browser, address):
-    """What Chromium makes of the manifest, and what keeps it from installing the app."""
+    """What Chromium reads from the manifest, and what prevents it from installing the app."""
     with window(browser, service_workers="allow") as page:
         page.goto(address)
         page.evaluate("() => navigator.serviceWorker.ready.then(() => null)")
@@ -44,7 +44,7 @@ def seen(browser, address):
 def test_nothing_but_the_private_window_keeps_chromium_from_installing_it(seen):
     manifest, errors = seen
     assert manifest["errors"] == []
-    assert errors == ["in-incognito"]  # as every window of a test is; tests/test_pwa.py has another
+    assert errors == ["in-incognito"]  # like all windows of tests but one, in tests/test_pwa.py
 
 
 def test_chromium_takes_every_member_for_its_dialogue(seen, client):

@@ -144,7 +144,7 @@ CORNERS = {
 
 
 def draw_in_corner(corner, radius, colour):
-    """A dark lesion in one quarter of pink skin, 600 × 450, as the network sees it."""
+    """Draw a dark lesion in one quarter of pink skin, 600 × 450, reduced for the network."""
     y, x = 110 + 230 * corner[0], 130 + 340 * corner[1]
     ellipse = (x - radius, y - radius, x + radius, y + radius)
     return scd.preprocess(draw_lesion(ellipse=ellipse, colour=colour, blur=8))
@@ -152,7 +152,7 @@ def draw_in_corner(corner, radius, colour):
 
 @pytest.mark.parametrize("corner", CORNERS.values(), ids=CORNERS)
 def test_the_map_follows_the_lesion(corner):
-    """The mean of the maps of several lesions, as any one may be odd to a network."""
+    """This uses the mean map of several lesions, because a single one may be unusual."""
     engine = load_engine(KERAS)
     maps = [
         predict(engine, draw_in_corner(corner, radius, colour)).occlusion
@@ -173,7 +173,7 @@ def path(tmp_path):
 
 
 def fault_of(path):
-    """The sentence of a bad file; it must name the file and the remedy."""
+    """Return the error for a bad file, which must name the file and the remedy."""
     with pytest.raises(ModelFileError) as caught:
         check_model_file(path)
     sentence = str(caught.value)
@@ -247,7 +247,7 @@ def test_no_layers_at_all(path):
 
 
 def bias_of(file):
-    """The place of the first layer's bias, wherever Keras put it."""
+    """Return the first layer's bias, wherever Keras has put it."""
     weights = file["model_weights"]
     layers = (weights[name] for name in weights.attrs["layer_names"])
     layer = next(layer for layer in layers if layer.attrs["weight_names"].size)
@@ -255,7 +255,7 @@ def bias_of(file):
 
 
 def test_a_link_to_another_file_is_not_followed(path, tmp_path):
-    os.mkfifo(tmp_path / "pipe.h5")  # to open it would wait for ever
+    os.mkfifo(tmp_path / "pipe.h5")  # opening it would block for ever
     with h5py.File(path, "r+") as file:
         layer, name = bias_of(file)
         del layer[name]
@@ -348,7 +348,7 @@ def test_spoiled_bytes_raise_nothing_but_model_file_errors(path):
     rng = np.random.default_rng(0)
     for _ in range(100):
         spoiled = whole.copy()
-        # The structure of an HDF5 file stands at its beginning and between the arrays.
+        # The structure of an HDF5 file is at its start and between the arrays.
         places = rng.integers(20_000, size=rng.integers(1, 50))
         spoiled[places] = rng.integers(256, size=len(places))
         path.write_bytes(spoiled.tobytes())

@@ -1,4 +1,4 @@
-"""The model card has the figures of metrics.json, and says what a model card has to say."""
+"""The model card has the figures of metrics.json and everything that a model card should say."""
 
 import re
 from inspect import signature
@@ -26,7 +26,7 @@ from tests.support.models import LAYERS, made_counts
 
 @pytest.fixture
 def metrics():
-    # Read for each test, so that it may change what it likes.
+    # Read again for each test, so that tests may change it.
     return with_sources(read_metrics(ROOT / "metrics.json"))
 
 
@@ -36,7 +36,7 @@ def share(value, trials):
 
 
 def in_words(card):
-    """The card as one line, without the marks of emphasis."""
+    """Return the card on one line, without emphasis marks."""
     return " ".join(card.replace("*", "").split())
 
 
@@ -45,13 +45,13 @@ def section(card, heading):
 
 
 def tables(text):
-    """The rows of each table, as lists of cells, without the header."""
+    """Return the rows of each table as lists of cells, without the header."""
     found = re.findall(r"^\|.*\n\|[-| ]+\|\n((?:\|.*\n)+)", text, flags=re.MULTILINE)
     return [[row.strip("| ").split(" | ") for row in table.splitlines()] for table in found]
 
 
 def with_all(kind, values, other):
-    """Values within dicts, with another in the place of each of one type."""
+    """Replace all values of one type in nested dicts."""
     if isinstance(values, dict):
         return {name: with_all(kind, value, other) for name, value in values.items()}
     return other if type(values) is kind else values
@@ -73,13 +73,14 @@ def test_every_interval_of_the_metrics_is_on_the_card(metrics):
 
 def test_no_figure_of_the_results_stands_in_the_template(metrics):
     metrics["test"] = with_all(float, metrics["test"], None)
-    metrics["test"]["decisions"] = with_all(int, metrics["test"]["decisions"], 0)  # no shares of 0
-    metrics["test"]["decisions"]["low_risk"]["threshold"] = 0.5  # for without it is no table
-    del metrics["other_clinics"]  # whose table has a test of its own
+    # So that all shares are undefined.
+    metrics["test"]["decisions"] = with_all(int, metrics["test"]["decisions"], 0)
+    metrics["test"]["decisions"]["low_risk"]["threshold"] = 0.5  # without it, there is no table
+    del metrics["other_clinics"]  # their table has its own test
     card = model_card(metrics)
     results = card.split("## Results")[1].split("## Limits")[0]
-    # The specificity that a score is named for, the bound that the threshold is made to keep, and
-    # the probability that makes the risk high.
+    # The specificity in a score's name, the bound that the threshold must keep, and the probability
+    # from which the risk is high.
     assert set(re.findall(r"\d+\.\d+", results)) == {"0.80", "0.95", "0.5", "0.500"}
     cells = {cell for table in tables(results) for row in table for cell in row[1:]}
     assert {cell for cell in cells if not re.fullmatch(r"[\d,]+|its own|pooled|", cell)} == {"–"}
@@ -138,7 +139,7 @@ ELSEWHERE = "Images from elsewhere"
 
 
 def columns_of(metrics):
-    """The rows of the first table on images from elsewhere: name -> its cells, in order."""
+    """Return the rows of the first table on images from elsewhere: name -> cells, in order."""
     return [(row[0], row[1:]) for row in tables(section(model_card(metrics), ELSEWHERE))[0]]
 
 
@@ -178,7 +179,7 @@ def test_what_a_statement_means_for_a_source(metrics, heading, part, whole):
 
 
 def with_aucs(metrics, known, unseen):
-    """The metrics with as many sources as there are AUCs, each (known, unseen)."""
+    """Return the metrics with a source for each pair of AUCs (known, unseen)."""
     row = metrics["test"]["subgroups"]["sex"]["male"]
     metrics["test"]["subgroups"]["clinic"] = {
         str(number): row | {"malignant_auc": {"value": auc, "low": auc, "high": auc}}
@@ -282,7 +283,7 @@ def test_what_low_risk_finds_and_costs(metrics):
 
 
 def low_risk_scores(missed, of_benign):
-    """Those of 200 malignant lesions and 800 benign ones."""
+    """Return the scores for 200 malignant and 800 benign lesions."""
     low, high = clopper_pearson(200 - missed, 200)
     return {
         "share": (missed + of_benign) / 1000,
@@ -368,7 +369,7 @@ def test_the_images_and_lesions_of_each_class_and_part(metrics):
 
 
 def of_sources(**counts):
-    """Facts of sources that were left out, by name."""
+    """Return facts with left-out sources, by name."""
     clinics = {name: made_clinic() | one for name, one in counts.items()}
     return {"other_clinics": {"clinics": clinics}}
 

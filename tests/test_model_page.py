@@ -1,4 +1,4 @@
-"""The page /model: the card of the model that is served, whatever its file holds."""
+"""The page /model shows the card of the served model, whatever its file contains."""
 
 import gzip
 import json
@@ -28,7 +28,7 @@ OWN = KNOWN | {"data": "images of one's own"}
 
 @pytest.fixture
 def path_with(tmp_path):
-    """Give the path of a model file with these facts of its training."""
+    """A function that writes a model file with these training facts and returns its path."""
 
     def path_with(facts):
         return write_model(tmp_path, shares_of(), facts)
@@ -38,7 +38,7 @@ def path_with(tmp_path):
 
 @pytest.fixture
 def page_with(path_with):
-    """Give the page of a model with these facts of its training."""
+    """A function that returns the page for a model with these training facts."""
 
     def page_with(facts):
         response = client_of(path_with(facts)).get("/model")
@@ -49,7 +49,7 @@ def page_with(path_with):
 
 
 def changed(*keys, value, facts=KNOWN):
-    """The facts with another value, or without one, in dicts within dicts; a copy."""
+    """Copy the facts, and change or remove a value in nested dicts."""
     facts = json.loads(json.dumps(facts))
     inner = facts
     for key in keys[:-1]:
@@ -62,7 +62,7 @@ def changed(*keys, value, facts=KNOWN):
 
 
 def rows_of(page):
-    """The cells of every row of the tables in a page, or in an element of it."""
+    """Return the cells of each table row in a page or an element."""
     return [[cell.get_text() for cell in row.select("td, th")] for row in page.select("tr")]
 
 
@@ -274,7 +274,7 @@ def test_a_card_whose_file_lacks_the_reliability_is_whole_but_for_it(page_with):
 HOSTILE = '<script>x</script> [y](https://example.org) ![z](https://example.org/z) | " `'
 
 
-# What stands in the place of a fact, and the cards on which it is tried.
+# What replaces a fact, and the cards to try it on.
 FAULTS = {
     "missing": KeyError,
     "none": None,
@@ -348,7 +348,7 @@ def test_a_wide_table_scrolls_by_keyboard(desk, address):
     page = desk.new_page()
     resize(page, 320)
     page.goto(f"{address}/model")
-    page.get_by_role("heading", name="Results").click()  # which unfolds it
+    page.get_by_role("heading", name="Results").click()  # unfolds it
     table = page.get_by_role("region", name="By class, eight views: class")
     table.focus()
     page.keyboard.press("ArrowRight")
@@ -370,7 +370,7 @@ def test_the_card_s_own_links_lead_to_its_sections(desk, address):
     page = desk.new_page()
     resize(page, 375)
     page.goto(f"{address}/model")
-    page.get_by_role("heading", name="Factors").click()  # which unfolds it
+    page.get_by_role("heading", name="Factors").click()  # unfolds it
     page.get_by_text("scores are broken down by them").click()
     heading = page.get_by_role("heading", name="By sex, age and part of the body")
     assert heading.bounding_box()["y"] < 100

@@ -1,4 +1,4 @@
-"""Which file is served: what MODEL_PATH may lead to, and what MODEL_SHA256 demands."""
+"""Which model file is served: valid values of MODEL_PATH, and the check of MODEL_SHA256."""
 
 import json
 import os
@@ -21,7 +21,7 @@ from tests.test_start import PYTHON, start
 
 
 def fault_of(path, check=check_model_file):
-    """The one sentence about a file."""
+    """Return the error for a file, which must be a single sentence."""
     with pytest.raises(ModelFileError) as caught:
         check(path)
     assert "\n" not in str(caught.value)
@@ -62,7 +62,8 @@ def test_a_file_that_may_not_be_read(tmp_path, monkeypatch):
     def closed(*_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("builtins.open", closed)  # whoever runs the tests may be allowed everything
+    # The user who runs the tests may have all permissions.
+    monkeypatch.setattr("builtins.open", closed)
     assert "m.h5 cannot be read (Permission denied)" in fault_of(path)
 
 

@@ -1,4 +1,4 @@
-"""The notebook, run from its first cell to its last."""
+"""The notebook, with all cells run in order."""
 
 import json
 import os
@@ -43,7 +43,7 @@ def test_the_committed_notebook_has_been_run_in_order():
     cells = code_cells(ROOT / "Skin_Cancer_Detection.ipynb")
     assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
     metrics = json.loads((ROOT / "metrics.json").read_text(encoding="utf-8"))
-    # The table of the committed model, as its first line of numbers shows.
+    # The first line of numbers shows that the table is of the committed model.
     line = score_table(metrics).splitlines()[1]
     assert "accuracy" in line
     assert json.dumps(line)[1:-1] in outputs_of(cells)

@@ -1,4 +1,4 @@
-"""Images that are classified on the device: without a connection, or because a person wants it."""
+"""Images classified on the device: without a connection, or at the user's request."""
 
 import csv
 
@@ -18,7 +18,7 @@ PHOTOGRAPH = {
 
 
 def cut_off(phone, app):
-    """Visit the app once, and then no more: its server is gone, and so is the network."""
+    """Visit the app once, then remove its server and the network."""
     with serving(app) as port:
         open_app(phone, f"http://127.0.0.1:{port}/")
     phone.context.set_offline(True)
@@ -26,7 +26,7 @@ def cut_off(phone, app):
 
 
 def without_where(parts):
-    """The lines of a result but for those that say where it was made."""
+    """Return the lines of a result, except those that say where it was made."""
     lines = "\n".join(parts).splitlines()
     told = ("this device", "It was not stored.")
     return [line for line in lines if line != "Where" and not any(words in line for words in told)]
@@ -47,7 +47,7 @@ def test_without_a_connection_the_result_reads_as_the_servers(phone, app, addres
     assert "this device" not in "\n".join(there)
     if (
         file is PHOTOGRAPH
-    ):  # which each decodes by itself: the probabilities differ in the last digit
+    ):  # each decodes it separately, so the probabilities differ in the last digit
         assert len(here) == len(there)
         assert here[0].splitlines()[:3] == there[0].splitlines()[:3]
     else:
@@ -55,7 +55,7 @@ def test_without_a_connection_the_result_reads_as_the_servers(phone, app, addres
 
 
 def csv_of(page, *files):
-    """Classify several files; gives the lines of their table's CSV."""
+    """Classify several files and return the lines of their table's CSV."""
     classify(page, *files)
     page.locator("#batch-summary:not(:empty)").wait_for()
     with page.expect_download() as download:
@@ -80,7 +80,7 @@ def read_line(line):
 
 
 def alike(cells, others):
-    """Whether two lines of CSV say the same; numbers may differ in their fourth decimal."""
+    """Whether two CSV lines are the same; numbers may differ in the fourth decimal."""
     return len(cells) == len(others) and all(
         one == other or abs(float(one) - float(other)) < 1e-4
         for one, other in zip(cells, others, strict=True)
@@ -93,7 +93,7 @@ def test_a_damaged_image_is_named_in_its_row(phone, app):
     phone.locator("#batch-summary:not(:empty)").wait_for()
     assert phone.locator("tr.failed .file").all_inner_texts() == ["spoiled.png"]
     assert phone.locator("#batch tbody tr:not(.failed)").count() == 1
-    assert phone.locator("#again").is_visible()  # as the server may do better
+    assert phone.locator("#again").is_visible()  # the server may be able to read it
 
 
 def test_a_cut_picture_is_never_low_risk_without_a_connection_either(phone, app):
@@ -160,7 +160,7 @@ def test_a_server_that_hangs_is_waited_for_once(phone, log):
 def test_another_model_than_that_of_the_worker_is_not_kept(phone, log):
     log.serve_another_model()
     with serving(log) as port:
-        phone.goto(f"http://127.0.0.1:{port}/healthz")  # which has no script that does it, too
+        phone.goto(f"http://127.0.0.1:{port}/healthz")  # a page without a script that also does it
         state = phone.evaluate(
             """async () => {
                 const { installing } = await navigator.serviceWorker.register("/service-worker.js");
@@ -173,7 +173,7 @@ def test_another_model_than_that_of_the_worker_is_not_kept(phone, log):
 
 
 def share(page, *files):
-    """Send a form as another app does; gives the mark by which the page asks for its files."""
+    """Send a form as another app does; return the mark with which the page gets its files."""
     page.set_input_files("#pic", list(files))
     with page.expect_navigation(url="**/#shared-*"):
         page.evaluate("document.getElementById('upload').submit()")
@@ -184,7 +184,7 @@ def test_what_is_shared_is_held_for_its_own_page_and_once(phone, log):
     log.change("/service-worker.js", "PATIENCE = 60_000", "PATIENCE = 3_000")
     with serving(log) as port:
         open_app(phone, f"http://127.0.0.1:{port}/")
-        log.instead["/static/shared.js"] = Response(status=404)  # as the test asks in its place
+        log.instead["/static/shared.js"] = Response(status=404)  # the test asks in its place
         keep_here(phone)
         other = phone.context.new_page()
         other.goto(phone.url)

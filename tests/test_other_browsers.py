@@ -1,6 +1,6 @@
-"""The main flow in Firefox and in WebKitGTK, by Selenium; Chromium has test_browser.py.
+"""The main flow in Firefox and WebKitGTK, with Selenium; test_browser.py covers Chromium.
 
-What they read of images without the server, test_device_images.py shows of Chromium.
+Also how they read images without the server, which test_device_images.py tests in Chromium.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ PATIENCE = 30  # seconds
 
 
 def program(name, package):
-    """The path of a program of a Debian package."""
+    """Return the path of a program from a Debian package."""
     path = shutil.which(name)
     if path is None:
         skip_or_fail(f"needs {name}: apt-get install {package}")
@@ -36,7 +36,7 @@ def program(name, package):
 
 @contextlib.contextmanager
 def screen():
-    """A screen that nobody sees; gives the environment that has a program draw on it."""
+    """A virtual screen; yields the environment variables that make a program use it."""
     command = [program("Xvfb", "xvfb"), "-displayfd", "1", "-nolisten", "tcp"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as server:
         try:
@@ -46,9 +46,9 @@ def screen():
 
 
 def geckodriver(folder):
-    """The path of Mozilla's driver: the installed one, else that of the wheel, made to run.
+    """Return the path of Mozilla's driver: the installed one, or else the wheel's, made executable.
 
-    The wheel's own code, which looks for it, fails on Linux.
+    The wheel's own code to find it fails on Linux.
     """
     path = shutil.which("geckodriver")
     if path is None:
@@ -104,7 +104,7 @@ def browser(request, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """The paths of two drawn lesions and of a file that is no image."""
+    """The paths of two drawn lesions and of a file that is not an image."""
     folder = tmp_path_factory.mktemp("images")
     images = {"a.png": encode(draw_lesion()), "b.png": encode(draw_for("high"))}
     for name, data in (images | {SPOILED["name"]: SPOILED["buffer"]}).items():
@@ -120,7 +120,7 @@ def send(browser, address, *files):
 
 
 def seen(browser, selector):
-    """The texts of what a CSS selector finds, as soon as it finds something that can be seen."""
+    """Wait until a CSS selector finds visible elements, and return their texts."""
     wait = require("selenium.webdriver.support.wait").WebDriverWait(browser, PATIENCE)
     return wait.until(
         lambda browser: [
@@ -153,7 +153,7 @@ def test_a_spoiled_image_alone_is_answered_on_the_form(browser, address, files):
 
 
 def result_of(browser, address, file):
-    """The lines of a file's result, but for those on where it was made."""
+    """Return the lines of a file's result, except those about where it was made."""
     send(browser, address, file)
     seen(browser, "#likely")
     (text,) = seen(browser, "#result")
@@ -177,7 +177,7 @@ def test_without_the_server_the_result_is_the_same(browser, files):
 
 
 def read(browser, address, files):
-    """What `readImage` gives of files, by name; files is a dict of bytes by name."""
+    """Return the result of `readImage` for each file, by name; files is a dict of bytes."""
     browser.get(address)
     browser.set_script_timeout(PATIENCE)
     script = f"const [data, done] = arguments; ({READ})(data).then(done, (e) => done(String(e)));"

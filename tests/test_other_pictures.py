@@ -1,4 +1,4 @@
-"""Whether a picture is dermatoscopic at all: the regression, its fit, and what it finds."""
+"""Whether a picture is dermatoscopic: the regression, its fit, and its results."""
 
 import functools
 
@@ -46,7 +46,8 @@ def test_the_terms_are_one_the_standardised_numbers_and_their_products():
     last = (DESCRIPTION - 3) / 3
     assert one == 1
     assert standard[[0, 1, 2, -1]] == pytest.approx([-2 / 3, -1 / 3, 0, last])
-    assert products[:3] == pytest.approx([4 / 9, 2 / 9, 0])  # the first by itself and the next two
+    # The first number times itself and the next two.
+    assert products[:3] == pytest.approx([4 / 9, 2 / 9, 0])
     assert products[-1] == pytest.approx(last**2)
     assert len(products) == DESCRIPTION * (DESCRIPTION + 1) / 2
 
@@ -59,7 +60,7 @@ def test_a_number_that_is_far_out_counts_as_six_standard_deviations():
 
 
 def detector_of(column, threshold):
-    """A detector whose score is the standardised number of that column."""
+    """Make a detector whose score is the standardised number in a column."""
     described = describe(SPOTS)
     weights = np.zeros(TERMS)
     weights[1 + column] = 1
@@ -79,7 +80,7 @@ def test_a_picture_above_the_threshold_is_one_of_other_things():
 def test_a_picture_that_is_more_than_half_of_one_colour_is_one_of_other_things():
     no_score_is_too_high = detector_of(0, threshold=1e9)
     half, more = SPOTS[:1].copy(), SPOTS[:1].copy()
-    half[:, :15] = more[:, :18] = 200  # whose last row has other neighbours
+    half[:, :15] = more[:, :18] = 200  # its last row has other neighbours
     assert no_score_is_too_high.is_other(half).tolist() == [False]
     assert no_score_is_too_high.is_other(more).tolist() == [True]
 
@@ -136,12 +137,12 @@ def test_a_lesion_of_another_camera_is_hardly_ever_one_of_other_things(fitted):
 
 def test_the_threshold_lets_pass_99_of_100_images_of_a_clinic_that_the_fit_has_not_seen():
     pixels, is_a = SPOTS.copy(), np.arange(240) < 120
-    pixels[~is_a] = 255 - pixels[~is_a]  # b gives negatives, so the images of a are the odd ones
-    changed = as_others_take(pixels, np.random.default_rng(0))  # as the fit does
+    pixels[~is_a] = 255 - pixels[~is_a]  # b has negatives, so the images of a are the unusual ones
+    changed = as_others_take(pixels, np.random.default_rng(0))  # like the fit
     without_a = other_pictures._fit(describe(np.concatenate([pixels[~is_a], changed[~is_a]])))
     scores = np.sort(without_a.score(pixels[is_a]))
     fitted = fit_other_picture_detector(pixels, np.where(is_a, "a", "b"), CALIBRATION)
-    assert fitted.threshold == pytest.approx(scores[-2])  # of 120 one is beyond
+    assert fitted.threshold == pytest.approx(scores[-2])  # 1 of 120 is beyond
 
 
 def test_few_images_of_a_clinic_or_of_an_unknown_one_do_not_set_the_threshold():
@@ -243,7 +244,7 @@ def test_nine_in_ten_of_the_made_pictures_are_not_dermatoscopic(committed, seed)
 
 @pytest.fixture(scope="module")
 def changed(original_files):
-    """A function that changes all originals, and remembers what came of it."""
+    """A function that changes all originals and caches the results."""
     originals = [read_image(file.read_bytes()) for file in original_files]
     return functools.cache(
         lambda change: np.stack([preprocess(change(image)) for image in originals])
@@ -255,7 +256,7 @@ def as_it_is(image):
 
 
 def black_outside(image, radius):
-    """Leave a round field of view; its radius in heights of the image."""
+    """Keep only a round field of view; its radius is in heights of the image."""
     middle = np.array(image.size) / 2
     corners = (*(middle - radius * image.height), *(middle + radius * image.height))
     mask = Image.new("L", image.size, 255)
@@ -312,7 +313,7 @@ def test_what_lies_on_an_image_does_not_make_it_one_of_other_things(committed, c
 
 
 def reasons_of(rules, pixels):
-    """Why the unfamiliar ones of many pictures are so."""
+    """Return the reasons for those pictures that are unfamiliar."""
     said = zip(pixels, rules.familiarities(pixels), strict=True)
     return [rules.reason(picture) for picture, known in said if known == "unfamiliar"]
 
@@ -328,7 +329,7 @@ def test_a_black_frame_is_named_as_the_reason_where_it_alone_is_unfamiliar(
 
 
 def levels_changed(change):
-    """A change of the grey levels, a float array (H, W, 3)."""
+    """Make a change from a function of the grey levels, a float array (H, W, 3)."""
 
     def changed_image(image):
         levels = change(np.asarray(image, float))

@@ -1,4 +1,4 @@
-"""Pages of other sites: their forms are refused, and CORS opens the API to those that are named."""
+"""Forms of other sites are refused, and CORS opens the API to the sites in a setting."""
 
 import io
 
@@ -19,7 +19,7 @@ PNG = encode(draw_lesion((60, 45)))
 
 @pytest.fixture(scope="module")
 def open_client():
-    """A client of an app that names an origin."""
+    """A client of an app whose setting names an origin."""
     return app_with(CORS_ORIGINS=f"{FRIEND}, http://localhost:3000").test_client()
 
 
@@ -48,7 +48,7 @@ def test_a_form_of_another_site_is_refused(client, path, site):
         {"Sec_Fetch_Site": "same-origin", "Origin": "null"},
         {"Sec_Fetch_Site": "none"},
         {"Origin": "null"},
-        {"Origin": "https://evil.example"},  # of a program, or an old browser
+        {"Origin": "https://evil.example"},  # from a program or an old browser
         {},
     ],
 )
@@ -134,7 +134,7 @@ def test_it_is_off_without_the_setting_and_the_page_says_what_is_so(client, open
      "https://user@example.org", "https://example.org:99999", "https://a..b", "https://bücher.de"],
 )  # fmt: skip
 def test_an_origin_that_is_none_is_named(origin):
-    with pytest.raises(SettingError, match=r"^CORS_ORIGINS holds .*such as https://example\.org"):
+    with pytest.raises(SettingError, match=r"^CORS_ORIGINS has .*such as https://example\.org"):
         app_with(CORS_ORIGINS=f"{FRIEND} {origin}")
 
 
@@ -156,7 +156,7 @@ def test_an_origin_is_taken_as_browsers_send_it(written, sent):
 
 
 def elsewhere(address):
-    """A site of another origin, whose page has a form for the app, and a script."""
+    """A site of another origin; its page has a form for the app, and a script."""
     form = f"""<form action="{address}/showresult" method="post" enctype="multipart/form-data">
         <input type="file" name="pic" id="pic"><button>Classify</button></form>"""
     return Response(form, mimetype="text/html")
@@ -168,7 +168,7 @@ def test_a_form_on_another_site_is_refused_and_our_own_is_not(browser, address, 
         serving(elsewhere(address)) as port,
         window(browser, java_script_enabled=script) as page,
     ):
-        for host in ("127.0.0.1", "localhost"):  # the same site, and another
+        for host in ("127.0.0.1", "localhost"):  # the same site, then another one
             page.goto(f"http://{host}:{port}")
             classify(page, drawn())
             page.wait_for_url(f"{address}/showresult")

@@ -1,4 +1,4 @@
-"""Whether a picture is like the training images: the distance, its threshold, and the reasons."""
+"""Whether an image resembles the training images: the distance, its threshold, the reasons."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from skin_cancer_detection import CODES
 from tests.support.drawings import draw_spots
 from tests.support.skipping import require
 
-LABELS = np.arange(700) % len(CODES)  # of made lesions, which are alike in all classes
+LABELS = np.arange(700) % len(CODES)  # of drawn lesions, which look alike in all classes
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def test_another_picture_is_far(fitted, picture):
 
 
 def test_texture_alone_makes_a_picture_far(fitted):
-    """The same pixels in another order have the same colours, so only their steps can tell."""
+    """Shuffled pixels have the same colours, so only the steps between them can tell."""
     picture = draw_spots(1, seed=6)
     shuffled = np.random.default_rng(0).permutation(picture.reshape(784, 3)).reshape(picture.shape)
     assert fitted.is_outlier(picture).tolist() == [False]
@@ -53,7 +53,7 @@ def test_texture_alone_makes_a_picture_far(fitted):
 def test_features_of_a_picture_that_can_be_worked_out_by_hand():
     picture = np.zeros((1, 28, 28, 3), np.uint8)
     picture[:, :, 14:, 0] = 60  # the right half is red
-    # Along R−B: 60/√2 on one half. One of the 27 steps across a row is 60/√3; none is down.
+    # Along R−B: 60/√2 on one half. Of the 27 steps across a row, one is 60/√3; down, all are 0.
     found = outliers.features(picture)[0]
     means = np.array([30 / 3**0.5, 30 / 2**0.5, -30 / 6**0.5])
     deviations = np.log(np.abs(means) + 0.5)
@@ -68,7 +68,7 @@ def test_the_distance_is_that_of_mahalanobis_from_the_nearest_class():
     away = np.array([2.0, 1, 0, 0, 3, 0, 0])
     means = outliers.features(picture) - away * np.array([3, 2, 1, -4, 5, -6, 7])[:, np.newaxis]
     fitted = outliers.OutlierDetector(means, covariance, 1)
-    # The inverse of [[4, 1], [1, 1]] is [[1, −1], [−1, 4]] / 3: (4 − 4 + 4) / 3, and 3² besides.
+    # The inverse of [[4, 1], [1, 1]] is [[1, −1], [−1, 4]] / 3: (4 − 4 + 4) / 3, plus 3².
     assert fitted.distance(picture) == pytest.approx([(4 / 3 + 9) ** 0.5])
 
 
@@ -131,7 +131,7 @@ def test_every_reason_can_be_given():
 
 
 def framed(picture):
-    """The picture with black bars at two sides."""
+    """Add black bars at two sides of a picture."""
     picture = picture.copy()
     picture[:4] = picture[-4:] = 0
     return picture
@@ -140,7 +140,8 @@ def framed(picture):
 def test_a_black_frame_is_the_reason_if_the_picture_is_familiar_without_it():
     picture = draw_spots(1, seed=0)
     means = np.tile(outliers.features(picture), (7, 1))
-    fitted = outliers.OutlierDetector(means, np.eye(7), 40)  # most of it grey levels
+    # Most of the distance is in grey levels.
+    fitted = outliers.OutlierDetector(means, np.eye(7), 40)
     assert fitted.is_outlier(framed(picture[0])[np.newaxis]).all()
     assert fitted.reason(framed(picture[0])) == "frame"
 
@@ -163,7 +164,7 @@ def test_a_large_part_of_one_colour_is_the_reason_before_that_colour(fitted):
 
 @pytest.fixture(scope="module")
 def real(ham10000):
-    """What is fitted to HAM10000, and its test part."""
+    """The detector fitted to HAM10000, and the test part."""
     data = read_dataset(*ham10000)
     training, calibration, test = (
         split_by_lesion(data.lesion_ids, data.labels) == part for part in PARTS

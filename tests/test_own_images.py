@@ -1,4 +1,4 @@
-"""Images of one's own: folders, zips, tables of labels as they come, and DermaMNIST."""
+"""The user's own images: folders, zips, tables of labels in various forms, and DermaMNIST."""
 
 import zipfile
 
@@ -27,7 +27,7 @@ def picture(path, image_format=None):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Seven pictures, one a class, and their labels."""
+    """A folder of seven pictures, one for each class, and their labels."""
     for row, code in enumerate(CODES):
         suffix = ".heic" if code == "nv" else ".jpg" if row % 2 else ".png"
         picture(tmp_path / f"{code}{suffix}")
@@ -113,17 +113,17 @@ def test_a_table_of_which_nothing_is_there(folder):
 
 def test_an_image_named_twice_is_refused(folder):
     content = "image_id,dx\nmel,mel\nmel,mel\n"
-    assert "row 2, column image_id: mel stands there twice" in fault_of(folder, content)
+    assert "row 2, column image_id: mel appears twice" in fault_of(folder, content)
 
 
 def test_images_that_no_row_names_are_counted(folder):
     picture(folder[0] / "more.png")
-    assert read(folder).remarks == ("1 images that the table does not name were left out.",)
+    assert read(folder).remarks == ("1 images that are not in the table were left out.",)
 
 
 def test_a_source_that_is_none(folder):
     for name in ("none", "labels.csv"):
-        with pytest.raises(DataError, match="is not a folder and not a zip"):
+        with pytest.raises(DataError, match="is neither a folder nor a zip"):
             read_images([folder[0] / name], folder[1])
 
 
@@ -267,7 +267,7 @@ def test_folders_of_other_diagnoses(tmp_path):
 
 
 def test_images_in_no_class_folder(folder):
-    with pytest.raises(DataError, match="name a table of labels by --labels"):
+    with pytest.raises(DataError, match="add a table of labels with --labels"):
         read_images([folder[0]], None)
 
 
@@ -288,8 +288,8 @@ def test_the_one_hot_table_of_2019(tmp_path):
 @pytest.mark.parametrize(
     ("row", "sentence"),
     [
-        ("a,1,1", "have 2 times 1 instead of once"),
-        ("a,0,0", "have 0 times 1 instead of once"),
+        ("a,1,1", "2 of the classes MEL, NV are 1 instead of one"),
+        ("a,0,0", "0 of the classes MEL, NV are 1 instead of one"),
         ("a,0.7,0.3", "column MEL: found '0.7' instead of 0 or 1"),
         ("a,,1", "column MEL: found '' instead of 0 or 1"),
     ],
@@ -414,7 +414,7 @@ def test_any_column_may_be_a_group(folder):
 
 
 def write_npz(path, side=28, **changes):
-    """DermaMNIST in small: two made images of a class in each part; returns their pixels."""
+    """Write a small DermaMNIST, with two made images per class in each part; return their data."""
     data = made_images(lesions_per_class=2, images_per_lesion=1)
     order = [CODES.index(code) for code in ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")]
     numbers = np.array([order.index(label) for label in data.labels], np.uint8)[:, None]
@@ -465,5 +465,5 @@ def test_a_truncated_npz_is_named(tmp_path, share):
     path = tmp_path / "d.npz"
     write_npz(path)
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
-    with pytest.raises(DataError, match="truncated or is no zip"):
+    with pytest.raises(DataError, match="truncated or not a zip"):
         read_medmnist(path)

@@ -1,4 +1,4 @@
-"""Scoring the committed model on images of one's own: `train.py --evaluate --images`."""
+"""Scoring the committed model on the user's own images: `train.py --evaluate --images`."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ from tests.support.data import made_images, write_csv
 from train import main
 
 DATA = made_images(lesions_per_class=6, images_per_lesion=2)
-SOME = ("bkl", "nv", "mel")  # of a clinic that has no images of the others
+SOME = ("bkl", "nv", "mel")  # the only classes that the clinic has images of
 
 
 def call(*arguments):
@@ -41,7 +41,7 @@ def clinic(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def beside():
-    """The checksums of what stands beside the model."""
+    """A function that returns the checksums of the files beside the model."""
 
     def look():
         paths = [DEFAULT_MODEL_PATH, ROOT / "metrics.json", *(ROOT / "figures").iterdir()]
@@ -52,7 +52,7 @@ def beside():
 
 @pytest.fixture(scope="module")
 def scored(clinic, beside, tmp_path_factory):
-    """What the command leaves: the report, and whether anything else has changed."""
+    """The command's report, and whether anything else has changed."""
     report = tmp_path_factory.mktemp("report") / "new"
     before = beside()
     arguments = ["--images", clinic[0], "--labels", clinic[1], "--group", "device"]
@@ -81,7 +81,7 @@ def test_the_console_names_the_missing_classes_and_the_groups(clinic, capsys):
     assert call("--evaluate", *arguments) == 0
     said = capsys.readouterr().out
     assert "on 36 images of 18 lesions: bkl 12, nv 12, mel 12" in said
-    assert "No image of akiec, bcc, df, vasc: balanced accuracy and macro AUC are those" in said
+    assert "No image of akiec, bcc, df, vasc: balanced accuracy and macro AUC cover" in said
     assert "your images" in said
     assert "device: no group is large enough" in said
     assert "WARNING" not in said.replace("WARNING: All log messages", "")
@@ -118,7 +118,10 @@ def test_images_that_it_has_learned_from_are_told(clinic, tmp_path, capsys):
         shutil.copy(clinic[0] / "i24.png", tmp_path / f"ISIC_00{number}.png")
     (tmp_path / "l.csv").write_text("image_id,dx\nISIC_0024306,bkl\nISIC_0034321,bkl\n")
     assert call("--evaluate", "--images", tmp_path, "--labels", tmp_path / "l.csv") == 0
-    assert "These scores are inflated: 1 of these images are named" in capsys.readouterr().out
+    assert (
+        "These scores are inflated: 1 of these images have names from HAM10000"
+        in capsys.readouterr().out
+    )
 
 
 def test_a_report_that_cannot_be_written(clinic, capsys):

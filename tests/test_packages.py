@@ -1,4 +1,4 @@
-"""What the packages are pinned to, and that nothing else is installed."""
+"""The packages are pinned, and nothing else is installed."""
 
 import hashlib
 import json
@@ -31,7 +31,7 @@ def test_everything_asked_for_is_pinned_with_hashes(name):
 
 @pytest.mark.parametrize("name", FILES)
 def test_the_only_option_of_a_file_is_to_take_wheels(name):
-    """So that no file names an index, and nothing is built with packages that have no hash."""
+    """No file names an index, and nothing is built with packages that have no hash."""
     lines = (ROOT / f"{name}.txt").read_text(encoding="utf-8").splitlines()
     options = [line for line in lines if line.startswith("-")]
     assert options == name.endswith("dev") * ["-r requirements.txt"] + ["--only-binary :all:"]
@@ -42,7 +42,7 @@ def test_the_only_option_of_a_file_is_to_take_wheels(name):
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """A package of nothing but a name and a version."""
+    """A package with only a name and a version."""
     path = tmp_path_factory.mktemp("wheels") / "tiny-1.0-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as archive:
         for name, text in {
@@ -55,7 +55,7 @@ def wheel(tmp_path_factory):
 
 
 def make(folder, target, *options, **variables):
-    """Run the Makefile in a folder of its own, with the programs of this Python."""
+    """Run the Makefile in another folder, with the programs of this Python."""
     if not shutil.which("make"):
         skip_or_fail("needs make")
     programs = Path(sys.executable).parent
@@ -70,7 +70,7 @@ def make(folder, target, *options, **variables):
 
 
 def install(folder, wheel, requirement):
-    """Have make check, offline and without installing it, what a requirements file asks for."""
+    """Let make check the packages of a requirements file, offline and without installing them."""
     (folder / ".venv").mkdir()
     (folder / "requirements.txt").write_text(requirement, encoding="utf-8")
     offline = {"PIP_DRY_RUN": "1", "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheel.parent)}
@@ -102,7 +102,7 @@ def test_make_refuses_a_package_with_another_hash_or_none(tmp_path, wheel, requi
 
 @pytest.fixture
 def listed(tmp_path):
-    """A folder of what the bills of materials are made from."""
+    """A folder with the files that the bills of materials are made from."""
     for name in ("requirements.txt", "requirements-slim.txt", "pyproject.toml"):
         shutil.copy(ROOT / name, tmp_path)
     return tmp_path

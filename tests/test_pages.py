@@ -1,4 +1,4 @@
-"""The pages that are there for the asking: what they say of the app and of the model's scores."""
+"""The pages that need no upload: what they say about the app and the model's scores."""
 
 import gzip
 import json
@@ -46,7 +46,7 @@ ADDRESSES = ("/", "/model", "/api/v1/docs", "/privacy", "/offline", "/none")
 
 
 def test_every_page_says_in_a_sentence_what_it_is_for(client):
-    """For search engines, which show about 160 characters."""
+    """The sentence is for search engines, which show about 160 characters."""
     answers = [*map(client.get, ADDRESSES), upload(client, encode(draw_lesion()))]
     said = [page_of(answer).select_one("meta[name=description]")["content"] for answer in answers]
     assert len(set(said)) == len(said)
@@ -64,7 +64,7 @@ def test_the_language_and_its_direction_come_from_one_place(client, monkeypatch)
 
 
 def test_every_page_is_small(client):
-    """With all that it names and loads, gzipped, and without what comes from the user's image."""
+    """This counts all that it loads, gzipped, without what comes from the user's image."""
     for answer in (*map(client.get, ADDRESSES), upload(client, encode(draw_lesion()))):
         named = page_of(answer).select("script[src], img[src^='/'], link:not([rel=manifest])[href]")
         loaded = {element.get("src") or element["href"] for element in named}
@@ -111,7 +111,7 @@ def test_a_model_of_other_images_does_not_claim_to_be_of_ham10000(client, tmp_pa
 
 
 def measured(known, unseen):
-    """Facts of a model that knows a source, whose AUC of malignant against benign is given."""
+    """Return facts of a model with one source and its AUCs of malignant against benign."""
     text = (ROOT / "metrics.json").read_text(encoding="utf-8")
     facts = with_sources(json.loads(text))
     row = facts["test"]["subgroups"]["sex"]["male"]

@@ -1,4 +1,4 @@
-"""In which groups of pictures 'low risk' proves right: the mixture, and the rule by hand."""
+"""The groups of pictures in which 'low risk' proves right: the mixture, and the rule by hand."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ KINDS = np.repeat(range(4), (60, 90, 120, 130))
 
 
 def spots_of_four_kinds(seed):
-    """Spots as four cameras would take them: lighter or darker, bluer or redder."""
+    """Draw spots as four cameras would take them: lighter or darker, bluer or redder."""
     light = np.array([[1, 1, 1], [0.5, 0.5, 0.5], [0.7, 0.8, 1.1], [0.9, 0.6, 0.5]])
     spots = draw_spots(len(KINDS), seed) * light[KINDS][:, np.newaxis, np.newaxis]
     return np.clip(spots, 0, 255).astype(np.uint8)
@@ -31,7 +31,7 @@ PIXELS = spots_of_four_kinds(seed=0)
 
 
 def groups_of(**changes):
-    """Groups of which the first is proven; they differ along brightness alone."""
+    """Make groups that differ only in brightness, with the first one proven."""
     means = np.zeros((4, 7))
     means[:, 0] = (100, 200, 300, 400)
     arrays = {"covariances": [np.eye(7)] * 4, "shares": [0.25] * 4, "proven": [1, 0, 0, 0]}
@@ -95,7 +95,7 @@ def test_scikit_learn_finds_the_same_mixture_from_the_same_beginning():
     described = features(PIXELS)
     standard = (described - described.mean(axis=0)) / described.std(axis=0)
     direction = np.linalg.eigh(standard.T @ standard)[1][:, -1]
-    # The sign of the direction, which turns the order of the quarters round, does not matter.
+    # The sign of the direction reverses the order of the quarters, which does not matter.
     quarters = np.argsort(np.argsort(standard @ direction)) * 4 // len(described)
     begin = [described[quarters == k] for k in range(4)]
     theirs = mixture.GaussianMixture(
@@ -125,8 +125,8 @@ def test_few_or_equal_images_are_enough():
 
 # --- Where 'low risk' is proven --------------------------------------------------------------
 
-# With a confidence of 0.9 it is wrong for less than 2 in 100: 0.1 ** (1 / 114) is 0.980005, and
-# of SciPy's binomial distributions the first with which 1, or 5, wrong ones are so few.
+# The fewest lesions that show, with a confidence of 0.9, that it is wrong for less than 2 in 100.
+# Without an error: 0.1 ** (1 / 114) is 0.980005. With 1 or 5 errors: from SciPy's binomial.
 PROVING = [(114, 0), (194, 1), (462, 5)]
 
 
@@ -143,8 +143,8 @@ def test_low_risk_is_proven_by_so_many_lesions_and_not_by_one_less(lesions, wron
 def test_each_group_is_proven_by_its_own_lesions():
     group = np.repeat([0, 1, 2, 3], [200, 200, 200, 200])
     said = np.ones(800, bool)
-    said[400:500] = False  # of the third group's lesions it is said of a hundred alone
-    said[600:] = False  # and of the fourth's of none
+    said[400:500] = False  # of the third group's lesions, only a hundred are called low risk
+    said[600:] = False  # and of the fourth's, none
     is_malignant = np.zeros(800, bool)
     is_malignant[200:205] = True  # of the second group's
     assert proven_groups(group, 4, said, is_malignant).tolist() == [1, 0, 0, 0]
@@ -156,7 +156,7 @@ def test_a_cancer_that_is_not_called_low_risk_disproves_nothing():
 
 
 def test_the_groups_of_the_calibration_lesions_are_those_of_the_training_images():
-    calibration = np.repeat(PIXELS[[0, -1]], 150, axis=0)  # of the first kind and of the last
+    calibration = np.repeat(PIXELS[[0, -1]], 150, axis=0)  # the first kind and the last
     is_malignant = np.arange(300) % 10 == 0
     is_malignant[150:] = False
     fitted = fit_picture_groups(PIXELS, calibration, np.ones(300, bool), is_malignant)

@@ -1,4 +1,4 @@
-"""What describes a picture: its field of view, how much is of one colour, and its numbers."""
+"""The description of a picture: field of view, share of a single colour, and its numbers."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ EVERYWHERE = np.ones((1, 28, 28), bool)
 
 
 def covered(mask, colour=0, picture=SPOT):
-    """The picture with a part, (28, 28), in one colour."""
+    """Cover a part of the picture, (28, 28), with one colour."""
     picture = picture.copy()
     picture[:, mask] = colour
     return picture
@@ -80,9 +80,8 @@ def test_pictures_of_a_batch_do_not_touch_each_other():
 
 def test_a_frame_is_filled_with_the_mean_colour_of_what_is_inside():
     picture = covered(X >= 14, colour=(10, 20, 30), picture=np.full((1, 28, 28, 3), 90))
-    filled = fill_frame(
-        picture, (X < 16)[np.newaxis]
-    )  # 14 columns of one colour and two of another
+    # 14 columns of one colour and two of another.
+    filled = fill_frame(picture, (X < 16)[np.newaxis])
     assert filled[0, 0, 20] == pytest.approx([80, 81.25, 82.5])
     assert np.array_equal(filled[0, :, :16], picture[0, :, :16])
 
@@ -92,7 +91,7 @@ def test_a_frame_is_filled_with_the_mean_colour_of_what_is_inside():
 
 def test_a_pixel_is_flat_if_all_that_touch_its_sides_are_like_it():
     picture = np.random.default_rng(0).integers(0, 25, (1, 28, 28, 3)) * 10
-    picture[:, 3:8, 3:9] = 7  # of its 5 × 6 pixels 3 × 4 have no other neighbour
+    picture[:, 3:8, 3:9] = 7  # 3 × 4 of its 5 × 6 pixels have only equal neighbours
     assert flat_share(picture, EVERYWHERE)[0] == pytest.approx(12 / 784)
 
 
@@ -113,7 +112,7 @@ def test_one_colour_is_looked_for_inside_alone():
 
 
 def numbers(picture):
-    """What describes one picture, by its parts."""
+    """Return the numbers that describe one picture, by kind."""
     found = describe(picture)[0]
     parts = {"means": 3, "deviations": 3, "steps": 4, "kurtosis": 3, "outward": 1, "symmetric": 3}
     parts |= {"flat": DESCRIPTION - sum(parts.values())}
@@ -124,15 +123,15 @@ def numbers(picture):
 
 def test_the_description_of_a_picture_that_can_be_worked_out_by_hand():
     picture = np.zeros((1, 28, 28, 3))
-    picture[..., 0] = np.where(X % 2, 150, 50)  # columns of two reds in turn
+    picture[..., 0] = np.where(X % 2, 150, 50)  # alternate columns of two reds
     found = numbers(picture)
     along = np.array([1 / 3**0.5, 1 / 2**0.5, 1 / 6**0.5])  # how much of each axis red is
     assert found["means"] == pytest.approx(100 * along * [1, 1, -1], rel=1e-5)
     assert found["deviations"] == pytest.approx(np.log(50 * along + 0.5), rel=1e-5)
-    # Across, neighbours differ by 100; over an even number of pixels nothing does, nor down.
+    # Across, neighbours differ by 100 and pixels an even number apart do not; down, none differ.
     expected = np.log([100 / 3**0.5 + 0.5, 0.5, 0.5, 0.5])
     assert found["steps"] == pytest.approx(expected, rel=1e-5)
-    # Of two values that are equally frequent the kurtosis is 1, and a half takes no part in shape.
+    # The kurtosis of two equally frequent values is 1, and alternating columns have no shape.
     assert found["kurtosis"] == pytest.approx(np.full(3, np.log(1.2)), abs=2e-3)
     assert found["outward"] == pytest.approx(0, abs=1e-6)
     assert found["symmetric"] == pytest.approx(0, abs=1e-6)

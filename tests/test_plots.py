@@ -1,4 +1,4 @@
-"""The plots: what they show, read from the drawn lines and not from pixels."""
+"""The plots: their contents, read from the drawn lines, not from pixels."""
 
 import io
 
@@ -14,7 +14,7 @@ from tests.support.skipping import require
 
 @pytest.fixture(scope="module")
 def scored():
-    """Labels (300,) and probabilities (300, 7) that know something of them."""
+    """Labels (300,), and probabilities (300, 7) that depend on them."""
     rng = np.random.default_rng(0)
     labels = np.concatenate([np.arange(7), rng.integers(7, size=293)])
     probabilities = rng.dirichlet(np.full(7, 0.5), size=300) + np.eye(7)[labels]
@@ -22,7 +22,7 @@ def scored():
 
 
 def drawn(figure):
-    """Render a figure as training does; returns its axes."""
+    """Render a figure as training does and return its axes."""
     figure.savefig(io.BytesIO(), dpi=40)
     return figure.axes
 
@@ -116,7 +116,7 @@ def test_the_bars_of_reliability_are_clopper_and_pearsons_intervals():
     probabilities = np.tile([0.65, 0.35], (10, 1))
     top, _ = drawn(plots.draw_reliability(np.repeat([0, 1], [9, 1]), probabilities, ""))
     (bar,) = top.containers[0].lines[2][0].get_segments()
-    expected = beta.ppf(0.025, 9, 2), beta.ppf(0.975, 10, 1)  # of 9 right among 10
+    expected = beta.ppf(0.025, 9, 2), beta.ppf(0.975, 10, 1)  # for 9 of 10 right
     assert bar[:, 1] == pytest.approx(expected)
 
 

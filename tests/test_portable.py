@@ -1,6 +1,6 @@
-"""Other programs read the model files: each in a fresh environment of its own, by pinned versions.
+"""Other programs read the model files, each in a new environment with pinned versions.
 
-`make test-portable` runs them; `make test` does not, as they install packages for minutes.
+`make test-portable` runs these tests. `make test` does not, because installing takes minutes.
 """
 
 import re
@@ -59,7 +59,7 @@ print(json.dumps(answers))
 
 @pytest.fixture(scope="module")
 def pixels(tmp_path_factory):
-    """A file of 16 images of noise, float32, and what our Keras says of them."""
+    """A file of 16 images of noise, float32, and our Keras's answers for them."""
     path = tmp_path_factory.mktemp("pixels") / "pixels.npy"
     images = np.random.default_rng(0).integers(0, 256, (16, 28, 28, 3)).astype(np.float32)
     np.save(path, images)
@@ -68,7 +68,7 @@ def pixels(tmp_path_factory):
 
 @pytest.fixture
 def made(tmp_path):
-    """Makes an environment, which pytest would keep for days."""
+    """A function that makes environments; pytest would keep its own folders for days."""
     folder = tmp_path / "venv"
     yield lambda packages: environment(folder, packages)
     shutil.rmtree(folder, ignore_errors=True)
@@ -110,7 +110,7 @@ def test_onnx_runtime_gives_the_same(made, tmp_path, pixels):
 
 
 def check_snippet(python, name, folder):
-    """Run a Python snippet of the page and compare what it prints with the app's engine."""
+    """Run a Python snippet from the page, and compare its output with the app's engine."""
     snippet = re.search(rf"<!-- {name} -->\n```python\n(.*?)```", PAGE, re.S)[1]
     draw_lesion().save(folder / "lesion.jpg")
     done = subprocess.run(

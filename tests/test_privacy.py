@@ -1,4 +1,4 @@
-"""What the page /privacy says is so: the headers, the pages' markup, the browser's own record."""
+"""The page /privacy is true, by the headers, the pages' markup and the browser's own record."""
 
 import base64
 import io
@@ -23,9 +23,9 @@ from tests.support.browser import SPOILED, classify, drawn
 from tests.support.drawings import draw_lesion, encode
 from tests.support.pages import page_of, pages_of, text_of, upload
 
-# The directives for which `default-src` does not stand in.
+# The directives that `default-src` does not cover.
 ALONE = {"base-uri": "'none'", "form-action": "'self'", "frame-ancestors": "'none'"}
-# The attributes whose address a browser asks for by itself; `href` too, but of a link to follow.
+# The attributes whose address a browser loads by itself; also `href`, except on links to follow.
 LOADED = ("action", "background", "data", "formaction", "href", "poster", "src", "xlink:href")
 LESION = drawn()
 
@@ -35,7 +35,7 @@ LESION = drawn()
 
 @pytest.fixture(scope="module")
 def answers():
-    """An answer of every address to every method, to good and bad uploads, and every error."""
+    """Answers of every address to every method, to good and bad uploads, and every error."""
     app = create_app()
     app.add_url_rule("/broken", view_func=lambda: 1 / 0)
     client = app.test_client()
@@ -122,7 +122,7 @@ def test_the_camera_is_for_this_app_and_the_rest_is_off():
 
 
 def pages_in(answers):
-    """Pages and drawings, parsed with their templates."""
+    """Return the pages and drawings, parsed with their templates."""
     kinds = ("text/html", "image/svg+xml")
     found = [one for one in answers if one.mimetype in kinds and one.data]
     assert len(found) > 30
@@ -169,11 +169,12 @@ def test_no_style_sheet_loads_anything_from_another_host(answers):
     ("address", "field"), [("/showresult", "pic"), ("/api/v1/predictions", "image")]
 )
 def test_five_megabytes_touch_no_disk(client, address, field):
-    large = LESION["buffer"] + b"\x00" * 5_000_000  # what follows a PNG's end is ignored
+    large = LESION["buffer"] + b"\x00" * 5_000_000  # data after a PNG's end are ignored
     form = {field: [(io.BytesIO(large), "a.png"), (io.BytesIO(b"no image"), "b.jpg")]}
     environ = EnvironBuilder(method="POST", data=form).get_environ()
     body, content_type = environ["wsgi.input"].read(), environ["CONTENT_TYPE"]
-    client.post(address, data=body, content_type=content_type)  # code and templates are read by now
+    # So that code and templates have been read.
+    client.post(address, data=body, content_type=content_type)
     written, watching = [], True
 
     def watch(event, arguments):
@@ -196,12 +197,12 @@ def test_five_megabytes_touch_no_disk(client, address, field):
 
 @pytest.fixture
 def visitor(browser, address):
-    """A page with a record of what its browser asked for and complained of."""
+    """A page with a record of its browser's requests and complaints."""
     context = browser.new_context()
     page = context.new_page()
     page.asked, page.complaints = [], []
-    context.on("request", lambda request: page.asked.append(request.url))  # the worker's as well
-    # Chromium remarks that it does not ask before a result is left that nobody has touched.
+    context.on("request", lambda request: page.asked.append(request.url))  # also the worker's
+    # Chromium logs that it does not ask before leaving a page that nobody has touched.
     page.on(
         "console",
         lambda line: "'beforeunload'" in line.text or page.complaints.append(line.text),
@@ -212,7 +213,7 @@ def visitor(browser, address):
 
 
 def visit(page, address, *images):
-    """Classify images and wait for the results of two at least."""
+    """Classify images and wait for at least two results."""
     page.goto(address)
     classify(page, *images)
     page.locator("#likely, #batch tbody tr:nth-child(2)").first.wait_for()
@@ -224,7 +225,7 @@ def test_a_whole_visit_leaves_no_trace_and_reaches_no_other_host(visitor, app, a
     visit(visitor, address, LESION)
     visit(visitor, address, LESION, SPOILED)
     visitor.evaluate("() => navigator.serviceWorker.ready.then(() => null)")
-    assert f"{address}/static/icon-maskable-512.png" in visitor.asked  # by the worker alone
+    assert f"{address}/static/icon-maskable-512.png" in visitor.asked  # only by the worker
     other = [url for url in visitor.asked if not url.startswith((address + "/", "data:", "blob:"))]
     assert other == []
     assert visitor.context.cookies() == []
@@ -265,12 +266,12 @@ def test_no_page_stands_in_a_frame(browser, app, address):
 
 
 def shown(response):
-    """The bytes of the image that the result page shows."""
+    """Return the bytes of the image that the result page shows."""
     return base64.b64decode(re.search('"data:image/jpeg;base64,([^"]+)"', response.text)[1])
 
 
 def with_secrets(image_format):
-    """An image that holds a position, a camera, a comment and an XMP record."""
+    """Make an image with a position, a camera, a comment and an XMP record."""
     exif = Image.Exif()
     exif[ExifTags.Base.Make] = "SECRET"
     exif.get_ifd(ExifTags.IFD.GPSInfo).update(
@@ -313,7 +314,7 @@ def test_no_decoder_but_those_of_the_named_formats_is_asked(monkeypatch):
     for name, (factory, accept) in list(Image.OPEN.items()):
         monkeypatch.setitem(Image.OPEN, name, (factory, spied(name, accept)))
     with pytest.raises(UnsupportedImage):
-        read_image(b"8BPS\0\1" + bytes(100))  # as a Photoshop file begins
+        read_image(b"8BPS\0\1" + bytes(100))  # like a Photoshop file
     read_image(encode(draw_lesion(), "TIFF"))
     assert set(asked) == set(FORMATS)
 

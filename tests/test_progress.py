@@ -1,4 +1,4 @@
-"""A run that was interrupted, in whatever way, goes on and ends as if it had not been."""
+"""An interrupted run can be resumed, with the same result as an uninterrupted one."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from tests.support.tables import csv_rows
 
 @pytest.fixture
 def images(tmp_path):
-    """A folder of twelve images, one of which is spoiled."""
+    """A folder of twelve images, one of them damaged."""
     (tmp_path / "images").mkdir()
     for number in range(11):
         data = encode(draw_grainy_lesion(number, (120, 90)))
@@ -30,7 +30,7 @@ def images(tmp_path):
 
 @pytest.fixture
 def interrupted(run, images, tmp_path, monkeypatch):
-    """The table of a run that was interrupted at the eighth image."""
+    """The table of a run interrupted at the eighth image."""
     decode = bulk.decode
     begun = []
 
@@ -44,7 +44,7 @@ def interrupted(run, images, tmp_path, monkeypatch):
         patch.setattr(bulk, "decode", interrupting)
         done = run(images, "--csv", tmp_path / "out.csv")
     assert done.exit_code == 130
-    assert "The same command with --resume goes on from there." in done.stderr
+    assert "To continue, run the same command with --resume." in done.stderr
     return tmp_path / "out.csv"
 
 
@@ -63,7 +63,7 @@ def test_a_resumed_run_does_what_is_missing_and_writes_the_same(
     )
     done = run(images, "--csv", interrupted, "--resume")
     assert done.exit_code == 0
-    assert f"{done_before} of them were done before." in done.stderr
+    assert f"{done_before} of them had been done before." in done.stderr
     assert len(again) == 12 - done_before
     assert not progress_of(interrupted).exists()
     run(images, "--csv", tmp_path / "whole.csv")
@@ -80,14 +80,14 @@ def test_without_resume_nothing_of_it_is_lost(run, images, interrupted):
     before = interrupted.read_bytes(), progress_of(interrupted).read_bytes()
     done = run(images, "--csv", interrupted)
     assert done.exit_code == 2
-    assert "Add --resume to go on with it, or delete it to begin anew." in done.stderr
+    assert "Add --resume to continue it, or delete it to start again." in done.stderr
     assert (interrupted.read_bytes(), progress_of(interrupted).read_bytes()) == before
 
 
 def test_resume_without_an_earlier_run_begins_with_the_first_image(run, images, tmp_path):
     done = run(images, "--csv", tmp_path / "out.csv", "--resume")
     assert done.exit_code == 0
-    assert "out.csv.progress, so it begins with the first image." in done.stderr
+    assert "out.csv.progress; starting with the first image." in done.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"images", "out.csv"}
 
 
@@ -95,7 +95,7 @@ def test_resume_without_an_earlier_run_begins_with_the_first_image(run, images, 
 def test_resume_needs_a_file(run, images, outputs):
     done = run(images, *outputs, "--resume")
     assert done.exit_code == 2
-    assert "--resume needs a file." in done.stderr
+    assert "--resume needs the same --csv or --json file" in done.stderr
 
 
 def test_a_killed_run_goes_on(images, tmp_path):
@@ -110,13 +110,13 @@ def test_a_killed_run_goes_on(images, tmp_path):
             time.sleep(0.01)
         process.kill()
     assert not table.exists()
-    for path in images.glob("more*"):  # so that the test need not wait for them
+    for path in images.glob("more*"):  # so that the test does not wait for them
         if not path.name.startswith("more 000"):
             path.unlink()
     done = subprocess.run(
         [*command, "--resume"], capture_output=True, text=True, check=True, **options
     )
-    assert "of them were done before." in done.stderr
+    assert "of them had been done before." in done.stderr
     assert len(csv_rows(table)) == 22
     assert {path.name for path in tmp_path.iterdir()} == {"images", "out.csv"}
 
@@ -134,7 +134,7 @@ def task_of(path, number=0):
 
 @pytest.fixture
 def left(tmp_path):
-    """An output whose run left the progress of one image."""
+    """An output with a progress file that has one image."""
     (tmp_path / "a.png").write_bytes(b"picture")
     with progress_beside(tmp_path / "out.csv", "0123", resume=False) as progress:
         progress.add(task_of(tmp_path / "a.png"), Result({"x": 1}, None, 0.5))
@@ -168,9 +168,9 @@ def test_a_spoiled_last_line_spoils_no_other(left, tmp_path, tail):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"model_sha256": "4567"}, "was begun with another model file. Serve that one by"),
+        ({"model_sha256": "4567"}, "was begun with another model file. Set MODEL_PATH to that one"),
         ({"version": "0.9"}, r"was begun by version 0\.9 of Lesion Lens"),
-        ({"kind": "recipe"}, "holds no progress of this command. Move it"),
+        ({"kind": "recipe"}, "is not a progress file of this command. Move it"),
     ],
 )
 def test_the_progress_of_another_run_is_refused(left, change, sentence):

@@ -1,4 +1,4 @@
-"""What the app counts for Prometheus, and who may read it."""
+"""The metrics for Prometheus, and who may read them."""
 
 import io
 import os
@@ -28,13 +28,13 @@ from tests.support.servers import gunicorn
 from tests.support.skipping import require
 from tests.support.waiting import wait_for
 
-TOKEN = "0123456789abcdef"  # noqa: S105 (of these tests alone)
+TOKEN = "0123456789abcdef"  # noqa: S105 (only for these tests)
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 
 
 @pytest.fixture
 def client(monkeypatch):
-    """A client of an app that counts, as nothing before has."""
+    """A client of an app with metrics, starting from 0."""
     require("prometheus_client")
     monkeypatch.setattr(events, "_watcher", events.Watcher())
     monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR", raising=False)
@@ -42,7 +42,7 @@ def client(monkeypatch):
 
 
 def counts_in(text):
-    """The counts in Prometheus's text: `name{labels}` -> number."""
+    """Return the counts in Prometheus's text: `name{labels}` -> number."""
     parser = require("prometheus_client.parser")
     return {
         sample.name + "".join(f" {name}={value}" for name, value in sorted(sample.labels.items())):
@@ -172,7 +172,7 @@ def test_what_waits_and_runs_is_seen_and_a_decode_that_is_stopped(client):
     assert now["lesion_lens_image_requests"] == 1
     assert [now[f"lesion_lens_decodes state={one}"] for one in ("waiting", "running")] == [3, 2]
     counts.request_ended()
-    leaves = time.monotonic() + 1  # seconds: by then it has its turn, and is being decoded
+    leaves = time.monotonic() + 1  # second; by then, it is being decoded
     requester = Requester(has_gone=lambda: time.monotonic() > leaves)
     with pytest.raises(ClientGone):
         DecoderPool().decode(ENDLESS, requester=requester)
@@ -201,7 +201,7 @@ def test_the_privacy_page_says_what_is_counted(client):
 
 @pytest.fixture
 def scratch(tmp_path, monkeypatch):
-    """The folder for temporary files, for this test alone."""
+    """A folder for temporary files, only for this test."""
     (tmp_path / "scratch").mkdir()
     return tmp_path / "scratch"
 
@@ -209,7 +209,8 @@ def scratch(tmp_path, monkeypatch):
 def test_two_workers_count_together_on_a_port_of_their_own(tmp_path, scratch):
     require("prometheus_client")
     port = free_port()
-    abandoned = scratch / f"{metrics_processes.PREFIX}{2**22 + 1}-x"  # no process has such an id
+    # An id that no process can have.
+    abandoned = scratch / f"{metrics_processes.PREFIX}{2**22 + 1}-x"
     abandoned.mkdir()
     settings = {
         "GUNICORN_CMD_ARGS": "--workers 2",
@@ -237,7 +238,8 @@ def test_two_workers_count_together_on_a_port_of_their_own(tmp_path, scratch):
         assert not abandoned.exists()
 
         with socket.create_connection(("127.0.0.1", server.port), 20) as refused:
-            refused.sendall(b"GET / HTTP/1.1\r\n\r\n")  # without a Host, so the app sees nothing
+            # Without a Host, so it does not reach the app.
+            refused.sendall(b"GET / HTTP/1.1\r\n\r\n")
             assert refused.recv(12).split()[1] == b"400"
         assert read()["lesion_lens_requests_total endpoint=none method=GET status=400"] == 1
 
@@ -279,7 +281,7 @@ def test_a_port_that_is_taken_stops_the_start_with_its_sentence(taken, scratch):
 
 def test_a_worker_that_is_starting_does_not_fail_the_metrics(client, monkeypatch, tmp_path):
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
-    (tmp_path / "counter_1.db").write_bytes(b"")  # so it begins
+    (tmp_path / "counter_1.db").write_bytes(b"")  # files start empty
     assert client.get("/metrics", headers=BEARER).status_code == 200
 
 
@@ -318,7 +320,7 @@ def test_python_app_py_serves_the_port_too():
 
 
 def answers(port, path, **options):
-    """The status of an answer; None where nobody listens."""
+    """Return the status of an answer; None if nothing listens."""
     try:
         return requests.get(f"http://127.0.0.1:{port}{path}", timeout=20, **options).status_code
     except requests.ConnectionError:

@@ -1,4 +1,4 @@
-"""Proxies: whose headers are believed, and a Host or a prefix of which no address can be made."""
+"""Proxies: whose headers are trusted, and invalid hosts and prefixes."""
 
 import pytest
 import requests
@@ -42,7 +42,7 @@ def test_a_platform_has_one_proxy_unless_the_setting_says_otherwise(variable, mo
     monkeypatch.setenv(variable, "web.1")
     client = app_with().test_client()
     assert client.get("/showresult", headers=FORWARDED).location == "/skin/"
-    # Neither platform sets it, so it would be the client's own.
+    # Neither platform sets this header, so it comes from the client.
     assert "skin.example" not in client.get("/api/v1/docs", headers=FORWARDED).text
     monkeypatch.setenv("PROXY_HOPS", "0")
     answer = app_with().test_client().get("/showresult", headers=FORWARDED)
@@ -72,7 +72,7 @@ def test_a_number_of_proxies_that_is_none_is_named(hops):
 
 @pytest.fixture(scope="module")
 def behind_a_proxy():
-    """The address of an app that believes one proxy."""
+    """The address of an app that trusts one proxy."""
     with serving(app_with(PROXY_HOPS="1")) as port:
         yield f"http://127.0.0.1:{port}"
 

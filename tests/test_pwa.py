@@ -26,7 +26,7 @@ LESION = drawn()
 
 
 def kept_by(page):
-    """What the caches hold: name -> set of addresses."""
+    """Return the contents of the caches: name -> set of addresses."""
     script = """async () => {
         const kept = {};
         for (const name of await caches.keys())
@@ -79,7 +79,7 @@ def test_a_cut_icon_keeps_all_that_is_drawn():
 
 
 def test_chromium_would_install_it(browser, address, tmp_path):
-    # In a window of its own, as nothing is installed from a private one, which the others are.
+    # In a normal window: the other tests use private ones, which cannot install apps.
     context = browser.browser_type.launch_persistent_context(tmp_path / "profile", **chromium())
     (page,) = context.pages
     open_app(page, address)
@@ -95,7 +95,7 @@ def test_chromium_would_install_it(browser, address, tmp_path):
 
 
 def share_with(client, data, site="none"):
-    """Send a file as the manifest tells a phone to."""
+    """Send a file as the manifest tells phones to."""
     target = json.loads(client.get("/manifest.webmanifest").data)["share_target"]
     assert target["method"] == "POST"
     (field,) = target["params"]["files"]
@@ -191,14 +191,14 @@ def test_all_that_the_phone_keeps_is_small(phone, address):
 
 
 def send_as_a_form(page, file):
-    """Send it as another app's share does: by a form, and without the page's script."""
+    """Send a file like another app's share: with a form and without the page's script."""
     page.set_input_files("#pic", file)
     page.evaluate("document.getElementById('upload').submit()")
 
 
 def test_an_upload_does_not_pass_through_the_worker_and_a_share_does(phone, address):
     open_app(phone, address)
-    phone.reload()  # from now on the worker sees what the page asks for
+    phone.reload()  # from now on, the page's requests go through the worker
     posted = []
     phone.on("response", lambda r: r.request.method == "POST" and posted.append(r))
     for send, through_worker in ((classify, False), (send_as_a_form, True)):
@@ -256,7 +256,7 @@ def test_a_new_version_replaces_the_old_one_and_no_other_apps_cache(
     monkeypatch.setitem(app.extensions, "shell_version", "new")
     assert old
     phone.goto(address)
-    # The browser asks for the worker after a visit, but on a busy machine perhaps after a minute.
+    # After a visit, the browser checks for a new worker; on a busy machine, perhaps a minute later.
     phone.evaluate("() => navigator.serviceWorker.ready.then((one) => one.update()).then(() => 0)")
     wait_for(lambda: not old & shells_of(phone), pause=pause_of(phone))
     assert "of another app" in kept_by(phone)

@@ -1,4 +1,4 @@
-"""The limit of uploads for public instances."""
+"""The upload limit for public instances."""
 
 import io
 import logging
@@ -28,7 +28,7 @@ def post(client, path=PAGE, address="192.0.2.1", **headers):
 
 
 def named(client, *values):
-    """The statuses of uploads for which X-Forwarded-For says each of these."""
+    """Return the statuses of uploads with each of these values of X-Forwarded-For."""
     return [post(client, API, X_Forwarded_For=value).status_code for value in values]
 
 
@@ -124,7 +124,7 @@ def test_the_page_waits_and_without_script_says_how_long(browser, script):
 
 @pytest.fixture
 def redis_url():
-    """A server on this machine that speaks Redis's protocol."""
+    """The address of a local server that speaks Redis's protocol."""
     server = require("fakeredis").TcpFakeServer(("127.0.0.1", 0), server_type="redis")
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

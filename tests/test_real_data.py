@@ -41,7 +41,7 @@ def parts(data):
 
 @pytest.fixture(scope="module")
 def originals(ham10000, original_files, data):
-    """The full-size images: their files and the pixels of their CSV rows."""
+    """Full-size images: their files, and the pixels of their CSV rows."""
     ids = pd.read_csv(ham10000[1])["image_id"]
     row_of = {image_id: row for row, image_id in enumerate(ids)}
     return original_files, data.pixels[[row_of[file.stem] for file in original_files]]
@@ -95,7 +95,7 @@ def test_the_committed_weights_give_the_committed_metrics(data, parts):
 
 
 def assert_close(value, expected, place="metrics.json"):
-    """Equal but for rounding, which differs between processors; one image in 2,001 may tip over."""
+    """Assert equality except for rounding, which depends on the processor and may tip one image."""
     if isinstance(expected, dict):
         assert value.keys() == expected.keys(), place
         for key in expected:
@@ -130,7 +130,7 @@ def attributes():
 def test_the_committed_probabilities_have_the_calibration_parts_class_shares(calibration_part):
     means = probabilities_of(load_model(), calibration_part.pixels).mean(axis=0)
     shares = np.bincount(calibration_part.labels, minlength=7) / len(calibration_part.labels)
-    assert np.allclose(means, shares, atol=2e-3)  # 1e-5 on the rows of the training
+    assert np.allclose(means, shares, atol=2e-3)  # 1e-5 on the rows used for training
 
 
 def test_the_committed_decision_facts_are_those_of_the_calibration_part(
@@ -146,13 +146,13 @@ def test_the_committed_decision_facts_are_those_of_the_calibration_part(
     )
     assert facts.pooled_classes == fitted.pooled_classes
     for name in ("eight_view_temperature", "low_risk_threshold", "conformal_thresholds"):
-        # Kaggle's own rows differ by 0.81 grey levels; by rounding, on those of the training.
+        # Kaggle's own rows differ by 0.81 grey levels, those used for training only by rounding.
         assert getattr(facts, name) == pytest.approx(getattr(fitted, name), abs=0.03)
 
 
 @pytest.fixture(scope="module")
 def calibration_lesions(calibration_part):
-    """Which images of the calibration part stand for their lesions: (M,)."""
+    """The images of the calibration part that are chosen for their lesions, (M,)."""
     return calibration.one_image_per_lesion(calibration_part.lesion_ids, calibration_part.pixels)
 
 
@@ -180,7 +180,7 @@ def test_the_committed_rules_for_pictures_are_those_of_the_training_images(
     ).to_attributes()
     names = ("likeness_", "other_picture_", "picture_group_")
     assert set(fitted) == {name for name in attributes if name.startswith(names)}
-    for name, values in fitted.items():  # equal but for rounding, which differs between processors
+    for name, values in fitted.items():  # equal except for rounding, which depends on the processor
         assert np.allclose(values, attributes[name], rtol=1e-3, atol=1e-3), name
 
 
@@ -193,7 +193,7 @@ def test_no_test_lesion_is_not_dermatoscopic(data, parts, attributes):
 
 
 def test_preprocessing_makes_the_pixels_of_the_csv(originals):
-    """LANCZOS comes nearer to the CSV than Pillow's other filters do."""
+    """LANCZOS is closer to the CSV than Pillow's other filters."""
     files, rows = originals
     images = [read_image(file.read_bytes()) for file in files]
 
@@ -210,11 +210,11 @@ def test_preprocessing_makes_the_pixels_of_the_csv(originals):
 
 
 def test_uploads_get_the_probabilities_of_their_rows(client, originals):
-    """To within the difference that the two sources of pixels explain.
+    """The probabilities agree within what the difference of the pixels explains.
 
-    The CSV's rows and the originals differ by up to 0.81 grey levels on average. What that
-    explains is measured by giving each row the pixel difference of another image: that moves the
-    probabilities as much as the app does, so the app adds nothing of its own.
+    The CSV's rows and the originals differ by up to 0.81 grey levels on average. To measure what
+    that explains, each row gets the pixel difference of another image. That changes the
+    probabilities as much as the app does, so the app itself adds no difference.
     """
     files, rows = originals
     responses = [upload(client, file.read_bytes(), name=file.name) for file in files]
@@ -261,7 +261,7 @@ def test_dermamnists_file_has_the_official_split(ham10000, tmp_path, data):
     parts = read_split(official, data.image_ids, data.labels)
     numbers = np.argsort(np.argsort(scd.CODES))[data.labels].astype(
         np.uint8
-    )  # in the alphabet's order
+    )  # in alphabetical order
     arrays = {}
     for word, part in zip(("train", "val", "test"), PARTS, strict=True):
         arrays[f"{word}_images"] = data.pixels[parts == part]

@@ -1,4 +1,4 @@
-"""A result in a real Chromium: what is seen first, sharing it, and the question before leaving."""
+"""A result in a real Chromium: what is visible first, sharing, and the question before leaving."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from lesion_lens.model.decisions import LEVELS
 from tests.support.browser import classify, drawn, window
 from tests.support.drawings import draw_for, draw_lesion
 
-# Of a browser that can share: keeps what it is given, and answers as a person would.
+# Imitates a browser that can share: records what is shared, and answers like a person.
 SHARING = """
     Navigator.prototype.canShare = ({files}) => files.every((file) => file.type === "image/jpeg");
     Navigator.prototype.share = async (data) => {
@@ -20,7 +20,7 @@ SHARING = """
 
 @pytest.fixture
 def phone(browser, address):
-    """The upload page of a phone that can share files; `asked` are the questions before leaving."""
+    """The upload page on a phone that can share; `asked` records the questions before leaving."""
     with window(browser, 375) as page:
         page.add_init_script(SHARING)
         page.asked = []
@@ -30,7 +30,7 @@ def phone(browser, address):
 
 
 def show_result(page, alone=False):
-    """Classify by the page's script, or by the form: then the result is a page of its own."""
+    """Classify with the page's script; if `alone`, with the form, as a separate result page."""
     page.set_input_files("#pic", drawn("lesion.png", draw_for("high")))
     if alone:
         with page.expect_navigation():
@@ -38,7 +38,8 @@ def show_result(page, alone=False):
     else:
         page.get_by_role("button", name="Classify").click()
     page.locator("#likely").wait_for()
-    page.get_by_text("Most weight").click()  # browsers ask nobody who has done nothing there
+    # Browsers ask only users who have interacted with the page.
+    page.get_by_text("Most weight").click()
 
 
 @pytest.mark.parametrize("level", LEVELS)

@@ -1,4 +1,4 @@
-"""The page of a result: what is said of an image, and when."""
+"""The result page: what it says about an image, and when."""
 
 import base64
 import hashlib
@@ -129,7 +129,7 @@ def test_the_pixels_are_those_that_the_model_sees(client):
 # --- Of made models --------------------------------------------------------------------------
 
 
-# The identifiers of whatever stands on some result pages only.
+# The identifiers of the parts that only some result pages have.
 SAID = (
     *("not-dermatoscopic", "unfamiliar", "why", "meaning", "flagged", "low-risk", "not-harmless"),
     "left-out",
@@ -138,7 +138,7 @@ SAID = (
 
 @pytest.fixture
 def result_of(tmp_path):
-    """Give the page of a result with these probabilities; the other classes share the rest."""
+    """A function that returns the result page for probabilities; other classes share the rest."""
 
     def result(decision_facts=FACTS, rules=(LIKE, OWN, PROVEN), facts=None, scores=None, **shares):
         path = write_model(
@@ -159,7 +159,7 @@ def said_on(page):
 
 
 def level_of(page):
-    """The level of the badge, which the headline and the colour agree with."""
+    """Return the badge's level, and check that headline and colour agree with it."""
     (level,) = [level for level in LEVELS if f"Risk: {level}" in text_of(page, "#level")]
     assert text_of(page, "#headline") == HEADLINES[level]
     assert level in page.select_one(".level-box")["class"]
@@ -262,7 +262,7 @@ def test_the_name_and_the_date_stand_at_the_top_and_a_long_name_keeps_its_end(cl
     (shown,) = page.select(".level-box bdi")
     assert shown.text == "the mole on my le…above IMG_0042.jpg"
     assert page.select_one(".level-box time")["datetime"] == datetime.now(UTC).date().isoformat()
-    assert name in text_of(page, "dl")  # whole
+    assert name in text_of(page, "dl")  # the full name
 
 
 def test_what_is_said_of_a_class_that_is_missing_is_limited_to_images_like_those_learned_from(
@@ -283,7 +283,7 @@ def test_an_unknown_that_may_be_a_cancer_still_sends_to_a_doctor(result_of):
 
 
 def test_a_cancer_and_a_mole_never_share_a_headline(result_of):
-    """Nor do their headlines differ by a word alone."""
+    """Their headlines also differ by more than one word."""
     mole = text_of(result_of(nv=0.93, rules=(LIKE, OWN, UNPROVEN)), "#headline").split()
     cancer = text_of(result_of(mel=0.93), "#headline").split()
     assert len(set(mole) ^ set(cancer)) > 2
@@ -307,10 +307,11 @@ def test_low_risk_is_told_beside_how_rare_cancer_is_in_such_images(result_of):
 
 def test_raised_says_how_many_melanomas_got_it(result_of):
     scores = made_scores()
-    scores["decisions"] = made_counts(1000, 160, raised=(400, 60, 40))  # of 80 melanomas
+    scores["decisions"] = made_counts(1000, 160, raised=(400, 60, 40))  # 40 of 80 melanomas
     said = text_of(result_of(nv=0.82, akiec=0.09, mel=0.03, scores=scores), "#meaning")
     assert said.endswith("Of 100 melanomas there, 50 got this result, so it rules nothing out.")
-    assert "Of all" not in said  # which may be more than of this result, as most cancers are 'high'
+    # May be higher than this result's share, as most cancers are 'high'.
+    assert "Of all" not in said
 
 
 def test_what_it_meant_for_an_unfamiliar_image_is_that_of_the_worst_clinic(result_of):
@@ -443,7 +444,7 @@ def test_the_map_is_drawn_where_covering_counts(client, monkeypatch):
 
 
 def test_a_map_without_a_peak_says_so(result_of):
-    page = result_of(nv=0.98)  # whatever is covered
+    page = result_of(nv=0.98)  # whichever part is covered
     assert text_of(page, "#weight") == "No part stands out."
     assert not page.select(".patches rect")
 
@@ -490,7 +491,7 @@ def test_every_class_has_its_facts(lesion_class):
 
 
 def grade(text):
-    """The grade of a US school, about age less five, by Flesch & Kincaid (1975)."""
+    """Return the US school grade by Flesch & Kincaid (1975), about the age minus five."""
     words = re.findall(r"[a-z’]+", text.lower())
     syllables = sum(
         max(1, len(re.findall(r"[aeiouy]+", re.sub(r"(?<=[^l])e(s|d)?$", "", word))))

@@ -1,4 +1,4 @@
-"""An answer as JSON and as CSV: columns, quoting, what is not known."""
+"""An answer as JSON and as CSV: columns, quoting, unknown values."""
 
 import csv
 import io

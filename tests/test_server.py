@@ -1,4 +1,4 @@
-"""The Procfile's own command line, as a platform runs it."""
+"""The Procfile's command, run as a platform runs it."""
 
 import contextlib
 import http.client
@@ -50,10 +50,10 @@ def test_a_body_that_is_too_large_gets_the_sentence(server):
 
 
 def test_a_body_that_is_too_large_does_not_break_the_connection(server):
-    """Not even where it is to be closed, when gunicorn itself would read little more of it."""
+    """Not even before closing, although gunicorn itself would then read little more of it."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
     headers = {"Content-Type": "multipart/form-data; boundary=x", "Connection": "close"}
-    body = b"--x\r\n" + b"\x00" * 40_000_000  # sent to the end, or this raises
+    body = b"--x\r\n" + b"\x00" * 40_000_000  # raises unless it can be sent to its end
     connection.request("POST", "/showresult", body, headers)
     assert connection.getresponse().status == 413
 
@@ -116,7 +116,7 @@ def test_the_log_has_the_requests_but_no_file_names(server):
     # gunicorn writes the line after the answer has been sent.
     wait_for(lambda: "POST /showresult 415" in server.said)
     assert "private" not in server.said
-    assert "127.0.0.1 " not in server.said  # nor whose request it was
+    assert "127.0.0.1 " not in server.said  # no client addresses either
 
 
 @pytest.mark.parametrize("prefix", ["/a", "//evil.example"])
@@ -144,7 +144,7 @@ POST = b"POST /showresult HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-da
 
 @pytest.fixture(scope="module")
 def impatient(tmp_path_factory):
-    """A server with limits of two seconds for clients; the product's own are longer."""
+    """A server with limits of two seconds for clients, shorter than the real ones."""
     settings = {"GUNICORN_CMD_ARGS": f"--config {IMPATIENT}", "MODEL_PATH": LITERT.name}
     with gunicorn(tmp_path_factory.mktemp("server") / "log", **settings) as server:
         server.wait_until_ready()
@@ -153,7 +153,7 @@ def impatient(tmp_path_factory):
 
 @contextlib.contextmanager
 def many_clients(server, count, said):
-    """Clients that have connected, sent something, and send no more."""
+    """Open connections of clients that send something and then stop."""
     with contextlib.ExitStack() as stack:
         clients = []
         for _ in range(count):
@@ -225,7 +225,7 @@ def test_a_head_that_cannot_be_right_is_refused_at_once(server, head, status):
 
 
 def test_tiny_chunks_hold_up_nobody(server):
-    """Each costs as much to parse as a large one: two million of them kept the loop for 6 s."""
+    """Each costs as much to parse as a large one: two million of them blocked the loop for 6 s."""
     head = POST + b"Transfer-Encoding: chunked\r\n\r\n"
     with many_clients(server, 1, head) as (client,):
         sender = threading.Thread(target=send_all, args=(client, b"1\r\nx\r\n" * 2_000_000))
@@ -249,7 +249,7 @@ def test_large_heads_hold_up_nobody(server):
 
 
 def send_all(client, data):
-    """Send until all is sent or the other end is closed."""
+    """Send until everything is sent or the other end closes."""
     with contextlib.suppress(OSError):
         client.sendall(data)
 

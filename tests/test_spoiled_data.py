@@ -1,4 +1,4 @@
-"""Spoiled tables: exactly the numbers that stand there, or a sentence; never anything else."""
+"""Damaged tables: they are read exactly as written, or refused with a clear message."""
 
 import csv
 import io
@@ -27,11 +27,11 @@ hypothesis = require("hypothesis")
 st = require("hypothesis.strategies")
 
 DATA = made_images(lesions_per_class=1, images_per_lesion=1)
-LONGEST = 500  # letters of a sentence, beside the path
+LONGEST = 500  # letters of a message without the path
 
 
 def fault_of(path, read):
-    """The one sentence about a file, of bounded length."""
+    """Return the error for a file, a single message of limited length."""
     with pytest.raises(DataError) as caught:
         read()
     sentence = str(caught.value)
@@ -53,7 +53,7 @@ TOKENS = [
 
 @st.composite
 def spoiled(draw, data):
-    """The bytes of a table with one to three faults at random places."""
+    """Return the bytes of a table with one to three faults at random places."""
     for _ in range(draw(st.integers(1, 3))):
         at = draw(st.integers(0, len(data)))
         token = draw(st.sampled_from(TOKENS))
@@ -79,7 +79,7 @@ def spoiled(draw, data):
 
 
 def every(data, count):
-    """Try a test on `count` spoiled copies, the same ones each time."""
+    """Run a test on `count` damaged copies, the same ones each time."""
 
     def decorate(test):
         given = hypothesis.given(content=spoiled(data))
@@ -92,14 +92,14 @@ def every(data, count):
 
 
 def cells_of(content):
-    """What Python's own reader makes of a table: its header, and the rows that are not empty."""
+    """Read a table with Python's own reader: the header, and the rows that are not empty."""
     text = io.StringIO(content.decode("utf-8-sig"), newline="")
     header, *rows = filter(None, csv.reader(text))
     return header, rows
 
 
 def read_or_refuse(folder, name, content, read):
-    """What is read of a spoiled file; None where it is refused in a sentence."""
+    """Read a damaged file; return None if it is refused with a clear message."""
     path = folder / name
     path.write_bytes(content)
     try:
@@ -136,7 +136,7 @@ def test_spoiled_pixels_are_the_same_numbers_or_refused(folder):
             accepted.append(content)
 
     check()
-    assert 5 < len(accepted) < 200  # neither is everything refused nor everything let through
+    assert 5 < len(accepted) < 200  # some are accepted and some refused
 
 
 def test_spoiled_metadata_says_the_same_or_is_refused(folder, files):
@@ -183,7 +183,7 @@ def pixels_fault(tmp_path, content):
 
 
 def with_cell(value, column=100):
-    """The CSV with a value in the second row."""
+    """Return the CSV with a value in the second row."""
     lines = PIXELS.split(b"\n")
     cells = lines[2].split(b",")
     cells[column] = value
@@ -213,7 +213,7 @@ def test_a_whole_number_may_be_written_as_other_programs_do(tmp_path, value):
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (PIXELS.replace(b"\n", b"\r"), "lines end as those of an old Mac do"),
+        (PIXELS.replace(b"\n", b"\r"), "lines end in CR alone, as on an old Mac"),
         (b"x" * 200_000, "cannot be read as CSV"),
         (PIXELS.replace(b",", b";"), "no column pixel0000"),
         (PIXELS.decode().encode("utf-16"), "is not a text file in UTF-8"),
@@ -240,9 +240,9 @@ def test_a_huge_file_is_not_read(tmp_path):
     path = tmp_path / "a.csv"
     path.touch()
     os.truncate(path, csv_files.MAX_BYTES + 1)  # takes no room on the disk
-    assert "more than the 1000 MB that are read" in fault_of(path, lambda: read_pixels(path))
+    assert "more than the 1000 MB that are allowed" in fault_of(path, lambda: read_pixels(path))
     fault = fault_of(path, lambda: read_table(path, ["dx"]))
-    assert "more than the 50 MB that are read" in fault
+    assert "more than the 50 MB that are allowed" in fault
 
 
 def test_a_huge_member_of_a_zip_is_not_unpacked(tmp_path):
@@ -254,7 +254,7 @@ def test_a_huge_member_of_a_zip_is_not_unpacked(tmp_path):
         for _ in range(6):
             member.write(bytes(10_000_000))
     fault = fault_of(path, lambda: read_table(path, ["dx"]))
-    assert "holds 60 MB, more than the 50 MB" in fault
+    assert "has 60 MB, more than the 50 MB" in fault
 
 
 @pytest.mark.parametrize(
@@ -298,11 +298,11 @@ def table_fault(tmp_path, content):
         (b"image_id\tdx\na\tmel", "seem to be separated by '\\t'; save it with commas"),
         (b"image_id,dx,dx\na,mel,nv", "has two columns 'dx': rename or remove one of them"),
         (b"image_id,dx\na,mel\nb", "row 2, column dx: found nothing"),
-        (b"image_id,dx,n\na,mel,\nb,mel", "row 2, column n: found nothing, as the row has 2"),
+        (b"image_id,dx,n\na,mel,\nb,mel", "row 2, column n: found nothing: the row has 2"),
         (b"image_id,dx\na,mel\nb,mel,c", "row 2: there are more values than columns"),
-        (b'image_id,dx\na,mel\n"b,mel\n', "row 2: this is no CSV (unexpected end of data)"),
-        (b'image_id,dx\n"a"b,mel\n', "row 1: this is no CSV ("),
-        (b'image_id,dx,n\na,mel,"x\ny"', "row 1, column 'n': the cell holds a line break"),
+        (b'image_id,dx\na,mel\n"b,mel\n', "row 2: this is not CSV (unexpected end of data)"),
+        (b'image_id,dx\n"a"b,mel\n', "row 1: this is not CSV ("),
+        (b'image_id,dx,n\na,mel,"x\ny"', "row 1, column 'n': the cell contains a line break"),
         (b"image_id,dx\na,mel\n" + b"x" * 200_000 + b",nv", "row 2, column 'image_id': found 'xx"),
         (b"image_id,dx\na,mel\nb\0,nv", "row 2 is not a text file in UTF-8"),
         (b"image_id,dx\na,mel\nb\xff,nv", "row 2 is not a text file in UTF-8"),
@@ -327,11 +327,11 @@ def test_reading_leaves_the_limit_of_others_as_it_was(tmp_path):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (("ISIC_0000001", "ISIC_0000000"), "column image_id: ISIC_0000000 stands there twice"),
+        (("ISIC_0000001", "ISIC_0000000"), "column image_id: ISIC_0000000 appears twice"),
         (("ISIC_0000001", "isic_0000000"), "row 2, column image_id: found 'isic_0000000', but"),
         (("HAM_0000001", "ham_0000000"), "row 2, column lesion_id: found 'ham_0000000', but 'HAM"),
         (("HAM_0000001", "HAM_0000000 "), "row 2, column lesion_id: found 'HAM_0000000 ', but"),
-        (("HAM_0000001", "HAM\x1b"), "which holds a sign that cannot be printed; remove it"),
+        (("HAM_0000001", "HAM\x1b"), "which has a character that cannot be printed; remove it"),
         (("bcc", "x" * 900), "row 2, column dx: found 'xxx"),
     ],
 )
@@ -380,7 +380,7 @@ def test_sources_that_differ_by_capitals_alone(tmp_path):
 
 @pytest.fixture
 def pictures(tmp_path):
-    """Read labels of a folder of two pictures, `I0.jpg` and `b.png`."""
+    """A function that reads labels for a folder of two pictures, `I0.jpg` and `b.png`."""
     for name in ("I0.jpg", "b.png"):
         Image.new("RGB", (30, 30), "pink").save(tmp_path / name)
 
@@ -406,7 +406,7 @@ def test_one_image_is_not_three(pictures, tmp_path):
     for other in ("I0.jpg", "link"):
         fault = images_fault(pictures, ["I0,mel", f"{other},mel"])
         assert f"row 2: {other!r} is the file" in fault
-        assert "as 'I0' in row 1 is; remove one of the two rows" in fault
+        assert "like 'I0' in row 1; remove one of the two rows" in fault
 
 
 def test_of_two_files_of_a_name_none_is_chosen(pictures, tmp_path):

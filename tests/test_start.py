@@ -1,4 +1,4 @@
-"""The start: the model is loaded once, and a bad file stops it with its sentence."""
+"""The start: the model is loaded once, and a bad file stops the start with a clear message."""
 
 import os
 import shutil
@@ -94,7 +94,7 @@ GUNICORN = pytest.param(
 
 
 def start(command, **environment):
-    """Start a server that cannot start; returns its code and what it said."""
+    """Run a server that cannot start; return its exit code and its output."""
     done = subprocess.run(
         [sys.executable, *command],
         cwd=ROOT,
@@ -118,7 +118,7 @@ def test_a_bad_model_file_stops_the_start_with_its_sentence(command, tmp_path):
     assert f"{path} is missing: {remedy_of(path)}" in said
 
 
-@pytest.mark.parametrize("command", [GUNICORN])  # python asks both engines in the same way
+@pytest.mark.parametrize("command", [GUNICORN])  # `python app.py` treats both engines the same
 def test_so_does_one_whose_network_is_not_ours(command, tmp_path):
     path = shutil.copy(KERAS, tmp_path / "m.h5")
     change_layer(path, -1, activation="linear")
@@ -156,7 +156,7 @@ def test_spoiled_attributes_are_refused(source, name, attributes, tmp_path):
 
 
 def test_a_number_beyond_floats_is_refused(tmp_path):
-    path = copy_model(tmp_path, {"likeness_threshold": 10**400}, LITERT)  # HDF5 could not hold it
+    path = copy_model(tmp_path, {"likeness_threshold": 10**400}, LITERT)  # HDF5 cannot store it
     with pytest.raises(ModelFileError, match="holds damaged likeness attributes"):
         app_of(path)
 

@@ -1,4 +1,4 @@
-"""What a model file keeps as arrays: read again as it was, and refused where it is spoilt."""
+"""Arrays in model files: they are read back unchanged, and refused if they are damaged."""
 
 from dataclasses import fields
 

@@ -1,4 +1,4 @@
-"""The switch that keeps a person's images on the device."""
+"""The switch that keeps images on the device."""
 
 import pytest
 from werkzeug.wrappers import Response
@@ -9,7 +9,7 @@ from tests.support.phones import HERE, LOW, hang_up, is_remembered, keep_here, o
 from tests.support.servers import serving
 from tests.support.waiting import wait_for
 
-# What makes one of the browser's answers about its storage late, or lets it fail.
+# Delays one of the browser's answers about its storage, or makes it fail.
 LATE = """() => new Promise((resolve) => setTimeout(resolve, 700))"""
 LATE_TO_SAY = f"""{{
     const {{ has }} = CacheStorage.prototype;
@@ -29,14 +29,14 @@ MAY_HAVE_IT = "The server may have received it, too."
 
 @pytest.fixture
 def page(browser):
-    """A page of a browser without service workers, which keeps nothing of another test."""
+    """A page of a browser without service workers and with nothing stored by other tests."""
     with window(browser) as page:
         yield page
 
 
 @pytest.fixture
 def watched(log):
-    """The address of the app that `log` watches."""
+    """The address of the app that `log` records."""
     with serving(log) as port:
         yield f"http://127.0.0.1:{port}/"
 
@@ -51,13 +51,13 @@ def keep_here_and_remember(page):
 
 
 def show_again(page):
-    """Tell the page that its tab is shown again: it begins to read the wish."""
+    """Tell the page that its tab is visible again, so that it reads the stored setting."""
     page.evaluate("() => void document.dispatchEvent(new Event('visibilitychange'))")
 
 
 def is_checked(page):
-    """Whether the switch is on when the page has read the wish."""
-    is_remembered(page)  # asked after the page did, and so answered after it
+    """Whether the switch is on after the page has read the stored setting."""
+    is_remembered(page)  # asked after the page's own request, so answered after it
     return switch_of(page).is_checked()
 
 
@@ -80,7 +80,7 @@ def test_with_the_switch_on_no_request_has_a_body(phone, log):
         classify(phone, LOW, drawn("b.png"), SPOILED)
         summary = phone.locator("#batch-summary:not(:empty)").inner_text()
         assert summary.endswith("They were classified on this device, and none was sent.")
-        assert not phone.locator("#again").is_visible()  # as it would fail again
+        assert not phone.locator("#again").is_visible()  # it would fail again
     assert (sent, log.uploads) == ([], [])
 
 
@@ -101,7 +101,7 @@ def test_without_the_model_the_switch_keeps_the_image_here_until_there_is_one(pa
     classify(page, LOW)
     page.get_by_text("The model for your device could not be loaded").wait_for()
     log.instead.clear()
-    assert says_here(result_of(page, LOW))  # by the same worker
+    assert says_here(result_of(page, LOW))  # in the same worker
     assert log.uploads == []
 
 
@@ -150,7 +150,7 @@ def test_an_image_that_is_shared_stays_here_too(phone, log):
         open_app(phone, f"http://127.0.0.1:{port}/")
         keep_here_and_remember(phone)
         phone.set_input_files("#pic", LOW)
-        phone.evaluate("document.getElementById('upload').submit()")  # as a share comes
+        phone.evaluate("document.getElementById('upload').submit()")  # like a share
         phone.locator("#chosen .file", has_text="low.png").wait_for()
         phone.get_by_role("button", name="Classify").click()
         phone.locator("#likely").wait_for()
@@ -163,7 +163,7 @@ def test_an_image_that_is_shared_stays_here_too(phone, log):
 def test_turned_on_during_an_upload_it_ends_that(page, watched):
     failed = []
     page.on("requestfailed", lambda one: failed.append(one.method))
-    page.route("**/showresult", lambda route: None)  # and so it is never answered
+    page.route("**/showresult", lambda route: None)  # never answered
     page.goto(watched)
     classify(page, LOW)
     page.locator("#step", has_text="Uploading").wait_for()

@@ -1,4 +1,4 @@
-"""The table of results in a real Chromium: what is shown of it, row after row, and side by side."""
+"""The table of results in a real Chromium: its rows, and images side by side."""
 
 import base64
 import io
@@ -24,7 +24,7 @@ FILES = [
 
 @pytest.fixture
 def table(desk, address):
-    """A window with the table of a high, a raised and a low risk, and a spoiled file."""
+    """A window with a table of a high, a raised and a low risk, and a damaged file."""
     page = desk.new_page()
     page.goto(address)
     classify(page, *FILES)
@@ -46,7 +46,7 @@ def choose(page, level):
 
 
 def plain_table(client, *images):
-    """The page that the server makes of several files."""
+    """Return the page that the server makes for several files."""
     files = [(io.BytesIO(image), f"{i}.png") for i, image in enumerate(images)]
     return page_of(client.post("/showresult", data={"pic": files}))
 

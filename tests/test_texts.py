@@ -1,4 +1,4 @@
-"""What the scripts say stands in templates/texts.html alone, so that it can be translated."""
+"""All texts of the scripts are in templates/texts.html, so that they can be translated."""
 
 import re
 
@@ -14,7 +14,7 @@ def without_comments(program):
 
 def test_every_text_of_the_scripts_stands_in_the_template(client):
     keys = set(re.findall('data-text="(.+?)"', client.get("/").text))
-    # Where a key depends on something, both stand in the call, before the words to fill in.
+    # If a key depends on a condition, the call has both keys, before the words to fill in.
     asked = {
         key
         for program in PROGRAMS.values()
@@ -25,7 +25,7 @@ def test_every_text_of_the_scripts_stands_in_the_template(client):
 
 
 def test_no_script_holds_a_sentence():
-    """A sentence begins with a capital or a sign, or ends as one, and has several words."""
+    """A sentence has several words, and starts with a capital or a sign, or ends with one."""
     said = [
         (name, string)
         for name, program in PROGRAMS.items()

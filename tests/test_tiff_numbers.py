@@ -1,4 +1,4 @@
-"""TIFFs of floats and of other numbers, which Pillow alone does not read, or not rightly."""
+"""TIFFs of floats and other numbers, which Pillow alone reads wrongly or not at all."""
 
 import zlib
 
@@ -19,7 +19,7 @@ KINDS = {"u": 1, "i": 2, "f": 3}
 
 
 def tiff(numbers, compression=RAW, pixels=None, **changed):
-    """A TIFF of numbers (height, width, bands) of whatever type they have."""
+    """Write a TIFF of numbers (height, width, bands) of any type."""
     height, width, bands = numbers.shape
     tags = picture_tags(width, height, bands, compression)
     tags[BITS] = (SHORT, [8 * numbers.itemsize] * bands)
@@ -52,7 +52,7 @@ def test_any_other_range_is_stretched_and_what_is_no_number_is_black():
 
 
 def test_the_floating_predictor_is_undone():
-    values = SHARES.astype(">f4")  # the bytes of one worth together, then their differences
+    values = SHARES.astype(">f4")  # groups the bytes by significance, then takes differences
     planes = values.reshape(40, -1).view(np.uint8).reshape(40, 180, 4).transpose(0, 2, 1)
     rows = planes.reshape(40, -1, 3)
     steps = np.diff(rows, axis=1, prepend=np.zeros((40, 1, 3), np.uint8))

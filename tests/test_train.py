@@ -1,4 +1,4 @@
-"""Training, by its real path on made pictures."""
+"""Training with the real code, on made pictures."""
 
 import functools
 import http.server
@@ -47,11 +47,11 @@ from tests.support.skipping import require
 from train import main, parse_arguments, recipe_of
 
 DATA = made_images(lesions_per_class=10, images_per_lesion=2)
-EPOCHS = 40  # by the 30th the made pictures are told apart
+EPOCHS = 40  # by the 30th, the network can tell the made pictures apart
 
 
 def run(*arguments, **environment):
-    """Run `python train.py` as a user does, in a process of its own."""
+    """Run `python train.py` in a separate process, as a user does."""
     return subprocess.run(
         [sys.executable, "train.py", *map(str, arguments)],
         cwd=ROOT,
@@ -68,13 +68,13 @@ def files(tmp_path_factory):
 
 
 def call(*arguments):
-    """Run the command in this process, which has TensorFlow already; returns its exit code."""
+    """Run the command in this process, which has loaded TensorFlow; return its exit code."""
     return main(list(map(str, arguments)))
 
 
 @pytest.fixture(scope="module")
 def command(files, tmp_path_factory):
-    """A short training with a teacher, where an old model stands: its folder and its arguments."""
+    """A short training with a teacher, beside an old model: the folder and the arguments."""
     output = tmp_path_factory.mktemp("run") / "best_model.h5"
     output.write_bytes(b"the old model")
     arguments = ["--csv", files[0], "--output", output, "--epochs", EPOCHS, "--teachers", 1]
@@ -83,11 +83,11 @@ def command(files, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def interrupted(command):
-    """What Ctrl-C leaves of it: exit code, errors and files. None on Windows, which sends none."""
+    """Exit code, errors and files after Ctrl-C; None on Windows, which has no SIGINT."""
     if sys.platform == "win32":
         return None
     folder, arguments = command
-    # Whoever starts the tests in the background may have them ignore SIGINT, which is inherited.
+    # Tests in the background may ignore SIGINT, and the command would inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(
         [sys.executable, "train.py", *arguments],
@@ -106,7 +106,7 @@ def interrupted(command):
 
 @pytest.fixture(scope="module")
 def finished(command, interrupted):
-    """What the same command prints that goes on from there to the end."""
+    """The output of the same command when it resumes and finishes."""
     done = run(*command[1], *(["--resume"] if interrupted else []))
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -114,13 +114,13 @@ def finished(command, interrupted):
 
 @pytest.fixture(scope="module")
 def trained(command, finished):
-    """The folder of a finished training, whose teacher had a process of its own."""
+    """The folder of a finished training, whose teacher ran in a separate process."""
     return command[0]
 
 
 @pytest.fixture
 def unfitted(monkeypatch):
-    """Leave out the fitting, which takes seconds; gives the arguments of the shortest training."""
+    """Skip the fitting, which takes seconds; the value is the shortest training's arguments."""
 
     def fresh(*_, **__):
         model = scd.build_model()
@@ -133,7 +133,7 @@ def unfitted(monkeypatch):
 
 @pytest.fixture
 def fault_of(capsys):
-    """Run a command that cannot be carried out; returns what it says."""
+    """A function that runs a failing command and returns its message."""
 
     def fault(*arguments):
         assert call(*arguments) == 2
@@ -174,7 +174,7 @@ def test_the_console_says_plan_progress_and_scores(finished):
     assert "1 of 2: 1 teacher" in finished
     assert re.search(rf"student    epoch  {EPOCHS}/{EPOCHS}  loss \d\.\d+  0\.0 min left", finished)
     assert "balanced accuracy" in finished
-    assert re.search(r"so many have the level, .*\n +test part\nhigh  +\d+\.\d \(", finished)
+    assert re.search(r"lesions have the level, .*\n +test part\nhigh  +\d+\.\d \(", finished)
     assert re.search(r"in \d+\.\d min", finished)
     assert "WARNING: it" not in finished
 
@@ -288,7 +288,7 @@ def test_a_file_without_decision_facts_is_not_evaluated(trained, tmp_path):
     facts = check_model_file(trained / "best_model.h5")
     save_model(scd.build_model(), tmp_path / "m.h5", facts)
     parts = split_by_lesion(DATA.lesion_ids, DATA.labels)
-    with pytest.raises(TrainingError, match=r"m\.h5 lacks what its statements go by"):
+    with pytest.raises(TrainingError, match=r"m\.h5 lacks the facts that its statements need"):
         score_file(tmp_path / "m.h5", DATA, parts)
 
 
@@ -296,7 +296,7 @@ def test_a_file_without_rules_for_pictures_is_not_evaluated(trained, tmp_path):
     facts = check_model_file(trained / "best_model.h5")
     save_model(scd.build_model(), tmp_path / "m.h5", facts, attributes_of(FACTS, LIKE))
     parts = split_by_lesion(DATA.lesion_ids, DATA.labels)
-    with pytest.raises(TrainingError, match=r"m\.h5 lacks what .*`python train\.py`"):
+    with pytest.raises(TrainingError, match=r"m\.h5 lacks the facts .*`python train\.py`"):
         score_file(tmp_path / "m.h5", DATA, parts)
 
 
@@ -337,7 +337,7 @@ def test_without_metadata_it_trains_and_says_that_the_scores_are_inflated(
     alone = tmp_path / files[0].name
     alone.write_bytes(files[0].read_bytes())
     assert call("--csv", alone, "--output", tmp_path / "m.h5", *unfitted) == 0
-    assert "WARNING: it is not known which images show the same lesion" in capsys.readouterr().out
+    assert "WARNING: lesion ids are missing" in capsys.readouterr().out
     facts = check_model_file(tmp_path / "m.h5")
     assert facts["rows_may_share_lesions"] is True
     assert facts["test_images_sharing_lesions"] is None
@@ -353,7 +353,7 @@ def test_a_split_of_ones_own_and_the_lesions_that_it_leaks(files, tmp_path, caps
     assert facts["images"] == {"training": 70, "calibration": 35, "test": 35}
     assert facts["rows_may_share_lesions"] is True
     assert facts["test_images_sharing_lesions"] == 35
-    leaked = "35 of the test images show a lesion that stands in another part too"
+    leaked = "35 of the test images show a lesion that is also in another part"
     assert leaked in capsys.readouterr().out
 
 
@@ -372,7 +372,7 @@ def test_own_images_make_a_model_and_its_export_stale(tmp_path, capsys, unfitted
     assert "clinic" not in facts["test"]["subgroups"]
     assert facts["data"] == "images of one's own"
     command = f"python train.py --output {model} --export {stale}"
-    stale_line = f"{stale} is of the model before: make it again by `{command}`."
+    stale_line = f"{stale} still holds the previous model. To update it, run `{command}`."
     assert stale_line in capsys.readouterr().out
 
 
@@ -387,7 +387,7 @@ def test_an_interrupted_run_leaves_the_old_model_and_says_how_to_resume(command,
     code, errors, files = interrupted
     assert code == 130
     output = command[0] / "best_model.h5"
-    assert f"{output} is as it was.\nGo on with the same command and --resume" in errors
+    assert f"{output} is unchanged.\nTo continue, run the same command with --resume" in errors
     assert "Traceback" not in errors
     assert files == {"best_model.h5": b"the old model"}
 
@@ -413,13 +413,13 @@ def test_an_unfinished_training_is_not_overwritten(files, tmp_path, fault_of):
     folder.mkdir()
     (folder / "student.npz").write_bytes(b"an hour's work")
     fault = fault_of("--csv", files[0], "--output", tmp_path / "m.h5")
-    assert "holds a training that is not finished: go on with --resume, or remove it" in fault
+    assert "holds an unfinished training: continue it with --resume, or remove it" in fault
     assert (folder / "student.npz").read_bytes() == b"an hour's work"
 
 
 def test_nothing_to_go_on_from(files, tmp_path, fault_of):
     fault = fault_of("--csv", files[0], "--output", tmp_path / "m.h5", "--resume")
-    assert "there is nothing to go on from: train without --resume" in fault
+    assert "there is nothing to resume: train without --resume" in fault
 
 
 # --- What cannot be done ---------------------------------------------------------------------
@@ -457,24 +457,30 @@ def test_without_data_two_lines_say_how_to_get_it(tmp_path):
         (["--labels", "x"], "--labels needs --images"),
         (["--skip-missing"], "--skip-unknown and --skip-missing need --images"),
         (["--report", "x"], "--report needs --evaluate"),
-        (["--images", "x.npz", "--labels", "y"], "goes without labels"),
-        (["--images", "x.npz", "--output", "best_model.h5"], "never writes beside best_model.h5"),
-        (["--images", "x", "--labels", "y", "--csv", "z"], "takes the place of"),
+        (["--images", "x.npz", "--labels", "y"], "without a table"),
+        (
+            ["--images", "x.npz", "--output", "best_model.h5"],
+            "may not be written beside best_model.h5",
+        ),
+        (["--images", "x", "--labels", "y", "--csv", "z"], "--images replaces"),
         (["--epochs", "0"], "at least 1"),
         (["--seed", "-1"], "0 or more"),
         (["--seed", "2147483648"], "below 2,147,483,648"),
         (["--teachers", "-1"], "0 to 100"),
-        (["--quick", "--epochs", "3"], "--quick says itself"),
-        (["--quick", "--teachers", "0"], "--quick says itself"),
+        (["--quick", "--epochs", "3"], "--quick sets"),
+        (["--quick", "--teachers", "0"], "--quick sets"),
         (["--evaluate", "--resume"], "--evaluate does not train"),
         (["--evaluate", "--teachers", "0"], "--evaluate does not train"),
-        (["--split", "s.csv", "--output", "best_model.h5"], "never writes beside best_model.h5"),
+        (
+            ["--split", "s.csv", "--output", "best_model.h5"],
+            "may not be written beside best_model.h5",
+        ),
         (["--output", "tests/folder.h5"], "is a folder"),
         (["--output", "model.keras"], "must end in .h5"),
-        (["--download", "--csv", "x"], "exclude each other"),
+        (["--download", "--csv", "x"], "cannot be combined"),
         (["--export", "model.pt"], "must end in .tflite, .onnx, .h5"),
-        (["--export", "model.tflite", "--classes", "nv"], "--classes goes with an --export"),
-        (["--classes", "nv"], "--classes goes with an --export"),
+        (["--export", "model.tflite", "--classes", "nv"], "--classes needs an --export"),
+        (["--classes", "nv"], "--classes needs an --export"),
         (["--export", "model.tflite", "--quick"], "--export does not train"),
         (["--export", "model.tflite", "--csv", "x"], "--export does not train"),
     ],
@@ -498,7 +504,7 @@ def test_a_place_that_cannot_be_written_is_found_before_training(
 
 @pytest.mark.usefixtures("unfitted")
 def test_each_part_serves_its_purpose_alone(tmp_path, monkeypatch):
-    """What fitting, calibration and scoring are given is that part of the data and no other row."""
+    """Fitting, calibration and scoring each get only their own part of the data."""
     given = {}
 
     def spy(name, *places):
@@ -513,9 +519,9 @@ def test_each_part_serves_its_purpose_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(pipeline, "fit_teachers", lambda *_: ([], {}))
     spy("fit_teachers", 0)
     spy("fit", 0)
-    spy("probabilities_of", 1)  # what the bias and the temperature are fitted to
-    spy("view_probabilities", 1)  # what the decision facts are fitted to
-    spy("fit_picture_rules", 0, 1)  # what they learn from, and what their thresholds are fitted to
+    spy("probabilities_of", 1)  # for the fit of the bias and the temperature
+    spy("view_probabilities", 1)  # for the fit of the decision facts
+    spy("fit_picture_rules", 0, 1)  # to learn from, and for the thresholds
     parts = split_by_lesion(DATA.lesion_ids, DATA.labels)
     train_model(DATA, parts, tmp_path / "m.h5", Recipe(teachers=1, epochs=1))
     training, calibration_part = (DATA.only(parts == part) for part in PARTS[:2])
@@ -574,7 +580,7 @@ def test_download_without_kaggles_client(tmp_path, monkeypatch):
 
 
 class Kaggle(http.server.BaseHTTPRequestHandler):
-    """As much of Kaggle's interface as the client needs for the two files, on localhost."""
+    """The part of Kaggle's API that the client needs for the two files, on localhost."""
 
     def __init__(self, *arguments, folder, asked, **options):
         self.folder, self.asked = folder, asked
@@ -600,7 +606,7 @@ def test_download_fetches_the_two_files_and_no_more(files, tmp_path, monkeypatch
     require("kagglehub")
     asked = []
     handler = functools.partial(Kaggle, folder=files[0].parent, asked=asked)
-    # The port is the one that Kaggle's client takes in its own test environment.
+    # The port that Kaggle's client uses in its own test environment.
     server = http.server.ThreadingHTTPServer(("localhost", 7777), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     monkeypatch.setenv("KAGGLE_API_ENVIRONMENT", "TEST")
@@ -618,8 +624,8 @@ def test_download_fetches_the_two_files_and_no_more(files, tmp_path, monkeypatch
 
 def test_a_download_that_fails_is_said_and_leaves_nothing(tmp_path, monkeypatch):
     require("kagglehub")
-    monkeypatch.setenv("KAGGLE_API_ENVIRONMENT", "TEST")  # nobody listens there
+    monkeypatch.setenv("KAGGLE_API_ENVIRONMENT", "TEST")  # nothing listens there
     monkeypatch.setenv("KAGGLEHUB_CACHE", str(tmp_path / "cache"))
-    with pytest.raises(TrainingError, match="Kaggle did not give hmnist_28"):
+    with pytest.raises(TrainingError, match="Fetching hmnist_28"):
         download(tmp_path / "data")
     assert list((tmp_path / "data").iterdir()) == []

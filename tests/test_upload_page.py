@@ -188,7 +188,7 @@ def test_cancel_does_not_wait_for_a_server_that_asked_to_wait(page):
     )
     classify(page, drawn())
     wait_for(lambda: sent, pause=pause_of(page))
-    page.wait_for_timeout(200)  # so that the answer is there, and the pause has begun
+    page.wait_for_timeout(200)  # so that the answer has arrived and the pause has begun
     page.get_by_role("button", name="Cancel").click()
     page.get_by_text("Cancelled. The image is still chosen.").first.wait_for(timeout=5_000)
     assert len(sent) == 1

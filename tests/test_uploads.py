@@ -1,4 +1,4 @@
-"""What users send: one image or several, spoiled, too many, too large."""
+"""Uploads: one image or several, damaged, too many, too large."""
 
 import base64
 import contextlib
@@ -100,7 +100,7 @@ def test_a_malformed_form_is_never_a_500(client, body, content_type):
 
 @pytest.mark.parametrize("parts", [1, 1100], ids=["one large", "very many"])
 def test_a_form_of_texts_is_answered_by_a_real_server(app, parts):
-    """Werkzeug gives up such a form half read; whoever then waits for the rest waits for ever."""
+    """Werkzeug stops halfway through such a form; reading the rest would block for ever."""
     with serving(app) as port:
         response = requests.post(
             f"http://127.0.0.1:{port}/showresult",
@@ -172,7 +172,7 @@ def upload_several(client, *files, **options):
 
 
 def rows_of(response):
-    """The table of results as its CSV."""
+    """Return the table of results from its CSV."""
     link = page_of(response).select_one("#csv")
     text = base64.b64decode(link["href"].split(",", 1)[1]).decode("utf-8-sig")
     return list(csv.DictReader(io.StringIO(text)))
@@ -235,7 +235,7 @@ def test_fifty_images_pass_and_fifty_one_do_not(client):
 
 
 def test_the_head_of_a_part_is_bounded(client):
-    """To parse one of 400 kB took 0.4 s, and a form may have many."""
+    """Parsing one of 400 kB took 0.4 s, and a form may have many."""
     begin = time.monotonic()
     name = "a" + ";a=b" * 90_000
     assert upload_several(client, *[(name, b"x")] * 20).status_code == 413
@@ -244,7 +244,7 @@ def test_the_head_of_a_part_is_bounded(client):
 
 @pytest.fixture
 def no_time(monkeypatch):
-    """Time for the first image of a request alone."""
+    """Leave time only for the first image of a request."""
     monkeypatch.setattr(uploads, "BATCH_LIMIT", 0.1)
     monkeypatch.setattr(uploads, "decode", lambda *given: time.sleep(0.2) or decode(*given))
 
@@ -258,7 +258,7 @@ def test_images_for_which_there_is_no_time_are_named(client, no_time):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_refused_file_leaves_memory_at_once(app):
-    """Not when the garbage collector comes, which is seldom: eight such files took 190 MB."""
+    """It must not wait for the rare garbage collector: eight such files took 190 MB."""
     body, kind = form("pic", bytes(10_000_000))
 
     def refused():

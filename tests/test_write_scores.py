@@ -1,4 +1,4 @@
-"""The pages tell the scores of metrics.json, because a command writes them there."""
+"""The pages have the scores of metrics.json, because a command writes them there."""
 
 import copy
 import json
@@ -60,7 +60,7 @@ def between_marks(root, page, name):
 
 
 def leaking(metrics):
-    """Made metrics of DermaMNIST's split."""
+    """Make metrics for DermaMNIST's split."""
     one, eight = metrics["test"]["one_view"], metrics["test"]["eight_views"]
     eight["accuracy"], eight["macro_auc"], one["accuracy"], one["macro_auc"] = (MADE, *OTHERS)
     metrics["images"]["test"] = 3456
@@ -169,7 +169,7 @@ def test_a_run_on_dermamnist_without_teachers_is_called_so(root, metrics):
     assert main(root) == 0
     written = between_marks(root, *MARKS[-1])
     assert "| this recipe without teachers, eight views | 0.123 (0.111–0.144) |" in written
-    # All else is as committed.
+    # Everything else stays as committed.
     figure = re.compile(r"\d[\d.,]*")
     assert figure.sub("#", written) == figure.sub("#", between_marks(ROOT, *MARKS[-1]))
 
@@ -190,7 +190,7 @@ def test_the_run_on_dermamnist_is_where_the_training_writes_it():
 
 
 def refusal(root, capsys):
-    """The one line that says why no page was written."""
+    """Return the one line that says why no page was written."""
     before = pages_of(root)
     assert main(root) == 2
     assert pages_of(root) == before

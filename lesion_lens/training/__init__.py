@@ -1,1 +1,1 @@
-"""Data in, a model file and its scores out. Knows only lesion_lens.model."""
+"""From data to a model file and its scores. Imports only lesion_lens.model."""

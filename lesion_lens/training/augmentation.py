@@ -1,4 +1,4 @@
-"""Augmentation: what one epoch shows the network, every image once and changed at random."""
+"""Augmentation: each epoch shows the network every image once, changed at random."""
 
 from typing import Any, NamedTuple
 
@@ -16,9 +16,10 @@ class Epoch(NamedTuple):
     Attributes:
         pixels: (…, 28, 28, 3), RGB, 0–255.
         targets: (…, 7), each row summing to 1.
-        gains: (…, 3), by which each channel is multiplied, for pixels of 0–1.
-        offsets: (…, 3), which are then added.
-        shares: (…,), 0–1, of an image in its mixture with the one before it in the batch.
+        gains: (…, 3), factors for the channels of pixels scaled to 0–1.
+        offsets: (…, 3), added after the gains.
+        shares: (…,), 0–1, the weight of an image when it is mixed with the one before it in the
+            batch.
     """
 
     pixels: NDArray[np.uint8]
@@ -41,7 +42,7 @@ def draw_epoch(
         targets: (N, 7), each row summing to 1.
     """
     size = min(recipe.batch_size, len(pixels))
-    steps = len(pixels) // size  # the few images that are left over stand elsewhere next time
+    steps = len(pixels) // size  # the few images left over differ from epoch to epoch
     order = rng.permutation(len(pixels))[: steps * size]
     count = len(order)
     gains = 1 + rng.uniform(-recipe.max_colour, recipe.max_colour, (count, 3))
@@ -66,10 +67,10 @@ def draw_epoch(
 def augment(
     pixels: NDArray[np.uint8], recipe: Recipe, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """Mirror, turn, scale and shift each image at random, as if the lesion had been taken again.
+    """Mirror, rotate, scale and shift each image at random, as if it had been taken again.
 
-    A lesion has no right way up, so half are mirrored and all are turned by any angle. What comes
-    in from outside the image is its own mirror image.
+    A lesion has no right way up, so half are mirrored and all are rotated by a random angle. Areas
+    beyond the image's edge are filled with its reflection.
 
     Args:
         pixels: (N, 28, 28, 3), RGB, 0–255.
@@ -84,7 +85,7 @@ def augment(
     angles = rng.uniform(0, 2 * np.pi, count)
     scales = 1 / np.exp(rng.uniform(np.log(recipe.min_scale), np.log(recipe.max_scale), count))
     stretch = np.exp(rng.uniform(-recipe.max_stretch, recipe.max_stretch, count) / 2)
-    # Pillow wants the place in the padded image from which each pixel of the result comes:
+    # Pillow needs the inverse map, from each output pixel to its place in the padded image:
     # rotation and scale about the middle, then the shift.
     cosines, sines = np.cos(angles) * scales, np.sin(angles) * scales
     a, b, d, e = cosines * stretch, -sines / stretch, sines * stretch, cosines / stretch

@@ -1,7 +1,7 @@
 """An epoch of training on TensorFlow, JAX or PyTorch.
 
-What an epoch does is said in `fitting`, in terms of Keras alone. Here is what Keras leaves to its
-backends: compiling it, its gradients, and what makes it reproducible.
+`fitting` defines what an epoch does, in terms of Keras alone. This module does what Keras leaves to
+its backends: compiling, gradients and reproducibility.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Step:
-    """A step of the training in three parts, all of them written with `keras.ops`.
+    """One training step in three parts, all written with `keras.ops`.
 
     Attributes:
-        prepare: from the arrays of a batch to what the loss is of, which has no gradient.
-        loss: from these to the loss, a scalar, which runs the network.
-        update: from the gradients of the loss, one for each trained variable, to new values.
+        prepare: turns the arrays of a batch into the arguments of `loss`, without gradients.
+        loss: runs the network on them and returns the loss, a scalar.
+        update: takes the gradients, one for each trained variable, and assigns new values.
         trained: the variables that have a gradient.
         variables: every variable that `loss` or `update` changes.
     """
@@ -42,12 +42,12 @@ class Step:
 
 
 def make_reproducible(seed: int) -> None:
-    """Make whatever is random from now on depend on a seed alone.
+    """Make all random numbers from now on depend on the seed alone.
 
-    On TensorFlow, every operation gives the same result each time, also on a GPU. Keras then
-    compiles nothing by XLA, which has no such gradient of the pooling on a GPU.
+    On TensorFlow, operations are also made deterministic, on a GPU too. Keras then compiles nothing
+    with XLA, which has no deterministic gradient of the pooling on a GPU.
     """
-    backend = chosen_backend()  # first, as Keras's own error is no sentence
+    backend = chosen_backend()  # before Keras, whose own error message helps nobody
     import keras
 
     if backend == "tensorflow":
@@ -58,10 +58,10 @@ def make_reproducible(seed: int) -> None:
 
 
 def begin_epoch(seed: int, epoch: int) -> None:
-    """Let a resumed training drop out the same units as one that was not interrupted.
+    """Make a resumed training drop the same units as an uninterrupted one.
 
-    On TensorFlow and JAX, Keras keeps the state of the dropout in variables, which a checkpoint
-    holds. On PyTorch it draws from PyTorch's own generator, so each epoch gets a seed.
+    On TensorFlow and JAX, Keras keeps the dropout's state in variables, which the checkpoint holds.
+    On PyTorch it draws from PyTorch's own generator, so each epoch gets its own seed.
     """
     if chosen_backend() == "torch":
         import torch
@@ -72,7 +72,7 @@ def begin_epoch(seed: int, epoch: int) -> None:
 def use_one_thread() -> None:
     """Compute on one thread, so that networks can be fitted side by side.
 
-    JAX reads how many threads it may use before this is called, and shares the cores itself.
+    On JAX this does nothing: JAX has set its number of threads by now, and shares the cores itself.
     """
     backend = chosen_backend()
     if backend == "tensorflow":
@@ -87,12 +87,12 @@ def use_one_thread() -> None:
 
 
 def compile_epoch(step: Step) -> Callable[..., float]:
-    """Compile one pass over the arrays of an `Epoch`; it returns the mean loss."""
+    """Compile one pass over the arrays of an `Epoch`; the pass returns the mean loss."""
     return _COMPILED[chosen_backend()](step)
 
 
 def _with_tensorflow(step: Step) -> Callable[..., float]:
-    """One call an epoch: calling for each batch costs as much again as the computing."""
+    """Make one call for each epoch: a call for each batch would double the time."""
     import tensorflow as tf
 
     @tf.function(reduce_retracing=True)
@@ -110,7 +110,7 @@ def _with_tensorflow(step: Step) -> Callable[..., float]:
 
 
 def _with_jax(step: Step) -> Callable[..., float]:
-    """JAX computes with values alone: each part is told those of all variables, and tells them."""
+    """JAX functions are pure: each part takes the values of all variables and returns them."""
     import jax
     import keras
 

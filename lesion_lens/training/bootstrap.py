@@ -22,20 +22,20 @@ def bootstrap(
     """Compute scores with the 95 % percentile intervals of a bootstrap of whole lesions.
 
     Images of one lesion are alike, so drawing single images would make the intervals too narrow.
-    As many lesions as there are are drawn with replacement, each with all its images: the cluster
+    Each replicate draws whole lesions with replacement, as many as the data have: the cluster
     bootstrap of Davison & Hinkley, Bootstrap Methods and their Application (1997), section 3.8.
 
     Args:
         scores: function of the images' weights.
         images: N.
-        lesion_ids: (N,); None where they are not known, and single images are drawn.
+        lesion_ids: (N,); None if they are not known: then single images are drawn.
         replicates: how many times the lesions are drawn.
         seed: fixes the draws.
 
     Returns:
-        dict like that of `scores`, with an estimate {"value", "low", "high"} in the place of each
-        array: floats, or None where the score is not defined. A replicate in which it is not is
-        left out of its interval.
+        The dict of `scores`, with an estimate {"value", "low", "high"} in place of each array:
+        floats, or None where the score is undefined. The interval leaves out replicates in which
+        the score is undefined.
     """
     lesion_of = np.arange(images)
     if lesion_ids is not None:
@@ -51,7 +51,7 @@ def bootstrap(
 
 
 def _estimates(values: dict[str, Any], replicated: list[dict[str, Any]]) -> dict[str, Any]:
-    """Put an estimate in the place of each array of `values`, which may stand in dicts."""
+    """Replace each array in `values`, which may be nested, with an estimate."""
     estimates = {}
     for name, value in values.items():
         replicates = [part[name] for part in replicated]

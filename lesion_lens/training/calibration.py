@@ -1,10 +1,10 @@
-"""Calibration: fitting, on the calibration part alone, what makes a network's outputs honest.
+"""Calibrating a network's outputs, on the calibration part alone.
 
-First the probabilities of single views are calibrated and the calibration is folded into the
+First the probabilities of single views are calibrated, and the calibration is folded into the
 network (`fit_bias_and_temperature`, `fold_calibration`). Then the decision facts are fitted to the
 means of eight views (`fit_decision_facts`). lesion_lens/model/decisions.py applies them, and
 `decision_scores` in evaluation.py scores them on other lesions. Uses NumPy for the statistics
-because SciPy would exceed the deployment's size limit; the tests hold them against SciPy.
+because SciPy would exceed the deployment's size limit; the tests compare them with SciPy.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 # --- Temperature and bias --------------------------------------------------------------------
 
-_TOLERANCE = 1e-10  # of the gradient; for a bias that is the mean probability less the share
+_TOLERANCE = 1e-10  # of the gradient; a bias's is the mean probability minus the class's share
 _MAX_STEPS = 200
-# Where the network is all but certain the loss has no curvature, and Newton's step no end.
+# If the network is almost certain, the loss has no curvature and Newton's step no bound.
 _LEAST_CURVATURE = 1e-9
 
 
@@ -44,19 +44,18 @@ def fit_bias_and_temperature(
     """Fit softmax(log p / T + b) to labels by regularised log loss.
 
     This is temperature scaling with a bias for each class (Guo et al., ICML 2017; vector scaling
-    with one scale). The loss is convex in (1/T, b). Only the temperature is regularised: at the
-    optimum the mean probability of a class then equals its share of the labels, which any penalty
-    on b would spoil. The biases need none, because every class is there, so that none runs off to
-    infinity; each fits one number to one count, so it is about as uncertain as the count: for 17
-    dermatofibromas the share, and with it their mean probability, has a standard error of a
-    quarter.
+    with one scale). The loss is convex in (1/T, b). Only the temperature is regularised: then, at
+    the optimum, the mean probability of a class equals its share of the labels. A penalty on b
+    would spoil that, and b needs none: every class has images, so no bias diverges. Each bias fits
+    one number to one count, so it is about as uncertain as that count. For 17 dermatofibromas, the
+    share, and with it their mean probability, has a standard error of a quarter.
 
     Args:
         probabilities: (N, 7), of single views.
-        labels: (N,), 0–6; every class must be there.
+        labels: (N,), 0–6; every class must have an image.
 
     Returns:
-        T, above 0, and b (7,), summing to 0 (a constant added to all changes nothing). The
+        T, above 0, and b (7,), summing to 0 (adding a constant to all of b changes nothing). The
         calibrated mean of each class equals its share to 1e-8.
 
     Raises:
@@ -68,21 +67,21 @@ def fit_bias_and_temperature(
         raise CalibrationError(f"The calibration part has no images of {names}: add some.")
     log_probabilities = _log(probabilities)
     shares = np.bincount(labels, minlength=len(CODES)) / len(labels)
-    bias = np.log(shares) - np.log(np.exp(log_probabilities).mean(axis=0))  # close already
+    bias = np.log(shares) - np.log(np.exp(log_probabilities).mean(axis=0))  # a close start
     return _fit(log_probabilities, labels, bias - bias.mean(), fit_bias=True)
 
 
 def fit_eight_view_temperature(
     mean_probabilities: NDArray[np.floating], labels: NDArray[np.int64]
 ) -> float:
-    """Fit the temperature that corrects the mean of eight calibrated views, by the same loss.
+    """Fit the temperature that corrects the mean of eight calibrated views, with the same loss.
 
     Args:
         mean_probabilities: (N, 7).
         labels: (N,), 0–6.
 
     Returns:
-        A temperature above 0; below 1 where the mean is under-confident.
+        A temperature above 0; below 1 if the mean is under-confident.
 
     Raises:
         CalibrationError: probabilities are not finite.
@@ -94,7 +93,7 @@ def _log(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
     probabilities = np.asarray(probabilities, np.float64)
     if not np.isfinite(probabilities).all():
         raise CalibrationError("Some probabilities are not finite: the training has diverged.")
-    # A float32 softmax gives 0 where the logits differ by more than 103.
+    # A float32 softmax gives 0 if the logits differ by more than 103.
     return np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
 
 
@@ -139,8 +138,8 @@ def _loss(
 
     The penalty on a = 1/T is (a − 1 − log a) / N, the weight of about one image: 0 at a = 1,
     convex, and infinite at a = 0 and a = ∞. So there is one optimum, with a positive temperature,
-    even where the images are perfectly separated or the network knows nothing. With 1,500 images
-    and a temperature of about 0.5 to 2 it changes it by less than 1 %.
+    even if the network separates the images perfectly or knows nothing. With 1,500 images and a
+    temperature of about 0.5 to 2, the penalty changes the temperature by less than 1 %.
     """
     a, bias = parameters[0], parameters[1:]
     count = len(labels)
@@ -163,8 +162,8 @@ def _loss(
     hessian[0, 0] = (centred * log_probabilities).sum() / count
     hessian[0, 1:] = hessian[1:, 0] = centred.mean(axis=0)
     hessian[1:, 1:] = np.diag(fitted.mean(axis=0)) - fitted.T @ fitted / count
-    # A constant added to all biases changes nothing; this keeps the matrix regular, and as the
-    # gradient has no such part, neither has the step.
+    # Adding a constant to all biases changes nothing, so the matrix is singular; this makes it
+    # regular. The gradient has no part in that direction, so neither has the step.
     hessian[1:, 1:] += 1 / len(bias)
 
     gradient[0] += (1 - 1 / a) / count
@@ -173,10 +172,9 @@ def _loss(
 
 
 def fold_calibration(model: keras.Model, temperature: float, bias: NDArray[np.float64]) -> None:
-    """Put a calibration into the last dense layer, so that the plain model is calibrated.
+    """Fold a calibration into the last dense layer, so that the plain model is calibrated.
 
-    Exact but for rounding: log p is the logits less a constant, and softmax takes no notice of
-    constants.
+    Exact except for rounding: log p equals the logits minus a constant, which softmax ignores.
 
     Args:
         model: a `build_model()`, whose last layer is a softmax; changed in place.
@@ -194,13 +192,13 @@ def one_image_per_lesion(
 ) -> NDArray[np.bool_]:
     """Choose one image of each lesion.
 
-    The guarantees of the low-risk threshold and of the conformal sets hold for exchangeable
-    draws; images of one lesion are near copies of each other and are not. Of a lesion's images
-    that one is chosen whose pixels have the smallest SHA-256, so that neither the order of the
-    rows nor what the model makes of them has a say. Images of the same pixels are the same image.
+    The guarantees of the low-risk threshold and of the conformal sets hold for exchangeable draws.
+    Images of one lesion are not exchangeable: they are near copies of each other. The image whose
+    pixels have the smallest SHA-256 is chosen, so the choice depends neither on the order of the
+    rows nor on the model. Images with the same pixels count as one image.
 
     Args:
-        lesion_ids: (N,), or None where the lesions are not known: then every row is chosen.
+        lesion_ids: (N,), or None if the lesions are not known: then every row is chosen.
         pixels: (N, 28, 28, 3), RGB, 0–255.
 
     Returns:
@@ -208,7 +206,7 @@ def one_image_per_lesion(
     """
     if lesion_ids is None:
         return np.ones(len(pixels), bool)
-    smallest: dict[str, tuple[bytes, int]] = {}  # lesion -> its smallest hash, and the row of it
+    smallest: dict[str, tuple[bytes, int]] = {}  # lesion -> its smallest hash and that row
     for row, lesion_id in enumerate(lesion_ids):
         key = hashlib.sha256(np.ascontiguousarray(pixels[row]).tobytes()).digest()
         if lesion_id not in smallest or key < smallest[lesion_id][0]:
@@ -229,19 +227,19 @@ def low_risk_threshold(
 ) -> float | None:
     """Find the highest threshold below which 'low risk' misses few enough malignant lesions.
 
-    A malignant lesion is found where its probability is at least the threshold. The threshold is
-    the probability of one of the malignant lesions: between two of them the sensitivity is the
-    same, and the higher end calls more of the benign ones low risk.
+    A malignant lesion is found if its probability is at least the threshold. The threshold is the
+    probability of one of the malignant lesions: between two of these the sensitivity stays the
+    same, and the higher end calls more benign lesions low risk.
 
     Args:
         probability: (N,), `malignant_probability` of one image of each lesion.
         is_malignant: (N,), malignant or pre-malignant in truth.
-        least: of the lower bound of the sensitivity.
-        confidence: of that bound, one-sided and by Clopper & Pearson.
+        least: the smallest lower bound of the sensitivity that is accepted.
+        confidence: of that bound, one-sided, by Clopper & Pearson.
 
     Returns:
-        The threshold, 0–1; None where not even finding all of them would show it (fewer than 45
-        malignant lesions, with these defaults).
+        The threshold, 0–1; None if there are too few malignant lesions for that bound even when
+        all of them are found (fewer than 45, with these defaults).
     """
     malignant = np.sort(np.asarray(probability)[np.asarray(is_malignant)])
     count = len(malignant)
@@ -261,21 +259,22 @@ def conformal_thresholds(
 ) -> tuple[NDArray[np.float64], tuple[str, ...]]:
     """Fit class-conditional (Mondrian) split-conformal sets.
 
-    The threshold of a class is the k-th smallest probability that its own n lesions have of it,
-    k = ⌊(n + 1)(1 − level)⌋, and 0 where k is 0. A class belongs to the set of an image where its
-    probability is at least the threshold, so that the set holds the true class of at least
-    `level` of further lesions, within each class. Vovk, ACML 2012; Sadinle, Lei & Wasserman,
+    The threshold of a class is the k-th smallest of the probabilities that its own n lesions have
+    for it, with k = ⌊(n + 1)(1 − level)⌋, or 0 if k is 0. A class belongs to the set of an image
+    if its probability is at least the threshold. Within each class, the set then holds the true
+    class for at least `level` of further lesions. Vovk, ACML 2012; Sadinle, Lei & Wasserman,
     JASA 114:223–234 (2019).
 
     Args:
         probabilities: (N, 7), of one image of each lesion.
         labels: (N,), 0–6.
-        level: the coverage, above 0, below 1.
-        least: a class with fewer lesions takes the threshold of all lesions' probabilities of
-            their own class; its coverage then holds for all classes together, not for itself.
+        level: the coverage, above 0 and below 1.
+        least: a class with fewer lesions takes the pooled threshold, from the probabilities that
+            all lesions have for their own class; its coverage then holds for all classes together,
+            not for the class itself.
 
     Returns:
-        The thresholds (7,), and the codes of the classes that took the threshold of all.
+        The thresholds (7,), and the codes of the classes that took the pooled threshold.
     """
     probabilities, labels = np.asarray(probabilities, np.float64), np.asarray(labels)
     own = probabilities[np.arange(len(labels)), labels]
@@ -303,8 +302,8 @@ def fit_decision_facts(
 ) -> DecisionFacts:
     """Fit everything that `decide` needs, on the calibration part.
 
-    All of them on one image of each lesion: first the temperature, and the rest to the
-    probabilities that it gives.
+    Uses one image of each lesion. The temperature is fitted first, the rest to the probabilities
+    that it gives.
 
     Args:
         mean_probabilities: (N, 7), means of eight calibrated views.

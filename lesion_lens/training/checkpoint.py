@@ -1,4 +1,4 @@
-"""Checkpoints: the state of a fit on disk, from which an interrupted training is resumed."""
+"""Checkpoints: the state of a fit on disk, to resume an interrupted training from."""
 
 from __future__ import annotations
 
@@ -25,25 +25,25 @@ SAVE_EVERY = 5  # epochs, so that an interruption costs no more than half a minu
 
 @contextlib.contextmanager
 def claimed(folder: Path, output: Path) -> Iterator[None]:
-    """Hold a folder of checkpoints for one training, and clear it of what a killed one left.
+    """Lock a folder of checkpoints for one training, and remove what a killed one left.
 
     Args:
-        folder: made if it is not there, and removed at the end if it has no checkpoint.
-        output: the model file, for the sentences.
+        folder: created if missing; removed at the end if it has no checkpoint.
+        output: the model file, for the messages.
 
     Raises:
-        TrainingError: another training holds it, or it cannot be written.
+        TrainingError: another training uses the folder, or it cannot be written.
     """
     name = folder / "in-use"
     with contextlib.ExitStack() as stack:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             file = stack.enter_context(name.open("ab"))
-        except OSError as error:  # better now than after the training
+        except OSError as error:  # fail now, not after the training
             raise TrainingError(f"{output} cannot be written ({error}): choose another.") from error
         if lock(file) is False:
             raise TrainingError(
-                f"Another training of {output} is running: wait for its end, or name another "
+                f"Another training of {output} is running: wait until it ends, or choose another "
                 "--output."
             )
         for unfinished in folder.glob(f"*{_UNFINISHED}"):
@@ -51,20 +51,20 @@ def claimed(folder: Path, output: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            if sys.platform == "win32":  # which removes no open file
+            if sys.platform == "win32":  # it cannot remove an open file
                 file.close()
             if not any(folder.glob("*.npz")):
-                with contextlib.suppress(OSError):  # whatever else is there is not ours
+                with contextlib.suppress(OSError):  # the folder may hold other files, not ours
                     name.unlink(missing_ok=True)
                     folder.rmdir()
 
 
 class Checkpoint:
-    """The state of a fit that is not finished, in one file that is replaced whole.
+    """The state of an unfinished fit, in one file that is replaced as a whole.
 
     Args:
         path: the .npz file.
-        identity: whatever makes the fit what it is, as JSON can hold it: data, split, seed, recipe.
+        identity: what defines the fit (data, split, seed, recipe, backend), JSON-serialisable.
     """
 
     def __init__(self, path: str | Path, identity: dict[str, Any]) -> None:
@@ -75,9 +75,9 @@ class Checkpoint:
         """Write every variable's value, the history and the identity.
 
         Raises:
-            TrainingError: the file cannot be written; the one before it is as it was.
+            TrainingError: the file cannot be written; the previous one stays unchanged.
         """
-        unfinished = self.path.with_suffix(_UNFINISHED)  # which no search for *.npz finds
+        unfinished = self.path.with_suffix(_UNFINISHED)  # so that no search for *.npz finds it
         values = {str(place): variable.numpy() for place, variable in enumerate(variables)}
         text = json.dumps({"identity": self.identity, "history": history})
         try:
@@ -88,7 +88,7 @@ class Checkpoint:
             with contextlib.suppress(OSError):
                 unfinished.unlink(missing_ok=True)
             raise TrainingError(
-                f"{self.path} cannot be written ({error.strerror or error}): make room there, then "
+                f"{self.path} cannot be written ({error.strerror or error}): free some space, then "
                 "run the same command again; train.py also needs --resume."
             ) from error
 
@@ -96,10 +96,10 @@ class Checkpoint:
         """Put the values back into the variables, if the file is there.
 
         Returns:
-            The history up to then; empty without the file.
+            The history so far; empty if there is no file.
 
         Raises:
-            TrainingError: the file is spoiled, or of another fit.
+            TrainingError: the file is damaged, or of another fit.
         """
         if not self.path.exists():
             return []
@@ -113,9 +113,9 @@ class Checkpoint:
                 variable.assign(value)
         except TrainingError:
             raise
-        except Exception as error:  # what NumPy and zipfile raise on spoiled bytes has no base
+        except Exception as error:  # NumPy's and zipfile's errors on bad bytes share no base class
             raise TrainingError(
-                f"{self.path} is damaged. Remove {self.path.parent} to begin anew."
+                f"{self.path} is damaged. Remove {self.path.parent} to start again."
             ) from error
         return history
 
@@ -128,12 +128,12 @@ class Checkpoint:
             if identity.get(name) != value:
                 raise TrainingError(
                     f"{self.path} was made with another {_difference(name, identity, value)}. "
-                    f"Remove {self.path.parent} to begin anew."
+                    f"Remove {self.path.parent} to start again."
                 )
 
 
 def _difference(name: str, identity: dict[str, Any], value: object) -> str:
-    """Name what differs; of a recipe, the settings that do."""
+    """Name what differs; for a recipe, the settings that differ."""
     other = identity.get(name)
     if not (isinstance(value, dict) and isinstance(other, dict)):
         return f"{name} ({other}, not {value})"

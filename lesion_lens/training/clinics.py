@@ -1,7 +1,7 @@
-"""Leaving out a source: what a network is worth on images of a clinic or camera it has never seen.
+"""Leaving out a source: how well a network does on a clinic or camera that it has never seen.
 
-For each source a network of the same recipe is fitted, calibrated and given its decision facts
-without the source's images, and is then asked about them. The test part takes no part.
+For each source, a network of the same recipe is fitted and calibrated, and its decision facts are
+fitted, all without the source's images. It is then scored on them. The test part is not used.
 """
 
 from __future__ import annotations
@@ -52,23 +52,23 @@ def leave_out_clinics(
     folder: Path,
     workers: int | None = None,
 ) -> dict[str, Any]:
-    """Fit a network without each of the clinics and score it on the one that it has not seen.
+    """For each clinic, fit a network without its images and score the network on them.
 
     Args:
-        data: all three parts of it; `groups["clinic"]` says whose images they are.
+        data: all three parts; `groups["clinic"]` has each image's clinic.
         parts: (N,), from `split_by_lesion`.
-        recipe: of the networks; its teachers do not matter, as none has any.
+        recipe: of the networks; its number of teachers is ignored, as none has teachers.
         seed: of each network.
-        folder: where networks and checkpoints are kept; one that is there is taken up.
+        folder: for networks and checkpoints; an existing checkpoint is resumed.
         workers: see `fit_side_by_side`.
 
     Returns:
-        What JSON can hold: `seed`, `recipe`, and `clinics`, by name what `score_clinic` returns. A
-        clinic that cannot be left out is missing, and the console says why.
+        A JSON-serialisable dict: `seed`, `recipe`, and `clinics`, which has what `score_clinic`
+        returns, by name. A clinic that cannot be left out is missing; the console says why.
 
     Raises:
-        TrainingError: fewer than two clinics are known, none can be left out, the folder cannot be
-            written, or what `fit_side_by_side` raises.
+        TrainingError: fewer than two clinics are known, none can be left out, or the folder cannot
+            be written; also see `fit_side_by_side`.
         ModelFileError: a network cannot be written.
     """
     divided = {name: divide(data, parts, name) for name in clinics_of(data)}
@@ -78,7 +78,7 @@ def leave_out_clinics(
             print(f"{name} is not left out. {sentence}", flush=True)
     names = [name for name, sentence in obstacles.items() if sentence is None]
     if not names:
-        raise TrainingError("No clinic can be left out, for the reasons above.")
+        raise TrainingError("No clinic can be left out; the reasons are above.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -90,7 +90,7 @@ def leave_out_clinics(
         nothing = np.zeros(len(training.labels), bool)
         identity = identity_of(data, part, recipe, seed)
         checkpoint = Checkpoint(folder / f"{file_name(name)}.npz", identity)
-        checkpoint.check()  # all of them before any is resumed
+        checkpoint.check()  # check all before resuming any
         fits.append(
             Fit(f"without {name}", training.pixels, training.labels, nothing, seed, checkpoint)
         )
@@ -109,7 +109,7 @@ def leave_out_clinics(
 
 
 def clinics_of(data: Dataset) -> list[str]:
-    """Name the clinics, in alphabetical order.
+    """List the clinics in alphabetical order.
 
     Raises:
         TrainingError: fewer than two are known.
@@ -117,25 +117,24 @@ def clinics_of(data: Dataset) -> list[str]:
     names = sorted(set(data.groups.get("clinic", np.array([])).tolist()) - {UNKNOWN})
     if len(names) < 2:
         raise TrainingError(
-            "The data names fewer than two clinics: name a CSV with the columns image_id,dataset "
-            "by --sources, or metadata that has a column dataset."
+            "The data has fewer than two known clinics: pass a CSV with the columns "
+            "image_id,dataset as --sources, or metadata with a column dataset."
         )
     return names
 
 
 def divide(data: Dataset, parts: NDArray[np.str_], clinic: str) -> NDArray[np.str_]:
-    """Divide the images for a network that must not know a clinic.
+    """Divide the images for a network that must not see a clinic.
 
     Args:
-        data: `groups["clinic"]` says whose images they are.
+        data: `groups["clinic"]` has each image's clinic.
         parts: (N,), from `split_by_lesion`.
         clinic: the one to leave out.
 
     Returns:
-        (N,): 'training' and 'calibration' as before, 'left out' for the clinic's images of these
-        two parts, and 'unused' for the test part, for images of other clinics that show a lesion
-        of which this one has an image too, and for images of an unknown clinic, which may be this
-        one.
+        (N,): 'training' and 'calibration' as before; 'left out' for the clinic's images in these
+        two parts; 'unused' for the test part, for other clinics' images of a lesion that this
+        clinic also has an image of, and for images of an unknown clinic, which may be this one.
     """
     divided = parts.astype("<U11")
     is_left_out = data.groups["clinic"] == clinic
@@ -148,7 +147,7 @@ def divide(data: Dataset, parts: NDArray[np.str_], clinic: str) -> NDArray[np.st
 
 
 def obstacle(data: Dataset, divided: NDArray[np.str_]) -> str | None:
-    """Say in a sentence why a clinic cannot be left out; None where it can.
+    """Say in a sentence why a clinic cannot be left out; None if it can.
 
     Args:
         data: as for `divide`.
@@ -156,10 +155,7 @@ def obstacle(data: Dataset, divided: NDArray[np.str_]) -> str | None:
     """
     images = (divided == "left out").sum()
     if images < SMALLEST_GROUP:
-        return (
-            f"It has {images:,} images outside the test part, and {SMALLEST_GROUP} are needed to "
-            "score it."
-        )
+        return f"It has {images:,} images outside the test part; scoring it needs {SMALLEST_GROUP}."
     for part in ("training", "calibration"):
         missing = sorted(set(range(len(CODES))) - set(data.labels[divided == part].tolist()))
         if missing:
@@ -168,7 +164,7 @@ def obstacle(data: Dataset, divided: NDArray[np.str_]) -> str | None:
 
 
 def file_name(clinic: str) -> str:
-    """A name for a clinic's files, which no two share and every system takes."""
+    """Return a unique name for a clinic's files that is valid on every system."""
     readable = re.sub(r"[^a-z0-9_-]+", "-", clinic.lower())[:40]
     return f"{readable}-{hashlib.sha256(clinic.encode()).hexdigest()[:8]}"
 
@@ -181,22 +177,23 @@ def score_clinic(
     replicates: int = 1000,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Score a network on the images of a clinic that it has not seen, by eight views.
+    """Score a network on the images of a clinic that it has not seen, with eight views.
 
     Args:
-        model: takes raw pixels; calibrated.
+        model: calibrated; takes raw pixels.
         attributes: its decision facts and its rules for pictures, from `calibrate`.
         left_out: the clinic's images.
         replicates, seed: see `bootstrap`.
 
     Returns:
-        What JSON can hold. As estimates `accuracy`, `macro_auc` (the mean over `classes`, those of
-        which there are 10 images, and 10 others), `malignant_auc` (None where fewer than 10 are
-        malignant, or benign) and `calibration_error`, with `simulated_calibration_error`. As plain
-        numbers `images`, and of one image of each lesion: `lesions`, `malignant` (how many are
-        malignant or pre-malignant), `melanomas`, `malignant_probability` (the mean of all),
-        `covered` (how many of the sets of classes that cannot be excluded hold the true one) and
-        `statements`, from `count_statements`. `levels`: from `level_shares`.
+        A JSON-serialisable dict. Estimates: `accuracy`, `macro_auc` (the mean over `classes`, those
+        with at least 10 images of the class and 10 of others), `malignant_auc` (None if fewer than
+        10 images are malignant, or benign) and `calibration_error`, with
+        `simulated_calibration_error`. Plain numbers: `images`. Plain numbers over one image of each
+        lesion: `lesions`, `malignant` (how many are malignant or pre-malignant), `melanomas`,
+        `malignant_probability` (the mean), `covered` (how many sets of classes that cannot be
+        excluded hold the true class) and `statements`, from `count_statements`. `levels`: from
+        `level_shares`.
     """
     facts = DecisionFacts.from_attributes(attributes)
     rules = PictureRules.from_attributes(attributes)
@@ -246,7 +243,7 @@ def score_clinic(
 def _scores_of_clinic(
     labels: NDArray[np.int64], probabilities: NDArray[np.float64], classes: list[int]
 ) -> WeightedScores:
-    """Choose what can be said of one clinic; returns the function that `bootstrap` takes."""
+    """Choose the scores that one clinic allows; return the function for `bootstrap`."""
     is_right = probabilities.argmax(axis=1) == labels
     is_malignant, risk = malignancy(labels, probabilities)
 

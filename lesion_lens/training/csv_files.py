@@ -1,7 +1,7 @@
-"""CSV files: opened, bounded, and whatever reading can raise turned into a `DataError`.
+"""Opening CSV files with a size limit; errors in reading become a `DataError`.
 
-A file of data may be damaged, huge, or no file at all. Nothing here reads without a bound, and no
-sentence grows with what it speaks of.
+A data file may be damaged, huge, or not a file at all, so reading is bounded, and messages quote
+at most 40 letters of a value.
 """
 
 import csv
@@ -20,11 +20,11 @@ from lesion_lens.training.errors import DataError
 
 MAX_BYTES = 1_000_000_000  # of a CSV, unpacked; HAM10000's has 92 million
 MAX_LINE = 10_000_000  # bytes; a line of HAM10000's has up to 9,412
-_SHOWN = 40  # letters of a value that a sentence shows
+_SHOWN = 40  # letters of a value that a message quotes
 
 
 def shown(value: object) -> str:
-    """A value as a sentence shows it, in quotation marks and at most 40 letters of it."""
+    """Quote a value for a message: in quotation marks, at most 40 letters."""
     text = str(value)
     if len(text) <= _SHOWN:
         return repr(text)
@@ -37,10 +37,10 @@ def open_csv(path: Path, most: int = MAX_BYTES) -> Iterator[BinaryIO]:
 
     Args:
         path: the file.
-        most: bytes that it may have, unpacked.
+        most: the most bytes that it may have, unpacked.
 
     Raises:
-        DataError: it is no file, has more bytes, or the zip has no CSV or several.
+        DataError: it is not a file or is too large, or the zip has no CSV or several.
     """
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise DataError(f"{path} is a folder, a device or a pipe: name a file.")
@@ -61,7 +61,7 @@ def open_csv(path: Path, most: int = MAX_BYTES) -> Iterator[BinaryIO]:
                 f"{path} holds {len(members)} CSV files instead of one: unpack it and name the CSV."
             )
         _check_size(path, members[0].file_size, most)  # zipfile unpacks no more than this
-        # Buffered, as zipfile itself looks for the end of a line far more slowly.
+        # Buffered, because zipfile itself finds the ends of lines far more slowly.
         with archive.open(members[0]) as member:
             yield io.BufferedReader(cast(io.RawIOBase, member))
 
@@ -69,8 +69,8 @@ def open_csv(path: Path, most: int = MAX_BYTES) -> Iterator[BinaryIO]:
 def _check_size(path: Path, size: int, most: int) -> None:
     if size > most:
         raise DataError(
-            f"{path} holds {size / 1e6:,.0f} MB, more than the {most // 1_000_000} MB that are "
-            "read: is it the right file?"
+            f"{path} has {size / 1e6:,.0f} MB, more than the {most // 1_000_000} MB that are "
+            "allowed: is it the right file?"
         )
 
 
@@ -78,12 +78,12 @@ def check_text(path: Path, data: bytes, row: int) -> str:
     """Decode some lines.
 
     Args:
-        path: their file, for the sentence.
-        data: the lines; a byte order mark before them is dropped.
-        row: the number of the first of them; 0 is the header.
+        path: their file, for the message.
+        data: the lines; a byte order mark at the start is dropped.
+        row: the number of the first line; 0 is the header.
 
     Raises:
-        DataError: they are not UTF-8, or hold a NUL, as a table saved as UTF-16 does.
+        DataError: the lines are not UTF-8, or hold a NUL, as a table saved as UTF-16 does.
     """
     try:
         text = data.decode("utf-8-sig")
@@ -102,18 +102,18 @@ def check_text(path: Path, data: bytes, row: int) -> str:
 
 @contextmanager
 def as_data_error(path: Path) -> Iterator[None]:
-    """Turn whatever reading can raise into a `DataError` that names the file."""
+    """Turn errors in reading into a `DataError` that names the file."""
     try:
         yield
     except FileNotFoundError as error:
         raise DataError(f"{path}: there is no such file.") from error
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError) as error:
-        raise DataError(f"{path} is truncated or is no zip file: download it again.") from error
-    except RuntimeError as error:  # an encrypted zip, or a compression that Python has not
+        raise DataError(f"{path} is truncated or not a zip file: download it again.") from error
+    except RuntimeError as error:  # an encrypted zip, or a compression that Python lacks
         why = str(error)[:200]
         raise DataError(f"{path} cannot be unpacked ({why}): unpack it yourself.") from error
     except csv.Error as error:
-        raise DataError(f"{path} cannot be read as CSV ({error}): save it as CSV anew.") from error
-    except (OSError, ValueError) as error:  # the second of a name that no system can hold
+        raise DataError(f"{path} cannot be read as CSV ({error}): save it as CSV again.") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         fault = getattr(error, "strerror", None) or error
         raise DataError(f"{path} cannot be read ({fault}): name another file.") from error

@@ -1,6 +1,6 @@
-"""The data set: images, labels and lesions, and how Kaggle's CSV and its metadata are read.
+"""The data set: images, labels and lesions, read from Kaggle's CSV and its metadata.
 
-What is wrong with a file is a `DataError`, as in tables.py. Images of one's own: own_images.py.
+A fault in a file raises a `DataError`, as in tables.py. The user's own images: own_images.py.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ from skin_cancer_detection import CODES
 CSV_NAMES = ("hmnist_28_28_RGB.csv", "hmnist_28_28_RGB.csv.zip")
 METADATA_NAME = "HAM10000_metadata.csv"
 SOURCES_NAME = "HAM10000_sources.csv"
-UNKNOWN = "unknown"  # the group of an image of which nothing is known
+UNKNOWN = "unknown"  # the group of an image whose group is not known
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,14 @@ class Dataset:
     Attributes:
         pixels: (N, 28, 28, 3), RGB, 0–255.
         labels: (N,), 0–6, in the order of `CLASSES`.
-        lesion_ids: (N,); images of one lesion share it. None where it is not known.
-        source: whose images these are; the pages claim what they say of HAM10000 only for it.
-        image_ids: (N,), or None where they are not known.
-        groups: "sex", "age", "site" and "clinic" -> (N,), as far as they are known, and columns
-            that the user named: how the scores are broken down.
-        parts: (N,), the split that the data came with; None where it has none of its own.
-        remarks: sentences on what was left out or taken for something as the data were read.
+        lesion_ids: (N,); images of one lesion share it. None if not known.
+        source: where the images are from; the pages make statements on HAM10000 only if it is
+            "HAM10000".
+        image_ids: (N,); None if not known.
+        groups: "sex", "age", "site" and "clinic", as far as they are known, and the columns that
+            the user named, each -> (N,): groups to break down the scores by.
+        parts: (N,), the split that comes with the data; None if there is none.
+        remarks: sentences on what was left out or assumed while reading the data.
     """
 
     pixels: NDArray[np.uint8]
@@ -60,11 +61,11 @@ class Dataset:
     remarks: tuple[str, ...] = ()
 
     def with_clinics(self, clinics: NDArray[np.str_]) -> "Dataset":
-        """The same data set with the clinic of each image, (N,), from `read_sources`."""
+        """Return the data set with the clinic of each image, (N,), from `read_sources`."""
         return replace(self, groups=self.groups | {"clinic": clinics})
 
     def only(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> "Dataset":
-        """The data set of some rows alone, bool (N,) or int (M,)."""
+        """Return the data set with only some rows, bool (N,) or int (M,)."""
         return replace(
             self,
             pixels=self.pixels[rows],
@@ -93,12 +94,12 @@ def read_dataset(
     metadata_path: str | Path | None = None,
     group_columns: Sequence[str] = (),
 ) -> Dataset:
-    """Read Kaggle's hmnist_28_28_RGB.csv and, with it, the lesion of every row.
+    """Read Kaggle's hmnist_28_28_RGB.csv and, from its metadata, the lesion of each row.
 
     Args:
         csv_path: the CSV, plain or as the one member of a zip.
         metadata_path: HAM10000_metadata.csv in the same row order, or None.
-        group_columns: further columns of the metadata by which the scores are broken down.
+        group_columns: further metadata columns to break down the scores by.
 
     Returns:
         The data set; its lesion_ids, image_ids and groups are None or empty without metadata.
@@ -109,7 +110,7 @@ def read_dataset(
     pixels, labels = read_pixels(csv_path)
     if metadata_path is None:
         if group_columns:
-            raise DataError("--group names a column of the metadata: name it by --metadata.")
+            raise DataError("--group names a column of the metadata: add --metadata.")
         return Dataset(pixels, labels, None)
     path = Path(metadata_path)
     table = read_metadata(path, labels)
@@ -129,7 +130,7 @@ def read_dataset(
 
 
 def read_metadata(path: str | Path, labels: NDArray[np.int64]) -> pd.DataFrame:
-    """Read what is known of each of the CSV's rows, and check that both files are of the same rows.
+    """Read the metadata of the CSV's rows, and check that both files have the same rows.
 
     Args:
         path: HAM10000_metadata.csv, with at least the columns `lesion_id` and `dx`.
@@ -139,8 +140,8 @@ def read_metadata(path: str | Path, labels: NDArray[np.int64]) -> pd.DataFrame:
         N rows, all columns as text.
 
     Raises:
-        DataError: another number of rows, or a `dx` that is not the row's label, and what
-            `read_table` raises.
+        DataError: another number of rows, or a `dx` that differs from the row's label; also see
+            `read_table`.
     """
     path = Path(path)
     table = read_table(path, ("lesion_id", "dx"), optional=("image_id",), may_be_blank="lesion_id")
@@ -169,20 +170,20 @@ def lesion_ids_of(
     image_ids: Sequence[str] | NDArray[np.str_] | None,
     labels: NDArray[np.int64],
 ) -> tuple[NDArray[np.str_] | None, NDArray[np.bool_]]:
-    """Give the lesion of each row, known near-duplicates merged.
+    """Return the lesion of each row, with known near-duplicates merged.
 
     Args:
         path: the table's file.
-        table: N rows; a blank `lesion_id` is a lesion of its own.
+        table: N rows; a row with a blank `lesion_id` counts as a separate lesion.
         image_ids: N, or None.
-        labels: (N,), 0–6; below 0 where a row has no class.
+        labels: (N,), 0–6; below 0 if a row has no class.
 
     Returns:
-        (N,), or None where the table names no lesion; and bool (N,), which rows have none although
-        others have.
+        (N,), or None if the table names no lesion; and bool (N,), the rows with no lesion although
+        other rows have one.
 
     Raises:
-        DataError: a lesion of two classes, or one that is spelt in two ways.
+        DataError: a lesion of two classes, or one with two spellings.
     """
     if "lesion_id" not in table:
         return None, np.zeros(len(table), bool)
@@ -200,11 +201,11 @@ def lesion_ids_of(
 
 
 def blank_lesions(count: int) -> str:
-    """Say of how many images the lesion is not known."""
+    """Say how many images have no known lesion."""
     return f"{count:,} images have no lesion_id; each counts as a lesion of its own."
 
 
-# The columns that say one thing: those of HAM10000, and those of the ISIC archive.
+# Columns with the same meaning: HAM10000's and the ISIC archive's.
 _GROUP_COLUMNS = {
     "sex": ("sex",),
     "site": ("localization", "anatom_site_general", "anatom_site_general_challenge"),
@@ -215,19 +216,18 @@ _GROUP_COLUMNS = {
 def groups_of(
     path: Path, table: pd.DataFrame, further: Sequence[str] = ()
 ) -> dict[str, NDArray[np.str_]]:
-    """The groups of the rows by sex, age band, body site and clinic, where there is the column.
+    """Group the rows by sex, age band, body site and clinic, as far as there are such columns.
 
     Args:
         path: the table's file.
         table: N rows, all cells as text.
-        further: columns that the user names, which have to be there.
+        further: columns that the user names; each must exist.
 
     Returns:
         "sex", "site", "clinic", "age" and the further names -> (N,).
 
     Raises:
-        DataError: no such column, an age that is none, or a name that is too long or spelt in two
-            ways.
+        DataError: no such column, an invalid age, or a name that is too long or has two spellings.
     """
     groups = {}
     for name, columns in _GROUP_COLUMNS.items():
@@ -238,7 +238,7 @@ def groups_of(
             groups[name] = _age_bands(path, table[column])
         else:
             groups[name] = _names(path, table[column])
-    if "dataset" in table:  # which Kaggle's metadata lacks, and Harvard's has
+    if "dataset" in table:  # Harvard's metadata has it, Kaggle's does not
         groups["clinic"] = _names(path, table["dataset"])
     for column in further:
         if column not in table:
@@ -255,20 +255,20 @@ def read_sources(path: str | Path, image_ids: NDArray[np.str_] | None) -> NDArra
     """Read which clinic and camera each image is from.
 
     Args:
-        path: CSV with the columns `image_id` and `dataset`, such as `rosendahl`; further columns
-            and images do not matter.
-        image_ids: (N,), each to be found in it; None where they are not known.
+        path: CSV with the columns `image_id` and `dataset`, such as `rosendahl`; other columns and
+            other images are ignored.
+        image_ids: (N,), each of which must be in the CSV; None if not known.
 
     Returns:
         (N,), each image's `dataset`.
 
     Raises:
-        DataError: an image without a row or with two, and what `read_table` raises.
+        DataError: an image without a row or with two; also see `read_table`.
     """
     path = Path(path)
     if image_ids is None:
         raise DataError(
-            f"{path} goes by image_id, which is not known: name metadata with a column image_id."
+            f"{path} needs image ids, which these data lack: pass metadata with a column image_id."
         )
     table = read_table(path, ("image_id", "dataset"))
     table["dataset"] = _names(path, table["dataset"])
@@ -276,10 +276,10 @@ def read_sources(path: str | Path, image_ids: NDArray[np.str_] | None) -> NDArra
 
 
 def _names(path: Path, column: pd.Series) -> NDArray[np.str_]:
-    """The names of groups in a column (N,), without the blanks around them.
+    """Return the group names in a column (N,), without surrounding blanks.
 
     Raises:
-        DataError: a name too long for a table, or spelt in two ways.
+        DataError: a name that is too long for a table, or has two spellings.
     """
     names = column.str.strip().replace("", UNKNOWN)
     too_long = np.flatnonzero(names.str.len() > MOST_LETTERS)
@@ -298,10 +298,10 @@ _NO_AGE = {"", UNKNOWN, "na", "n/a", "nan", "none", "null"}
 
 
 def _age_bands(path: Path, column: pd.Series) -> NDArray[np.str_]:
-    """The age bands (N,) of ages in years.
+    """Return the age bands (N,) of ages in years.
 
     Raises:
-        DataError: a cell that is no age, which would be of no band or of a wrong one.
+        DataError: a cell that is not an age, so that it would fall into no band or a wrong one.
     """
     ages = np.full(len(column), np.nan)
     for row, cell in enumerate(column.str.strip()):
@@ -310,7 +310,7 @@ def _age_bands(path: Path, column: pd.Series) -> NDArray[np.str_]:
         if not _AGE.fullmatch(cell) or float(cell) > _OLDEST:
             raise DataError(
                 f"{path}, row {row + 1}, column {column.name}: found {shown(cell)} instead of "
-                f"years, 0 to {_OLDEST}; mend it, or leave it empty."
+                f"years, 0 to {_OLDEST}; correct it, or leave it empty."
             )
         ages[row] = float(cell)
     bands = np.array(["under 30", "30–44", "45–59", "60–74", "75 and over"])

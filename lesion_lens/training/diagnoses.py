@@ -1,11 +1,11 @@
-"""The names of diagnoses that tables and folders use, and the class of each: the only such table.
+"""The names of diagnoses that tables and folders use, with the class of each.
 
 The classes are those of HAM10000 as Tschandl, Rosendahl & Kittler define them (Scientific Data
 5:180161, 2018): `akiec` is actinic keratosis and squamous cell carcinoma in situ, `bkl` seborrheic
 keratosis, solar lentigo and lichen planus-like keratosis, `vasc` angioma, angiokeratoma, pyogenic
-granuloma and haemorrhage, `mel` melanoma, in situ too. Of metastases they do not speak; the
-challenge of 2019 counts them as melanoma, and so does this table. A name is looked up as it stands,
-apart from capitals and blanks; nothing is guessed from a part of it.
+granuloma and haemorrhage, `mel` melanoma, including in situ. They do not mention metastases; the
+challenge of 2019 counts them as melanoma, and so does this table. A name must match as a whole,
+apart from capitals and blanks; nothing is guessed from parts of it.
 """
 
 from collections.abc import Sequence
@@ -78,7 +78,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     ),
 }
 
-# Names that are known and that none of the seven classes has a home for.
+# Known names that belong to none of the seven classes.
 _HOMELESS = (
     "SCC",  # of the challenge of 2019: squamous cell carcinoma, which is invasive there
     "UNK",  # of the same: none of the others
@@ -125,25 +125,25 @@ NO_HOME = -1  # the label of a diagnosis that is none of the seven classes
 
 
 def label_of(name: str) -> int:
-    """Give the label of a diagnosis, 0–6 in the order of `CODES`, or `NO_HOME`.
+    """Return the label of a diagnosis, 0–6 in the order of `CODES`, or `NO_HOME`.
 
     Args:
-        name: one of the seven codes or another name of the table, whatever its capitals.
+        name: one of the seven codes or another name in the table, in any case.
     """
     code = _CLASS_OF.get(_key(name))
     return NO_HOME if code is None else CODES.index(code)
 
 
 def label_of_most_precise(names: Sequence[str]) -> tuple[str, int]:
-    """Look up a diagnosis that is given in several columns, from the coarse to the fine.
+    """Look up a diagnosis that is given in several columns, from coarse to fine.
 
     Args:
-        names: such as those of the ISIC archive's columns `diagnosis_1`, `diagnosis_2`, …; where
-            nothing finer is known, the last are empty.
+        names: such as those of the ISIC archive's columns `diagnosis_1`, `diagnosis_2`, …; the last
+            are empty if nothing finer is known.
 
     Returns:
-        The finest name that the table knows, else the finest of all, and its label. What is finer
-        than the one that is known says only which kind of it, such as 'Nevus, Combined'.
+        The finest name in the table, or else the finest of all, and its label. A finer name than
+        the known one is only a subtype of it, such as 'Nevus, Combined'.
     """
     given = [name.strip() for name in names if name.strip()]
     known = [name for name in given if _key(name) in _CLASS_OF]

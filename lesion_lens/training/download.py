@@ -1,4 +1,4 @@
-"""The files of HAM10000: finding them on the disk, or fetching two of them from Kaggle."""
+"""The files of HAM10000: finding them on disk, or fetching two of them from Kaggle."""
 
 import contextlib
 import errno
@@ -27,12 +27,12 @@ def find_data(
     """Find the two files of the data set.
 
     Args:
-        csv_path, metadata_path: where the user says they are, or None to look in `directory`; the
-            metadata of a CSV elsewhere is looked for beside it.
+        csv_path: where the user says it is; None to look in `directory`.
+        metadata_path: likewise; None to look beside the CSV.
         directory: where to look.
 
     Returns:
-        The two paths; the second is None where there is no metadata.
+        The two paths; the second is None if there is no metadata.
 
     Raises:
         TrainingError: no CSV was named and none is in `directory`.
@@ -54,16 +54,16 @@ def find_data(
 
 
 def add_clinics(data: Dataset, sources_path: Path | None, beside: Path | None = None) -> Dataset:
-    """Say of each image which clinic it is from, as far as a file does.
+    """Add the clinic of each image, if a file has it.
 
     Args:
-        data: its `groups` have "clinic" where the metadata has a column `dataset`.
-        sources_path: HAM10000_sources.csv, which goes before that column; None to look for it
-            beside the data, where there is no such column.
-        beside: a file of HAM10000; None for other data, beside which nothing is looked for.
+        data: its `groups` have "clinic" if the metadata has a column `dataset`.
+        sources_path: HAM10000_sources.csv, which takes precedence over that column; None to look
+            for it beside the data if there is no such column.
+        beside: a file of HAM10000; None for other data, which have no such file.
 
     Returns:
-        The data set, unchanged where no file says it.
+        The data set, unchanged if no file has the clinics.
 
     Raises:
         DataError: see `read_sources`.
@@ -78,26 +78,26 @@ def add_clinics(data: Dataset, sources_path: Path | None, beside: Path | None = 
 
 
 def download(directory: Path = DATA_DIRECTORY) -> None:
-    """Fetch the CSV and the metadata, and nothing else of the data set, by Kaggle's own client.
+    """Fetch only the CSV and the metadata of the data set, with Kaggle's own client.
 
     Raises:
-        TrainingError: kagglehub is not installed, the download failed, or it cannot be written.
+        TrainingError: kagglehub is not installed, the download failed, or a file cannot be written.
     """
     try:
         import kagglehub
     except ImportError as error:
         raise TrainingError("--download needs Kaggle’s client: pip install kagglehub") from error
-    with _writing(directory):  # better now than after the download
+    with _writing(directory):  # fail now, not after the download
         directory.mkdir(exist_ok=True)
     for name in (CSV_NAMES[0], METADATA_NAME):
         print(f"Fetching {name} from Kaggle …", flush=True)
         try:
             fetched = kagglehub.dataset_download(KAGGLE_HANDLE, path=name)
-        except Exception as error:  # the network, Kaggle, its disk: the client has no base class
+        except Exception as error:  # network, Kaggle or disk: the client's errors have no base
             is_full = isinstance(error, OSError) and error.errno == errno.ENOSPC
-            remedy = "make room on the disk of its cache" if is_full else "try again later"
+            remedy = "free some space on the disk of its cache" if is_full else "try again later"
             reason = " ".join(str(error).split())[:200]
-            raise TrainingError(f"Kaggle did not give {name} ({reason}): {remedy}.") from error
+            raise TrainingError(f"Fetching {name} failed ({reason}): {remedy}.") from error
         with _writing(directory / name), workspace(directory) as folder:
             shutil.copyfile(fetched, folder / name)
             (folder / name).replace(directory / name)
@@ -105,11 +105,11 @@ def download(directory: Path = DATA_DIRECTORY) -> None:
 
 @contextlib.contextmanager
 def _writing(path: Path) -> Iterator[None]:
-    """Turn what writing can raise into a `TrainingError` that names the path."""
+    """Turn errors in writing into a `TrainingError` that names the path."""
     try:
         yield
     except OSError as error:
         raise TrainingError(
-            f"{path} cannot be written ({error.strerror or error}): make room there, or download "
-            "the files yourself and name them by --csv and --metadata."
+            f"{path} cannot be written ({error.strerror or error}): free some space, or download "
+            "the files yourself and pass them as --csv and --metadata."
         ) from error

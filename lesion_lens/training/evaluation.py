@@ -1,4 +1,4 @@
-"""Evaluation: scoring a model file on the test part, lesions that it has never seen."""
+"""Evaluation: scoring a model file on the test part, on lesions that it was not trained on."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ from skin_cancer_detection import CODES
 if TYPE_CHECKING:
     import keras
 
-SMALLEST_GROUP = 20  # images; in fewer, an interval takes in nearly everything
+SMALLEST_GROUP = 20  # images; with fewer, an interval covers nearly the whole range
 FEWEST_MELANOMAS = 5
 
 
@@ -57,14 +57,14 @@ def score_file(
 
     Args:
         path: the HDF5 file.
-        data: that it was trained on.
-        parts: (N,), as the training had them.
+        data: the data that it was trained on.
+        parts: (N,), as in its training.
 
     Returns:
-        What metrics.json holds: the facts of the file's training and, as `test`, the scores of one
-        view and of eight (`evaluate`), what the decisions are worth (`decision_scores`) and the
-        scores by sex, age, site and clinic (`subgroups`). Then the test part's labels (M,), 0–6,
-        and the probabilities of its eight views (M, 7).
+        The contents of metrics.json: the facts of the file's training and, as `test`, the scores of
+        one view and of eight (`evaluate`), of the decisions (`decision_scores`) and by sex, age,
+        site and clinic (`subgroups`). Then the test part's labels (M,), 0–6, and the probabilities
+        of its eight views (M, 7).
 
     Raises:
         ModelFileError: the file breaks the contract.
@@ -73,13 +73,13 @@ def score_file(
     facts = check_split(path, parts)
     test = data.only(parts == "test")
     scores, eight = score_images(path, test)
-    # The checksum of all of the data: not that of the training where the rows were made of other
-    # copies of the images.
+    # The checksum of all the data. It differs from that of the training if the rows were made from
+    # other copies of the images.
     return facts | {"test": {"data_sha256": data.sha256, **scores}}, test.labels, eight
 
 
 def check_split(path: Path, parts: NDArray[np.str_]) -> dict[str, Any]:
-    """See that a model file was trained on data that were split so.
+    """Check that a model file was trained on this split.
 
     Args:
         path: the model file.
@@ -96,22 +96,22 @@ def check_split(path: Path, parts: NDArray[np.str_]) -> dict[str, Any]:
     if facts.get("split_sha256") != split_checksum(parts):
         raise TrainingError(
             f"{path} was trained on another data set or another split, so its test part is not "
-            "known: name the data that it was made of."
+            "known: name the data that it was trained on."
         )
     return facts
 
 
 def score_images(path: Path, data: Dataset) -> tuple[dict[str, Any], NDArray[np.float64]]:
-    """Score a model file on images, all of them.
+    """Score a model file on all images of a data set.
 
     Args:
         path: the HDF5 file.
-        data: images that the model has not learned from; a class may be missing.
+        data: images that the model was not trained on; a class may be missing.
 
     Returns:
-        The scores of `one_view` and of `eight_views` (`evaluate`), what the `decisions` are worth
-        (`decision_scores`) and the scores by group (`subgroups`). Then the probabilities of the
-        eight views (N, 7).
+        The scores of `one_view` and `eight_views` (`evaluate`), of the `decisions`
+        (`decision_scores`) and by group (`subgroups`). Then the probabilities of the eight views
+        (N, 7).
 
     Raises:
         ModelFileError: the file breaks the contract.
@@ -124,8 +124,8 @@ def score_images(path: Path, data: Dataset) -> tuple[dict[str, Any], NDArray[np.
         rules = PictureRules.from_attributes(attributes)
     except ValueError as error:
         raise TrainingError(
-            f"{path} lacks what its statements go by, as older files do: run `python train.py` to "
-            "make it again."
+            f"{path} lacks the facts that its statements need, as older files do: run `python "
+            "train.py` to make it again."
         ) from error
     labels, lesion_ids = data.labels, data.lesion_ids
     views = view_probabilities(load_model(path), data.pixels)
@@ -146,7 +146,7 @@ def score_images(path: Path, data: Dataset) -> tuple[dict[str, Any], NDArray[np.
 
 
 def probabilities_of(model: keras.Model, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Give the class probabilities (N, 7) of many images.
+    """Return the class probabilities (N, 7) of many images.
 
     Args:
         model: takes raw pixels.
@@ -156,14 +156,14 @@ def probabilities_of(model: keras.Model, pixels: NDArray[np.uint8]) -> NDArray[n
 
 
 def view_probabilities(model: keras.Model, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Give the probabilities of the eight views of many images.
+    """Return the probabilities of the eight views of many images.
 
     Args:
         model: takes raw pixels.
         pixels: (N, 28, 28, 3), RGB, 0–255.
 
     Returns:
-        (8, N, 7); the first is the image as it came.
+        (8, N, 7); the first view is the unchanged image.
     """
     return np.stack([probabilities_of(model, view) for view in eight_views(pixels)])
 
@@ -180,30 +180,29 @@ def evaluate(
     replicates: int = 1000,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Score probabilities, the most probable class being the prediction.
+    """Score probabilities; the most probable class is the prediction.
 
-    The calibration error of a replicate is larger on average than that of the images themselves,
-    as drawing adds chance to every bin: its interval lies high and may leave out the value.
+    Drawing adds chance to every bin, so the calibration error of a replicate is larger on average
+    than that of the images themselves. Its interval therefore lies high and may exclude the value.
 
     Args:
-        labels: (N,), 0–6. A class without an image has no part in `balanced_accuracy` and
-            `macro_auc`.
+        labels: (N,), 0–6. `balanced_accuracy` and `macro_auc` leave out a class without images.
         probabilities: (N, 7).
-        lesion_ids: (N,), which images show the same lesion; None if that is not known.
-        prior: float (7,), the classes' shares that `prior_divided` divides out of the
-            probabilities, which asks for the class that the image speaks for most.
+        lesion_ids: (N,), which images show the same lesion; None if not known.
+        prior: float (7,), the classes' shares. `prior_divided` divides the probabilities by them,
+            to find the class that the image itself supports most.
         replicates, seed: of the bootstrap; the seed is also that of the simulation.
 
     Returns:
-        What JSON can hold. As estimates {"value", "low", "high"} (see `bootstrap`): `accuracy`,
+        A JSON-serialisable dict. Estimates {"value", "low", "high"} (see `bootstrap`): `accuracy`,
         `balanced_accuracy` (the mean of the sensitivities), `macro_auc`, `malignant_auc` (akiec,
         bcc and mel against the rest), `melanoma_sensitivity_at_specificity_0.80`,
         `calibration_error`, `brier_score`, `log_loss`, `prior_divided` (`accuracy` and
         `balanced_accuracy`), and `per_class` by code, with `sensitivity`, `specificity`,
-        `precision` (no value where the class was never predicted) and `auc`. As plain numbers:
-        `images`, `lesions` (None if they are not known), each class's `images`,
-        `simulated_calibration_error` (`mean`, `percentile_95`), `reliability` (see there) and
-        `confusion_matrix` (rows true, columns predicted).
+        `precision` (no value if the class was never predicted) and `auc`. Plain numbers: `images`,
+        `lesions` (None if not known), each class's `images`, `simulated_calibration_error` (`mean`,
+        `percentile_95`), `reliability` (see there) and `confusion_matrix` (rows true, columns
+        predicted).
     """
     probabilities = probabilities.astype(np.float64)
     result = bootstrap(
@@ -235,7 +234,7 @@ def _weighted_scores(
     prior: Sequence[float] | NDArray[np.floating],
     weights: NDArray[np.int64],
 ) -> dict[str, Any]:
-    """All scores that get an interval, each (R,) for weights (R, N)."""
+    """Compute all scores that get an interval, each (R,) for weights (R, N)."""
     present = np.unique(labels)
     matrix = confusion_matrix(labels, probabilities.argmax(axis=1), len(CODES), weights)
     hits = np.diagonal(matrix, axis1=-2, axis2=-1)
@@ -286,7 +285,7 @@ def subgroups(
     replicates: int = 1000,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Score the images of each group by themselves: of a sex, an age band, a site or a clinic.
+    """Score each group separately, such as a sex, an age band, a site or a clinic.
 
     Args:
         labels: (N,), 0–6.
@@ -296,10 +295,10 @@ def subgroups(
         replicates, seed: of the bootstrap, which draws from the group's own lesions.
 
     Returns:
-        What JSON can hold of each group, in alphabetical order, without groups of fewer than 20
-        images: `images`, and as estimates `accuracy`, `melanoma_sensitivity` (the most probable
-        class being the prediction; None where there are fewer than 5 melanomas) and
-        `malignant_auc` (None where all are malignant or none is).
+        A JSON-serialisable dict of the groups with at least 20 images, in alphabetical order. Each
+        has `images` and the estimates `accuracy`, `melanoma_sensitivity` (the most probable class
+        is the prediction; None for fewer than 5 images of melanomas) and `malignant_auc` (None if
+        all images are malignant, or none).
     """
     result = {}
     for group in np.unique(groups):
@@ -325,7 +324,7 @@ def subgroups(
 def _scores_of_group(
     labels: NDArray[np.int64], probabilities: NDArray[np.floating]
 ) -> WeightedScores:
-    """Choose what can be said of one group; returns the function that `bootstrap` takes."""
+    """Choose the scores that one group allows; return the function for `bootstrap`."""
     is_right = probabilities.argmax(axis=1) == labels
     is_melanoma = labels == MELANOMA
     is_malignant, score = malignancy(labels, probabilities)
@@ -351,7 +350,7 @@ def decision_scores(
     facts: DecisionFacts,
     rules: PictureRules,
 ) -> dict[str, Any]:
-    """Score every statement on lesions that had no part in fitting it, one image of each.
+    """Score every statement on lesions not used to fit it, with one image of each.
 
     Args:
         probabilities: (N, 7), from `combine_views`.
@@ -360,20 +359,21 @@ def decision_scores(
         facts, rules: from the model file.
 
     Returns:
-        What JSON can hold. Shares are 0–1, and None of nothing.
+        A JSON-serialisable dict. Shares are 0–1, and None if there is nothing to share.
         `lesions`: their number.
-        `conformal`: of the sets of classes that cannot be excluded `coverage`, `mean_set_size` and
-            `per_class` with `lesions`, `coverage`, `pooled`.
-        `flagged`: `share` of the lesions, and `right`, the share of those whose flagged class is
-            the true one.
+        `conformal`: `coverage`, `mean_set_size` and `per_class` (with `lesions`, `coverage`,
+            `pooled`) of the sets of classes that cannot be excluded.
+        `flagged`: `share`, of the lesions that are flagged, and `right`, the share of these whose
+            flagged class is the true one.
         `low_risk`: `threshold`; `below_threshold`, which scores the threshold alone; and
             `statement`, which scores 'low risk' as the page says it, under all its conditions.
             Both have `share` (of the lesions called low risk), `malignant` (number of malignant
             and pre-malignant lesions), `sensitivity` (share of these not called low risk, an
-            estimate with the two-sided 95 % Clopper–Pearson interval), `missed_per_100` (of these,
-            called low risk) and `specificity` (share of the benign lesions called low risk).
-        `malignant`: number of malignant and pre-malignant lesions; `melanomas`: of melanomas;
-            `malignant_probability`: the mean of all lesions.
+            estimate with the two-sided 95 % Clopper–Pearson interval), `missed_per_100` (how many
+            of 100 of these are called low risk) and `specificity` (share of the benign lesions
+            called low risk).
+        `malignant`: number of malignant and pre-malignant lesions; `melanomas`: number of
+            melanomas; `malignant_probability`: the mean over all lesions.
         `statements`: from `count_statements`; `levels`: from `level_shares`.
     """
     statements, familiarities, proven = decide_all(probabilities, pixels, facts, rules)

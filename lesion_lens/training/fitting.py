@@ -1,7 +1,7 @@
 """Fitting one network: AdamW, mixup, a moving average of the weights, and distillation.
 
-A network is fitted to labels alone (a teacher) or to labels and the teachers' opinions (the
-student, which is what is kept). Knows no files of data and no command line.
+A network is fitted to labels alone (a teacher) or to labels and the teachers' predictions (the
+student, which is the network that is kept). This module reads no data files and no command line.
 """
 
 from __future__ import annotations
@@ -37,24 +37,26 @@ def fit(
     checkpoint: Checkpoint | None = None,
     report: Callable[[History], None] | None = None,
 ) -> tuple[keras.Model, History]:
-    """Fit a fresh network to labels, and to the teachers' opinions where there are any.
+    """Fit a new network to labels, and to the teachers' predictions if there are teachers.
 
-    What comes out is the moving average of the weights with its BatchNormalization measured anew;
-    no epoch is picked.
+    The result is the moving average of the weights, with the BatchNormalization statistics measured
+    again. No epoch is selected.
 
     Args:
         pixels: (N, 28, 28, 3), RGB, 0–255.
         labels: (N,), 0–6.
         recipe: how to fit it.
         seed: fixes weights, order, augmentation and dropout; the same seed on the same machine
-            gives the same model, in one go or resumed.
-        teachers: models that take raw pixels and whose mean opinion is learnt; none for a teacher.
-        watch: pixels and labels of held-out images, scored now and then; None for no such score.
-        checkpoint: what to resume from and to keep up to date; None for none.
-        report: called after each epoch with the history so far; None for silence.
+            gives the same model, whether uninterrupted or resumed.
+        teachers: models that take raw pixels; the network learns their mean prediction. Empty when
+            fitting a teacher.
+        watch: pixels and labels of held-out images, scored every 10 epochs and at the end; None for
+            no such scores.
+        checkpoint: to resume from and to keep up to date; None for none.
+        report: called after each epoch with the history so far; None for no reports.
 
     Returns:
-        The model, which takes raw pixels, and its history, a row for each epoch.
+        The model, which takes raw pixels, and its history, with one row for each epoch.
 
     Raises:
         TrainingError: the loss is no longer a number.
@@ -65,7 +67,7 @@ def fit(
     average.set_weights(model.get_weights())
     optimizer = _optimizer(recipe, max(1, len(pixels) // recipe.batch_size))
     optimizer.build(model.trainable_variables)
-    # `variables` has what `weights` lacks: the state of the dropout's random numbers.
+    # Unlike `weights`, `variables` includes the state of the dropout's random numbers.
     variables = [*model.variables, *average.variables, *optimizer.variables]
     history = checkpoint.load(variables) if checkpoint else []
     run_epoch = compile_epoch(_step(model, average, teachers, optimizer, recipe, variables))
@@ -73,7 +75,7 @@ def fit(
     def draw(epoch: int) -> Epoch:
         return draw_epoch(pixels, targets, recipe, np.random.default_rng([seed, epoch]))
 
-    with ThreadPoolExecutor(1) as pool:  # draws the next epoch while this one is run
+    with ThreadPoolExecutor(1) as pool:  # draws the next epoch while this one runs
         drawn = pool.submit(draw, len(history))
         for epoch in range(len(history) + 1, recipe.epochs + 1):
             arrays = drawn.result()
@@ -100,10 +102,10 @@ def fit(
 
 
 def _optimizer(recipe: Recipe, steps: int) -> keras.optimizers.Optimizer:
-    """AdamW, its rate warmed up over the first epochs and then falling by a cosine to nothing.
+    """Make AdamW; its learning rate warms up over the first epochs, then follows a cosine to 0.
 
     Args:
-        steps: of an epoch.
+        steps: in an epoch.
     """
     import keras
 
@@ -125,7 +127,7 @@ def _step(
     recipe: Recipe,
     variables: Sequence[keras.Variable],
 ) -> Step:
-    """What one step does with a batch of an `Epoch`'s arrays."""
+    """Define what one step does with a batch of an `Epoch`'s arrays."""
     from keras import ops
 
     def prepare(
@@ -135,8 +137,9 @@ def _step(
         images = images * gains[:, None, None] + offsets[:, None, None]
         images = _mix(ops.clip(images, 0, 1), shares[:, None, None, None])
         target = _mix(targets, shares[:, None])
-        # The teachers see what the student sees, the very turn, jitter and mixture of it: so
-        # it learns a function and not one opinion on each image (Beyer et al., CVPR 2022).
+        # The teachers see exactly what the student sees: the same rotation, jitter and mixture.
+        # So it learns a function, not one fixed prediction for each image (Beyer et al., CVPR
+        # 2022).
         opinions = [teacher(255 * images, training=False) for teacher in teachers]
         return images, target, opinions
 
@@ -146,7 +149,7 @@ def _step(
     def update(gradients: Sequence[Any]) -> None:
         optimizer.apply(gradients, model.trainable_variables)
         done = ops.cast(optimizer.iterations, "float32")
-        # An average that starts slowly would keep the fresh weights for a thousand steps.
+        # At full decay, the average would keep the initial weights for about a thousand steps.
         decay = ops.minimum(recipe.weight_average, (1 + done) / (10 + done))
         for mean, weight in zip(
             average.trainable_variables, model.trainable_variables, strict=True
@@ -166,15 +169,15 @@ def _mix(array: Any, shares: Any) -> Any:
 def distillation_loss(
     targets: Any, opinions: Sequence[Any], probabilities: Any, recipe: Recipe
 ) -> Any:
-    """Cross-entropy with the labels, and with the teachers' mean opinion where there are teachers.
+    """Cross-entropy with the labels and, if there are teachers, with their mean prediction.
 
-    The opinion, and what is compared to it, are softened by the temperature, and their share is
-    multiplied by its square, which keeps the two gradients in proportion (Hinton, Vinyals & Dean,
-    arXiv:1503.02531).
+    For the teachers' term, both predictions are softened by the temperature. The term is multiplied
+    by the square of the temperature, which keeps the two gradients in proportion (Hinton, Vinyals &
+    Dean, arXiv:1503.02531).
 
     Args:
         targets: float32 (B, 7), each row summing to 1.
-        opinions: float32 (B, 7), one a teacher; may be empty.
+        opinions: float32 (B, 7), one for each teacher; may be empty.
         probabilities: float32 (B, 7), the network's.
         recipe: has the temperature and the teachers' share.
 
@@ -196,10 +199,10 @@ def distillation_loss(
 
 
 def measure_batch_normalization(model: keras.Model, pixels: NDArray[np.uint8]) -> None:
-    """Measure again, layer after layer, the mean and variance that BatchNormalization goes by.
+    """Measure again, layer by layer, the mean and variance that BatchNormalization uses.
 
-    Those that training keeps belong to other weights than the moving average's, and to dropout and
-    mixtures that are not there when the network is used.
+    The values from training do not fit: they belong to other weights than the moving average, and
+    to dropout and mixtures that are absent when the network is used.
 
     Args:
         model: a `build_model()` that takes pixels of 0–1; changed in place.
@@ -242,15 +245,15 @@ def _held_out_scores(
 
 
 def scaled(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Bring pixels from 0–255 to the 0–1 that training uses; `fold_scale` undoes it."""
+    """Scale pixels from 0–255 to the 0–1 that training uses; `fold_scale` undoes it."""
     return pixels.astype(np.float32) / np.float32(255)
 
 
 def fold_scale(model: keras.Model) -> None:
-    """Put the division by 255 into the first convolution, so that the model takes raw pixels.
+    """Fold the division by 255 into the first convolution, so that the model takes raw pixels.
 
-    Exact but for rounding: the convolution is linear before its bias, and its padding is zero on
-    both scales.
+    Exact except for rounding: the convolution is linear before its bias, and its padding is zero
+    on both scales.
 
     Args:
         model: a `build_model()` trained on 0–1; changed in place.

@@ -1,8 +1,8 @@
-"""The images of a data set: found in folders and zips, and matched to the rows of a table.
+"""Finding the images of a data set in folders and zips, and matching them to a table's rows.
 
-Which files are images is what `model.image_files.may_be_image` says, as on the command line. A file
-is known by its path below what the user named, so that it can be found by a bare name as well as by
-a part of its path.
+`model.image_files.may_be_image` decides which files are images, as on the command line. A file is
+identified by its path below the folder that the user named, so a bare name or a part of the path
+finds it.
 """
 
 import os
@@ -25,7 +25,7 @@ from lesion_lens.training.csv_files import as_data_error, shown
 from lesion_lens.training.diagnoses import label_of_most_precise
 from lesion_lens.training.errors import DataError
 
-# The ISIC challenge of 2019 has reduced some images and named them so.
+# The suffix that the ISIC challenge of 2019 gave to images that it had reduced.
 _REDUCED = "_downsampled"
 
 
@@ -34,8 +34,8 @@ class ImageFile:
     """An image that has not been read yet.
 
     Attributes:
-        name: its path below the folder or in the zip that the user named, with /.
-        path: of the file, or of the zip that it is in.
+        name: its path below the folder, or in the zip, that the user named; with /.
+        path: of the file, or of the zip that holds it.
         archive: the zip, opened; None for a file.
     """
 
@@ -47,14 +47,14 @@ class ImageFile:
         """Read the bytes.
 
         Raises:
-            UnreadableFile: see `model.image_files.read`; also a member of a zip that is spoiled.
+            UnreadableFile: see `model.image_files.read`; also for a damaged member of a zip.
         """
         if self.archive is None:
             return read(self.path)
         try:
             with self.archive.open(self.name) as member:
                 data = member.read(MAX_BYTES + 1)
-        # What zipfile raises on spoiled bytes has no common base; a locked one is a RuntimeError.
+        # zipfile's errors on bad bytes share no base class; an encrypted one is a RuntimeError.
         except Exception as error:
             raise UnreadableFile(f"It cannot be unpacked from {self.path} ({error}).") from error
         if len(data) > MAX_BYTES:
@@ -63,13 +63,13 @@ class ImageFile:
 
     @property
     def folder(self) -> str:
-        """The whole path of its folder, with / and in small letters."""
+        """The full path of its folder, with / and in lower case."""
         whole = self.path if self.archive is None else f"{self.path}/{self.name}"
         return "/" + _plain(os.path.dirname(os.path.abspath(whole))).casefold()
 
     @property
     def identity(self) -> str:
-        """What is the same for two names of one file."""
+        """A string that is the same for all names of one file."""
         return (
             os.path.realpath(self.path)
             if self.archive is None
@@ -78,7 +78,7 @@ class ImageFile:
 
 
 def find_images(sources: Sequence[Path]) -> list[ImageFile]:
-    """Find the images in folders, in their folders, and in zips, in the order of their names.
+    """Find the images in folders, their subfolders and zips, in the order of their names.
 
     Args:
         sources: folders and zips; links to folders inside them are not followed.
@@ -94,15 +94,15 @@ def find_images(sources: Sequence[Path]) -> list[ImageFile]:
             found.extend(_in_zip(source))
         else:
             raise DataError(
-                f"{source} is not a folder and not a zip: say where the images are with --images."
+                f"{source} is neither a folder nor a zip: say where the images are with --images."
             )
-    # Sources may overlap, such as a folder and one inside it.
+    # Sources may overlap: a folder and its subfolder, for example.
     places = [(_place(file.path), file.name if file.archive else "") for file in found]
     return list(dict(zip(reversed(places), reversed(found), strict=True)).values())[::-1]
 
 
 def _place(path: str) -> str:
-    """A path that is the same for all names of its folder; links to the file itself are others."""
+    """Resolve the links in the folder's path, but not a link that is the file itself."""
     return os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
 
 
@@ -134,12 +134,12 @@ def _in_zip(source: Path) -> Iterator[ImageFile]:
 
 
 def _plain(text: str) -> str:
-    """A path with /, and its letters as Windows and Linux write them: macOS takes accents apart."""
+    """Normalise a path: with /, and with composed accents, which macOS stores decomposed."""
     return unicodedata.normalize("NFC", text.strip().replace("\\", "/")).removeprefix("./")
 
 
 def short_name(text: str) -> str:
-    """What is left of an image's id or path without its folder and suffix."""
+    """Strip folder and suffix from an image's id or path."""
     name = _plain(text).rsplit("/", 1)[-1]
     stem, suffix = os.path.splitext(name)
     stem = stem if suffix.lower() in SUFFIXES else name
@@ -148,7 +148,7 @@ def short_name(text: str) -> str:
 
 
 def bare_name(text: str) -> str:
-    """The same without capitals, to compare it by."""
+    """Return the short name in lower case, for comparison."""
     return short_name(text).casefold()
 
 
@@ -156,18 +156,18 @@ def match(image_ids: Sequence[str], files: Sequence[ImageFile]) -> list[list[Ima
     """Find the file of each image.
 
     Args:
-        image_ids: with or without a suffix, and with as much of the path as is needed to tell two
-            files of one name apart.
+        image_ids: with or without a suffix, and with as much of the path as it takes to distinguish
+            files of the same name.
         files: from `find_images`.
 
     Returns:
-        For each id the files that it may mean: one, unless something is wrong.
+        For each id, the files that it may mean: one, unless something is wrong.
     """
     by_name: dict[str, list[ImageFile]] = defaultdict(list)
     for file in files:
         by_name[bare_name(file.name)].append(file)
     asked = list(map(_plain, image_ids))
-    # One folder for all rows is where their maker kept the images, and says nothing.
+    # If all rows name one folder, it is where the table's author kept the images: ignore it.
     tells = len({os.path.dirname(one) for one in asked}) > 1
     return [
         _meant(one if tells else os.path.basename(one), by_name.get(bare_name(one), []))
@@ -176,9 +176,9 @@ def match(image_ids: Sequence[str], files: Sequence[ImageFile]) -> list[list[Ima
 
 
 def _meant(asked: str, files: list[ImageFile]) -> list[ImageFile]:
-    """Of the files with a bare name those that an id means, by the narrowest reading of it."""
+    """From the files with an id's bare name, choose those that it means, read most narrowly."""
     folders, _, _ = asked.casefold().strip("/").rpartition("/")
-    # A table may name folders above those that the user names, but the last is the image's own.
+    # A table may name folders above the one that the user names; the last is the image's own.
     while folders and not any(file.folder.endswith(f"/{folders}") for file in files):
         folders = folders.partition("/")[2]
         if not folders:
@@ -200,10 +200,10 @@ def _without_suffix(name: str) -> str:
 
 
 def only(files: Sequence[ImageFile]) -> ImageFile:
-    """The one file of an image.
+    """Return the one file of an image.
 
     Raises:
-        UnreadableFile: there is none, or there are several.
+        UnreadableFile: there is none, or more than one.
     """
     if not files:
         raise UnreadableFile("no such file")
@@ -216,10 +216,10 @@ def only(files: Sequence[ImageFile]) -> ImageFile:
 def check_one_row_each(
     path: Path, image_ids: Sequence[str], found: Sequence[Sequence[ImageFile]]
 ) -> None:
-    """See that no two rows of a table mean one file.
+    """Check that no two rows of a table mean the same file.
 
     Raises:
-        DataError
+        DataError: two rows do.
     """
     row_of: dict[str, int] = {}
     for row, files in enumerate(found, 1):
@@ -228,15 +228,15 @@ def check_one_row_each(
             if first != row:
                 raise DataError(
                     f"{path}, row {row}: {shown(image_ids[row - 1])} is the file "
-                    f"{shown(file.name)}, as {shown(image_ids[first - 1])} in row {first} is; "
+                    f"{shown(file.name)}, like {shown(image_ids[first - 1])} in row {first}; "
                     "remove one of the two rows."
                 )
 
 
 def diagnosis_of_folder(file: ImageFile) -> tuple[str, int]:
-    """Take an image's class from the folders that it is in, such as `mel/` or `train/nevus/`.
+    """Take an image's class from the folders that hold it, such as `mel/` or `train/nevus/`.
 
-    The name of the folder that the user named counts as well, the innermost that is known decides.
+    The folder that the user named counts too. The innermost folder with a known name decides.
 
     Returns:
         The folder's name, and its label, 0–6 or `NO_HOME`.

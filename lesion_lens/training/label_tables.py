@@ -1,8 +1,8 @@
-"""Tables of labels: which class each image shows, in the forms in which such tables come.
+"""Tables of labels: which class each image shows, in three common forms.
 
-Three forms, told apart by the header: a column `dx` beside `image_id`; the one-hot tables of the
-ISIC challenges (`image,MEL,NV,…`); and the metadata of the ISIC archive (`isic_id` with
-`diagnosis` or `diagnosis_1`, `diagnosis_2`, …). What a name means stands in diagnoses.py.
+The header tells the form: a column `dx` beside `image_id`; the one-hot tables of the ISIC
+challenges (`image,MEL,NV,…`); or the metadata of the ISIC archive (`isic_id` with `diagnosis` or
+`diagnosis_1`, `diagnosis_2`, …). diagnoses.py maps the names to classes.
 """
 
 import re
@@ -23,14 +23,14 @@ from lesion_lens.training.tables import check_spelling, check_unique, found_noth
 from skin_cancer_detection import CODES
 
 IMAGE_COLUMNS = ("image_id", "image", "isic_id", "image_name")
-# Of the challenges of 2018, 2019 and 2025, whose tables have a column for each class.
+# The columns of the challenges of 2018, 2019 and 2025, one for each class.
 ONE_HOT = (
     *("MEL", "NV", "BCC", "AKIEC", "AK", "BKL", "DF", "VASC", "SCC", "UNK"),
     *("BEN_OTH", "INF", "MAL_OTH", "SCCKA"),
 )
 _DIAGNOSIS = re.compile(r"diagnosis_(\d)")
-_NAMED = (*IMAGE_COLUMNS, "dx", "diagnosis", "lesion_id")  # whatever their capitals
-_MOST_NAMED = 8  # diagnoses in a sentence
+_NAMED = (*IMAGE_COLUMNS, "dx", "diagnosis", "lesion_id")  # in any case
+_MOST_NAMED = 8  # diagnoses that a message lists
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class LabelTable:
         table: N rows, all cells as text.
         image_ids: N, as the table writes them.
         names: N diagnoses, as the table names them.
-        labels: (N,), 0–6, or `NO_HOME` where a diagnosis is none of the seven classes.
+        labels: (N,), 0–6, or `NO_HOME` if a diagnosis is none of the seven classes.
     """
 
     path: Path
@@ -53,11 +53,11 @@ class LabelTable:
 
 
 def read_labels(path: str | Path) -> LabelTable:
-    """Read a table of labels, whichever of the three forms it has.
+    """Read a table of labels in any of the three forms.
 
     Raises:
-        DataError: no column of images or of diagnoses, a row of no class or of two, an empty cell
-            of either, and what `read_table` raises.
+        DataError: no column of images or of diagnoses, a row of no class or of two, or an empty
+            image id or `dx`; also see `read_table`.
     """
     path = Path(path)
     table = read_table(path, ())
@@ -89,10 +89,10 @@ def read_labels(path: str | Path) -> LabelTable:
 
 
 def _diagnoses(path: Path, table: pd.DataFrame) -> tuple[list[str], NDArray[np.int64]]:
-    """The name and the label of each row's diagnosis.
+    """Return the name and the label of each row's diagnosis.
 
     Raises:
-        DataError: there is no column of diagnoses, or two kinds of them contradict each other.
+        DataError: there is no column of diagnoses, or two kinds of columns contradict each other.
     """
     found = [read(path, table) for read in (_by_name, _by_levels, _by_class)]
     kinds = [kind for kind in found if kind is not None]
@@ -109,7 +109,7 @@ def _diagnoses(path: Path, table: pd.DataFrame) -> tuple[list[str], NDArray[np.i
             row = int(differing[0])
             raise DataError(
                 f"{path}, row {row + 1}: its columns contradict each other, {shown(names[row])} "
-                f"and {shown(others[row])}; mend the row, or remove the columns that do not count."
+                f"and {shown(others[row])}; correct the row, or remove the columns not to be used."
             )
     return names, labels
 
@@ -118,7 +118,7 @@ _Diagnoses: TypeAlias = tuple[list[str], NDArray[np.int64]] | None
 
 
 def _by_name(path: Path, table: pd.DataFrame) -> _Diagnoses:
-    """By a column `dx`, or else `diagnosis`; None where there is neither."""
+    """Read the column `dx`, or else `diagnosis`; None if there is neither."""
     column = next((column for column in ("dx", "diagnosis") if column in table), None)
     if column is None:
         return None
@@ -145,22 +145,22 @@ def _by_class(path: Path, table: pd.DataFrame) -> _Diagnoses:
 def _one_hot(
     path: Path, table: pd.DataFrame, classes: list[str]
 ) -> tuple[list[str], NDArray[np.int64]]:
-    """The diagnoses of a table that has a column for each class, 1 in one and 0 in the others."""
+    """Read a table with a column for each class: 1 in one of them and 0 in the others."""
     cells = table[classes].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
     wrong = np.argwhere(~np.isin(cells, (0, 1)))
     if len(wrong):
         row, column = wrong[0].tolist()
         raise DataError(
             f"{path}, row {row + 1}, column {classes[column]}: found "
-            f"{shown(table[classes[column]][row])} instead of 0 or 1; a table of predictions is "
-            "no table of labels."
+            f"{shown(table[classes[column]][row])} instead of 0 or 1; this may be a "
+            "table of predictions, not of labels."
         )
     other = np.flatnonzero(cells.sum(axis=1) != 1)
     if len(other):
         row = other[0]
         raise DataError(
-            f"{path}, row {row + 1}: the classes {', '.join(classes)} have "
-            f"{int(cells[row].sum())} times 1 instead of once; mend it, or remove the row."
+            f"{path}, row {row + 1}: {int(cells[row].sum())} of the classes {', '.join(classes)} "
+            "are 1 instead of one; correct or remove the row."
         )
     names = [classes[place] for place in cells.argmax(axis=1)]
     return names, np.array([label_of(name) for name in names], np.int64)
@@ -170,15 +170,15 @@ def _one_hot(
 
 
 def check_homes(source: Path, names: Sequence[str], labels: NDArray[np.int64]) -> None:
-    """See that each diagnosis is one of the seven classes.
+    """Check that each diagnosis is one of the seven classes.
 
     Args:
-        source: the table or the folder that names them.
+        source: the table that names them.
         names: N diagnoses.
         labels: (N,), 0–6 or `NO_HOME`.
 
     Raises:
-        DataError: some are not; it counts them by name.
+        DataError: some are not; the message counts them by name.
     """
     homeless = count_homeless(names, labels)
     if homeless:
@@ -186,12 +186,12 @@ def check_homes(source: Path, names: Sequence[str], labels: NDArray[np.int64]) -
         raise DataError(
             f"{source}, row {row + 1}: found {shown(names[row])} instead of one of "
             f"{', '.join(CODES)}. {(labels == NO_HOME).sum():,} rows have such a diagnosis "
-            f"({homeless}): mend them, or leave them out with --skip-unknown."
+            f"({homeless}): correct them, or leave them out with --skip-unknown."
         )
 
 
 def count_homeless(names: Sequence[str], labels: NDArray[np.int64]) -> str:
-    """Count the diagnoses without a class by name, the most frequent first; empty for none."""
+    """Count the diagnoses without a class by name, the most frequent first; empty if none."""
     counts = Counter(
         name or "none given" for name, label in zip(names, labels, strict=True) if label == NO_HOME
     )

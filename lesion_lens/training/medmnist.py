@@ -1,8 +1,8 @@
-"""DermaMNIST: HAM10000 as the `.npz` files of MedMNIST have it, with a split of its own.
+"""DermaMNIST: HAM10000 as MedMNIST distributes it, in `.npz` files with their own split.
 
 Yang et al., MedMNIST v2, Scientific Data 10:41 (2023), doi 10.1038/s41597-022-01721-8. The images
 are 28, 64, 128 or 224 pixels a side. The file names neither images nor lesions, and its split is by
-image: 886 of the 2,005 test images show a lesion that stands in another part too.
+image: 886 of the 2,005 test images show a lesion that is also in another part.
 """
 
 import zipfile
@@ -31,18 +31,18 @@ _OTHER = "Is it DermaMNIST's .npz, such as dermamnist.npz or dermamnist_64.npz?"
 
 
 def read_medmnist(path: str | Path) -> Dataset:
-    """Read DermaMNIST's images, whatever their size, and its split.
+    """Read DermaMNIST's images, of any of its sizes, and its split.
 
-    Images of more than 28×28 pixels are reduced as the app reduces an upload.
+    Images of more than 28×28 pixels are reduced as the app reduces uploads.
 
     Args:
         path: the `.npz`.
 
     Returns:
-        The data set with its `parts`; neither images nor lesions have names.
+        The data set with its `parts`, but without image ids or lesion ids.
 
     Raises:
-        DataError: no such file, spoiled, or another data set of MedMNIST.
+        DataError: the file is missing, damaged, or another data set of MedMNIST.
     """
     path = Path(path)
     pixels, labels, parts = [], [], []
@@ -68,7 +68,7 @@ def read_medmnist(path: str | Path) -> Dataset:
 
 
 def _images(path: Path, archive: zipfile.ZipFile, name: str) -> Iterator[NDArray[np.uint8]]:
-    """The images of an array, one at a time, (28, 28, 3): the largest array has a gigabyte."""
+    """Yield the images of an array (28, 28, 3) one by one: the largest array has a gigabyte."""
     with _member(path, archive, name) as file:
         shape = _shape(path, file, name, np.uint8)
         if len(shape) != 4 or shape[3] != 3 or shape[1] != shape[2]:
@@ -85,7 +85,7 @@ def _images(path: Path, archive: zipfile.ZipFile, name: str) -> Iterator[NDArray
 
 
 def _numbers(path: Path, archive: zipfile.ZipFile, name: str) -> NDArray[np.int64]:
-    """The class numbers of an array (N, 1) or (N,), 0–6."""
+    """Read the class numbers, 0–6, of an array (N, 1) or (N,)."""
     with _member(path, archive, name) as file:
         shape = _shape(path, file, name, np.integer)
         if len(shape) not in (1, 2) or shape[1:] not in ((), (1,)) or shape[0] > _MOST_IMAGES:
@@ -105,10 +105,10 @@ def _member(path: Path, archive: zipfile.ZipFile, name: str) -> IO[bytes]:
 
 
 def _shape(path: Path, file: IO[bytes], name: str, kind: Any) -> tuple[int, ...]:
-    """Read an array's head, which claims its shape.
+    """Read the shape from an array's header.
 
     Raises:
-        DataError: the array is of another kind of number, or not in C order.
+        DataError: the array has another kind of numbers, or is not in C order.
     """
     version = np.lib.format.read_magic(file)
     readers = {

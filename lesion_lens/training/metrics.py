@@ -1,11 +1,11 @@
-"""Metrics of probabilities against true labels, as pure functions under the field's names.
+"""Metrics of probabilities against true labels, as pure functions with the field's names.
 
-scikit-learn has most of them, but with SciPy it would take the installation over the limit of
-scripts/slug_size.py; the tests hold these few lines against it instead.
+scikit-learn has most of them, but with SciPy it would exceed the size limit in
+scripts/slug_size.py. Instead, the tests compare these functions with it.
 
-Every metric takes `weights`, (N,) or (R, N): how often each image counts, once by default. With R
-rows it returns R results, so that the replicates of a bootstrap run the very code that gives the
-value itself. Where a metric is not defined, for want of a class, it is NaN.
+Most metrics take `weights`, (N,) or (R, N): how often each image counts, by default once. With R
+rows they return R results, so that bootstrap replicates run the same code as the value itself. An
+undefined metric, for want of a class, is NaN.
 """
 
 from typing import Any, TypeAlias
@@ -18,7 +18,7 @@ from lesion_lens.model.statistics import clopper_pearson
 from skin_cancer_detection import CODES
 
 MELANOMA = CODES.index("mel")
-BINS = 15  # of the confidence, as in Guo et al.
+BINS = 15  # of the confidence, as in Guo et al. (ICML 2017)
 
 # A metric's value, or (R,) values for R rows of weights.
 Values: TypeAlias = np.float64 | NDArray[np.float64]
@@ -28,7 +28,7 @@ Weights: TypeAlias = NDArray[np.int64] | None
 def confusion_matrix(
     labels: NDArray[np.int64], predicted: NDArray[np.int64], classes: int, weights: Weights = None
 ) -> NDArray[np.int64]:
-    """Count the images of each true class (row) that were given each class (column).
+    """Count the images by true class (row) and predicted class (column).
 
     Args:
         labels, predicted: (N,), 0 to classes - 1.
@@ -45,7 +45,7 @@ def confusion_matrix(
 def roc_counts(
     is_positive: NDArray[np.bool_], score: NDArray[np.floating], weights: Weights = None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Count what each rule `score >= t` calls positive, for every score t from the highest down.
+    """Count what the rule `score >= t` calls positive, for every score t from the highest down.
 
     Args:
         is_positive: (N,).
@@ -72,10 +72,10 @@ def binary_auc(
 ) -> Values:
     """Area under the ROC curve: the chance that a positive scores above a negative, ties half.
 
-    By the trapezoidal rule, which is that chance: Hanley & McNeil, Radiology 143:29–36 (1982).
+    The trapezoidal rule gives exactly that chance: Hanley & McNeil, Radiology 143:29–36 (1982).
 
     Args:
-        is_positive: (N,), with at least one of each, else NaN.
+        is_positive: (N,); without both a positive and a negative, the result is NaN.
         score: (N,), higher for positives.
     """
     false, true = roc_counts(is_positive, score, weights)
@@ -89,15 +89,15 @@ def sensitivity_at_specificity(
     specificity: float,
     weights: Weights = None,
 ) -> Values:
-    """Find the largest sensitivity of a rule `score >= t` that is at least so specific.
+    """Find the largest sensitivity of a rule `score >= t` with at least this specificity.
 
-    The threshold is chosen on the images that it is scored on, so a threshold that is fixed
-    beforehand does a little worse.
+    The threshold is chosen on the images that it is scored on, so one fixed beforehand does a
+    little worse.
 
     Args:
-        is_positive: (N,), with at least one of each, else NaN.
+        is_positive: (N,); without both a positive and a negative, the result is NaN.
         score: (N,), higher for positives.
-        specificity: 0–1, the least share of the negatives that the rule must spare.
+        specificity: 0–1, the least share of the negatives that the rule must not call positive.
     """
     false, true = roc_counts(is_positive, score, weights)
     negatives, positives = false[..., -1], true[..., -1]
@@ -109,11 +109,11 @@ def sensitivity_at_specificity(
 def confidence_bins(
     probabilities: NDArray[np.floating], bins: int = BINS
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Sort images by the probability of their most probable class into bins of equal width.
+    """Sort images into bins of equal width by the probability of their most probable class.
 
     Args:
         probabilities: (N, 7).
-        bins: B, their number; bin b holds confidences above b / B up to (b + 1) / B.
+        bins: their number, B; bin b holds confidences above b / B and up to (b + 1) / B.
 
     Returns:
         The confidence (N,), 0–1, and the bin (N,), 0 to B - 1.
@@ -139,8 +139,8 @@ def calibration_error(
         bins: of equal width.
 
     Returns:
-        0–1. Above 0 even for a perfect model, as a bin's accuracy is
-        subject to chance: compare `simulated_calibration_error`.
+        0–1. Above 0 even for a perfectly calibrated model, because a bin's accuracy varies by
+        chance; compare `simulated_calibration_error`.
     """
     confidence, bin_of = confidence_bins(probabilities, bins)
     gaps = (probabilities.argmax(axis=1) == labels) - confidence
@@ -151,10 +151,10 @@ def calibration_error(
 def simulated_calibration_error(
     probabilities: NDArray[np.floating], bins: int = BINS, draws: int = 1000, seed: int = 0
 ) -> dict[str, float]:
-    """Give the calibration error that a perfectly calibrated model has by chance alone.
+    """Simulate the calibration error that a perfectly calibrated model has by chance alone.
 
-    The labels are drawn from the probabilities themselves. Only whether the most probable class is
-    the one drawn matters, and it is with a chance of its own probability; compare the consistency
+    The labels are drawn from the probabilities themselves. All that matters is whether the most
+    probable class is drawn, which happens with its own probability. Compare the consistency
     resampling of Bröcker & Smith, Weather and Forecasting 22:651–661 (2007).
 
     Args:
@@ -186,10 +186,10 @@ def reliability(
         bins: as in `confidence_bins`.
 
     Returns:
-        What JSON can hold of each bin that holds an image, from the lowest confidence: `above` and
-        `up_to` (the bin's edges), `images`, `confidence` (their mean) and `accuracy`, an estimate
-        {"value", "low", "high"} with the 95 % interval of Clopper & Pearson, as if no two images
-        showed one lesion.
+        A JSON-serialisable dict for each bin that has an image, from the lowest confidence up:
+        `above` and `up_to` (the bin's edges), `images`, `confidence` (their mean) and `accuracy`,
+        an estimate {"value", "low", "high"} with the 95 % interval of Clopper & Pearson, as if no
+        two images showed the same lesion.
     """
     confidence, bin_of = confidence_bins(probabilities, bins)
     is_right = probabilities.argmax(axis=1) == labels
@@ -212,9 +212,9 @@ def reliability(
 def brier_score(
     labels: NDArray[np.int64], probabilities: NDArray[np.floating], weights: Weights = None
 ) -> Values:
-    """Brier's score of all classes: the squared distance of the probabilities from the truth.
+    """Brier score over all classes: the squared distance of the probabilities from the truth.
 
-    The sum over the classes, the mean over the images. Brier, Monthly Weather Review 78:1–3 (1950).
+    Summed over classes, averaged over images. Brier, Monthly Weather Review 78:1–3 (1950).
 
     Args:
         labels: (N,), 0–6.
@@ -259,13 +259,13 @@ def malignancy(
 
 
 def weighted_mean(values: NDArray[Any], weights: Weights) -> Values:
-    """The mean of float or bool (N,), each value counted as often as its weight says."""
+    """Average float or bool (N,), counting each value as often as its weight says."""
     counts = _weights(values, weights)
     return counts @ values / counts.sum(axis=-1)
 
 
 def ratio(part: ArrayLike, whole: ArrayLike) -> Values:
-    """Divide counts of any shape; NaN where the whole is 0."""
+    """Divide counts of any shape; NaN if the whole is 0."""
     shape = np.broadcast_shapes(np.shape(part), np.shape(whole))
     return np.divide(part, whole, out=np.full(shape, np.nan), where=np.not_equal(whole, 0))[()]
 

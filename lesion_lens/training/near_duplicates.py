@@ -2,7 +2,7 @@
 
 The pairs are those that Abhishek, Jain & Hamarneh found and confirmed by eye: "Investigating the
 Quality of DermaMNIST and Fitzpatrick17k Dermatological Image Datasets", Scientific Data 12:196
-(2025), doi 10.1038/s41597-025-04382-5. They name images and hold nothing of them.
+(2025), doi 10.1038/s41597-025-04382-5. Only image names are listed here, no image data.
 """
 
 import numpy as np
@@ -30,11 +30,11 @@ NEAR_DUPLICATES = (
 )
 
 
-_HAM10000 = range(24306, 34321)  # the numbers of its 10,015 images, which are all there
+_HAM10000 = range(24306, 34321)  # the numbers of its 10,015 images, without a gap
 
 
 def is_of_ham10000(image_id: str) -> bool:
-    """Whether an image is one of HAM10000, by its name."""
+    """Whether an image is from HAM10000, judging by its name."""
     number = image_id.removeprefix("ISIC_")
     return len(image_id) == 12 and number.isdecimal() and int(number) in _HAM10000
 
@@ -42,10 +42,10 @@ def is_of_ham10000(image_id: str) -> bool:
 def merge_near_duplicates(
     lesion_ids: NDArray[np.str_], image_ids: NDArray[np.str_], labels: NDArray[np.int64]
 ) -> NDArray[np.str_]:
-    """Give the lesions of each pair one id, so that the split keeps them together.
+    """Give the two lesions of each pair one id, so that the split keeps them together.
 
-    A pair is left as it is where one of its images is missing, as in other data sets both are, or
-    where the two have different labels: a lesion has one class.
+    A pair is left unchanged if one of its images is missing (in other data sets, both are) or if
+    the two have different labels, because a lesion has one class.
 
     Args:
         lesion_ids: (N,), each lesion of one class.
@@ -53,7 +53,7 @@ def merge_near_duplicates(
         labels: (N,), 0–6.
 
     Returns:
-        (N,): the lesion ids, of two that are one the alphabetically first.
+        (N,): the lesion ids; a merged pair has the alphabetically first of its two.
     """
     merged = lesion_ids.copy()
     row_of = {image_id: row for row, image_id in enumerate(image_ids.tolist())}

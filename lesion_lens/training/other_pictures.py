@@ -1,9 +1,9 @@
-"""Fitting what tells dermatoscopic images of any camera from pictures of other things.
+"""Fitting the detector that tells dermatoscopic images of any camera from other pictures.
 
-On one side stand the training images, as they are and as other cameras, black frames, ink, rulers
-and hair would change them; on the other made pictures: noise, shapes, gradients, lines of writing,
-and grids. All is drawn from one seed. No photograph takes part: those of
-`python -m scripts.compare_outliers` only show what the result is worth.
+One side is the training images: unchanged, and changed as other cameras, black frames, ink, rulers
+and hair would change them. The other side is generated pictures: noise, shapes, gradients, lines of
+writing, and grids. Everything is drawn from one seed. No photographs are used for fitting:
+`python -m scripts.compare_outliers` uses some to measure the result.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from lesion_lens.model.pictures import describe
 from lesion_lens.training.data import UNKNOWN
 from skin_cancer_detection import SIDE, preprocess
 
-# Shares that may be beyond the threshold: of the images of an unseen clinic, and of the calibration
+# The shares that may exceed the threshold: of an unseen clinic's images, and of the calibration
 # lesions as other cameras would have taken them.
 BEYOND = 0.01
 BEYOND_CHANGED = 0.005
 
 _SEED = 0
-_CANVAS = 8 * SIDE  # pixels, drawn on and then reduced
-# How many of each kind: most of those that differ most among themselves.
+_CANVAS = 8 * SIDE  # pixels; pictures are drawn at this size and then reduced
+# How many of each kind; the kinds that vary most have the most pictures.
 _MADE = {"noise": 1200, "shapes": 1200, "gradient": 400, "writing": 400, "grid": 400}
-_ALTERED = 0.7  # share of the changed images that a frame, ink, a ruler or hair lies on
-_FEWEST = round(1 / BEYOND)  # images of a clinic; among fewer, each is more than 1 in 100
-_TIMES = 5  # that each calibration lesion is changed, as so small a share of them is few
+_ALTERED = 0.7  # share of the changed images that get a frame, ink, a ruler or hair
+_FEWEST = round(1 / BEYOND)  # images of a clinic; with fewer, one image is more than 1 in 100
+_TIMES = 5  # changed copies of each calibration lesion, because so small a share of them is few
 _RIDGE = 30.0  # of the weights, which are 171 for some thousands of pictures
 _STEPS = 50
 
@@ -47,14 +47,14 @@ def fit_other_picture_detector(
 ) -> OtherPictureDetector:
     """Fit the regression to the training images, and its threshold to images that it has not seen.
 
-    The threshold is the smallest that two kinds of images allow. At most 1 in 200 of the
-    calibration lesions, as other cameras would have taken them, are beyond it; and of each clinic
-    of at least 100 images at most 1 in 100 training images, when the regression is fitted to the
-    other clinics.
+    The threshold is the smallest that meets two conditions. At most 1 in 200 of the calibration
+    lesions, as other cameras would have taken them, may exceed it. And for each clinic with at
+    least 100 training images, at most 1 in 100 of these may exceed it when the regression is fitted
+    to the other clinics.
 
     Args:
         training_pixels: (N, 28, 28, 3), RGB, 0–255.
-        training_clinics: (N,), whose images they are; `UNKNOWN` where that is not known.
+        training_clinics: (N,), each image's clinic; `UNKNOWN` if not known.
         calibration_pixels: (M, 28, 28, 3), likewise; one image of each lesion.
     """
     rng = np.random.default_rng(_SEED)
@@ -80,17 +80,17 @@ def _smallest_threshold(
 
 
 def _fit(described: NDArray[np.float64]) -> OtherPictureDetector:
-    """Fit the regression by Newton's method, both sides weighing the same.
+    """Fit the regression by Newton's method, with equal weight on both sides.
 
     Args:
         described: (N, 17), of the dermatoscopic images.
 
     Returns:
-        A detector that has no threshold yet.
+        A detector without a threshold, which is still to be set.
     """
     others = _described_made_pictures()
     centre = described.mean(axis=0)
-    scale = np.sqrt(described.var(axis=0) + 1e-3)  # of equal images too
+    scale = np.sqrt(described.var(axis=0) + 1e-3)  # above 0 for equal images too
     rows = terms(np.concatenate([described, others]), centre, scale)
     is_other = np.arange(len(rows)) >= len(described)
     share = np.where(is_other, 0.5 / len(others), 0.5 / len(described)) * len(rows)
@@ -112,7 +112,7 @@ def _fit(described: NDArray[np.float64]) -> OtherPictureDetector:
 
 
 def as_others_take(pixels: NDArray[np.uint8], rng: Rng) -> NDArray[np.uint8]:
-    """Change images as another camera and light would, and lay on some what images come with.
+    """Change images as another camera and light would, and add artefacts to some of them.
 
     Args:
         pixels: (N, 28, 28, 3), RGB, 0–255.
@@ -137,11 +137,11 @@ def as_others_take(pixels: NDArray[np.uint8], rng: Rng) -> NDArray[np.uint8]:
     return _as_bytes(levels)
 
 
-Cover = tuple[NDArray[np.float64], ArrayLike]  # (224, 224) of 0–1 and the colour of what covers
+Cover = tuple[NDArray[np.float64], ArrayLike]  # (224, 224), 0–1, and the artefact's colour
 
 
 def _round_view(rng: Rng) -> Cover:
-    """The round field of a dermatoscope, black outside; squeezed, as its picture was wider."""
+    """The round field of a dermatoscope, black outside; often squeezed from a wider image."""
     middle = _CANVAS / 2 + rng.normal(0, 8, 2)
     across, down = np.meshgrid(*(np.arange(_CANVAS) - side for side in middle))
     squeezed = 3 / 4 if rng.random() < 0.7 else 1
@@ -151,7 +151,7 @@ def _round_view(rng: Rng) -> Cover:
 
 
 def _bars(rng: Rng) -> Cover:
-    """Bars at the edges: black, or now and then white."""
+    """Bars at the edges, mostly black, sometimes white."""
     width = round(rng.uniform(0.04, 0.22) * _CANVAS)
     sides = rng.permutation(4)[: rng.integers(1, 5)]
     if rng.random() < 0.6:
@@ -163,7 +163,7 @@ def _bars(rng: Rng) -> Cover:
 
 
 def _ink_ring(rng: Rng) -> Cover:
-    """A ring that a marker drew around the lesion."""
+    """A ring drawn around the lesion with a marker."""
     inks = ((60, 40, 140), (30, 30, 60), (20, 60, 120), (90, 30, 120), (20, 20, 20), (30, 90, 60))
     left, top, right, bottom = rng.uniform(0.02, 0.25, 4) * _CANVAS
     image, draw = _canvas()
@@ -189,7 +189,7 @@ def _ruler(rng: Rng) -> Cover:
 
 
 def _hairs(rng: Rng) -> Cover:
-    """A few dark hairs to many, or now and then light ones."""
+    """From a few to many hairs, mostly dark, sometimes light."""
     image, draw = _canvas()
     for _ in range(rng.integers(3, 28)):
         begin, end = rng.uniform(-20, _CANVAS + 20, (2, 2))
@@ -201,7 +201,7 @@ def _hairs(rng: Rng) -> Cover:
     return _cover(image), colour
 
 
-# The round view and the hairs stand twice, as they hide most.
+# The round view and the hairs are listed twice because they hide the most.
 _ARTEFACTS: tuple[Callable[[Rng], Cover], ...] = (
     *(_round_view, _round_view, _bars, _ink_ring, _ruler, _hairs, _hairs),
 )
@@ -232,7 +232,7 @@ def _described_made_pictures() -> NDArray[np.float64]:
 
 
 def _noise(rng: Rng) -> Picture:
-    """Noise of any grain, from that of a television to that of clouds, grey or coloured."""
+    """Noise of any grain, from television static to clouds, grey or coloured."""
     frequencies = np.fft.fftfreq(SIDE)
     frequency = np.hypot(*np.meshgrid(frequencies, frequencies))
     frequency[0, 0] = 1
@@ -245,7 +245,7 @@ def _noise(rng: Rng) -> Picture:
 
 
 def _shapes(rng: Rng) -> Picture:
-    """Rectangles, ellipses and lines of any colours, one to sixty."""
+    """One to sixty rectangles, ellipses and lines, in any colours."""
     image = Image.new("RGB", (_CANVAS, _CANVAS), _colour(rng))
     draw = ImageDraw.Draw(image)
     is_grey = rng.random() < 0.2
@@ -283,7 +283,7 @@ def _gradient(rng: Rng) -> Picture:
 
 
 def _writing(rng: Rng) -> Picture:
-    """Lines of words, as grey as they look from far away."""
+    """Lines of words, drawn as the grey bars that they look like from far away."""
     paper, ink = rng.uniform(0, 255, (2, 3))
     if rng.random() < 0.6:
         paper, ink = np.full(3, rng.uniform(190, 255)), np.full(3, rng.uniform(0, 90))
@@ -332,7 +332,7 @@ def _colour(rng: Rng) -> tuple[int, int, int]:
 
 
 def _seen(image: Image.Image) -> Picture:
-    """What the network sees of a picture."""
+    """Reduce a picture to what the network sees."""
     return preprocess(image).astype(np.float64)
 
 

@@ -1,6 +1,6 @@
-"""Images of one's own as a data set: from folders and zips, by a table of labels or class folders.
+"""The user's own images as a data set, from folders and zips, with a label table or class folders.
 
-What is left out is counted in the data set's remarks; what is wrong is a `DataError`.
+The data set's remarks count what is left out; faults raise a `DataError`.
 """
 
 import math
@@ -46,21 +46,22 @@ from lesion_lens.training.label_tables import (
 from skin_cancer_detection import CODES
 
 SOURCE = "images of one's own"
-_MOST_FAULTS = 20  # that are listed; a folder may have thousands
-_AHEAD = 32  # images begun before the first of them is taken
+_MOST_FAULTS = 20  # listed in a message; a folder may have thousands
+_AHEAD = 32  # images submitted before the first result is taken
 
-# Nobody else waits for these, so each has as much memory as the largest image needs, and its turn.
+# No other user waits here, so the pool has enough memory for the largest images and no time limit
+# on its answers.
 decode = DecoderPool(memory=MAX_DECODES * 400 * MEGA, answer_limit=math.inf).decode
 
 
 @dataclass(frozen=True)
 class ReadingOptions:
-    """What to do with what does not fit.
+    """How to read the images, and what to leave out.
 
     Attributes:
-        group_columns: further columns of the table by which the scores are broken down.
+        group_columns: further table columns to break down the scores by.
         skip_unknown: leave out diagnoses that are none of the seven classes.
-        skip_missing: leave out rows whose image is not there.
+        skip_missing: leave out rows whose image is missing.
     """
 
     group_columns: Sequence[str] = ()
@@ -71,20 +72,21 @@ class ReadingOptions:
 def read_images(
     sources: Sequence[Path], labels_path: Path | None, options: ReadingOptions | None = None
 ) -> Dataset:
-    """Make a data set from image files by the app's own reading and preprocessing.
+    """Make a data set from image files, with the app's own decoding and preprocessing.
 
     Args:
-        sources: folders, with all below them, and zips.
+        sources: folders, including subfolders, and zips.
         labels_path: a table in one of the forms of `read_labels`; None to take the class of each
-            image from the name of a folder that it is in.
-        options: what to leave out; nothing by default.
+            image from the name of a folder that holds it.
+        options: what to leave out; by default nothing.
 
     Returns:
-        The data set; its lesion_ids are None where the table names none.
+        The data set; its lesion_ids are None if the table names none.
 
     Raises:
-        DataError: no image, spoiled or missing ones (the first 20 are named), one that two rows
-            name, a diagnosis that is no class, and what `read_labels` and `find_images` raise.
+        DataError: there is no image; images are damaged or missing (the first 20 are named); two
+            rows name one image; or a diagnosis is outside the seven classes. Also see `read_labels`
+            and `find_images`.
     """
     options = options or ReadingOptions()
     files = find_images(sources)
@@ -102,7 +104,7 @@ def _from_table(
     homeless = count_homeless(rows.names, rows.labels)
     if not options.skip_unknown:
         check_homes(path, rows.names, rows.labels)
-    # Everything is checked before a row is left out, so that sentences count the rows of the file.
+    # Check everything before leaving out rows, so that messages count the rows of the file.
     found = match(rows.image_ids, files)
     check_one_row_each(path, rows.image_ids, found)
     image_ids = _short_ids(rows.image_ids)
@@ -117,8 +119,8 @@ def _from_table(
         is_kept &= ~is_missing
     if not is_kept.any():
         raise DataError(
-            f"No row of {path} is left: none has an image in {_listed(sources)} and a diagnosis "
-            "among the seven classes."
+            f"No row of {path} is left: none has both an image in {_listed(sources)} and a "
+            "diagnosis among the seven classes."
         )
     remarks = [_left_out(rows.labels, homeless)] if homeless else []
     if options.skip_missing and is_missing.any():
@@ -126,7 +128,7 @@ def _from_table(
     if (is_blank & is_kept).any():
         remarks.append(blank_lesions(int((is_blank & is_kept).sum())))
     if spare:
-        remarks.append(f"{spare:,} images that the table does not name were left out.")
+        remarks.append(f"{spare:,} images that are not in the table were left out.")
     kept = np.flatnonzero(is_kept).tolist()
     ids, paths = [rows.image_ids[row] for row in kept], [found[row] for row in kept]
     pixels = _read_all(sources, ids, paths, f"take their rows out of {path}")
@@ -145,7 +147,7 @@ def _from_class_folders(
     sources: Sequence[Path], files: list[ImageFile], options: ReadingOptions
 ) -> Dataset:
     if options.group_columns:
-        raise DataError("--group names a column of a table of labels: name the table by --labels.")
+        raise DataError("--group names a column of a table of labels: add --labels.")
     diagnoses = [diagnosis_of_folder(file) for file in files]
     names = [name for name, _ in diagnoses]
     labels = np.array([label for _, label in diagnoses], np.int64)
@@ -153,13 +155,13 @@ def _from_class_folders(
     if (labels == NO_HOME).all():
         raise DataError(
             f"No image in {_listed(sources)} is in a folder that is named after its class, such as "
-            "mel/ or nv/: put them into such folders, or name a table of labels by --labels."
+            "mel/ or nv/: put them into such folders, or add a table of labels with --labels."
         )
     homeless = count_homeless(names, labels)
     if homeless and not options.skip_unknown:
         raise DataError(
             f"{(labels == NO_HOME).sum():,} images are in folders that are named after none of "
-            f"{', '.join(CODES)} ({homeless}): rename them, or leave them out with --skip-unknown."
+            f"{', '.join(CODES)} ({homeless}): rename these, or leave them out with --skip-unknown."
         )
     if homeless:
         remarks.append(_left_out(labels, homeless))
@@ -178,7 +180,7 @@ def _left_out(labels: NDArray[np.int64], homeless: str) -> str:
 
 
 def _short_ids(image_ids: Sequence[str]) -> NDArray[np.str_]:
-    """The names that other tables have for the images: short ones, while no two are the same."""
+    """Return the names that other tables use for the images: short ones, if these are unique."""
     is_clear = len(set(map(bare_name, image_ids))) == len(image_ids)
     return np.array(list(map(short_name, image_ids)) if is_clear else image_ids)
 
@@ -218,21 +220,21 @@ def _read_all(
         listed = [*faults[:_MOST_FAULTS], *([f"  and {more:,} more"] if more > 0 else [])]
         skip = f". Missing: {missing:,}, which --skip-missing leaves out" if missing else ""
         raise DataError(
-            f"{len(faults):,} of {len(found):,} images in {_listed(sources)} cannot be used; mend "
-            f"them or {other_remedy}{skip}:\n" + "\n".join(listed)
+            f"{len(faults):,} of {len(found):,} images in {_listed(sources)} cannot be used; "
+            f"repair them or {other_remedy}{skip}:\n" + "\n".join(listed)
         )
     return np.stack(pixels)
 
 
 def _results(found: Sequence[Sequence[ImageFile]]) -> Iterator[NDArray[np.uint8] | str]:
-    """Decode the images, some at a time, and give each one's pixels or what is wrong with it."""
+    """Decode the images, several at a time, and yield the pixels or the fault of each."""
 
     def result_of(files: Sequence[ImageFile]) -> NDArray[np.uint8] | str:
         try:
             return decode(only(files).read()).pixels
         except (ImageError, UnreadableFile) as error:
             return error.at_the_command_line()
-        except Busy:  # the machine left its decoder no time, or let none be started
+        except Busy:  # the machine left the decoder no time, or could not start one
             return str(NotProcessed())
 
     with ThreadPoolExecutor(MAX_DECODES) as threads:

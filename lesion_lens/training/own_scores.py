@@ -1,6 +1,7 @@
-"""Scoring a model file on images that it was not made of: what a clinic does first.
+"""Scoring a model file on images that it was not trained on, such as a clinic's own.
 
-Nothing beside the model is touched: the scores go to the console and, if it is named, to a folder.
+The model and the files beside it stay unchanged: the scores go to the console and, with `report`,
+to a folder.
 """
 
 from __future__ import annotations
@@ -24,33 +25,33 @@ REPORT_NAME = "scores.json"
 
 
 def warning_of(path: Path, data: Dataset) -> str | None:
-    """Say that the model may have learned from these images, as far as their names tell.
+    """Warn if the images' names suggest that the model was trained on them.
 
     Args:
         path: the model file.
         data: images whose split is not the model's.
 
     Returns:
-        A clause, or None.
+        A clause for a message, or None.
 
     Raises:
-        TrainingError: they are of the same kind and as many as the model was made of, so they are
-            most likely the same, split in another way: what is its test part is not known.
+        TrainingError: source and number of the images equal those of the model's data, so they are
+            most likely the same images with another split, and its test part is not known.
     """
     facts = check_model_file(path)
     images = facts.get("images") or {}
     if facts.get("data") == data.source and len(data.labels) == sum(images.values()):
         raise TrainingError(
-            f"{path} was made of as many images as these, so they are most likely the same, and "
-            "it has learned from most of them. Their split is another, so its test part is not "
-            "known: name the metadata or the table that it was made of."
+            f"{path} was made from the same number of images, so these are most likely the same "
+            "ones, and it was trained on most of them. They are split differently, so its test "
+            "part is not known: pass the metadata or the table that it was made from."
         )
     if facts.get("data") != "HAM10000" or data.image_ids is None:
         return None
     count = sum(map(is_of_ham10000, data.image_ids.tolist()))
     if not count:
         return None
-    return f"{count:,} of these images are named as those of HAM10000, from which it has learned"
+    return f"{count:,} of these images have names from HAM10000, which the model was trained on"
 
 
 def score_own(path: Path, data: Dataset, report: Path | None) -> dict[str, Any]:
@@ -58,16 +59,17 @@ def score_own(path: Path, data: Dataset, report: Path | None) -> dict[str, Any]:
 
     Args:
         path: the model file.
-        data: images that the model has not learned from.
+        data: images that the model was not trained on.
         report: a folder for scores.json and the plots; None to write nothing.
 
     Returns:
-        What scores.json holds: `model_sha256`, `data_sha256`, `images` by class, `lesions` (None if
-        they are not known), `missing_classes`, which have no part in macro figures, and `scores`
-        (see `score_images`).
+        The contents of scores.json: `model_sha256`, `data_sha256`, `images` by class, `lesions`
+        (None if not known), `missing_classes`, which the macro figures leave out, and `scores` (see
+        `score_images`).
 
     Raises:
-        ModelFileError, TrainingError: see `score_images`; also a report that cannot be written.
+        ModelFileError: see `score_images`.
+        TrainingError: see `score_images`; also if the report cannot be written.
     """
     scores, eight = score_images(path, data)
     counts = np.bincount(data.labels, minlength=len(CODES)).tolist()
@@ -90,11 +92,11 @@ def write_report(
     labels: NDArray[np.int64],
     probabilities: NDArray[np.float64],
 ) -> None:
-    """Write scores.json and the plots of the same images into a folder, all or nothing.
+    """Write scores.json and the plots of the same images to a folder, all or nothing.
 
     Args:
-        folder: where to; it is made if need be, and files of the same names are replaced.
-        result: what scores.json shall hold; `scores` are those of `score_images`.
+        folder: created if missing; files with the same names are replaced.
+        result: the contents of scores.json; `scores` are from `score_images`.
         labels: (N,), 0–6.
         probabilities: (N, 7), of eight views.
 

@@ -1,4 +1,4 @@
-"""Fitting the groups of pictures, and finding those in which 'low risk' proves right."""
+"""Fitting the groups of pictures, and finding the groups in which 'low risk' proves right."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from lesion_lens.model.outliers import FEATURES, features
 from lesion_lens.model.picture_groups import GROUPS, PictureGroups, log_likelihoods
 from lesion_lens.model.statistics import clopper_pearson_lower
 
-# 'Low risk' has proved right in a group where, with this confidence, it is wrong for no more of the
-# lesions that it is said of. It takes 114 lesions without a fault to show that.
+# 'Low risk' has proved right in a group if, with this confidence, it is wrong for at most this
+# share of the lesions that it is said of. Showing that takes at least 114 lesions without an error.
 MOST_WRONG = 0.02
 CONFIDENCE = 0.90
 
-_LEAST_VARIANCE = 1e-3  # added to each, as in lesion_lens/model/outliers.py
+_LEAST_VARIANCE = 1e-3  # added to each variance, as in lesion_lens/model/outliers.py
 _LEAST_SHARE = 1e-3  # of a group; an empty one would have no covariance
 _ROUNDS = 500
 _SMALLEST_GAIN = 1e-6  # of the mean log likelihood
@@ -25,15 +25,15 @@ def fit_mixture(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Fit a mixture of Gaussians to the images' features by expectation–maximisation.
 
-    Dempster, Laird & Rubin, J R Stat Soc B 39:1–38 (1977). It begins with equal parts of the
-    images along the direction in which they differ most, so that it needs no chance.
+    Dempster, Laird & Rubin, J R Stat Soc B 39:1–38 (1977). It starts from equal parts of the images
+    along the direction in which they vary most, so it needs no random numbers.
 
     Args:
         training_pixels: (N, 28, 28, 3), RGB, 0–255; at least two images.
         groups: their number, K; `PictureGroups` takes 4.
 
     Returns:
-        Means (K, 7), covariances (K, 7, 7) and shares (K,), as `PictureGroups` has them.
+        Means (K, 7), covariances (K, 7, 7) and shares (K,), for `PictureGroups`.
     """
     described = features(training_pixels)
     standard = (described - described.mean(axis=0)) / (described.std(axis=0) + 1e-9)
@@ -49,7 +49,7 @@ def fit_mixture(
         total = densities.sum(axis=1, keepdims=True)
         belongs = densities / total
         gained = float((largest + np.log(total)).mean())
-        if abs(gained - before) < _SMALLEST_GAIN:  # what is added to the variances may cost some
+        if abs(gained - before) < _SMALLEST_GAIN:  # abs: the added variance may lower it
             break
         before = gained
     return fitted
@@ -58,7 +58,7 @@ def fit_mixture(
 def _fit_groups(
     described: NDArray[np.float64], belongs: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """The most likely groups of (N, 7) rows that belong to them by shares (N, K)."""
+    """Fit the most likely groups to rows (N, 7) that belong to them with shares (N, K)."""
     weights = belongs + _LEAST_SHARE / len(described)
     sums = weights.sum(axis=0)
     means = (weights.T @ described) / sums[:, np.newaxis]
@@ -77,12 +77,12 @@ def fit_picture_groups(
     low_risk: NDArray[np.bool_],
     is_malignant: NDArray[np.bool_],
 ) -> PictureGroups:
-    """Fit the groups to the training images, and prove 'low risk' on the calibration lesions.
+    """Fit the groups to the training images, and test 'low risk' on the calibration lesions.
 
     Args:
         training_pixels: (N, 28, 28, 3), RGB, 0–255.
         calibration_pixels: (M, 28, 28, 3), likewise; one image of each lesion.
-        low_risk: (M,), of which of them it would be said if every group were proven.
+        low_risk: (M,), whether a lesion would be called low risk if every group were proven.
         is_malignant: (M,), malignant or pre-malignant in truth.
     """
     fitted = fit_mixture(training_pixels)
@@ -96,7 +96,7 @@ def proven_groups(
     low_risk: NDArray[np.bool_],
     is_malignant: NDArray[np.bool_],
 ) -> NDArray[np.float64]:
-    """Say of each group whether 'low risk' proves right in it.
+    """Decide for each group whether 'low risk' proves right in it.
 
     Args:
         group: (M,), the group of each calibration lesion, 0 to groups - 1.

@@ -1,4 +1,4 @@
-"""Fitting the rules for pictures that a model file keeps."""
+"""Fitting the rules for pictures that are stored in a model file."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def fit_picture_rules(
     labels: NDArray[np.int64],
     facts: DecisionFacts,
 ) -> PictureRules:
-    """Fit what tells unfamiliar pictures, other pictures, and where 'low risk' proves right.
+    """Fit the rules that find unfamiliar and other pictures, and where 'low risk' proves right.
 
     Args:
-        training_part: its images tell what a dermatoscopic image looks like, and its clinics, if
-            they are known, how far those of another one differ.
+        training_part: its images show what dermatoscopic images look like; its clinics, if known,
+            how far the images of another clinic differ.
         pixels: (M, 28, 28, 3), RGB, 0–255; one image of each calibration lesion.
         probabilities: (M, 7), of these, from `combine_views`.
         labels: (M,), 0–6.
@@ -45,7 +45,7 @@ def fit_picture_rules(
 def low_risk_if_proven(
     probabilities: NDArray[np.float64], familiarities: Sequence[str | None], facts: DecisionFacts
 ) -> NDArray[np.bool_]:
-    """Say of which of N images 'low risk' would be said if it had proved right for all pictures.
+    """Tell which images would be called low risk if that had proved right for all pictures.
 
     Args:
         probabilities: (N, 7), from `combine_views`.

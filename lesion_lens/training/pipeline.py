@@ -1,4 +1,4 @@
-"""The pipeline: from the data to a finished model file, and the scores of a finished one again."""
+"""The pipeline: from the data to a finished model file; also scoring a finished file again."""
 
 from __future__ import annotations
 
@@ -58,23 +58,23 @@ def train_model(
     seed: int = SEED,
     resume: bool = False,
 ) -> dict[str, Any]:
-    """Fit, calibrate, score on the test part and write everything down.
+    """Fit, calibrate and score a model, and write all files.
 
     Args:
-        data: all three parts of it.
+        data: all three parts.
         parts: (N,), from `split_by_lesion` or `read_split`.
-        output: path of the model file; metrics.json and figures/ go beside it.
+        output: path of the model file; metrics.json and figures/ are written beside it.
         recipe: how to fit the networks.
         seed: of the student; its teachers have the numbers after it.
-        resume: continue from the checkpoints of an interrupted training of the same kind.
+        resume: continue from the checkpoints of an interrupted training with the same settings.
 
     Returns:
-        What metrics.json holds.
+        The contents of metrics.json.
 
     Raises:
         ModelFileError: the model cannot be written.
-        TrainingError: the output cannot be written, another training writes it, the training
-            diverged, there is nothing to resume, or something to resume and no `resume`.
+        TrainingError: the output cannot be written, another training is writing it, the training
+            diverged, there is nothing to resume, or there are checkpoints but `resume` is False.
     """
     checkpoints = checkpoints_of(output)
     with claimed(checkpoints, output):
@@ -90,20 +90,20 @@ def _train(
     resume: bool,
     checkpoints: Path,
 ) -> dict[str, Any]:
-    """Train where nobody else does; see `train_model`."""
+    """Train with the checkpoints locked; see `train_model`."""
     if resume and not is_unfinished(output):
         raise TrainingError(
-            f"{checkpoints} has no checkpoint, so there is nothing to go on from: train without "
+            f"{checkpoints} has no checkpoint, so there is nothing to resume: train without "
             "--resume."
         )
     if is_unfinished(output) and not resume:
         raise TrainingError(
-            f"{checkpoints} holds a training that is not finished: go on with --resume, or remove "
-            "it to begin anew."
+            f"{checkpoints} holds an unfinished training: continue it with --resume, or remove it "
+            "to start again."
         )
     identity = identity_of(data, parts, recipe, seed)
     for path in checkpoints.glob("*.npz"):
-        Checkpoint(path, identity).check()  # all of them before any is resumed
+        Checkpoint(path, identity).check()  # check all before resuming any
     remove_abandoned(output.parent)
     model, histories = _fit(data.only(parts == "training"), recipe, seed, checkpoints, identity)
     attributes = calibrate(model, data.only(parts == "calibration"), data.only(parts == "training"))
@@ -114,19 +114,19 @@ def _train(
         curves = draw_learning_curves(histories)
         curves.savefig(folder / "figures" / "learning_curves.png", dpi=120)
         metrics = _write_scores(folder, path, data, parts)
-        write_training_facts(path, metrics)  # now with the scores, which the pages tell
+        write_training_facts(path, metrics)  # now with the scores, which the pages show
     for checkpoint in checkpoints.glob("*.npz"):
         checkpoint.unlink()
     return metrics
 
 
 def evaluate_again(path: Path, data: Dataset, parts: NDArray[np.str_]) -> dict[str, Any]:
-    """Score a model file on the test part again and write metrics.json and the plots anew.
+    """Score a model file on the test part again, and rewrite metrics.json and the plots.
 
     Args and raises: see `score_file`.
 
     Returns:
-        What metrics.json holds.
+        The contents of metrics.json.
     """
     facts = check_model_file(path)  # before a folder is made beside it
     with staging(path.parent) as folder:
@@ -135,7 +135,7 @@ def evaluate_again(path: Path, data: Dataset, parts: NDArray[np.str_]) -> dict[s
     if has_clinic_groups(before) and "clinic" not in data.groups:
         print(
             "WARNING: the sources of these images are not known, so metrics.json no longer has the "
-            "scores of each: name them by --sources."
+            "scores by source: pass them with --sources."
         )
     if metrics["data_sha256"] != data.sha256:
         print(other_rows_warning(path))
@@ -143,22 +143,22 @@ def evaluate_again(path: Path, data: Dataset, parts: NDArray[np.str_]) -> dict[s
 
 
 def other_rows_warning(path: Path) -> str:
-    """What to print where a model is scored on other rows than it was trained on."""
+    """Warn that a model is scored on other rows than it was trained on."""
     return (
-        f"WARNING: {path} was trained on rows that differ from these, as rows made of smaller "
-        "copies of the images do; so do its scores, a little."
+        f"WARNING: {path} was trained on rows that differ from these, for example because they "
+        "were made from smaller copies of the images; its scores differ a little, too."
     )
 
 
 def check_facts_can_be_added(path: Path) -> dict[str, Any]:
-    """See that `add_facts` will have its way with a model file and the metrics.json beside it.
+    """Check that `add_facts` will work on a model file and the metrics.json beside it.
 
     Returns:
         The facts of the model file.
 
     Raises:
         ModelFileError: the file breaks the contract.
-        TrainingError: metrics.json is spoiled or of another model, or the folder is read-only.
+        TrainingError: metrics.json is damaged or of another model, or the folder is read-only.
     """
     facts = check_model_file(path)
     _metrics_beside(path, facts)
@@ -171,8 +171,8 @@ def add_facts(path: Path, facts: dict[str, Any]) -> None:
     """Add facts that were found later to a model file and to the metrics.json beside it.
 
     Args:
-        path: the HDF5 file; each of the two files is replaced by a whole one.
-        facts: by name, as JSON can hold them.
+        path: the HDF5 file; each of the two files is replaced as a whole.
+        facts: by name, JSON-serialisable.
 
     Raises:
         ModelFileError, TrainingError: see `check_facts_can_be_added`.
@@ -186,7 +186,7 @@ def add_facts(path: Path, facts: dict[str, Any]) -> None:
 
 
 def _metrics_beside(path: Path, facts: dict[str, Any]) -> dict[str, Any]:
-    """What the metrics.json beside a model file holds; the file's own facts where there is none."""
+    """Read the metrics.json beside a model file; if there is none, return the file's own facts."""
     source = path.with_name("metrics.json")
     if not source.exists():
         return facts
@@ -197,7 +197,7 @@ def _metrics_beside(path: Path, facts: dict[str, Any]) -> dict[str, Any]:
     same = ("split_sha256", "seed", "recipe")
     if not isinstance(metrics, dict) or any(metrics.get(x) != facts.get(x) for x in same):
         raise TrainingError(
-            f"{source} is spoiled or is not of {path.name}: write it anew with `python train.py "
+            f"{source} is damaged or not of {path.name}: write it again with `python train.py "
             f"--evaluate --output {path}`."
         )
     return metrics
@@ -209,14 +209,14 @@ def _metrics_beside(path: Path, facts: dict[str, Any]) -> dict[str, Any]:
 def _fit(
     training: Dataset, recipe: Recipe, seed: int, checkpoints: Path, identity: dict[str, Any]
 ) -> tuple[keras.Model, dict[str, History]]:
-    """Fit the teachers, if there are any, and the network; returns it and all their histories."""
+    """Fit the teachers, if any, and the network; return the network and all histories."""
     teachers: list[keras.Model] = []
     histories: dict[str, History] = {}
     if recipe.teachers:
         print(f"\n1 of 2: {recipe.teachers} teachers, each without a tenth of the lesions")
         teachers, histories = fit_teachers(training, recipe, seed, checkpoints, identity)
-        print("\n2 of 2: the student, which is kept")
-    print("No score until the end: it learns from every training lesion.", flush=True)
+        print("\n2 of 2: the student, which is the final network")
+    print("No scores until the end, because it learns from every training lesion.", flush=True)
     model, histories["student"] = fit(
         training.pixels,
         training.labels,
@@ -232,15 +232,15 @@ def _fit(
 def calibrate(
     model: keras.Model, calibration_part: Dataset, training_part: Dataset
 ) -> dict[str, Any]:
-    """Make the probabilities honest, and fit the facts that decisions go by.
+    """Calibrate the probabilities, and fit the facts that decisions are based on.
 
-    The order is that of their use: the file's own probabilities, the mean of eight views, its
+    The steps follow the order of use: the file's own probabilities, the mean of eight views, its
     temperature, the rest.
 
     Args:
         model: takes raw pixels; its last layer is changed in place.
-        calibration_part: no choice about the model has touched it.
-        training_part: its images tell what a dermatoscopic image looks like.
+        calibration_part: not used for any earlier choice about the model.
+        training_part: its images show what dermatoscopic images look like.
 
     Returns:
         HDF5 attributes by name, for `save_model`.
@@ -268,13 +268,12 @@ def calibrate(
 def training_facts(
     data: Dataset, parts: NDArray[np.str_], recipe: Recipe, seed: int
 ) -> dict[str, Any]:
-    """Gather what a reader of the model file needs to know of its making, as JSON can hold it.
+    """Collect the facts on how a model file was made, as a JSON-serialisable dict.
 
     Returns:
-        `rows_may_share_lesions` is True where images of one lesion may stand on both sides of the
-        split and the scores are therefore inflated. `test_images_sharing_lesions` counts the test
-        images whose lesion stands in another part too, None where that is not known. The other
-        facts go by their names.
+        `rows_may_share_lesions` is True if images of one lesion may be on both sides of the split,
+        so that the scores are inflated. `test_images_sharing_lesions` counts the test images whose
+        lesion is also in another part; None if not known. The other names explain themselves.
     """
     shared = shared_lesions(data.lesion_ids, parts)
     lesions = {}
@@ -301,7 +300,7 @@ def training_facts(
 def _write_scores(
     folder: Path, path: Path, data: Dataset, parts: NDArray[np.str_]
 ) -> dict[str, Any]:
-    """Score the model file, write metrics.json and the plots; returns what the former holds."""
+    """Score the model file, write metrics.json and the plots, and return the metrics."""
     metrics, labels, eight = score_file(path, data, parts)
     _write_metrics(folder, metrics)
     (folder / "figures").mkdir(exist_ok=True)
@@ -318,7 +317,7 @@ def draw_scores(
     """Draw the confusion matrix, the ROC curves and the reliability of eight views.
 
     Args:
-        folder: where to write the pictures.
+        folder: where to write the plots.
         scores: from `score_images`.
         labels: (N,), 0–6.
         probabilities: (N, 7).
@@ -339,16 +338,16 @@ def _write_metrics(folder: Path, metrics: dict[str, Any]) -> None:
 
 @contextlib.contextmanager
 def staging(target: Path) -> Iterator[Path]:
-    """Give a folder; what is in it at the end takes its place in the target folder.
+    """Yield a temporary folder; at the end, move its files to the target folder.
 
-    So every file is replaced by something whole, and none is if anything fails before the end.
+    Each file is replaced as a whole, and none is replaced if anything fails inside the block.
 
     Args:
-        target: the folder; it is made if need be.
+        target: the folder; created if missing.
 
     Raises:
-        TrainingError: the folder cannot be written, or is full.
-        ModelFileError: whatever of them is raised inside, by the name of the file to be.
+        TrainingError: the folder cannot be written, or the disk is full.
+        ModelFileError: raised again from the block, naming the final path.
     """
     try:
         target.mkdir(parents=True, exist_ok=True)
@@ -357,7 +356,7 @@ def staging(target: Path) -> Iterator[Path]:
             folder.mkdir()
             try:
                 yield folder
-            except ModelFileError as error:  # which names the place that nobody will find
+            except ModelFileError as error:  # it names the temporary folder
                 sentence = str(error).replace(str(folder), str(target))
                 raise ModelFileError(sentence) from error
             files = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
@@ -366,7 +365,7 @@ def staging(target: Path) -> Iterator[Path]:
                 os.replace(folder / file, target / file)
     except OSError as error:
         raise TrainingError(
-            f"{target} cannot be written ({error.strerror or error}): make room there, then run "
+            f"{target} cannot be written ({error.strerror or error}): free some space, then run "
             "the same command again; a training needs --resume."
         ) from error
 
@@ -380,18 +379,18 @@ def is_unfinished(output: Path) -> bool:
 
 
 def checkpoints_of(output: Path) -> Path:
-    """The folder of the checkpoints of a training that is not finished."""
+    """Return the folder for the checkpoints of an unfinished training."""
     return output.parent / f".{output.stem}-checkpoints"
 
 
 def identity_of(
     data: Dataset, parts: NDArray[np.str_], recipe: Recipe, seed: int
 ) -> dict[str, Any]:
-    """What a checkpoint must share with the training that resumes from it, as JSON can hold it."""
+    """Return what a checkpoint must share with the training that resumes it, JSON-serialisable."""
     return {
         "data checksum": data.sha256,
         "split": split_checksum(parts),
         "seed": seed,
         "recipe": asdict(recipe),
-        "backend": chosen_backend(),  # each rounds in its own way
+        "backend": chosen_backend(),  # each rounds differently
     }

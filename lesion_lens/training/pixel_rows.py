@@ -1,8 +1,8 @@
-"""The rows of Kaggle's hmnist_28_28_RGB.csv: read strictly, each value a whole number.
+"""Reading the rows of Kaggle's hmnist_28_28_RGB.csv strictly: each value is a whole number.
 
-Nothing is guessed: what is not written as a whole number within its range is refused by its row
-and its column. NumPy reads a thousand rows at once; only a block in which something is wrong is
-looked through value by value.
+Nothing is guessed: a value that is not a whole number in its range is rejected, with its row and
+column. NumPy reads a thousand rows at once; only a block with something unusual in it is checked
+value by value.
 """
 
 import csv
@@ -37,8 +37,9 @@ def read_pixels(path: str | Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]
         The pixels (N, 28, 28, 3), RGB, 0–255, and the labels (N,), 0–6.
 
     Raises:
-        DataError: no such file, a truncated zip, a wrong header, a row too long or too short, a
-            value that is no whole number of 0–255, a label that is not 0–6, no rows.
+        DataError: the file is missing, a truncated zip, or has a wrong header, no rows, a row that
+            is too long or too short, a value that is not a whole number of 0–255, or a label that
+            is not 0–6.
     """
     path = Path(path)
     pixels, labels, rows = [], [], 0
@@ -55,7 +56,7 @@ def read_pixels(path: str | Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 
 def _line(path: Path, file: BinaryIO, row: int) -> bytes:
-    """The next line with its end, which no file without one can draw out."""
+    """Read the next line with its end, up to a limit in case the file has no line ends."""
     line = file.readline(MAX_LINE + 1)
     if len(line) > MAX_LINE:
         raise DataError(
@@ -66,7 +67,7 @@ def _line(path: Path, file: BinaryIO, row: int) -> bytes:
 
 
 def _blocks(path: Path, file: BinaryIO) -> Iterator[list[bytes]]:
-    """The rows, up to `_BLOCK_ROWS` at a time, without their ends; empty lines are no rows."""
+    """Yield the rows without line ends, up to `_BLOCK_ROWS` at a time; skip empty lines."""
     rows = 0
     lines: list[bytes] = []
     while line := _line(path, file, rows + len(lines) + 1):
@@ -80,13 +81,13 @@ def _blocks(path: Path, file: BinaryIO) -> Iterator[list[bytes]]:
 
 
 def _check_header(path: Path, line: bytes) -> None:
-    """See that the header is Kaggle's, in Kaggle's order."""
+    """Check that the header is Kaggle's, in Kaggle's order."""
     text = check_text(path, line, 0).rstrip("\r\n")
     if not text:
         raise DataError(f"{path} is empty: it needs a header and rows.")
     if "\r" in text:
         raise DataError(
-            f"{path}: its lines end as those of an old Mac do, in CR alone; save it as CSV anew."
+            f"{path}: its lines end in CR alone, as on an old Mac; save it as CSV again."
         )
     columns = tuple(next(csv.reader([text])))
     if columns == COLUMNS:
@@ -96,17 +97,17 @@ def _check_header(path: Path, line: bytes) -> None:
             raise DataError(f"{path}: the header has no column {column}; is it the right file?")
     for column in columns:
         if column not in COLUMNS or columns.count(column) > 1:
-            raise DataError(f"{path}: the header has a column {shown(column)} too many: remove it.")
+            raise DataError(f"{path}: the header has an extra column {shown(column)}: remove it.")
     raise DataError(
         f"{path}: the header’s columns are not in the order pixel0000 … label; download it again."
     )
 
 
 def _numbers(path: Path, lines: list[bytes], first: int) -> NDArray[np.int64]:
-    """The numbers of some rows.
+    """Read the numbers of some rows.
 
     Args:
-        path: their file, for a sentence.
+        path: their file, for the message.
         lines: N rows.
         first: the number of the first row.
 
@@ -123,7 +124,7 @@ def _numbers(path: Path, lines: list[bytes], first: int) -> NDArray[np.int64]:
                 "the row, or download the file again."
             )
     numbers = _plain_numbers(lines)
-    if numbers is None:  # among them may be others that are whole numbers as well
+    if numbers is None:  # they may be whole numbers in another notation, such as 12.0
         lines = [_rewritten(path, line, row) for row, line in enumerate(lines, first)]
         numbers = _plain_numbers(lines)
         assert numbers is not None  # noqa: S101 (for mypy: each value has been seen)
@@ -138,22 +139,22 @@ _HIGHEST = np.array([255] * (len(COLUMNS) - 1) + [len(CODES) - 1])
 
 
 def _plain_numbers(lines: list[bytes]) -> NDArray[np.int64] | None:
-    """The numbers of rows that have nothing but digits and commas; None of others."""
+    """Read rows that have only digits and commas; None for any others."""
     text = b",".join(lines)
     has_gap = b",," in text or text.startswith(b",") or text.endswith(b",")
     if has_gap or text.translate(None, b"0123456789,"):
         return None
     if text.count(b",") + 1 != len(lines) * len(COLUMNS):
         return None
-    # A number beyond 64 bits becomes the largest of them, which is beyond the range all the same.
+    # A number beyond 64 bits becomes the largest int64, which is out of range all the same.
     return np.fromstring(text, np.int64, sep=",").reshape(len(lines), len(COLUMNS))
 
 
 def _rewritten(path: Path, line: bytes, row: int) -> bytes:
-    """A row with its whole numbers in digits alone.
+    """Rewrite the whole numbers of a row in digits alone.
 
     Raises:
-        DataError: for the first value that is none.
+        DataError: for the first value that is not a whole number.
     """
     values = line.split(b",")
     for column, value in enumerate(values):
@@ -172,5 +173,5 @@ def _bad_value(path: Path, row: int, column: int, value: bytes) -> DataError:
     name = COLUMNS[column]
     return DataError(
         f"{path}, row {row}, column {name}: found {found if text else 'nothing'} instead of a "
-        f"whole number of 0 to {_HIGHEST[column]}; mend it, or download the file again."
+        f"whole number of 0 to {_HIGHEST[column]}; correct it, or download the file again."
     )

@@ -1,7 +1,7 @@
 """The plots of training: confusion matrix, ROC curves, reliability and learning curves.
 
-Each function returns a `matplotlib.figure.Figure`; none knows files. Colours are those of Okabe &
-Ito, which the colour-blind can tell apart; line styles and markers say the same in grey.
+The `draw_…` functions return a `matplotlib.figure.Figure` and write no files. The colours are Okabe
+& Ito's, which the colour-blind can tell apart; line styles and markers do the same in grey.
 """
 
 from typing import Any, TypeAlias
@@ -25,8 +25,8 @@ from skin_cancer_detection import CODES
 
 Style: TypeAlias = dict[str, Any]  # keyword arguments of matplotlib
 
-# Grey takes the place of Okabe & Ito's yellow, which is too pale for a line on white. Of the seven
-# classes it has nv, and mel has the strongest colour and the unbroken line.
+# Grey replaces Okabe & Ito's yellow, which is too pale for a line on white. Grey is for nv; mel has
+# the strongest colour and the solid line.
 COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#0072B2", "#7F7F7F", "#CC79A7", "#D55E00")
 LINE_STYLES = ("--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (2, 1)), (0, (8, 2)), "-")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
@@ -34,7 +34,7 @@ DIAGONAL: Style = {"color": "black", "linewidth": 0.8, "linestyle": (0, (2, 4)),
 
 
 def draw_confusion_matrix(matrix: ArrayLike) -> Figure:
-    """Draw a confusion matrix: colour is the share of the true class, the number a count of images.
+    """Draw a confusion matrix: colours show shares of the true class, numbers count images.
 
     Args:
         matrix: int (7, 7), rows true, columns predicted; a row may be all 0.
@@ -60,7 +60,7 @@ def draw_roc_curves(labels: NDArray[np.int64], probabilities: NDArray[np.floatin
     """Draw the ROC curve of each class against the rest, and of malignant against benign.
 
     Args:
-        labels: (N,), 0–6; a class that is missing, or alone, has no curve.
+        labels: (N,), 0–6; a class has no curve if it has no images, or all of them.
         probabilities: (N, 7).
     """
     figure = Figure(figsize=(6.4, 6.4), layout="constrained")
@@ -148,17 +148,17 @@ def draw_reliability(
 
 
 def draw_learning_curves(histories: dict[str, History]) -> Figure:
-    """Draw the loss of each network by epoch, and its scores on held-out images where it has any.
+    """Draw the loss of each network by epoch, and its scores on held-out images, if any.
 
     Args:
         histories: name -> history of each network; a score of None is not drawn. The last network,
-            the one that all lead up to, is drawn in black.
+            which is the final one, is drawn in black.
     """
     figure = Figure(figsize=(10, 4.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     networks = []
     for i, (name, history) in enumerate(histories.items()):
-        # The marker moves on by one each time that the colours are used up.
+        # The marker advances by one each time the colours start again.
         marker = MARKERS[(i + i // 7) % 7]
         style: Style = {"color": COLOURS[i % 7], "marker": marker, "linewidth": 1}
         if i == len(histories) - 1:
@@ -188,7 +188,7 @@ def draw_learning_curves(histories: dict[str, History]) -> Figure:
 
 
 def _points(history: History, name: str) -> tuple[list[int], list[float]]:
-    """Return the epochs, from 1, that have a value of this name, and the values."""
+    """Return the epochs (from 1) that have a value of this name, and the values."""
     values = {epoch: row.get(name) for epoch, row in enumerate(history, 1)}
     points = {epoch: value for epoch, value in values.items() if value is not None}
     return list(points), list(points.values())

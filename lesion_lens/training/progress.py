@@ -1,21 +1,21 @@
-"""Progress: the history of a fit, and what the console says of it."""
+"""Progress: the history of a fit, and what the console prints about it."""
 
 import time
 from typing import TypeAlias
 
-# Of each epoch its `loss`, and now and then `held_out_log_loss` and `held_out_macro_auc`.
+# Each epoch's `loss`; for some epochs also `held_out_log_loss` and `held_out_macro_auc`.
 History: TypeAlias = list[dict[str, float | None]]
 
-WATCH_EVERY = 10  # epochs, as BatchNormalization has to be measured anew for it
+WATCH_EVERY = 10  # epochs; each time, BatchNormalization has to be measured again
 
 
 class Progress:
-    """Prints a line now and then: the epoch, the loss, the held-out scores and the time left."""
+    """Prints a line every 10 epochs: the epoch, the loss, the held-out AUC and the time left."""
 
     def __init__(self, name: str, epochs: int) -> None:
         self.name, self.epochs = name, epochs
         self.begin = time.monotonic()
-        self.resumed_from: int | None = None  # epochs, which took no time here
+        self.resumed_from: int | None = None  # epochs done before this run
 
     def __call__(self, history: History) -> None:
         done = len(history)

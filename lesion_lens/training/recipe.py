@@ -1,30 +1,30 @@
-"""The recipe: every number that is chosen about training, each with its reason."""
+"""The recipe: the hyperparameters of training, with their meanings or reasons."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a training is made of; docs/experiments.md says how it was chosen."""
+    """The settings of a training; docs/experiments.md says how they were chosen."""
 
-    teachers: int = 2  # networks of the same shape whose mean opinion the student learns
+    teachers: int = 2  # networks of the same shape whose mean prediction the student learns
     epochs: int = 200  # of each network
     batch_size: int = 64
     learning_rate: float = 2e-3  # the peak, reached after the warm-up; a cosine then takes it to 0
-    warm_up_epochs: int = 5  # BatchNormalization's averages settle before the steps are large
-    weight_decay: float = 0.05  # AdamW's; strong, as there are 77 parameters for each image
-    dropout: float = 0.1  # more of it costs the rare classes: docs/experiments.md
+    warm_up_epochs: int = 5  # lets BatchNormalization's averages settle before large steps
+    weight_decay: float = 0.05  # AdamW's; strong because there are 77 parameters for each image
+    dropout: float = 0.1  # more would hurt the rare classes: docs/experiments.md
     mixup: float = 0.2  # both parameters of the Beta distribution (Zhang et al., ICLR 2018)
-    weight_average: float = 0.999  # decay of the moving average of the weights, for each step
+    weight_average: float = 0.999  # decay of the weights' moving average, per step
     min_scale: float = 0.8  # of the lesion's size
     max_scale: float = 1.15
     max_stretch: float = 0.1  # of one axis against the other
     max_shift: float = 2.5  # pixels, of 28
-    max_brightness: float = 0.15  # of 1: the range of the contrast; that of the brightness is half
-    max_colour: float = 0.08  # by which each channel is multiplied, on its own
+    max_brightness: float = 0.15  # of 1: the range of the contrast; the brightness has half of it
+    max_colour: float = 0.08  # the range of each channel's own factor around 1
     teacher_share: float = 0.7  # of the loss; the labels have the rest
-    temperature: float = 2.0  # of the teachers' opinions in that share (Hinton et al., 2015)
+    temperature: float = 2.0  # of the predictions in that share (Hinton et al., 2015)
 
 
 SEED = 1
-QUICK = Recipe(teachers=0, epochs=20)  # ends long before the scores' best, in under two minutes
+QUICK = Recipe(teachers=0, epochs=20)  # too few for the best scores, but under two minutes

@@ -1,4 +1,4 @@
-"""The table of scores: what metrics.json holds, as lines of text for the console."""
+"""The table of scores: the contents of metrics.json as text for the console."""
 
 from typing import Any
 
@@ -25,13 +25,13 @@ HOME = "test part"
 
 
 def score_table(metrics: dict[str, Any]) -> str:
-    """Lay out what metrics.json holds: all scores, those of each class, and the decisions'."""
+    """Lay out the contents of metrics.json: scores overall, by class, and of the decisions."""
     others = metrics["other_clinics"]["clinics"] if has_other_clinics(metrics) else {}
     return _table(metrics["test"], HOME, others)
 
 
 def table_of_images(scores: dict[str, Any]) -> str:
-    """Lay out the scores of images of one's own, from `score_images`, and those of each group."""
+    """Lay out the scores of the user's own images, from `score_images`, also by group."""
     lines = [_table(scores, "your images", {})]
     for name, groups in scores["subgroups"].items():
         lines += ["", *_groups(name, groups)]
@@ -41,7 +41,7 @@ def table_of_images(scores: dict[str, Any]) -> str:
 
 
 def _table(test: dict[str, Any], name: str, others: dict[str, Any]) -> str:
-    """The scores of some images, whose name heads a column, beside those at other clinics."""
+    """Lay out the scores of some images; `name` heads their column beside the other clinics."""
     views = {"one view": test["one_view"], "eight views": test["eight_views"]}
     lines = _overall(list(views), list(views.values()))
     for view, scores in views.items():
@@ -53,7 +53,7 @@ def _table(test: dict[str, Any], name: str, others: dict[str, Any]) -> str:
 
 
 def _overall(names: list[str], both: list[dict[str, Any]]) -> list[str]:
-    """The scores of all classes together, a column for one view and one for eight."""
+    """Lay out the scores over all classes, with one column for each kind of view."""
 
     def row(name: str, cells: list[str]) -> str:
         return f"{name:44}" + "".join(f"{cell:22}" for cell in cells).rstrip()
@@ -72,7 +72,7 @@ def _overall(names: list[str], both: list[dict[str, Any]]) -> list[str]:
 
 
 def _per_class(name: str, scores: dict[str, Any]) -> list[str]:
-    """The scores of each class against the rest."""
+    """Lay out the scores of each class against the rest."""
     keys = ("sensitivity", "specificity", "precision", "auc")
     lines = [f"{name:11}  images  " + "".join(f"{key:22}" for key in keys).rstrip()]
     for code, of_class in scores["per_class"].items():
@@ -93,25 +93,25 @@ def _confusion_matrix(name: str, matrix: list[list[int]]) -> list[str]:
 
 
 def _decisions(decisions: dict[str, Any]) -> list[str]:
-    """What the statements of the page are worth, a line for each."""
+    """Lay out how well the page's statements do, one line for each."""
     low_risk, conformal = decisions["low_risk"]["statement"], decisions["conformal"]
     if low_risk["share"]:
         low = decisions["statements"]["low"]
         said = (
-            f"‘low risk’ is said of {low['lesions']:,} of {decisions['lesions']:,} lesions, and of "
+            f"‘low risk’: {low['lesions']:,} of {decisions['lesions']:,} lesions, including "
             f"{low['malignant']:,} of {decisions['malignant']:,} malignant ones"
         )
     else:
-        said = "‘low risk’ is said of no lesion"
+        said = "‘low risk’: no lesion"
     return [
         said,
-        f"sets of classes that cannot be excluded: {number(conformal['coverage'])} hold the "
-        f"true one, {number(conformal['mean_set_size'], 2)} classes on average",
+        f"sets of classes that cannot be excluded: {number(conformal['coverage'])} hold the true "
+        f"class; they have {number(conformal['mean_set_size'], 2)} classes on average",
     ]
 
 
 def _groups(name: str, groups: dict[str, Any]) -> list[str]:
-    """The scores of each group, of eight views."""
+    """Lay out the scores of each group, with eight views."""
     keys = ("accuracy", "melanoma_sensitivity", "malignant_auc")
     titles = ("accuracy", "melanoma sensitivity", "malignant AUC")
     wide = max([18, *(len(group) + 2 for group in groups)])
@@ -122,16 +122,16 @@ def _groups(name: str, groups: dict[str, Any]) -> list[str]:
     return lines if groups else [f"{name}: no group is large enough"]
 
 
-# What is asked of each level: a part of how many lesions, and of which whole.
+# For each risk level: how many of 100 lesions of which kind.
 _QUESTIONS = (
-    "of 100 lesions, so many have the level",
-    "of 100 lesions with the level, so many are malignant or pre-malignant",
-    "of 100 melanomas, so many have the level",
+    "how many of 100 lesions have the level",
+    "how many of 100 lesions with the level are malignant or pre-malignant",
+    "how many of 100 melanomas have the level",
 )
 
 
 def _levels(columns: dict[str, dict[str, Any]]) -> list[str]:
-    """What each risk level means: a column for each set of images and its decision scores."""
+    """Lay out what each risk level means, with one column for each set of images."""
     lines = []
     for question, heading in enumerate(_QUESTIONS):
         lines += ["", f"{heading}, with the 95 % interval"]

@@ -1,7 +1,7 @@
-"""Fitting several networks side by side, each in a process and on a core of its own.
+"""Fitting several networks at once, each in its own process.
 
-One network of this size keeps no second core busy. As each has one thread, the result does not
-depend on how many are fitted at once.
+A network of this size cannot keep a second core busy. Each network has one thread, so the result
+does not depend on how many are fitted at once.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     import keras
 
-_stop: Event  # in a network's process: set when it has to end
+_stop: Event  # in a worker process: set when it has to end
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,9 @@ class Fit:
         name: for the console.
         pixels: (N, 28, 28, 3), RGB, 0–255.
         labels: (N,), 0–6.
-        held_out: (N,), the images that it does not learn from and is watched on; may be none.
+        held_out: (N,), True for the images that it is scored on, not trained on; may be all False.
         seed: see `fit`.
-        checkpoint: what to resume from and to keep up to date; None for none.
+        checkpoint: to resume from and to keep up to date; None for none.
     """
 
     name: str
@@ -63,8 +63,8 @@ def fit_side_by_side(
 
     Args:
         fits: at least one.
-        recipe: of all of them; its teachers do not matter.
-        workers: processes at once; None for one a core.
+        recipe: for all of them; its number of teachers is ignored.
+        workers: processes at once; None for one per core.
 
     Returns:
         The models, which take raw pixels, and their histories, in the order of `fits`.
@@ -85,7 +85,7 @@ def fit_side_by_side(
                 "the same command again; train.py also needs --resume."
             ) from error
         finally:
-            stop.set()  # after an error or Ctrl-C the others end with the epoch that they are in
+            stop.set()  # after an error or Ctrl-C, the others finish their current epoch
             pool.shutdown(cancel_futures=True)
     models = [build_model(recipe.dropout) for _ in fits]
     for model, (weights, _) in zip(models, results, strict=True):
@@ -97,16 +97,16 @@ def fit_side_by_side(
 
 
 def _start_worker(stop: Event) -> None:
-    global _stop  # noqa: PLW0603 (an initializer has no other place to leave what it was given)
+    global _stop  # noqa: PLW0603 (an initializer has no other way to keep its arguments)
     _stop = stop
-    # First of all, as the import below takes seconds.
+    # First, because the imports in `use_one_thread` take seconds.
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent decides
     threading.Thread(target=_end_with_parent, daemon=True).start()
     use_one_thread()
 
 
 def _end_with_parent() -> None:
-    """Without this a worker whose parent was killed would train on, and then wait for ever."""
+    """End this worker if its parent is killed; else it would train on, then wait for ever."""
     parent = multiprocessing.parent_process()
     assert parent is not None  # noqa: S101 (for mypy: this is a worker, so it has a parent)
     parent.join()
@@ -114,7 +114,7 @@ def _end_with_parent() -> None:
 
 
 def _fit_one(one: Fit, recipe: Recipe) -> tuple[list[NDArray[np.float32]], History]:
-    """Fit one network without the rows that it holds out; returns its weights and its history."""
+    """Fit one network without its held-out rows; return its weights and its history."""
     progress = Progress(one.name, recipe.epochs)
 
     def report(history: History) -> None:

@@ -1,6 +1,6 @@
-"""The split by lesion: which part a lesion belongs to, so that no lesion stands in two parts.
+"""The split by lesion, which keeps all images of a lesion in one part.
 
-The parts are training, calibration and test; folds divide one part further, for cross-validation.
+The parts are training, calibration and test. Folds divide one part further, for cross-validation.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from lesion_lens.training.errors import DataError
 from lesion_lens.training.tables import read_table, values_by_image
 from skin_cancer_detection import CODES
 
-# Shares of each class's lesions, in percent; what is left is the training part.
+# Shares of each class's lesions, in percent; the rest is the training part.
 TEST_SHARE = 20
 CALIBRATION_SHARE = 15
 PARTS = ("training", "calibration", "test")
@@ -22,13 +22,13 @@ PARTS = ("training", "calibration", "test")
 def split_by_lesion(
     lesion_ids: NDArray[np.str_] | None, labels: NDArray[np.int64]
 ) -> NDArray[np.str_]:
-    """Assign every row to a part so that no lesion stands in two, the same on every machine.
+    """Assign each row to a part, with no lesion in two parts; the same on every machine.
 
-    Within each class the lesions are ranked by the SHA-256 of their id, read as a number; the
+    Within each class, the lesions are ranked by the SHA-256 of their id, read as a number. The
     first 20 % are the test part, the next 15 % the calibration part, the rest the training part.
 
     Args:
-        lesion_ids: (N,), or None: then every row counts as a lesion of its own.
+        lesion_ids: (N,); None if not known: then every row counts as a separate lesion.
         labels: (N,), 0–6.
 
     Returns:
@@ -57,24 +57,24 @@ def split_by_lesion(
 def read_split(
     path: str | Path, image_ids: NDArray[np.str_] | None, labels: NDArray[np.int64]
 ) -> NDArray[np.str_]:
-    """Read a split that somebody else has made, such as DermaMNIST's official one.
+    """Read an existing split, such as DermaMNIST's official one.
 
     Args:
         path: CSV with the columns `image_id` and `split`, which is train, val or test.
-        image_ids: (N,), each to be found in it; None where they are not known.
+        image_ids: (N,), each of which must be in the CSV; None if not known.
         labels: (N,), 0–6.
 
     Returns:
         (N,), each one of `PARTS`: train is the training part, val the calibration part.
 
     Raises:
-        DataError: an image without a part, an image twice, another word, a class that is not in
-            every part, and what `read_table` raises.
+        DataError: an image without a part or in the CSV twice, an unknown part, or a class that is
+            missing from a part; also see `read_table`.
     """
     path = Path(path)
     if image_ids is None:
         raise DataError(
-            f"{path} goes by image_id, which is not known: name metadata with a column image_id."
+            f"{path} needs image ids, which these data lack: pass metadata with a column image_id."
         )
     table = read_table(path, ("image_id", "split"))
     part_of = dict(zip(("train", "val", "test"), PARTS, strict=True))
@@ -97,10 +97,10 @@ def read_split(
 
 
 def shared_lesions(lesion_ids: NDArray[np.str_] | None, parts: NDArray[np.str_]) -> int | None:
-    """Count the test images whose lesion has an image in another part too.
+    """Count the test images whose lesion also has an image in another part.
 
     Args:
-        lesion_ids: (N,), or None where they are not known; the count is then None as well.
+        lesion_ids: (N,); None if not known: then the count is None too.
         parts: (N,), each one of `PARTS`.
     """
     if lesion_ids is None:
@@ -110,22 +110,22 @@ def shared_lesions(lesion_ids: NDArray[np.str_] | None, parts: NDArray[np.str_])
 
 
 def split_checksum(parts: NDArray[np.str_]) -> str:
-    """Hex SHA-256 of a split, by which a model file tells whether it is its own."""
+    """Return the hex SHA-256 of a split, to tell whether a model file was trained on it."""
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
 def lesion_folds(
     lesion_ids: NDArray[np.str_] | None, labels: NDArray[np.int64], count: int
 ) -> NDArray[np.int64]:
-    """Deal the lesions of each class, in the order of their hashes, to folds for cross-validation.
+    """Deal the lesions of each class to folds, in the order of their hashes.
 
     Args:
-        lesion_ids: (N,), or None: then every row counts as a lesion of its own.
+        lesion_ids: (N,); None if not known: then every row counts as a separate lesion.
         labels: (N,), 0–6.
-        count: of folds.
+        count: the number of folds.
 
     Returns:
-        (N,), 0 to count - 1; no lesion stands in two.
+        (N,), 0 to count - 1; no lesion is in two folds.
     """
     lesion_ids = _lesions_or_rows(lesion_ids, labels)
     folds = np.empty(len(labels), np.int64)
@@ -140,14 +140,14 @@ def lesion_folds(
 def _lesions_or_rows(
     lesion_ids: NDArray[np.str_] | None, labels: NDArray[np.int64]
 ) -> NDArray[np.str_]:
-    """The lesions, or, where they are not known, a name for each row."""
+    """Return the lesions or, if not known, a name for each row."""
     if lesion_ids is None:
         return np.array([f"row {row}" for row in range(len(labels))])
     return lesion_ids
 
 
 def _ranked_by_hash(lesion_ids: NDArray[np.str_]) -> list[str]:
-    """The different lesions, in the order of the SHA-256 of their ids."""
+    """Return the distinct lesions, in the order of the SHA-256 of their ids."""
     return sorted(
         set(lesion_ids), key=lambda lesion_id: hashlib.sha256(lesion_id.encode()).digest()
     )

@@ -1,4 +1,4 @@
-"""How often each statement is made of lesions, and what they are in truth."""
+"""Counting how often each statement is made, and what those lesions really are."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def decide_all(
     facts: DecisionFacts,
     rules: PictureRules,
 ) -> tuple[list[Statements], list[str | None], list[bool | None]]:
-    """Decide on many images as on one.
+    """Decide on many images in the same way as on one.
 
     Args:
         probabilities: (N, 7), from `combine_views`.
@@ -37,8 +37,8 @@ def decide_all(
         facts, rules: from the model file.
 
     Returns:
-        What may be said of each, how far the model knows its kind, and whether 'low risk' has
-        proved right for it.
+        For each image: what may be said about it, how familiar the model is with its kind, and
+        whether 'low risk' has proved right for that kind.
     """
     familiarities, proven = rules.familiarities(pixels), rules.proven(pixels)
     said = [
@@ -55,20 +55,20 @@ def count_statements(
     proven: Sequence[bool | None],
     facts: DecisionFacts,
 ) -> dict[str, Any]:
-    """Count of how many lesions each statement is made, and what they are.
+    """Count the lesions that each statement is made about, and what they are.
 
     Args:
-        said: of each of N lesions, from `decide_all`.
+        said: for each of N lesions, from `decide_all`.
         labels: (N,), 0–6, the truth.
         familiarities, proven: N, from `decide_all`.
-        facts: that the statements were made by.
+        facts: that the statements are based on.
 
     Returns:
-        What JSON can hold: by the statement's name `lesions`, of how many it is made; `malignant`,
-        how many of these are malignant or pre-malignant; and `melanomas`. The statements are the
-        risk levels (`LEVELS`); what the picture is (`FAMILIARITIES`, with _ for a space); `proven`,
-        whether it is of a kind of which 'low risk' may be said; `below_threshold`, the threshold of
-        'low risk' alone; and `flagged`.
+        A JSON-serialisable dict from the statement's name to `lesions`, the number that it is made
+        about; `malignant`, how many of these are malignant or pre-malignant; and `melanomas`. The
+        statements are the risk levels (`LEVELS`); the kind of picture (`FAMILIARITIES`, with _ for
+        a space); `proven`, whether 'low risk' may be said about its kind; `below_threshold`, from
+        the threshold of 'low risk' alone; and `flagged`.
     """
     threshold = 0 if facts.low_risk_threshold is None else facts.low_risk_threshold
     levels = [risk_level(*pair) for pair in zip(said, familiarities, strict=True)]
@@ -93,16 +93,16 @@ def count_statements(
 
 
 def level_shares(scores: dict[str, Any]) -> dict[str, Any]:
-    """Say what each risk level meant, with two-sided 95 % Clopper–Pearson intervals.
+    """Compute what each risk level meant, with two-sided 95 % Clopper–Pearson intervals.
 
     Args:
-        scores: `lesions`, `malignant` and `melanomas` of all, and `statements`, from
+        scores: `lesions`, `malignant` and `melanomas` overall, and `statements`, from
             `count_statements`.
 
     Returns:
-        What JSON can hold: by level, as estimates, `share` of the lesions, `malignant` (of the
-        lesions with the level), `of_malignant` (of all malignant lesions, those with the level)
-        and `of_melanomas`.
+        A JSON-serialisable dict. For each level, the estimates `share` (of all lesions, those with
+        the level), `malignant` (of the lesions with the level, the malignant ones), `of_malignant`
+        (of all malignant lesions, those with the level) and `of_melanomas` (likewise).
     """
     shares = {}
     for level in LEVELS:

@@ -1,7 +1,7 @@
-"""Tables: reading a small one, and checking its columns, labels, names and lesions.
+"""Reading small tables, and checking their columns, labels, names and lesions.
 
-Whatever is wrong with a file becomes a `DataError` that names the file and, where there is one, the
-row and the column. Rows are counted from 1 without the header, as a spreadsheet's filter does.
+A fault raises a `DataError` that names the file and, if there is one, the row and the column. Rows
+are counted from 1, without the header.
 """
 
 import csv
@@ -19,9 +19,9 @@ from lesion_lens.training.errors import DataError
 from lesion_lens.training.image_folders import bare_name
 from skin_cancer_detection import CODES
 
-TAB_SEPARATED = (".tab", ".tsv")  # Harvard Dataverse gives the metadata as .tab
+TAB_SEPARATED = (".tab", ".tsv")  # Harvard Dataverse serves the metadata as .tab
 MAX_BYTES = 50_000_000  # of a table; HAM10000's metadata has half a million
-MAX_LETTERS = 1000  # of a cell: a column of N cells takes N times the memory of its longest
+MAX_LETTERS = 1000  # of a cell: NumPy stores every cell of a column at the longest one's size
 
 
 def read_table(
@@ -30,17 +30,17 @@ def read_table(
     optional: Sequence[str] = (),
     may_be_blank: str | None = None,
 ) -> pd.DataFrame:
-    """Read a small CSV, or a table separated by tabs, every cell as text.
+    """Read a small CSV or tab-separated table, with every cell as text.
 
     Args:
         path: the file, plain or as the one member of a zip.
-        required: columns that must be there.
-        optional: columns that may be there; in both kinds no cell may be empty.
-        may_be_blank: a column of either whose cells may be.
+        required: columns that must exist, without empty cells.
+        optional: columns that may exist, also without empty cells.
+        may_be_blank: the one of these columns that may have empty cells.
 
     Raises:
-        DataError: no such file, no text, a missing or repeated column, a row too long or too short,
-            an empty or endless cell, one with a line break, no rows.
+        DataError: the file is missing, is not text or has no rows; a column is missing or repeated;
+            a row is too long or too short; or a cell is empty, too long or has a line break.
     """
     separator = "\t" if path.suffix.lower() in TAB_SEPARATED else ","
     with as_data_error(path), open_csv(path, MAX_BYTES) as file:
@@ -62,13 +62,13 @@ def read_table(
 
 
 def _rows(path: Path, text: str, separator: str) -> list[list[str]]:
-    """The cells of the header and of each row; empty lines are no rows.
+    """Return the cells of the header and of each row, skipping empty lines.
 
     Raises:
-        DataError: a quotation mark where none may be, or one that is not closed.
+        DataError: a quotation mark is misplaced or not closed.
     """
     rows: list[list[str]] = []
-    # The limit is the csv module's own, for all of the process, and below what a cell may have.
+    # The limit is the csv module's, for the whole process; the default fails on very long cells.
     before = csv.field_size_limit(MAX_LINE)
     try:
         lines = io.StringIO(text, newline="")
@@ -76,8 +76,8 @@ def _rows(path: Path, text: str, separator: str) -> list[list[str]]:
     except csv.Error as error:
         place = f"row {len(rows)}" if rows else "header"
         raise DataError(
-            f"{path}, {place}: this is no CSV ({error}); mend its quotation marks, or save the "
-            "table as CSV anew."
+            f"{path}, {place}: this is not CSV ({error}); correct its quotation marks, or save the "
+            "table as CSV again."
         ) from error
     finally:
         csv.field_size_limit(before)
@@ -101,28 +101,28 @@ def _check_columns(path: Path, header: list[str], required: Sequence[str]) -> No
 
 
 def _check_cells(path: Path, header: list[str], rows: list[list[str]]) -> None:
-    """See that each row has as many cells as the header, none of them endless or broken."""
+    """Check that each row has as many cells as the header, none too long or with a line break."""
     for row, cells in enumerate(rows, 1):
         if len(cells) > len(header):
             raise DataError(
-                f"{path}, row {row}: there are more values than columns; put those that hold a "
-                "comma in quotation marks."
+                f"{path}, row {row}: there are more values than columns; put values that contain "
+                "a comma in quotation marks."
             )
         if len(cells) < len(header):
             raise DataError(
-                f"{path}, row {row}, column {header[len(cells)][:40]}: found nothing, as the row "
-                f"has {len(cells)} values instead of {len(header)}; add commas for those missing."
+                f"{path}, row {row}, column {header[len(cells)][:40]}: found nothing: the row has "
+                f"{len(cells)} values instead of {len(header)}; add commas for the missing ones."
             )
         for column, cell in zip(header, cells, strict=True):
             if len(cell) > MAX_LETTERS:
                 raise DataError(
                     f"{path}, row {row}, column {shown(column)}: found {shown(cell)}, more than "
-                    f"the {MAX_LETTERS:,} that a cell may have; shorten it."
+                    f"the {MAX_LETTERS:,} letters that a cell may have; shorten it."
                 )
-            # Such a cell is right as CSV, and mostly a lost quotation mark that swallowed rows.
+            # Valid CSV, but usually a stray quotation mark has swallowed rows.
             if "\n" in cell or "\r" in cell:
                 raise DataError(
-                    f"{path}, row {row}, column {shown(column)}: the cell holds a line break; "
+                    f"{path}, row {row}, column {shown(column)}: the cell contains a line break; "
                     "remove it, or the quotation mark before it."
                 )
 
@@ -134,10 +134,10 @@ def found_nothing(path: Path, row: int, column: str) -> DataError:
 
 
 def labels_of(path: Path, dx: pd.Series) -> NDArray[np.int64]:
-    """Turn a column of `dx` codes, in capitals or not, into labels (N,), 0–6.
+    """Turn a column of `dx` codes, in any case, into labels (N,), 0–6.
 
     Raises:
-        DataError: a cell that is no code of one of the seven classes.
+        DataError: a cell is not the code of one of the seven classes.
     """
     codes = dx.str.strip().str.lower()
     unknown = np.flatnonzero(~codes.isin(CODES))
@@ -151,19 +151,20 @@ def labels_of(path: Path, dx: pd.Series) -> NDArray[np.int64]:
 
 
 def check_unique(path: Path, column: pd.Series) -> None:
-    """Raise a `DataError` for the first cell that stands in the column a second time."""
+    """Raise a `DataError` for the first cell that repeats an earlier one in the column."""
     repeated = np.flatnonzero(column.duplicated())
     if len(repeated):
         raise DataError(
             f"{path}, row {repeated[0] + 1}, column {column.name}: {column[repeated[0]][:40]} "
-            "stands there twice; remove one of the two rows."
+            "appears twice; remove one of the two rows."
         )
 
 
 def check_spelling(path: Path, column: pd.Series) -> None:
-    """Raise a `DataError` for the first cell that differs from another by its spelling alone.
+    """Raise a `DataError` for the first cell that differs from another only in spelling.
 
-    What differs by capitals or blanks would count as two lesions, images or groups.
+    Two spellings that differ only in capitals or blanks would count as two lesions, images or
+    groups. A cell with a non-printable character raises it too.
     """
     first_rows: dict[str, int] = {}
     values = column.to_numpy()
@@ -172,25 +173,25 @@ def check_spelling(path: Path, column: pd.Series) -> None:
         value = str(values[row])
         if not value.isprintable():
             raise DataError(
-                f"{path}, row {row + 1}, column {column.name}: found {shown(value)}, which holds a "
-                "sign that cannot be printed; remove it."
+                f"{path}, row {row + 1}, column {column.name}: found {shown(value)}, which has "
+                "a character that cannot be printed; remove it."
             )
         key = " ".join(unicodedata.normalize("NFKC", value).casefold().split())
         first = first_rows.setdefault(key, row)
         if first != row:
             raise DataError(
                 f"{path}, row {row + 1}, column {column.name}: found {shown(value)}, but "
-                f"{shown(values[first])} in row {first + 1}; write both alike, or give one another "
-                "name."
+                f"{shown(values[first])} in row {first + 1}; write both alike, or rename one of "
+                "them."
             )
 
 
 def values_by_image(
     path: Path, table: pd.DataFrame, column: str, image_ids: NDArray[np.str_]
 ) -> NDArray[np.str_]:
-    """Look up a column's value for each image, whatever the order of the table's rows.
+    """Look up a column's value for each image, in any order of the table's rows.
 
-    An image is found by its id, or by what both ids are without folder and suffix.
+    An image is found by its id, or else by its id without folder and suffix.
 
     Args:
         path: the table's file.
@@ -202,7 +203,7 @@ def values_by_image(
         (N,).
 
     Raises:
-        DataError: an image that the table names twice or does not name.
+        DataError: an image is missing from the table, or in it twice.
     """
     check_unique(path, table["image_id"])
     check_spelling(path, table["image_id"])
@@ -223,7 +224,7 @@ def values_by_image(
 
 
 def check_lesions(path: Path, lesion_ids: Iterable[str], labels: NDArray[np.int64]) -> None:
-    """Raise a `DataError` for a lesion of two classes, which two parts would share."""
+    """Raise a `DataError` for a lesion of two classes, which the split could put in two parts."""
     first_rows: dict[str, int] = {}
     for row, lesion_id in enumerate(lesion_ids):
         if labels[row] < 0:  # of no class

@@ -1,4 +1,4 @@
-"""The teachers: networks fitted side by side, each without another tenth of the lesions."""
+"""The teachers: networks fitted side by side, each without a different tenth of the lesions."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ def fit_teachers(
     identity: dict[str, Any],
     workers: int | None = None,
 ) -> tuple[list[keras.Model], dict[str, History]]:
-    """Fit networks of the same shape, each without another tenth of the lesions.
+    """Fit networks of the same shape, each without a different tenth of the lesions.
 
-    What a teacher left out tells how good it is while it is trained.
+    The lesions that a teacher leaves out are used to score it during training.
 
     Args:
         data: the training part alone.
         recipe: `recipe.teachers` says how many.
         seed: the teachers have the numbers after it; the student has the seed itself.
-        folder: where their checkpoints are kept; a teacher that has one there is resumed.
+        folder: for their checkpoints; a teacher that has one there is resumed.
         identity: see `Checkpoint`.
         workers: see `fit_side_by_side`.
 
@@ -65,7 +65,7 @@ def fit_teachers(
 
 
 def _held_out_folds(data: Dataset) -> NDArray[np.int64]:
-    """The fold of each image, 0–9; -1 for a class of too few lesions to leave any of them out."""
+    """Return the fold of each image, 0–9; -1 if its class has too few lesions to leave any out."""
     fold_of = lesion_folds(data.lesion_ids, data.labels, HELD_OUT_FOLDS)
     for label in np.unique(data.labels):
         if len(np.unique(fold_of[data.labels == label])) < HELD_OUT_FOLDS:

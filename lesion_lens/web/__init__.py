@@ -1,1 +1,1 @@
-"""Whatever speaks of a request, a response or a template. Knows only lesion_lens.model."""
+"""Requests, responses and templates. Imports only lesion_lens.model."""

@@ -1,4 +1,4 @@
-"""What an answer says besides its images: app, model, thresholds and classes.
+"""What an answer says apart from the results: app, model, thresholds and classes.
 
 The API and the command line write it before their results.
 """
@@ -19,12 +19,12 @@ NOTICE = (
     "A study tool. It does not diagnose, and it does not replace a doctor. Only images of one "
     "lesion that were taken through a dermatoscope mean anything."
 )
-SHORT_CHECKSUM = 12  # hexadecimal digits of the model file's, as pages name it
+SHORT_CHECKSUM = 12  # hexadecimal digits of the model file's checksum that pages show
 _SOURCE = "https://dermnetnz.org/topics/"
 
 
 def describe(classifier: Classifier) -> dict[str, Any]:
-    """Lay out all of it as a dict that JSON can hold: `app`, `model`, `thresholds`, `classes`."""
+    """Return a JSON-serialisable dict of `app`, `model`, `thresholds` and `classes`."""
     return {
         "app": {"name": NAME, "version": version(), "notice": NOTICE},
         "model": describe_model(classifier),
@@ -34,13 +34,13 @@ def describe(classifier: Classifier) -> dict[str, Any]:
 
 
 def describe_model(classifier: Classifier) -> dict[str, Any]:
-    """Say which model answers, and how good it is.
+    """Describe the model that answers, and how good it is.
 
     Returns:
         `sha256` of the model file, and its first `SHORT_CHECKSUM` digits as `version`;
-        `data_sha256` of what it was trained on, and `data`, its name, or None; `lacks_rules`, a
-        boolean: something is left out because the file lacks what it takes; `scores` on its test
-        images, or None where the file has none.
+        `data_sha256` and `data`, checksum and name of its training data, each may be None;
+        `lacks_rules`, a boolean, True if some statements are missing because the file lacks the
+        facts or rules for them; `scores` on its test images, or None if the file has none.
     """
     facts = classifier.facts
     data_sha256 = facts.get("data_sha256")
@@ -56,7 +56,7 @@ def describe_model(classifier: Classifier) -> dict[str, Any]:
 
 
 def _describe_scores(classifier: Classifier) -> dict[str, Any] | None:
-    """Say what the page says of the test images; each share is 0–1, or None of nothing."""
+    """Return the scores that the page shows; shares are 0–1, or None if undefined."""
     scores = classifier.scores
     if scores is None:
         return None
@@ -76,12 +76,12 @@ def _describe_scores(classifier: Classifier) -> dict[str, Any] | None:
 
 
 def describe_thresholds(classifier: Classifier) -> dict[str, Any]:
-    """Give the numbers that the statements go by; None where the model file has none.
+    """Return the thresholds that the statements use; None if the model file lacks one.
 
     Returns:
-        `high_risk` and `low_risk`, of the malignant probability, 0–1; `cannot_be_excluded`, of the
-        probability of each code, 0–1; `pooled_classes`, the codes too rare for a threshold of their
-        own; `familiarity_distance`, 0 or more.
+        `high_risk` and `low_risk`, thresholds of the malignant probability, 0–1;
+        `cannot_be_excluded`, of the probability of each code, 0–1; `pooled_classes`, the codes too
+        rare for their own threshold; `familiarity_distance`, 0 or more.
     """
     facts, outliers = classifier.decision_facts, classifier.picture_rules.outliers
     return {
@@ -95,7 +95,7 @@ def describe_thresholds(classifier: Classifier) -> dict[str, Any]:
 
 
 def describe_classes() -> list[dict[str, Any]]:
-    """Say of the seven classes what the page does, in the order of the model's outputs."""
+    """Describe the seven classes as the page does, in the order of the model's outputs."""
     return [
         {
             "code": kind.code,
@@ -110,7 +110,7 @@ def describe_classes() -> list[dict[str, Any]]:
 
 
 class About:
-    """The same for one classifier, laid out once and not for each answer."""
+    """The descriptions of one classifier, computed once and not for each answer."""
 
     def __init__(self, classifier: Classifier) -> None:
         self._described = describe(classifier)
@@ -122,7 +122,7 @@ class About:
         self.head = functools.lru_cache(maxsize=4)(self._head)
 
     def _head(self, card: str) -> str:
-        """Write it as the beginning of a JSON object, to which only more members are missing.
+        """Return the start of a JSON object; the caller adds more members and the closing brace.
 
         Args:
             card: the path of the model card.
@@ -131,18 +131,18 @@ class About:
         return json.dumps(self._described | {"model": model}, ensure_ascii=False)[:-1]
 
     def meaning(self, level: str, familiarity: str | None) -> dict[str, Any] | None:
-        """Give what `describe_meaning` does of this classifier."""
+        """Return what `describe_meaning` does for this classifier."""
         return self._meanings[level, familiarity]
 
 
 def describe_meaning(
     classifier: Classifier, level: str, familiarity: str | None
 ) -> dict[str, Any] | None:
-    """Say what a risk level meant for lesions whose truth is known, as `card_tables.meaning` does.
+    """Return what a risk level meant for lesions of known diagnosis, like `card_tables.meaning`.
 
     Returns:
         `malignant`, `of_all` and `melanomas` (0–1; `melanomas` may be None) and `is_unseen`, a
-        boolean; None where the model file does not say it.
+        boolean; None if the model file does not say it.
     """
     found = meaning(classifier.facts, level, familiarity)
     return found and found._asdict()

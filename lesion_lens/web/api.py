@@ -1,4 +1,4 @@
-"""The API: images in, JSON out, as its OpenAPI document says."""
+"""The API: images in, JSON out, as its OpenAPI document describes."""
 
 import io
 import json
@@ -51,11 +51,11 @@ api = Blueprint("api", __name__, url_prefix="/api/v1")
 
 @api.post("/predictions")
 def predict() -> Response:
-    """Classify the images in the form's field `API_FIELD`, or the one that is the body."""
+    """Classify the images in the form field `API_FIELD`, or the one image that is the body."""
     with_map = is_map_wanted()
     # Read the body before taking a turn, so that slow clients do not block others.
     files = image_of_body() if is_image(request.mimetype) else images_of_form()
-    # The picture of one image alone, as those of a batch would take more memory than there is.
+    # Draw a picture only for a single image: those of a batch would take too much memory.
     with_picture = with_map and len(files) == 1
     with admission():
         results = [result_of(*one, with_map) for one in decoded(files, with_picture)]
@@ -70,7 +70,7 @@ def predict() -> Response:
 
 
 def is_map_wanted() -> bool:
-    """Read the parameter `EXPLAIN` of the address; others are ignored, as /api/v1 always did.
+    """Read the query parameter `EXPLAIN`; others are ignored, to stay compatible.
 
     Raises:
         InvalidParameter
@@ -82,26 +82,26 @@ def is_map_wanted() -> bool:
 
 
 def is_image(mimetype: str) -> bool:
-    """Whether a body with this type is taken for an image; its bytes decide whether it is one."""
+    """Whether a body of this type is treated as an image; its bytes decide whether it is one."""
     return mimetype.startswith("image/") or mimetype in OTHER_BODIES
 
 
 def image_of_body() -> list[FileStorage]:
-    """Give the body as the one file that it is, with the name that `Content-Disposition` gives it.
+    """Return the body as one file, named as `Content-Disposition` says.
 
     Raises:
         werkzeug.exceptions.HTTPException: the body is too large.
     """
     body = io.BytesIO()
     shutil.copyfileobj(request.stream, body)
-    # Browsers and programs send UTF-8, which WSGI hands over as if it were Latin-1.
+    # Browsers and programs send UTF-8, which WSGI decodes as Latin-1.
     header = request.headers.get("Content-Disposition", "").encode("latin-1", "replace")
     _, options = parse_options_header(header.decode("utf-8", "replace"))
     return [FileStorage(body, options.get("filename") or NAMELESS)]
 
 
 def images_of_form() -> list[FileStorage]:
-    """Give the files of a form that holds nothing else.
+    """Return the files of a form that has no other fields.
 
     Returns:
         1 to `MAX_IMAGES` files.
@@ -124,7 +124,7 @@ def images_of_form() -> list[FileStorage]:
 def result_of(
     name: str, image: DecodedImage | ImageError, with_map: bool = False
 ) -> dict[str, Any]:
-    """Classify an image; returns a `Result` of the OpenAPI document."""
+    """Classify an image and return a `Result` of the OpenAPI document."""
     if isinstance(image, ImageError):
         return {"kind": "problem", "file": name, "problem": to_problem(image)}
     answer = get_classifier()(image.pixels, with_map)
@@ -142,9 +142,9 @@ def result_of(
 
 
 def about() -> About:
-    """Give what every answer of the running app says."""
+    """Return the `About` of the running app."""
     extensions = current_app.extensions
-    if "about" not in extensions:  # two threads may both lay it out, and nothing is lost
+    if "about" not in extensions:  # harmless if two threads both create it
         extensions["about"] = About(get_classifier())
     found: About = extensions["about"]
     return found
@@ -152,7 +152,7 @@ def about() -> About:
 
 @api.get("/openapi.json")
 def document() -> Response:
-    """Give the OpenAPI document."""
+    """Send the OpenAPI document."""
     return as_response(as_line(openapi_document(*places(), max_megabytes())))
 
 
@@ -177,34 +177,34 @@ def docs() -> str:
 
 @api.get("")
 def index() -> ResponseReturnValue:
-    """Lead to the page that explains the API."""
+    """Redirect to the page that explains the API."""
     return redirect(url_for("api.docs"))
 
 
 def places() -> tuple[str, str]:
-    """The paths of the API and of its page, with the prefix that the app stands under."""
+    """Return the paths of the API and of its page, with the app's path prefix."""
     return url_for("api.index").rstrip("/"), url_for("api.docs")
 
 
 def markdown(text: str) -> Markup:
-    """Make HTML of a description of the OpenAPI document."""
+    """Render a description in the OpenAPI document as HTML."""
     html = MarkdownIt("commonmark", {"html": False}).render(text)
     return Markup(html)  # noqa: S704 (the renderer has escaped any HTML of the text)
 
 
 def as_text(value: Any) -> str:
-    """Write JSON for readers, with a row of numbers on one line."""
+    """Write JSON for people to read, with each row of numbers on one line."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
     return re.sub(r"\[[-\d.,\s]+\]", lambda row: " ".join(row[0].split()), text)
 
 
 def as_line(value: Any) -> str:
-    """Write JSON on one line, six times as fast, in its order, which Flask's own would not keep."""
+    """Write JSON on one line and keep its order, which Flask's own `jsonify` would not."""
     return json.dumps(value, ensure_ascii=False)
 
 
 def as_response(text: str, status: int = 200, kind: str = "application/json") -> Response:
-    """Answer with JSON that was written."""
+    """Answer with JSON text."""
     return Response(text + "\n", status, content_type=kind)
 
 
@@ -212,7 +212,7 @@ def as_response(text: str, status: int = 200, kind: str = "application/json") ->
 
 
 def to_problem(problem: Problem) -> dict[str, Any]:
-    """Lay out a problem as a `Problem` of the OpenAPI document, a dict that JSON can hold."""
+    """Return a problem as a `Problem` of the OpenAPI document, a JSON-serialisable dict."""
     return {
         "type": url_for("api.docs", _anchor=problem.name),
         "title": problem.title,
@@ -222,7 +222,7 @@ def to_problem(problem: Problem) -> dict[str, Any]:
 
 
 def as_problem(problem: dict[str, Any]) -> Response:
-    """Answer with what `to_problem` laid out."""
+    """Answer with a problem from `to_problem`."""
     return as_response(as_line(problem), problem["status"], PROBLEM_JSON)
 
 
@@ -240,22 +240,22 @@ def show_problem(problem: Problem) -> Response:
 
 @api.errorhandler(ModelFileError)
 def show_model_error(error: ModelFileError) -> Response:
-    """Answer that something is wrong with the model file."""
+    """Answer that the model file has a fault, without its details."""
     return show_problem(hide_model_error(error))
 
 
 def show_http_problem(error: HTTPException) -> Response:
-    """Answer with the problem that an error of Flask's own is.
+    """Turn one of Flask's own errors into a problem.
 
     Args:
-        error: also of addresses below /api/ that lead nowhere.
+        error: including the 404 for unknown addresses below /api/.
     """
     path = request.root_path + request.path
     if isinstance(error, NotFound):
         predictions, docs = url_for("api.predict"), url_for("api.docs")
         return show_problem(NoSuchAddress(path=path, predictions=predictions, docs=docs))
     if isinstance(error, WrongMethod):
-        allowed = error.valid_methods or ["OPTIONS"]  # which every address takes
+        allowed = error.valid_methods or ["OPTIONS"]  # every address allows it
         return show_problem(MethodNotAllowed(path, request.method, allowed))
     if error.code == 413:
         return show_problem(drain_oversized_body())

@@ -1,10 +1,10 @@
-"""Reading the bodies of requests, from clients that may send slowly or never.
+"""Reading request bodies from clients that may send slowly or not at all.
 
-A body is read into memory before anything works on it, and each has to come at a least rate. What
-all bodies together may take is divided between small and large ones, so that neither waits for the
-other. A body takes its room before it is read on; where there is none, the slowest sender gives
-way. Everything here runs in gevent's loop, so that nothing of it needs a lock, and nothing of it
-may keep the loop for long.
+The app works on a body only when all of it is in memory, and each body must arrive at a minimum
+rate. Small and large bodies have separate memory budgets, so neither waits for the other. Beyond
+its first bytes, a body must reserve its memory ("room") before reading continues; if there is none,
+the slowest sender gives way. Everything here runs in gevent's loop. So it needs no locks, but it
+must not hold up the loop for long.
 """
 
 import contextlib
@@ -28,24 +28,24 @@ from lesion_lens.web.limits import (
 )
 from lesion_lens.web.uploads import NO_ROOM, WAITED
 
-# Bytes that are read before others get their turn: of chunks at first, and of what is cheap.
+# Bytes to read before other greenlets get their turn: first step of a chunked body, largest step.
 _FIRST_STEP, _LARGEST_STEP = 128, 16_384
-_CHEAP, _DEAR = 0.0005, 0.002  # seconds of a step, up to which the next is larger, or smaller
-_SHARE = 5  # all bodies that are dear to read have one fifth of the loop together
+_CHEAP, _DEAR = 0.0005, 0.002  # seconds; a faster step makes the next larger, a slower one smaller
+_SHARE = 5  # all bodies that are expensive to read together get one fifth of the loop's time
 _FREE = 32_768  # bytes of each body that need no room
-_SLOW = 250_000  # bytes a second; a slower sender gives way to others after `_GRACE`
+_SLOW = 250_000  # bytes per second; after `_GRACE`, a slower sender gives way to others
 _GRACE = 1  # second
 _PATIENCE = 2  # seconds that a body waits for room
-# Seconds of the processor for reading a body, at first and for each megabyte. Chunks of one byte
-# take 60 times as long.
+# CPU seconds allowed for reading a body: a base, and for each megabyte. Chunks of one byte take 60
+# times as long.
 _READING, _READING_A_MEGABYTE = 0.05, 0.05
 
 
 class RequestRefused(Exception):
-    """A request whose body is not read, or not to its end; the text is for its sender.
+    """A request whose body is not read to its end; the text is for the sender.
 
     Args:
-        status: of the answer, with its phrase.
+        status: of the answer, such as `408 Request Timeout`.
         text: a sentence.
     """
 
@@ -60,18 +60,18 @@ def _too_slow() -> RequestRefused:
 
 @dataclass(eq=False)
 class _Body:
-    """A body that is read or worked on.
+    """A body that is being read or processed.
 
     Attributes:
-        most: bytes that it has, or may have where it does not say.
-        data: where it is read into.
-        size: bytes that have come.
-        room: bytes that it holds.
-        since: when it got them.
-        waited: seconds that it waited for them.
-        work: seconds that the processor spent on reading it.
-        is_whole: all of it has come.
-        gave_way: it lost its room to another.
+        most: its size in bytes or, if not declared, the most that it may have.
+        data: where it is stored.
+        size: bytes received so far.
+        room: bytes of memory reserved for it.
+        since: when it got its room.
+        waited: seconds that it waited for its room.
+        work: CPU seconds spent on reading it.
+        is_whole: whether all of it has arrived.
+        gave_way: whether it lost its room to another body.
     """
 
     most: int
@@ -85,36 +85,36 @@ class _Body:
     gave_way: bool = False
 
     def rate(self) -> float:
-        """Bytes a second since it got its room, infinite in the first `_GRACE`."""
+        """Bytes per second since it got its room; infinite during the first `_GRACE`."""
         seconds = time.monotonic() - self.since
         return (self.size - _FREE) / seconds if seconds > _GRACE else float("inf")
 
 
 class Bodies:
-    """All bodies that are in memory.
+    """All request bodies in memory.
 
     Args:
-        largest: bytes of the largest body that the app takes.
+        largest: bytes of the largest body that the app accepts.
     """
 
     def __init__(self, largest: int = MAX_CONTENT_LENGTH) -> None:
         self._largest = largest
         self._holders: list[_Body] = []
-        self._dear_until = 0.0  # when the next step of a dear body may be read
+        self._dear_until = 0.0  # when the next step of an expensive body may be read
 
     @contextlib.contextmanager
     def read(self, asked: dict[str, Any]) -> Iterator[bool]:
-        """Read a request's body, and put it in the place of its stream for as long as this lasts.
+        """Read a request's body, and replace the request's stream with it inside the block.
 
-        What is too large, or finds no room, is read away up to a bound, as a browser shows an
-        answer only when it could send everything. The app then refuses it.
+        A body that is too large or finds no room is read and discarded, up to a limit, because a
+        browser shows an answer only after it could send everything. The app then refuses it.
 
         Yields:
             Whether the body was read to its end.
 
         Raises:
             RequestRefused
-            gunicorn.http.errors.ParseException: the chunks are spoiled.
+            gunicorn.http.errors.ParseException: the chunks are malformed.
         """
         declared = asked.get("CONTENT_LENGTH") or "0"
         is_chunked = "chunked" in asked.get("HTTP_TRANSFER_ENCODING", "").lower()
@@ -140,7 +140,7 @@ class Bodies:
                 self._holders.remove(body)
 
     def _fill(self, stream: Any, body: _Body, first: int) -> bool:
-        """Read a body; returns False if nothing was kept because there is no room for it."""
+        """Read a body; return False if it was discarded because there is no room for it."""
         deadline = time.monotonic() + BODY_LIMIT
         has_room = True
         for step in self._steps(stream, body, first):
@@ -155,12 +155,12 @@ class Bodies:
                 body.data.append(step)
             else:
                 body.data.clear()
-        if body.gave_way:  # after its last byte, but before its end was read
+        if body.gave_way:  # after its last byte came, but before its end was read
             raise _too_slow()
         return has_room
 
     def _has_room(self, body: _Body) -> bool:
-        """Wait until there is room for a body; returns False if there is none for `_PATIENCE`."""
+        """Wait for room for a body; return False if there is none within `_PATIENCE`."""
         needed = min(body.most, self._largest)
         if body.room or needed <= _FREE or body.size <= _FREE:
             return True
@@ -179,7 +179,7 @@ class Bodies:
             if slow:
                 slowest = min(slow, key=_Body.rate)
                 self._holders.remove(slowest)
-                slowest.gave_way = True  # which it sees when something comes of it again
+                slowest.gave_way = True  # noticed when its next bytes arrive
                 slowest.data.clear()
             elif body.waited > _PATIENCE:
                 return False
@@ -187,10 +187,13 @@ class Bodies:
                 gevent.sleep(0.05)
 
     def _steps(self, stream: Any, body: _Body, size: int) -> Iterator[bytes]:
-        """Yield a body as it comes, at least `LEAST_SENT` in `SILENCE`; others work between.
+        """Yield a body as it arrives, at least `LEAST_SENT` bytes in `SILENCE` seconds.
+
+        Other greenlets get their turn between the steps.
 
         Raises:
-            RequestRefused: it comes too slowly, or in so small pieces that reading it is the work.
+            RequestRefused: it arrives too slowly, or in such small pieces that reading takes too
+                much CPU time.
         """
         loop = gevent.get_hub().loop
         while True:
@@ -199,7 +202,7 @@ class Bodies:
                 while got < LEAST_SENT:
                     now, begin = loop.now(), time.thread_time()
                     step: bytes = stream.read(size)
-                    took = time.thread_time() - begin if loop.now() == now else 0  # others worked
+                    took = time.thread_time() - begin if loop.now() == now else 0  # else others ran
                     if not step:
                         return
                     got += len(step)
@@ -218,7 +221,7 @@ class Bodies:
 
 
 class ReadOnce(io.RawIOBase):
-    """A stream that lets go of its bytes when all of them are read."""
+    """A stream that frees its bytes once all of them are read."""
 
     def __init__(self) -> None:
         self._data = bytearray()
@@ -229,15 +232,15 @@ class ReadOnce(io.RawIOBase):
         self._data += step
 
     def clear(self) -> None:
-        """Forget what was added."""
+        """Discard all bytes."""
         self._data = bytearray()
 
     def readable(self) -> bool:
-        """Always."""
+        """Return True."""
         return True
 
     def readinto(self, target: Any) -> int:
-        """Fill a buffer; returns the number of bytes, 0 at the end."""
+        """Fill a buffer; return the number of bytes, 0 at the end."""
         found = memoryview(self._data)[self._place : self._place + len(target)]
         count = len(found)
         target[:count] = found

@@ -1,4 +1,4 @@
-"""Classifying many images, a few at a time, in the order of their files."""
+"""Classifying many images, a few at a time, with results in the order of the files."""
 
 import math
 from collections import deque
@@ -17,20 +17,21 @@ from lesion_lens.model.limits import MAX_DECODES, MEGA
 from lesion_lens.web.heat_maps import draw_map
 from lesion_lens.web.results import to_dict
 
-AHEAD = 32  # images begun before the answer to the first of them is taken
+AHEAD = 32  # images submitted before the first result is taken
 
 
-# Nobody else waits for these, so each has as much memory as the largest image needs, and its turn.
+# No other user waits here, so the pool has enough memory for the largest images and no time limit
+# on its answers.
 decode = DecoderPool(memory=MAX_DECODES * 400 * MEGA, answer_limit=math.inf).decode
 
 
 class Task(NamedTuple):
-    """An image that is to be classified.
+    """An image to classify.
 
     Attributes:
-        number: its place among all images, from 0.
+        number: its position among all images, from 0.
         path: of its file.
-        key: what `progress.key_of` makes of the file.
+        key: of its file, from `progress.key_of`.
     """
 
     number: int
@@ -40,13 +41,13 @@ class Task(NamedTuple):
 
 @dataclass(frozen=True)
 class Result:
-    """What became of an image.
+    """The result for an image: an answer or a fault.
 
     Attributes:
-        record: its answer, from `to_dict`; None where there is none.
-        fault: the sentence that says what is wrong with its file where there is no answer.
-        urgency: of the answer, from `Answer`; `LAST` where there is none.
-        heat_map: a PNG; None where none was asked for.
+        record: its answer, from `to_dict`; None if there is none.
+        fault: a sentence on what is wrong with its file; None if there is an answer.
+        urgency: of the answer, from `Answer`; `LAST` if there is none.
+        heat_map: a PNG; None if none was requested.
     """
 
     record: dict[str, Any] | None = None
@@ -58,10 +59,10 @@ class Result:
 def results(
     tasks: Iterable[Task], classifier: Classifier, with_map: bool = False
 ) -> Iterator[tuple[Task, Result]]:
-    """Classify images, `MAX_DECODES` at a time, and give the results in the order of the tasks.
+    """Classify images, `MAX_DECODES` at a time, and yield the results in the order of the tasks.
 
     Args:
-        tasks: any number; no more than `AHEAD` of them are taken in advance.
+        tasks: any number; at most `AHEAD` of them are taken in advance.
         classifier: the model.
         with_map: whether to draw a heat map of each image.
 
@@ -76,7 +77,7 @@ def results(
                 task, future = ahead.popleft()
                 yield task, future.result()
                 ahead.extend(islice(begun, 1))
-        finally:  # after an interruption only what is begun is waited for
+        finally:  # after an interruption, wait only for running tasks
             pool.shutdown(cancel_futures=True)
 
 
@@ -91,7 +92,7 @@ def result_of(path: str, classifier: Classifier, with_map: bool = False) -> Resu
         answer = classifier(image.pixels, with_map)
     except (ImageError, UnreadableFile) as error:
         return Result(fault=error.at_the_command_line())
-    except Busy:  # the machine left its decoder no time, or let none be started
+    except Busy:  # the machine left the decoder no time, or could not start one
         return Result(fault=str(NotProcessed()))
     heat_map = None
     if image.preview is not None and answer.occlusion is not None:

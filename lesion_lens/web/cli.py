@@ -2,8 +2,8 @@
 
     flask --app app classify PATH… [--csv OUT] [--json OUT]
 
-Three images are in memory at a time, however many there are. The answers are kept in a file until
-the last, as the most urgent come first.
+Three images are decoded at a time, however many there are. Answers are collected in a file until
+all are there, because the most urgent are written first.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ from lesion_lens.web.progress import Progress, ProgressError, key_of, path_besid
 from lesion_lens.web.reports import CsvWriter, IsicWriter, JsonWriter, LineWriter, Writer
 
 OUT = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
-# Exit codes. 2 is Click's, of a wrong command line, and ours of an output or a cluster that fails.
+# Exit codes. 2 is Click's code for a wrong command line, and ours if an output or a cluster fails.
 NO_IMAGE, FAILED, NO_MODEL, INTERRUPTED = 1, 2, 3, 130
 
 
@@ -40,10 +40,10 @@ class Job:
 
     Attributes:
         paths: files and folders.
-        csv, json: where the answers are written to; None for nowhere.
-        is_isic: whether the CSV is the ISIC challenge's.
-        resume: whether to go on with what an interrupted run has done.
-        maps: where the heat maps are written to; None for nowhere.
+        csv, json: where to write the answers; None for nowhere.
+        is_isic: whether the CSV has the ISIC challenge's format.
+        resume: whether to continue an interrupted run.
+        maps: where to write the heat maps; None for nowhere.
         cluster: the address of a Dask scheduler; None to work on this machine.
     """
 
@@ -63,22 +63,24 @@ class Job:
 
     @property
     def kept_beside(self) -> Path | None:
-        """The output beside which the progress is kept, the first that is a file."""
+        """The output that the progress file is kept beside: the first that is a regular file."""
         return next((path for path in self.outputs.values() if not is_no_file(path)), None)
 
 
 @click.command("classify")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-@click.option("--csv", "csv_path", type=OUT, help="Write a table to this file; - for the output.")
-@click.option("--json", "json_path", type=OUT, help="Write all that is said to this file, or -.")
+@click.option(
+    "--csv", "csv_path", type=OUT, help="Write a table to this file, or - for the standard output."
+)
+@click.option("--json", "json_path", type=OUT, help="Write the full answers to this file, or -.")
 @click.option(
     "--format",
     "table",
     type=click.Choice(["plain", "isic"]),
     default="plain",
-    help="The columns of the table: our own, or those of the ISIC challenge.",
+    help="Columns of the table: all of them, or those of the ISIC challenge.",
 )
-@click.option("--resume", is_flag=True, help="Go on with the same command after an interruption.")
+@click.option("--resume", is_flag=True, help="Continue an interrupted run of the same command.")
 @click.option(
     "--heat-maps",
     type=click.Path(path_type=Path),
@@ -88,7 +90,7 @@ class Job:
 @click.option(
     "--dask",
     metavar="ADDRESS",
-    help="Have the workers of a Dask cluster classify, whose scheduler has this address.",
+    help="Classify on the Dask cluster whose scheduler has this address.",
 )
 @with_appcontext
 def classify(
@@ -100,24 +102,24 @@ def classify(
     heat_maps: Path | None,
     dask: str | None,
 ) -> None:
-    """Classify images: files, and whatever images are in folders and in their folders.
+    """Classify image files and all images in folders and their subfolders.
 
-    Without --csv and --json, a line for each image is printed. The most urgent come first: by risk
-    level, then by the probability of a cancer or precancer. A file that cannot be used is named at
-    the end and stops nothing.
+    Without --csv or --json, this prints a line for each image. The most urgent come first: by risk
+    level, then by the probability of cancer or precancer. Files that cannot be used are listed at
+    the end; they do not stop the run.
     """
     if table == "isic" and not csv_path:
         if json_path:
-            raise click.UsageError("--format isic is for a table. Name its file by --csv.")
+            raise click.UsageError("--format isic needs a table. Add --csv with a file name.")
         csv_path = Path("-")
     if csv_path and json_path and csv_path.resolve() == json_path.resolve():
-        raise click.UsageError("--csv and --json name the same file. Give each one of its own.")
+        raise click.UsageError("--csv and --json name the same file. Choose different files.")
     if csv_path and json_path and path_beside(csv_path).resolve() == json_path.resolve():
-        raise click.UsageError("--json names the file of the progress. Name another file.")
+        raise click.UsageError("--json names the progress file. Choose another file.")
     maps = MapFolder(heat_maps, paths) if heat_maps else None
     job = Job(paths, csv_path, json_path, table == "isic", resume, maps, dask)
     if resume and not job.kept_beside:
-        raise click.UsageError("--resume needs a file. Name the same one by --csv or --json.")
+        raise click.UsageError("--resume needs the same --csv or --json file as the first run.")
     check_outputs(job.outputs)
     try:
         found = look_through(paths, job.outputs, job.is_isic)
@@ -141,7 +143,7 @@ def classify(
 
 
 def run(job: Job, classifier: Classifier, found: Found) -> int:
-    """Classify the images of a job, write the answers and say how it went.
+    """Classify the images of a job, write the answers and print a summary.
 
     Returns:
         The exit code.
@@ -151,7 +153,7 @@ def run(job: Job, classifier: Classifier, found: Found) -> int:
     """
     with contextlib.ExitStack() as stack:
         if job.resume and job.kept_beside and not path_beside(job.kept_beside).exists():
-            say(f"There is no {path_beside(job.kept_beside)}, so it begins with the first image.")
+            say(f"There is no {path_beside(job.kept_beside)}; starting with the first image.")
         progress = stack.enter_context(
             progress_beside(job.kept_beside, classifier.sha256, job.resume)
         )
@@ -179,7 +181,7 @@ def classify_all(
     """Classify the images of a job.
 
     Returns:
-        What stopped it when some were done; None where all are.
+        What stopped the run after some images; None if all are done.
 
     Raises:
         ModelFileError, ClusterError, UnwritableFile
@@ -217,7 +219,7 @@ def results_of(
 
 
 def tasks_of(job: Job, progress: Progress, bar: "tqdm[NoReturn]") -> Iterator[Task]:
-    """Give the images of a job that were not done by an interrupted run."""
+    """Yield the images of a job that an interrupted run has not done yet."""
     for number, path in enumerate(images_in(job.paths)):
         task = Task(number, path, key_of(path))
         if (not job.maps or job.maps.has(path)) and progress.recall(task):
@@ -227,7 +229,7 @@ def tasks_of(job: Job, progress: Progress, bar: "tqdm[NoReturn]") -> Iterator[Ta
 
 
 def exit_code_of(job: Job, progress: Progress, fault: BaseException | None) -> int:
-    """The exit code of a run that wrote something."""
+    """Return the exit code of a run that wrote something."""
     if fault is not None:
         return INTERRUPTED if isinstance(fault, KeyboardInterrupt) else FAILED
     faults = sum(1 for _ in progress.faults())
@@ -235,7 +237,7 @@ def exit_code_of(job: Job, progress: Progress, fault: BaseException | None) -> i
 
 
 def exit_before_the_first() -> NoReturn:
-    """End after an interruption that left nothing to keep."""
+    """Exit after an interruption before any image was done."""
     say("Interrupted before the first image; nothing was written.")
     sys.exit(INTERRUPTED)
 
@@ -243,16 +245,16 @@ def exit_before_the_first() -> NoReturn:
 def say_how_it_went(
     job: Job, found: Found, progress: Progress, fault: BaseException | None
 ) -> None:
-    """Say on standard error how it went."""
+    """Print a summary to standard error."""
     if fault is not None:
         text = fault.message if isinstance(fault, UnwritableFile) else str(fault)
-        say(text or "Interrupted; what was done until then is kept.")
+        say(text or "Interrupted; the images done so far are kept.")
         if job.kept_beside:
-            say("The same command with --resume goes on from there.")
+            say("To continue, run the same command with --resume.")
     faults = sum(1 for _ in progress.faults())
     say(f"{len(progress) - faults:,} of {found.images:,} images classified.")
     if progress.recalled:
-        say(f"{progress.recalled:,} of them were done before.")
+        say(f"{progress.recalled:,} of them had been done before.")
     say_passed_over(found)
     if faults:
         say(f"{faults:,} could not be used:")
@@ -263,17 +265,17 @@ def say_how_it_went(
 
 
 def say_passed_over(found: Found) -> None:
-    """Say which files of the folders were not looked at."""
+    """Print which files in the folders were skipped."""
     if found.other_images:
-        say(f"{found.other_images:,} images in other formats passed over; save them as {READABLE}:")
+        say(f"Skipped images in other formats: {found.other_images:,}. Save them as {READABLE}:")
     for name in found.named:
         say(f"  {name}")
     if found.other_images > len(found.named):
         say(f"  and {found.other_images - len(found.named):,} more")
     if found.others:
-        say(f"{found.others:,} of other kinds passed over.")
+        say(f"Skipped other files: {found.others:,}.")
 
 
 def say(text: str) -> None:
-    """Print a line where it does not mix with the answers."""
+    """Print a line to standard error, apart from the answers."""
     print(text, file=sys.stderr)

@@ -1,11 +1,12 @@
-"""Text is sent gzipped to clients that take it, where no proxy in front does so.
+"""Sends text gzipped to clients that accept it, if no proxy in front does so.
 
-With `zlib` of Python's own: Flask-Compress needs brotli and backports.zstd, 2 MB of wheels, for
-which a deployment has no room, and it compresses each file of static/ anew for each request.
+Uses Python's own `zlib`: Flask-Compress needs brotli and backports.zstd, 2 MB of wheels that the
+deployment's size limit has no room for, and it compresses each file of static/ again for each
+request.
 
-BREACH guesses a secret from the size of an answer that also holds something of the attacker's. No
-answer here holds a secret: there is no account, no cookie and no token in a page. Nothing of
-another visitor is in it, and a page of another site can have no upload answered (other_sites.py).
+BREACH guesses a secret from the size of an answer that also contains input from the attacker.
+Answers here contain no secrets: there are no accounts, cookies or tokens in pages. They contain
+nothing from other visitors, and pages of other sites get no answers to uploads (other_sites.py).
 """
 
 import functools
@@ -15,20 +16,20 @@ from flask import Flask, Response, request
 
 from lesion_lens.model.errors import SettingError
 
-# As the app and static/ serve them; other images are compressed by their format.
+# The text types that the app and static/ serve; other images are compressed by their format.
 TEXT = frozenset({
     "application/javascript", "application/json", "application/manifest+json",
     "application/problem+json", "image/svg+xml", "text/css", "text/csv", "text/html",
     "text/javascript", "text/plain",
 })  # fmt: skip
-LEAST = 1000  # bytes; a smaller answer fits into one packet either way
-# Levels of zlib, 1 to 9. A result of 57 kB, most of it an image as text, becomes 39 kB in 1 to 2 ms
-# at level 1; level 6 takes half as long again and saves another 600 bytes.
+LEAST = 1000  # bytes; a smaller answer fits into one packet anyway
+# Levels of zlib, 1 to 9. At level 1, a result of 57 kB, most of it an image as text, becomes 39 kB
+# in 1 to 2 ms. Level 6 takes half as long again and saves another 600 bytes.
 ONCE, KEPT = 1, 9
 
 
 def compress_text(app: Flask) -> None:
-    """Have the app gzip text, unless `COMPRESSION` is `off`.
+    """Make the app gzip text, unless `COMPRESSION` is `off`.
 
     Raises:
         SettingError: `COMPRESSION` is neither `on` nor `off`.
@@ -38,7 +39,7 @@ def compress_text(app: Flask) -> None:
 
 
 def is_compressing(app: Flask) -> bool:
-    """Whether the app compresses, and no proxy in front.
+    """Whether the app compresses, rather than a proxy in front.
 
     Raises:
         SettingError: `COMPRESSION` is neither `on` nor `off`.
@@ -52,11 +53,11 @@ def is_compressing(app: Flask) -> bool:
 
 
 def compress(response: Response) -> Response:
-    """Gzip a response that is text, large enough and wanted so.
+    """Gzip a response if it is text, large enough, and the client accepts gzip.
 
-    Its ETag is another one, because Werkzeug takes a weak one for the same in `If-Range`; and it is
-    weak, as another zlib may write other bytes (RFC 9110, section 8.8.1). A part of a file stays
-    as it is.
+    The gzipped response has a different ETag, because Werkzeug accepts a weak one as equal in
+    `If-Range`. The ETag is weak, because another zlib may write other bytes (RFC 9110, section
+    8.8.1). A part of a file stays uncompressed.
     """
     if response.mimetype not in TEXT or (response.is_streamed and not response.direct_passthrough):
         return response
@@ -71,7 +72,7 @@ def compress(response: Response) -> Response:
         return response
     etag, _ = response.get_etag()
     if response.status_code == 304 and request.if_none_match:
-        return response  # the client has the text as it is, and named its ETag
+        return response  # the client has the plain text, and sent its ETag
     if etag is not None:
         response.set_etag(f"{etag}-gzip", weak=True)
         response.make_conditional(request)
@@ -86,17 +87,17 @@ def compress(response: Response) -> Response:
 
 
 def wants_gzip() -> bool:
-    """Whether the request accepts gzip, and likes it no less than text as it is."""
+    """Whether the request accepts gzip, and prefers it at least as much as plain text."""
     accepted = request.accept_encodings
-    # quality() is 0 for what is not named; `*` names all that no other entry does.
+    # quality() is 0 for an encoding that is not named; `*` stands for all that are not named.
     return accepted.quality("gzip") > 0 and accepted.quality("gzip") >= accepted.quality("identity")
 
 
 def _gzip(text: bytes, level: int) -> bytes:
-    return zlib.compress(text, level, wbits=31)  # 31: gzip's head and tail, with no time in it
+    return zlib.compress(text, level, wbits=31)  # 31: gzip's header and trailer, without a time
 
 
 @functools.lru_cache(maxsize=64)
 def _kept_gzip(text: bytes) -> bytes:
-    """Gzip what has an ETag, so is asked for again: pages and files of static/, some 30 of them."""
+    """Gzip and cache what has an ETag and so recurs: pages and static/, some 30 files."""
     return _gzip(text, KEPT)

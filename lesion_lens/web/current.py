@@ -1,4 +1,4 @@
-"""The classifier of the app: the one place that knows where Flask keeps it."""
+"""Storing and finding the app's classifier, in one place."""
 
 from flask import Flask, current_app
 
@@ -11,6 +11,6 @@ def set_classifier(app: Flask, classifier: Classifier) -> None:
 
 
 def get_classifier(app: Flask | None = None) -> Classifier:
-    """The model of an app, by default of the one that answers the request."""
+    """Return an app's model; by default, that of the app that answers the request."""
     classifier: Classifier = (current_app if app is None else app).extensions["classifier"]
     return classifier

@@ -1,10 +1,10 @@
 """Classifying on a Dask cluster: the same images, on as many machines as it has.
 
-The workers read the files themselves, so they must see the same paths: an archive that is larger
-than one machine lies on storage that they share. Only paths go to them, and answers come back. A
-few batches are under way for each of their threads, so the memory of this process does not grow.
+The workers read the files themselves, from shared storage under the same paths. Only paths are sent
+to them, and answers come back. Each of their threads has a few batches in progress, so the memory
+of this process does not grow with the number of images.
 
-Needs `dask[distributed]`, which the app itself does not.
+Needs `dask[distributed]`, which the app itself does not need.
 """
 
 import asyncio
@@ -29,35 +29,34 @@ from lesion_lens.web import bulk
 from lesion_lens.web.bulk import Result, Task
 from lesion_lens.web.folders import printable, shown
 
-BATCH = 32  # images: a worker takes a tenth of a second for so many, Dask a few milliseconds
-MAP_BATCH = 4  # the same where each comes with a picture of up to a megabyte
-AHEAD = 3  # batches that are under way for each thread of the workers
+BATCH = 32  # images: a worker takes a tenth of a second for them, Dask a few milliseconds
+MAP_BATCH = 4  # images if each comes with a heat map of up to a megabyte
+AHEAD = 3  # batches in progress for each thread of the workers
 CONNECT = 10  # seconds for the scheduler to answer
 PATIENCE = 60  # seconds without any worker, after which the run ends
-_ASK = 1  # second between two looks at the cluster
+_ASK = 1  # second between checks of the cluster
 LOST = "The connection to the Dask scheduler was lost. Start it and this command again."
 GONE = "The file cannot be read (No such file or directory)."
-KILLER = "The workers that read this image were lost, one after the other. Save it anew and retry."
+KILLER = "Several workers were lost while reading this image. Save it again and retry."
 
 
 class ClusterError(LesionLensError):
-    """A cluster that is not there, or whose workers cannot do the work."""
+    """The cluster does not answer, or its workers cannot do the work."""
 
 
 def results(
     tasks: Iterable[Task], address: str, sha256: str, with_map: bool = False
 ) -> Iterator[tuple[Task, Result]]:
-    """Classify images on the workers of a cluster, and give the results as they come.
+    """Classify images on the workers of a cluster, and yield the results as they arrive.
 
-    Dask gives the images of a lost worker to the others. An image that costs several workers one
-    after the other has a fault in the end.
+    Dask gives the images of a lost worker to the others. If several workers are lost while reading
+    an image, the image gets a fault.
 
     Args:
-        tasks: any number; `AHEAD` batches of them for each thread of the workers are taken in
-            advance.
-        address: of the scheduler, such as `tcp://10.0.0.1:8786`, or `tls://…`; the certificates
-            are those of Dask's own configuration.
-        sha256: of the model file that the workers must have, too.
+        tasks: any number; `AHEAD` batches for each thread of the workers are taken in advance.
+        address: of the scheduler, such as `tcp://10.0.0.1:8786`, or `tls://…` with the certificates
+            from Dask's own configuration.
+        sha256: of the model file, which the workers must have too.
         with_map: whether to draw a heat map of each image.
 
     Raises:
@@ -76,11 +75,11 @@ def results(
 
 
 class _Work:
-    """The batches that are under way.
+    """The batches in progress.
 
     Args:
         client: a `distributed.Client`.
-        sha256, with_map: as above.
+        sha256, with_map: see `results`.
     """
 
     def __init__(self, client: Any, sha256: str, with_map: bool) -> None:
@@ -91,14 +90,14 @@ class _Work:
         self.under_way: dict[str, tuple[Any, tuple[Task, ...]]] = {}
         self._done: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._suspects: deque[Task] = deque()
-        self._alone: str | None = None  # the key of the suspect that is tried
+        self._alone: str | None = None  # the key of the suspect being tried
         self._asked, self._last_worker, self._threads = -math.inf, time.monotonic(), 0
 
     def has_place(self) -> bool:
-        """Whether another batch may be under way. Asks now and then for the number of threads.
+        """Whether another batch may be submitted. Updates the number of threads once a second.
 
         Raises:
-            ClusterError: there has been no worker for a while, or there is no scheduler any more.
+            ClusterError: there has been no worker for `PATIENCE`, or the scheduler is gone.
         """
         now = time.monotonic()
         if now - self._asked > _ASK:
@@ -113,7 +112,7 @@ class _Work:
         return len(self.under_way) < AHEAD * max(self._threads, 1)
 
     def submit(self, batch: tuple[Task, ...]) -> str:
-        """Have a batch classified; returns Dask's key of it."""
+        """Submit a batch and return Dask's key for it."""
         paths = [os.path.abspath(task.path) for task in batch]
         future = self._client.submit(self._classify, paths, pure=False)
         self.under_way[future.key] = future, batch
@@ -121,18 +120,19 @@ class _Work:
         return str(future.key)
 
     def _try_suspect(self) -> None:
-        """Have the next image of a batch that cost workers tried alone.
+        """Submit the next image of a batch that lost workers, alone.
 
-        One at a time, as Dask holds whatever a lost worker was to do responsible for its end.
+        One at a time, because Dask blames everything that a lost worker had to do.
         """
         if self._suspects and self._alone is None:
             self._alone = self.submit((self._suspects.popleft(),))
 
     def next_results(self) -> Iterator[tuple[Task, Result]]:
-        """Wait for a batch that is done.
+        """Wait until a batch is done.
 
         Yields:
-            Its results; nothing if none was done for a while, or it is begun again, image by image.
+            Its results; nothing if no batch is done within a second, or if the batch lost workers
+            and its images are tried one by one.
 
         Raises:
             ClusterError
@@ -152,7 +152,7 @@ class _Work:
                 raise _cluster_error(error) from error
             if is_alone:
                 yield batch[0], Result(fault=KILLER)
-            else:  # one of them is the culprit, or none
+            else:  # at most one of them is the culprit
                 self._suspects.extend(batch)
             self._try_suspect()
             return
@@ -161,7 +161,7 @@ class _Work:
             if result is None and os.path.lexists(task.path):
                 raise ClusterError(
                     f"The worker {worker} does not see {printable(shown(task.path))}. Give all "
-                    "workers the same folders under the same path, on storage that they share."
+                    "workers the same folders under the same path, on shared storage."
                 )
             yield task, result or Result(fault=GONE)
 
@@ -175,16 +175,16 @@ def classify_batch(
     """Classify images on a worker, which loads the model once.
 
     Args:
-        paths: of files, from the root.
-        sha256: of the model file that it must have.
-        version_asked: of Lesion Lens that it must have.
+        paths: absolute, of the files.
+        sha256: of the model file that the worker must have.
+        version_asked: the version of Lesion Lens that it must have.
         with_map: whether to draw a heat map of each image.
 
     Returns:
-        For each image the worker's address and the result; None where there is no such file.
+        For each image, the worker's address and the result; None if there is no such file.
 
     Raises:
-        ClusterError: it has another model or version.
+        ClusterError: the worker has another model or version, or cannot use its model file.
     """
     import distributed
 
@@ -198,8 +198,8 @@ def classify_batch(
         classifier = _worker_classifier()
         if classifier.sha256 != sha256:
             raise ClusterError(
-                f"The worker {worker} has another model file. Give it a copy of this one, and name "
-                "it there by MODEL_PATH."
+                f"The worker {worker} has another model file. Give it a copy of this one, and set "
+                "MODEL_PATH there to its path."
             )
         classifier.load()
         tasks = [Task(number, path, "") for number, path in enumerate(paths)]
@@ -214,7 +214,7 @@ _MAKING = threading.Lock()
 
 
 def _worker_classifier() -> Classifier:
-    """The model of this worker, the same for all its threads."""
+    """Return the model of this worker, shared by all its threads."""
     with _MAKING:
         return _make_classifier(os.environ.get("MODEL_PATH", str(DEFAULT_MODEL_PATH)))
 
@@ -236,13 +236,13 @@ def _client(address: str) -> Iterator[Any]:
         import distributed
     except ImportError as error:
         raise ClusterError('--dask needs Dask: pip install "dask[distributed]"') from error
-    # Its own log tells of what is told here in a sentence, and of workers that come and go.
+    # Dask's own log repeats what our errors say, and reports workers that come and go.
     for name in ("distributed", "distributed.client"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
-        asyncio.run(_reach(address))  # as a client that does not reach it complains when it ends
+        asyncio.run(_reach(address))  # first: an unconnected client prints errors at exit
         client = distributed.Client(address, timeout=CONNECT, set_as_default=False)
-    except Exception as error:  # what a wrong address, port or certificate raises is many things
+    except Exception as error:  # wrong addresses, ports and certificates raise many kinds
         raise ClusterError(
             f"No Dask scheduler answers at “{address}”. Check the address, the network and, for "
             "tls://, the certificates in Dask's configuration."
@@ -250,7 +250,7 @@ def _client(address: str) -> Iterator[Any]:
     try:
         yield client
     finally:
-        with contextlib.suppress(Exception):  # of a scheduler that is gone
+        with contextlib.suppress(Exception):  # the scheduler may be gone
             client.close()
 
 
@@ -264,19 +264,19 @@ async def _reach(address: str) -> None:
 
 
 def _threads_of(client: Any) -> int:
-    """How many threads all workers have together.
+    """Count the threads of all workers.
 
     Raises:
         ClusterError: the scheduler does not answer.
     """
     try:
         return sum(client.nthreads().values())
-    except Exception as error:  # what a lost connection raises is many things
+    except Exception as error:  # a lost connection raises many kinds
         raise ClusterError(LOST) from error
 
 
 def _cluster_error(error: Exception) -> ClusterError:
-    """Say in a sentence what Dask or a worker says."""
+    """Turn an error of Dask or of a worker into our own, with a clear sentence."""
     if isinstance(error, ClusterError):
         return error
     if isinstance(error, ImportError) or "deserialization" in str(error):

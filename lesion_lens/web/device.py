@@ -1,7 +1,7 @@
-"""The file from which a browser classifies on its own: where it is, and what it must be.
+"""The file with which a browser classifies on its own: its address and its checksum.
 
-It is made of the served model file when it is first asked for. Only its gzipped form is kept: few
-clients take no gzip, and both would be 4 MB in memory.
+It is made from the served model file on the first request. Only the gzipped form is kept: almost
+all clients accept gzip, and both forms would take 4 MB of memory.
 """
 
 import base64
@@ -28,7 +28,7 @@ device = Blueprint("device", __name__)
 
 
 def facts_of(classifier: Classifier) -> dict[str, Any]:
-    """What a browser must know beside the weights, as JSON can hold it."""
+    """Return what a browser needs apart from the weights, as a JSON-serialisable dict."""
     return {
         "model_sha256": classifier.sha256,
         "rules": rules_of(classifier),
@@ -39,7 +39,7 @@ def facts_of(classifier: Classifier) -> dict[str, Any]:
 
 @device.get("/model/device")
 def send() -> Response:
-    """Send the file: safetensors, see `device_file`; 404 where the model file allows none."""
+    """Send the file, in safetensors (see `device_file`); 404 if the model file allows none."""
     made = _made()
     if made is None:
         abort(404)
@@ -58,15 +58,15 @@ def send() -> Response:
 
 
 def device_address() -> str | None:
-    """The file's address, another one for each content; None where there is no file."""
+    """Return the file's address, which changes with its content; None if there is no file."""
     made = _made()
     return None if made is None else url_for("device.send", sha256=made.sha256.hex()[:16])
 
 
 def device_integrity() -> str | None:
-    """What `fetch` takes as `integrity` (W3C Subresource Integrity); None where there is no file.
+    """Return the `integrity` for `fetch` (W3C Subresource Integrity); None if there is no file.
 
-    It is of the file itself, which the browser has unpacked when it compares them.
+    It is the hash of the unpacked file, because the browser compares it after unpacking.
     """
     made = _made()
     return None if made is None else f"sha256-{base64.b64encode(made.sha256).decode()}"
@@ -85,11 +85,11 @@ def _prepare(state: BlueprintSetupState) -> None:
 
 
 def _made() -> _DeviceFile | None:
-    """The file, which is made once; other threads wait for it meanwhile."""
+    """Return the file, made on the first call; other threads wait meanwhile."""
     with current_app.extensions["device_file_lock"]:
         try:
             made: _DeviceFile | None = current_app.extensions["device_file"]()
-        except OSError as error:  # which may pass: the next request tries again
+        except OSError as error:  # perhaps temporary: the next request tries again
             _log(error)
             return None
         return made
@@ -98,10 +98,10 @@ def _made() -> _DeviceFile | None:
 def _make() -> _DeviceFile | None:
     classifier = get_classifier()
     try:
-        classifier.check_unchanged()  # where the file cannot be read just now, an OSError
+        classifier.check_unchanged()  # raises OSError if the file cannot be read now
         file = device_file(classifier.path, facts_of(classifier))
-        classifier.check_unchanged()  # since
-    except ModelFileError as error:  # the server classifies all the same
+        classifier.check_unchanged()  # while it was read
+    except ModelFileError as error:  # the server can still classify
         _log(error)
         return None
     return _DeviceFile(gzip.compress(file, KEPT, mtime=0), hashlib.sha256(file).digest())

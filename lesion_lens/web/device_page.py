@@ -1,6 +1,6 @@
-"""What a device needs to fill the page of a result itself: the template, and all that it says.
+"""What a device needs to fill in the result page itself: the template and all its texts.
 
-static/device_page.js makes of it what `pages.context_of` and result.html make on the server.
+From these, static/device_page.js makes what `pages.context_of` and result.html make on the server.
 """
 
 from collections.abc import Callable
@@ -24,12 +24,12 @@ from skin_cancer_detection import CLASSES, CODES
 
 
 def page_of(classifier: Classifier) -> dict[str, Any]:
-    """Lay out all of it as a dict that JSON can hold; needs the app's context.
+    """Return all of it as a JSON-serialisable dict; needs the app's context.
 
     Returns:
-        `trees` of the blocks of result.html; `context`, what the template speaks of that is the
-        same for all images; `meanings` and `verdicts`, of each risk level and familiarity, which is
-        '' where it is not known; and the words and numbers of the modules named above.
+        `trees` of the blocks of result.html; `context`, the template's variables that are the same
+        for all images; `meanings` and `verdicts` for each risk level and familiarity ('' if not
+        known); and the words and numbers of the imported modules.
     """
     return {
         "trees": trees_of("result.html", ("title", "main")),
@@ -57,7 +57,7 @@ def page_of(classifier: Classifier) -> dict[str, Any]:
 
 
 def _context(classifier: Classifier) -> dict[str, Any]:
-    """The part of `pages.template_context` and `pages.context_of` that result.html reads."""
+    """Return what result.html reads of `pages.template_context` and `pages.context_of`."""
     return {
         "class_of": {kind.code: asdict(kind) for kind in CLASSES},
         "headlines": HEADLINES,
@@ -71,7 +71,7 @@ def _context(classifier: Classifier) -> dict[str, Any]:
 
 
 def _facts(classifier: Classifier) -> dict[str, Any]:
-    """The facts of the training that result.html reads, as far as the file has them."""
+    """Return the facts of the training that result.html reads, if the file has them."""
     facts, scores = classifier.facts, classifier.scores
     names = ("data", "data_sha256", "rows_may_share_lesions")
     read = {name: facts[name] for name in names if name in facts}
@@ -92,7 +92,7 @@ def _facts(classifier: Classifier) -> dict[str, Any]:
 
 
 def _of_each(say: Callable[[str, str | None], Any]) -> dict[str, dict[str, Any]]:
-    """What is said of each risk level and familiarity."""
+    """Call a function for each risk level and familiarity."""
     familiarities = (*FAMILIARITIES, None)
     return {
         level: {familiarity or "": say(level, familiarity) for familiarity in familiarities}

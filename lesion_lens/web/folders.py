@@ -1,4 +1,4 @@
-"""What is in the folders that the command line is given, and what must not be overwritten."""
+"""Finding the images in the command line's folders, and protecting them from being overwritten."""
 
 import enum
 import os
@@ -15,8 +15,8 @@ from lesion_lens.web.results import isic_name
 
 MOST_NAMED = 20  # of the images in other formats
 
-# How names of image files end that cannot be read here, in small letters: drawings, what cameras
-# keep of a photograph, what programs for drawing keep, medicine and science, symbols, all others.
+# Suffixes of image files that are not read here, in lower case: vector graphics, raw photographs,
+# drawing programs, medicine and science, icons, others.
 _OTHER_IMAGES = """
     .svg .svgz .ai .eps .cdr .emf .wmf
     .raw .dng .cr2 .cr3 .crw .nef .nrw .arw .srf .sr2 .srw .orf .rw2 .rwl .raf .pef .ptx .x3f .3fr
@@ -32,7 +32,7 @@ OTHER_IMAGES = frozenset(_OTHER_IMAGES.split())
 
 
 class Kind(enum.Enum):
-    """What a file in a folder is taken for."""
+    """What a file in a folder is treated as."""
 
     IMAGE = "an image that may be read here"
     OTHER_IMAGE = "an image in another format"
@@ -40,14 +40,14 @@ class Kind(enum.Enum):
 
 
 def files_in(paths: Iterable[Path]) -> Iterator[tuple[str, Kind]]:
-    """Walk through folders in the order of the alphabet, following no links to folders.
+    """Walk through folders in alphabetical order, without following links to folders.
 
     Args:
         paths: files and folders that exist.
 
     Yields:
-        (path, kind). A file that is named itself is taken for an image, whatever it is. So is a
-        folder that may not be looked into, so that reading it says why.
+        (path, kind). A file that is named itself counts as an image, whatever it is. So does a
+        folder without read permission, so that reading it reports the reason.
     """
     for path in paths:
         if not path.is_dir():
@@ -63,12 +63,12 @@ def files_in(paths: Iterable[Path]) -> Iterator[tuple[str, Kind]]:
 
 
 def images_in(paths: Iterable[Path]) -> Iterator[str]:
-    """The paths of what `files_in` takes for images."""
+    """Yield the paths that `files_in` treats as images."""
     return (path for path, kind in files_in(paths) if kind is Kind.IMAGE)
 
 
 def kind_of(path: str) -> Kind:
-    """Say what a file in a folder is taken for; a hidden one is never an image."""
+    """Return the kind of a file in a folder; a hidden file never counts as an image."""
     if may_be_image(path):
         return Kind.IMAGE
     name = os.path.basename(path)
@@ -77,7 +77,7 @@ def kind_of(path: str) -> Kind:
 
 
 def check_outputs(outputs: dict[str, Path]) -> None:
-    """See that no output would take the place of a picture, as `--csv *.png` would, or the model.
+    """Check that no output would overwrite an image, as `--csv *.png` would, or the model.
 
     Args:
         outputs: option -> the path that it names.
@@ -89,16 +89,16 @@ def check_outputs(outputs: dict[str, Path]) -> None:
     for option, path in outputs.items():
         if path.suffix.lower() in SUFFIXES:
             raise click.UsageError(
-                f"{option} names {path}, which ends as an image does. Name another file."
+                f"{option} names {path}, which has the suffix of an image. Choose another file."
             )
         if model and identity(str(path)) == model:
-            raise click.UsageError(f"{option} names the model file. Name another file.")
+            raise click.UsageError(f"{option} names the model file. Choose another file.")
 
 
 def look_through(
     paths: Iterable[Path], outputs: dict[str, Path], unique_names: bool = False
 ) -> "Found":
-    """Count what there is to do, and see that none of the images would be overwritten.
+    """Count the files, and check that no image would be overwritten.
 
     Args:
         paths: files and folders that exist.
@@ -106,11 +106,11 @@ def look_through(
         unique_names: whether no two images may have the same `isic_name`.
 
     Raises:
-        click.UsageError: an output is one of the images, whatever it is called, or two images have
-            the same name.
+        click.UsageError: an output is one of the images, under any name, or two images have the
+            same name.
     """
     options = {identity(str(path)): option for option, path in outputs.items()}
-    options.pop(None, None)  # what is not there yet overwrites nothing
+    options.pop(None, None)  # an output that does not exist yet overwrites nothing
     found = Found()
     names: dict[str, str] = {}
     for path, kind in files_in(paths):
@@ -119,14 +119,14 @@ def look_through(
             continue
         if options and (option := options.get(identity(path))):
             raise click.UsageError(
-                f"{option} names {printable(shown(path))}, which is one of the images. Name "
+                f"{option} names {printable(shown(path))}, which is one of the images. Choose "
                 "another file."
             )
         if unique_names and (other := names.get(isic_name(path))):
             raise click.UsageError(
                 f"{printable(shown(other))} and {printable(shown(path))} have the same name in the "
-                "ISIC challenge's CSV, which has no folders and suffixes. Rename one, or classify "
-                "them apart."
+                "ISIC challenge's CSV, which leaves out folders and suffixes. Rename one, or "
+                "classify them separately."
             )
         if unique_names:
             names[isic_name(path)] = path
@@ -138,10 +138,10 @@ class Found:
     """What is in the folders.
 
     Attributes:
-        images: how many images there are that may be read here.
-        other_images: how many in other formats.
-        named: the paths of the first `MOST_NAMED` of these.
-        others: how many other files.
+        images: number of images in formats that are read here.
+        other_images: number of images in other formats.
+        named: paths of the first `MOST_NAMED` of these.
+        others: number of other files.
     """
 
     images: int = 0
@@ -162,7 +162,7 @@ class Found:
 
 
 def identity(path: str) -> tuple[int, int] | None:
-    """What is the same for all names of a file; None where there is no such file."""
+    """Return what is the same for all names of a file; None if there is no such file."""
     try:
         found = os.stat(path)
     except (OSError, ValueError):
@@ -171,10 +171,10 @@ def identity(path: str) -> tuple[int, int] | None:
 
 
 def shown(path: str) -> str:
-    """Write a path so that every output can hold it, whatever its bytes are."""
+    """Decode a path so that it can be written as UTF-8, whatever its bytes are."""
     return os.fsencode(path).decode("utf-8", "replace")
 
 
 def printable(name: str) -> str:
-    """Write a name so that it stays on its line and gives a terminal no orders."""
+    """Replace characters that could break the line or control the terminal."""
     return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in name)

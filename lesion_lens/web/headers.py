@@ -1,20 +1,20 @@
-"""The security headers of every response: those that OWASP's Secure Headers Project lists.
+"""The security headers of every response, as OWASP's Secure Headers Project lists them.
 
-Also the ETag of what does not change, and headers of requests that Werkzeug cannot read.
+Also ETags for unchanged answers, and request headers that Werkzeug cannot read.
 """
 
 from flask import Response, request
 from werkzeug.http import parse_date
 
-# Nothing is fetched from elsewhere, no script or style stands in a page, and no page in a frame.
-# data: are the images of a result, blob: the preview of an upload.
+# Allows nothing from other sites, no inline scripts or styles, and no framing. Images of a result
+# use data:, the preview of an upload uses blob:.
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
     "connect-src 'self'; manifest-src 'self'; worker-src 'self'; form-action 'self'; "
     "base-uri 'none'; frame-ancestors 'none'"
 )
-# All features that Chromium lets a page switch off and that it does not warn of. The camera is for
-# the form's own button.
+# The features that Chromium lets a page switch off without a warning. The camera stays on for the
+# form's own button.
 SWITCHED_OFF = (
     "accelerometer", "autoplay", "clipboard-read", "clipboard-write",
     "display-capture", "encrypted-media", "fullscreen", "gamepad", "geolocation", "gyroscope",
@@ -34,17 +34,17 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
     "X-DNS-Prefetch-Control": "off",
-    "X-Frame-Options": "DENY",  # for browsers that know no frame-ancestors
+    "X-Frame-Options": "DENY",  # for browsers without frame-ancestors
     "X-Permitted-Cross-Domain-Policies": "none",
 }
-# Of answers that never reach the app.
+# For answers given without the app.
 ERROR_HEADERS = HEADERS | {"Cache-Control": "no-store"}
 # Two years, for this host alone: the app cannot speak for other hosts of the domain.
 STRICT_TRANSPORT_SECURITY = "max-age=63072000"
 
 
 def drop_bad_dates() -> None:
-    """Ignore dates that Werkzeug fails on, as RFC 9110 (13.1.3) wants of invalid ones."""
+    """Ignore dates that make Werkzeug fail, as RFC 9110 (13.1.3) requires for invalid ones."""
     for name in _DATES:
         try:
             parse_date(request.environ.get(name))
@@ -56,10 +56,10 @@ _DATES = ("HTTP_DATE", "HTTP_IF_MODIFIED_SINCE", "HTTP_IF_RANGE", "HTTP_IF_UNMOD
 
 
 def add_validator(response: Response) -> Response:
-    """Give an answer to GET or HEAD the hash of its body as ETag, or 304 to whoever has that body.
+    """Give an answer to GET or HEAD an ETag, the hash of its body; 304 if the client has that body.
 
-    Most such answers depend on files and settings only. Files of static/ have an ETag already, and
-    errors, answers to an upload and what a view says is not to be stored get none.
+    Most such answers depend only on files and settings. Files of static/ already have an ETag;
+    errors, answers to uploads and answers that a view marks as no-store get none.
     """
     is_answer = request.method in ("GET", "HEAD") and response.status_code == 200
     is_passing = response.is_streamed or response.cache_control.no_store
@@ -70,11 +70,11 @@ def add_validator(response: Response) -> Response:
 
 
 def add_headers(response: Response) -> Response:
-    """Add them, and say what browsers and proxies may keep.
+    """Add the security headers, and say what browsers and proxies may store.
 
-    Nothing is kept of an answer to an upload, nor of an error, nor where a view has said so. All
-    else is asked for anew each time; what has not changed then costs no more than its ETag. What a
-    service worker stores does not go by this.
+    They must not store answers to uploads, errors, or answers that a view marks as no-store. They
+    revalidate everything else each time, which costs only the ETag if nothing has changed. This
+    does not affect what the service worker stores.
     """
     response.headers.update(HEADERS)
     if request.is_secure:

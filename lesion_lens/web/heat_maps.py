@@ -1,4 +1,4 @@
-"""The occlusion maps that the command line writes: a PNG for each image, in a folder of its own."""
+"""The occlusion maps that the command line writes: a PNG for each image, in a separate folder."""
 
 import contextlib
 import hashlib
@@ -17,7 +17,7 @@ from lesion_lens.web.occlusion_map import visible_patches
 from lesion_lens.web.outputs import UnwritableFile, writing
 
 COLOUR = (0, 170, 255)  # as `.patches` in static/style.css
-_MARK = "Heat map by Lesion Lens"  # in each of our files, so that no other is ever overwritten
+_MARK = "Heat map by Lesion Lens"  # marks our files, so that others are not overwritten
 
 
 def draw_map(preview: bytes, occlusion: NDArray[np.float32]) -> bytes:
@@ -28,7 +28,7 @@ def draw_map(preview: bytes, occlusion: NDArray[np.float32]) -> bytes:
         occlusion: (7, 7), from `Answer`.
 
     Returns:
-        A PNG of the preview's size. Where no patch is noticeable it is the image alone.
+        A PNG of the preview's size. If no patch is noticeable, it shows only the image.
     """
     with Image.open(io.BytesIO(preview), formats=["JPEG"]) as image:
         pixels = np.array(image.convert("RGB"))
@@ -42,17 +42,17 @@ def draw_map(preview: bytes, occlusion: NDArray[np.float32]) -> bytes:
     mark = PngImagePlugin.PngInfo()
     mark.add_text("Software", _MARK)
     file = io.BytesIO()
-    # By the default level a photograph takes four times as long, and little less space.
+    # The default level takes four times as long for a photograph and saves little space.
     Image.fromarray(pixels).save(file, "PNG", pnginfo=mark, compress_level=1)
     return file.getvalue()
 
 
 class MapFolder:
-    """The folder of the maps. Images of different folders have theirs in different folders, too.
+    """The folder of the maps, with the same subfolders as the images.
 
     Args:
-        folder: is made when the first map is written.
-        paths: what the command line was given: files and folders that exist.
+        folder: created when the first map is written.
+        paths: from the command line: files and folders that exist.
 
     Raises:
         click.UsageError: the folder is among the images, or is a file.
@@ -63,22 +63,22 @@ class MapFolder:
         named = [path.resolve() for path in paths]
         if any(path.is_dir() and place.is_relative_to(path) for path in named):
             raise click.UsageError(
-                "--heat-maps names a folder among the images. Name one outside of them."
+                "--heat-maps names a folder among the images. Choose one outside."
             )
         if folder.exists() and not folder.is_dir():
-            raise click.UsageError("--heat-maps names a file. Name a folder.")
-        # Not resolved, as a link leads to an image that may have another name.
+            raise click.UsageError("--heat-maps names a file. Choose a folder.")
+        # Not resolved, because the target of a link may have another name.
         folders = [os.path.abspath(path if path.is_dir() else path.parent) for path in paths]
         try:
             self._base = os.path.commonpath(folders)
         except ValueError as error:  # Windows: they are on different drives
-            raise click.UsageError("--heat-maps takes images of one drive at a time.") from error
+            raise click.UsageError("--heat-maps needs all images on one drive.") from error
         self._folder = folder
 
     def path_of(self, image: str) -> Path:
-        """Where the map of an image is, or will be: `a/b.jpg` has `a/b.jpg.png`.
+        """Return the path of an image's map: `a/b.jpg.png` for `a/b.jpg`.
 
-        A name that would be too long for most systems ends in its checksum instead.
+        A name that is too long for most systems is shortened and ends in its checksum.
         """
         path = self._folder / (os.path.relpath(os.path.abspath(image), self._base) + ".png")
         name = os.fsencode(path.name)
@@ -88,23 +88,23 @@ class MapFolder:
         return path.with_name(f"{start}-{hashlib.sha256(name).hexdigest()}.png")
 
     def has(self, image: str) -> bool:
-        """Whether the map of an image is there."""
+        """Whether the map of an image exists."""
         return self.path_of(image).exists()
 
     def write(self, image: str, heat_map: bytes) -> None:
-        """Write the map of an image, whole or not at all, in place of an older map.
+        """Write the map of an image, all or nothing; replaces an older map.
 
         Raises:
-            UnwritableFile: the system refuses, or another file is there that is no map of ours.
+            UnwritableFile: the system refuses, or a file that is not our map has that name.
         """
         path = self.path_of(image)
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.exists() and not _is_ours(path):
                 raise UnwritableFile(
-                    f"{path} is there already and is no heat map. Name another folder."
+                    f"{path} already exists and is not a heat map. Choose another folder."
                 )
-            unfinished = path.with_name(".unfinished")  # short, as a name has an end
+            unfinished = path.with_name(".unfinished")  # short, as `path` may have the longest name
             try:
                 unfinished.write_bytes(heat_map)
                 os.replace(unfinished, path)
@@ -114,9 +114,9 @@ class MapFolder:
                 raise
 
 
-_MOST_LETTERS = 255  # bytes of a name, by most file systems
+_MOST_LETTERS = 255  # bytes of a file name on most file systems
 
 
 def _is_ours(path: Path) -> bool:
     with path.open("rb") as file:
-        return _MARK.encode() in file.read(200)  # it comes before the pixels
+        return _MARK.encode() in file.read(200)  # the mark comes before the pixels

@@ -1,8 +1,7 @@
-"""Where a line of a page may not break: between a number and what it counts, as in '4 %'.
+"""Keeps numbers and their units on one line of a page, as in '4 %'.
 
-The API, the CSV and the command line keep their plain spaces, so that programs can read them. A
-page that a browser fills is treated by the same patterns, so these hold only what means the same in
-JavaScript.
+The API, the CSV and the command line keep plain spaces, so that programs can read them. A page that
+a browser fills in uses the same patterns, so these contain only what means the same in JavaScript.
 """
 
 import re
@@ -12,27 +11,27 @@ from markupsafe import Markup
 
 NO_BREAK_SPACE = "\N{NO-BREAK SPACE}"
 
-# A number, or the place of one in a script's text, and its unit; a share such as '13 of 100'.
+# A number, or a placeholder of one in a script's text, and its unit; or a share: '13 of 100'.
 _SPACE = r"[ \t\n\r\f\xa0]+"
 _END = r"(?![A-Za-z0-9_])"
 TOGETHER = re.compile(
     rf"[0-9}}]{_SPACE}(?:%|(?:[kMG]B|mm|cm|million){_END}|(?:of|in){_SPACE}100{_END}|×{_SPACE}[0-9])"
 )
-# Code is copied, and the space there has to be that of the keyboard.
+# Readers copy code, so it must keep plain spaces.
 CODE = re.compile(r"<(pre|code)\b.*?</\1>", re.DOTALL)
 
 
 def keep_together(html: str) -> Markup:
     """Put no-break spaces between numbers and their units in the text of HTML.
 
-    It runs for each request, so it looks for units first, and then whether one stands in a tag:
-    0.3 ms for a result, a third of what it takes to match each tag.
+    This runs for each request. So it finds units first and then checks whether each is inside a
+    tag, which takes 0.3 ms for a result, a third of the time that matching each tag takes.
 
     Args:
         html: well-formed, with `<` and `>` escaped in attributes, as Jinja writes it.
 
     Returns:
-        The same with other spaces; tags, attributes and code stay as they are.
+        The HTML with other spaces; tags, attributes and code are unchanged.
     """
     parts, done = [], 0
     for start, end in _searched(html):
@@ -44,7 +43,7 @@ def keep_together(html: str) -> Markup:
 
 
 def _searched(html: str) -> Iterator[tuple[int, int]]:
-    """The beginnings and ends of what is neither code nor an image as text, most of a result."""
+    """Yield start and end of each part that is neither code nor an embedded image."""
     start, end = 0, -1
     while end < len(html):
         image = html.find('"data:', start)

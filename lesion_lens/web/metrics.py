@@ -1,8 +1,8 @@
-"""What the app counts for Prometheus, and the address where it is read.
+"""What the app counts for Prometheus, and the address that serves the counts.
 
-Sums over all visitors: no image, file name, internet address or path that a client chose is in
-them. Each label has few values, all of them ours. Within a process the queue and the decoders are
-shared, so the last app that was made with metrics counts them.
+They are sums over all visitors, without images, file names, IP addresses or paths that a client
+chose. Each label has few values, all of them ours. The queue and the decoders are shared within a
+process, so the app that was last made with metrics counts them.
 """
 
 import hmac
@@ -25,7 +25,7 @@ from lesion_lens.web.current import get_classifier
 from lesion_lens.web.metrics_access import SETTINGS, MetricsAccess, metrics_access
 
 METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
-# Upper ends in seconds: pages take milliseconds, an image some hundredths, a batch up to 20 s.
+# Upper bounds in seconds: pages take milliseconds, an image some hundredths, a batch up to 20 s.
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 60)
 _FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # of the counts of several processes
 _ON_ITS_PORT = "lesion_lens.on_metrics_port"  # in the environment of a request
@@ -37,15 +37,15 @@ class Metrics(Watcher):
     """Counts what this process does.
 
     Args:
-        classifier: whose model is named.
+        classifier: its model is named in the metrics.
 
     Raises:
-        SettingError: prometheus-client is not installed, or its folder is none.
+        SettingError: prometheus-client is not installed, or its folder cannot be used.
     """
 
     def __init__(self, classifier: Classifier) -> None:
         try:
-            # Imported here, as most instances need none of it.
+            # Imported here, because most instances do not need it.
             from prometheus_client import (
                 CollectorRegistry,
                 Counter,
@@ -61,10 +61,9 @@ class Metrics(Watcher):
         folder = os.environ.get(_FOLDER)
         if folder and not (Path(folder).is_dir() and os.access(folder, os.W_OK)):
             raise SettingError(
-                f"{_FOLDER} is {folder!r}, not a folder that can be written: make it, or remove "
-                "the setting."
+                f"{_FOLDER} is {folder!r}, not a writable folder: create it, or remove the setting."
             )
-        disable_created_metrics()  # with which it doubles the lines of a single process
+        disable_created_metrics()  # which would double the lines of a single process
         self._registry = registry = CollectorRegistry()
         self._requests = Counter(
             "lesion_lens_requests",
@@ -105,7 +104,7 @@ class Metrics(Watcher):
             ["risk_level"],
             registry=registry,
         )
-        for stop in STOPS:  # from the start, so that the first shows as a change
+        for stop in STOPS:  # at 0 from the start, so that the first shows as a change
             self._stops.labels(stop)
         for level in LEVELS:
             self._answers.labels(level)
@@ -121,8 +120,8 @@ class Metrics(Watcher):
         """Count an answer.
 
         Args:
-            endpoint: Flask's name of the view; None where no view is at the address.
-            method: as the client said it.
+            endpoint: Flask's name of the view; None if the address has no view.
+            method: as the client sent it.
             status: of the answer.
         """
         known = method if method in METHODS else "other"
@@ -149,10 +148,10 @@ class Metrics(Watcher):
         self._answers.labels(risk_level).inc()
 
     def as_text(self) -> tuple[bytes, str]:
-        """Give the counts of all processes in Prometheus's text format, and its content type."""
+        """Return the counts of all processes in Prometheus's text format, and its content type."""
         from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, CollectorRegistry, generate_latest
 
-        self._model.set(1)  # not before, as gunicorn's --preload forks after the app is made
+        self._model.set(1)  # not earlier: gunicorn's --preload forks after the app is made
         registry = self._registry
         if folder := os.environ.get(_FOLDER):
             registry = CollectorRegistry()
@@ -161,13 +160,13 @@ class Metrics(Watcher):
 
 
 class _Folder:
-    """The counts of several processes; as prometheus-client's own, which fails on an empty file."""
+    """The counts of several processes, like prometheus-client's own, which fails on empty files."""
 
     def __init__(self, folder: str) -> None:
         self._folder = Path(folder)
 
     def collect(self) -> Iterable[Any]:
-        """Add up the files, without those that a worker which is starting has not filled yet."""
+        """Add up the files, except empty ones of workers that are still starting."""
         from prometheus_client.multiprocess import MultiProcessCollector
 
         files = [str(path) for path in self._folder.glob("*.db") if _is_filled(path)]
@@ -177,7 +176,7 @@ class _Folder:
 def _is_filled(path: Path) -> bool:
     try:
         return path.stat().st_size > 0
-    except FileNotFoundError:  # of a worker that has just ended
+    except FileNotFoundError:  # the worker has just ended
         return False
 
 
@@ -185,10 +184,10 @@ def _is_filled(path: Path) -> bool:
 
 
 def measure(app: Flask) -> None:
-    """Have an app count, and answer at /metrics, if `METRICS_TOKEN` or `METRICS_PORT` is set.
+    """Make an app count, and answer at /metrics, if `METRICS_TOKEN` or `METRICS_PORT` is set.
 
-    To be called before anything else that looks at a request: the time is taken from here on, and
-    the answer is counted when all others have changed it.
+    Call this before registering other request hooks: then the time starts before them, and the
+    answer is counted after they have changed it.
 
     Raises:
         SettingError: a setting is invalid, or prometheus-client is not installed.
@@ -207,7 +206,7 @@ def measure(app: Flask) -> None:
 
 
 def begin() -> None:
-    """Note the time; on the port of the metrics, answer nothing else."""
+    """Note the time; on the metrics port, answer only requests for the metrics."""
     g.begun = time.perf_counter()
     if is_on_metrics_port() and request.endpoint != "metrics.show":
         abort(404)
@@ -223,22 +222,22 @@ def end(response: Response) -> Response:
 
 @metrics.get("/metrics")
 def show() -> Response:
-    """Show the metrics to whoever may read them; 404 on another port, 401 without the token."""
+    """Show the metrics to those who may read them; 404 on another port, 401 without the token."""
     access: MetricsAccess = current_app.extensions["metrics_access"]
     if access.port is not None and not is_on_metrics_port():
         abort(404)
     if access.token and not is_bearer(access.token):
-        response = Response("The token of METRICS_TOKEN is needed.\n", 401, mimetype="text/plain")
+        response = Response("Send the METRICS_TOKEN as bearer token.\n", 401, mimetype="text/plain")
         response.headers["WWW-Authenticate"] = 'Bearer realm="metrics"'
         return response
     text, kind = current_app.extensions["metrics"].as_text()
-    # Other numbers each time: an ETag would keep the text of each scrape in compression.py.
+    # The numbers differ each time: with an ETag, compression.py would cache each scrape.
     return Response(text, content_type=kind, headers={"Cache-Control": "no-store"})
 
 
 def is_bearer(token: str) -> bool:
-    """Whether the request brings a token; takes as long for any of the same length."""
-    # Read here, as Werkzeug fails on some headers that are no text.
+    """Whether the request has the token; compares in constant time."""
+    # Parsed here, because Werkzeug fails on some headers that are not text.
     scheme, _, given = request.headers.get("Authorization", "").partition(" ")
     return scheme.lower() == "bearer" and hmac.compare_digest(
         given.strip().encode(), token.encode()
@@ -246,20 +245,20 @@ def is_bearer(token: str) -> bool:
 
 
 def is_on_metrics_port() -> bool:
-    """Whether a request came in on the port of the metrics, whatever its headers say."""
+    """Whether a request came in on the metrics port, whatever its headers say."""
     access: MetricsAccess = current_app.extensions["metrics_access"]
     connection = request.environ.get("gunicorn.socket")
     if connection is None:
         return _ON_ITS_PORT in request.environ
-    address = connection.getsockname()  # a text for a Unix socket
+    address = connection.getsockname()  # a string for a Unix socket
     return isinstance(address, tuple) and address[1] == access.port
 
 
 def serve_metrics_port(app: Flask) -> None:
-    """Serve the port of the metrics in a thread, where it is not gunicorn that serves.
+    """Serve the metrics port in a thread, for servers other than gunicorn.
 
     Raises:
-        SystemExit: the port cannot be bound; Werkzeug has said so.
+        SystemExit: the port cannot be bound; Werkzeug has printed why.
     """
     access: MetricsAccess | None = app.extensions.get("metrics_access")
     if access is None or access.port is None:
@@ -277,8 +276,8 @@ def count_refusal(app: Any, method: str, status: str) -> None:
     """Count a request that was answered without the app.
 
     Args:
-        app: a WSGI application; one that does not count is left alone.
-        method: as the client said it.
+        app: a WSGI application; ignored if it has no metrics.
+        method: as the client sent it.
         status: such as `408 Request Timeout`.
     """
     counts = getattr(app, "extensions", {}).get("metrics")

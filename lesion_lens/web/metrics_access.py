@@ -1,4 +1,4 @@
-"""Who may read the metrics, and where; off unless a setting says so. Knows no Flask."""
+"""Who may read the metrics, and where; off unless a setting turns them on. Imports no Flask."""
 
 import ipaddress
 import re
@@ -9,19 +9,19 @@ from typing import Any
 from lesion_lens.model.errors import SettingError
 
 SETTINGS = ("METRICS_TOKEN", "METRICS_PORT", "METRICS_HOST")
-HOST = "127.0.0.1"  # so that only this machine reaches the port, unless a setting says more
-LEAST_TOKEN = 16  # characters; 96 bits, if they are drawn at random as `openssl rand` does
+HOST = "127.0.0.1"  # by default, only this machine reaches the port
+LEAST_TOKEN = 16  # characters; if random, 96 bits in base64 or 64 in hexadecimal digits
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*", re.ASCII)  # RFC 6750, section 2.1
 
 
 @dataclass(frozen=True)
 class MetricsAccess:
-    """What a request for the metrics must bring.
+    """How the metrics may be read.
 
     Attributes:
-        token: in `Authorization: Bearer`; "" where none is asked for.
-        host: the address that the port of their own is bound to.
-        port: of their own; None where they are on the app's.
+        token: required in `Authorization: Bearer`; "" if none is required.
+        host: the address that the metrics port is bound to.
+        port: the metrics port; None if the metrics are on the app's port.
     """
 
     token: str
@@ -30,13 +30,13 @@ class MetricsAccess:
 
 
 def metrics_access(settings: Mapping[str, Any]) -> MetricsAccess | None:
-    """Read `METRICS_TOKEN`, `METRICS_PORT` and `METRICS_HOST`; None where the metrics are off.
+    """Read `METRICS_TOKEN`, `METRICS_PORT` and `METRICS_HOST`; None if the metrics are off.
 
     Args:
         settings: the app's, or the environment.
 
     Raises:
-        SettingError: one of them is invalid. The token is not repeated.
+        SettingError: one of them is invalid. The message does not repeat the token.
     """
     token, port, host = (str(settings.get(name, "")).strip() for name in SETTINGS)
     if not (token or port):
@@ -53,7 +53,7 @@ def metrics_access(settings: Mapping[str, Any]) -> MetricsAccess | None:
         )
     if host and not _is_address(host):
         raise SettingError(
-            f"METRICS_HOST is {host!r}, not an internet address: set it to one of this machine, "
+            f"METRICS_HOST is {host!r}, not an IP address: set it to one of this machine, "
             f"such as {HOST}, or remove it."
         )
     return MetricsAccess(token, host or HOST, int(port) if port else None)

@@ -1,8 +1,8 @@
-"""What gunicorn's master does so that one answer counts for all of its workers. Knows no Flask.
+"""What gunicorn's master does so that the metrics cover all of its workers. Imports no Flask.
 
-Each worker counts in files of a folder, which prometheus-client adds up (its multiprocess mode). So
-the counts also survive the end of a worker. The port of the metrics is bound here, once, and every
-worker answers on it. It is none of gunicorn's own addresses, which `--bind` would replace.
+Each worker counts in files of one folder, which prometheus-client adds up (its multiprocess mode),
+so the counts survive the end of a worker. The metrics port is bound here once, and every worker
+answers on it. It is not one of gunicorn's own addresses, which `--bind` would replace.
 """
 
 import contextlib
@@ -17,33 +17,33 @@ from typing import Any
 from lesion_lens.model.errors import SettingError
 from lesion_lens.web.metrics_access import MetricsAccess, metrics_access
 
-PREFIX = "lesion-lens-metrics-"  # then the master's process id, as the next one asks who made it
-_listeners: list[Any] = []  # of this master: one, or none
+PREFIX = "lesion-lens-metrics-"  # followed by the process id of the master that made it
+_listeners: list[Any] = []  # of this master; at most one
 
 
 def name_folder() -> None:
-    """Give `PROMETHEUS_MULTIPROC_DIR` to the workers, by the environment that they inherit.
+    """Set `PROMETHEUS_MULTIPROC_DIR` for the workers, which inherit the environment.
 
-    To be called before prometheus-client is imported, which looks at it then. The folder is the one
-    that it names already, or a new one. Does nothing where the metrics are off.
+    Call this before importing prometheus-client, which reads it then. An existing setting is kept;
+    otherwise this makes a new folder. Does nothing if the metrics are off.
     """
     if _access() is None:
         return
     named = os.environ.get("PROMETHEUS_MULTIPROC_DIR", "")
     if named and _maker(Path(named)) is None:
-        with contextlib.suppress(OSError):  # each worker says that it is none
+        with contextlib.suppress(OSError):  # each worker reports the fault
             Path(named).mkdir(parents=True, exist_ok=True)
-    elif _maker(Path(named)) != os.getpid():  # else the settings are read again
+    elif _maker(Path(named)) != os.getpid():  # else made by us, before a reload
         _remove_abandoned()
         made = tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-")
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = made
 
 
 def start(server: Any) -> None:
-    """Forget what an earlier master counted, and bind the port of the metrics if they have one.
+    """Discard an earlier master's counts, and bind the metrics port if one is set.
 
-    Ends the process where the port is taken. So a master that is replaced without a pause (SIGUSR2)
-    goes on serving if it holds the port.
+    Exits if the port is taken. So, if a master that holds the port is replaced without a pause
+    (SIGUSR2), the new one exits and the old one continues to serve.
 
     Args:
         server: gunicorn's arbiter.
@@ -71,7 +71,7 @@ def _bind(host: str, port: int, server: Any) -> Any:
     """Make a listening socket as gunicorn does.
 
     Raises:
-        OSError: it cannot be bound, or its port is one that the app will have.
+        OSError: it cannot be bound, or the app uses the same port.
     """
     from gunicorn.sock import TCP6Socket, TCPSocket
 
@@ -82,12 +82,12 @@ def _bind(host: str, port: int, server: Any) -> Any:
 
 
 def add_port(worker: Any) -> None:
-    """Have a worker, which has just been forked, answer on the port of the metrics, too."""
+    """Make a newly forked worker also answer on the metrics port."""
     worker.sockets = [*worker.sockets, *_listeners]
 
 
 def forget_worker(pid: int) -> None:
-    """Take what a worker did at its end out of the sums; what it had done stays."""
+    """Remove an ended worker's current values from the sums; its totals stay."""
     if _access() is not None:
         from prometheus_client.multiprocess import mark_process_dead
 
@@ -104,30 +104,30 @@ def remove_folder() -> None:
 def _access() -> MetricsAccess | None:
     try:
         return metrics_access(os.environ)
-    except SettingError:  # each worker says which, and ends the start
+    except SettingError:  # each worker reports it and ends the start
         return None
 
 
 def _maker(folder: Path) -> int | None:
-    """The id of the process that made a folder; None of a folder that is not ours."""
+    """Return the id of the process that made a folder; None if the folder is not ours."""
     pid = folder.name.removeprefix(PREFIX).partition("-")[0]
     is_ours = folder.name.startswith(PREFIX) and pid.isdecimal()
     return int(pid) if is_ours else None
 
 
 def _remove_abandoned() -> None:
-    """Remove the folders of masters that were killed; in a container this one may have their id."""
+    """Remove the folders of killed masters; in a container, this master may have the same id."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         pid = _maker(folder)
         if pid is None or folder.is_symlink():
             continue
-        with contextlib.suppress(PermissionError):  # it runs, as another user
+        with contextlib.suppress(PermissionError):  # it runs as another user
             if pid == os.getpid() or not _runs(pid):
                 shutil.rmtree(folder, ignore_errors=True)
 
 
 def _runs(pid: int) -> bool:
-    """Whether there is a process; raises PermissionError where it is another user's."""
+    """Whether a process is running; raises PermissionError if it is another user's."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -1,11 +1,11 @@
-"""The occlusion map on a result: what is drawn over the image, and the words that stand for it."""
+"""The occlusion map on a result: what is drawn over the image, and its description in words."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-# How the map is drawn, chosen for the eye; nothing is decided by it.
-NOTICEABLE_FALL = 0.02  # of the probability; a patch is shown if covering it takes so much
-STRONGEST = 0.6  # opacity of the strongest patch, so that the image is seen through it
+# How the map is drawn. Chosen by eye; no decision depends on it.
+NOTICEABLE_FALL = 0.02  # of the probability; a patch is shown if covering it costs at least this
+STRONGEST = 0.6  # opacity of the strongest patch, so that the image stays visible
 # The ninths of an image.
 REGIONS = (
     ("upper left", "top", "upper right"),
@@ -15,10 +15,10 @@ REGIONS = (
 
 
 def visible_patches(occlusion: NDArray[np.float32]) -> list[tuple[int, int, float]]:
-    """Choose the patches of an occlusion map that are drawn over the image.
+    """Choose the patches of an occlusion map to draw over the image.
 
     Args:
-        occlusion: (7, 7), by how much the probability falls for each covered patch.
+        occlusion: (7, 7), how much the probability falls when each patch is covered.
 
     Returns:
         (row, column, opacity), for falls of `NOTICEABLE_FALL` or more; the largest has the opacity
@@ -31,13 +31,13 @@ def visible_patches(occlusion: NDArray[np.float32]) -> list[tuple[int, int, floa
 
 
 def strongest_region(occlusion: NDArray[np.float32]) -> str | None:
-    """Say in words where covering the image counts most: the text in the place of the map.
+    """Describe where covering the image matters most: the text alternative of the map.
 
     Args:
         occlusion: (7, 7).
 
     Returns:
-        The ninth of the image with the strongest patch; None where no patch is noticeable.
+        The ninth of the image with the strongest patch; None if no patch is noticeable.
     """
     if occlusion.max() < NOTICEABLE_FALL:
         return None

@@ -1,7 +1,7 @@
-"""Pages of other sites: their forms are refused. The API answers those that a setting names (CORS).
+"""Refuses forms from other sites. The API accepts those that a setting names (CORS).
 
-Browsers say in `Sec-Fetch-Site` where a request comes from. Our own pages send `Origin: null`,
-because of their Referrer-Policy, so the origin alone says nothing. Programs send neither.
+Browsers say in `Sec-Fetch-Site` where a request comes from. Our own pages send `Origin: null`
+because of their Referrer-Policy, so the origin alone is not enough. Other programs send neither.
 """
 
 import re
@@ -11,20 +11,20 @@ from flask import Flask, current_app, request
 from lesion_lens.model.errors import SettingError
 from lesion_lens.web.problems import FromAnotherSite
 
-# What other sites may ask for. The page that explains the API is not among it.
+# What other sites may request; this excludes the page that explains the API.
 API_PATHS = ("/api/v1/predictions", "/api/v1/openapi.json")
 _ORIGIN = re.compile(
     r"(https?)://(?:[a-z\d_-]+(?:\.[a-z\d_-]+)*|\[[\da-f:.]+\])(?::(\d{1,5}))?", re.ASCII
 )
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
-MAX_AGE = 600  # seconds for which a browser need not ask again whether it may
+MAX_AGE = 600  # seconds for which a browser may cache the permission
 
 
 def allow_origins(app: Flask) -> None:
-    """Refuse forms of other sites, but on the API those of the origins in `CORS_ORIGINS`.
+    """Refuse forms from other sites, except on the API from the origins in `CORS_ORIGINS`.
 
     Raises:
-        SettingError: one of them is no origin.
+        SettingError: one of these is not an origin.
     """
     origins = [origin_of(text) for text in re.split(r"[,\s]+", app.config["CORS_ORIGINS"]) if text]
     app.extensions["allowed_origins"] = frozenset(origins)
@@ -32,7 +32,7 @@ def allow_origins(app: Flask) -> None:
     if origins:
         from flask_cors import CORS
 
-        # As patterns, of which each matches one origin: Flask-Cors would guess which text is one.
+        # Patterns that match exactly one origin each: Flask-Cors guesses whether text is a pattern.
         exact = [re.compile(rf"{re.escape(origin)}\Z") for origin in origins]
         CORS(
             app,
@@ -45,21 +45,21 @@ def allow_origins(app: Flask) -> None:
 
 
 def origin_of(text: str) -> str:
-    """Write an origin of the setting as browsers do.
+    """Write an origin from the setting as browsers do.
 
     Raises:
-        SettingError: it is none, or stands for every site.
+        SettingError: it is not an origin, or stands for every site.
     """
     example = "such as https://example.org"
     if text in ("*", "null"):
         raise SettingError(
-            f"CORS_ORIGINS holds {text!r}, which stands for any site: name each origin, {example}."
+            f"CORS_ORIGINS has {text!r}, which stands for any site: name each origin, {example}."
         )
-    match = _ORIGIN.fullmatch(text.lower().removesuffix("/"))  # which address bars add
+    match = _ORIGIN.fullmatch(text.lower().removesuffix("/"))  # the slash that address bars add
     if not match or int(match[2] or 0) > 65535:
         raise SettingError(
-            f"CORS_ORIGINS holds {text!r}, which is not an origin: write scheme, host and perhaps "
-            f"a port, {example}, with a comma between two."
+            f"CORS_ORIGINS has {text!r}, which is not an origin: write scheme, host and any "
+            f"port, {example}. Separate several with commas."
         )
     scheme, port = match.groups()
     default = port is not None and port == _DEFAULT_PORTS[scheme]
@@ -67,7 +67,7 @@ def origin_of(text: str) -> str:
 
 
 def refuse_other_sites() -> None:
-    """Refuse what a page of another site posts.
+    """Refuse requests that change something, such as a POST, from pages of other sites.
 
     Raises:
         FromAnotherSite

@@ -1,4 +1,4 @@
-"""The files that the command line writes, whole or not at all, and the standard output."""
+"""The command line's outputs: files, written all or nothing, and the standard output."""
 
 import contextlib
 import os
@@ -13,16 +13,16 @@ from lesion_lens.model.workspaces import lock
 
 
 class UnwritableFile(click.ClickException):
-    """A file that the system does not let us write."""
+    """The system does not allow writing a file."""
 
     exit_code = 2
 
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[TextIO]:
-    """Open a text file that takes the place of an older one only when it is finished.
+    """Open a text file that replaces an older one only when it is finished.
 
-    What is no file, such as a pipe or `-`, the standard output, is written to as it is.
+    A pipe, a device or `-`, the standard output, is written to directly.
 
     Raises:
         UnwritableFile
@@ -33,8 +33,8 @@ def whole_file(path: Path) -> Iterator[TextIO]:
             sys.stdout.flush()
         return
     in_place = is_no_file(path)
-    goal = path.resolve()  # so that a link goes on leading there
-    # The name is always the same, so that a run takes the place of what a killed one left.
+    goal = path.resolve()  # keeps a link a link
+    # The name is always the same, so that a run overwrites what a killed one left.
     written = goal if in_place else goal.with_name(f".{goal.name}.unfinished")
     with writing(path):
         file = written.open("w" if in_place else "a", encoding="utf-8", newline="")
@@ -42,7 +42,7 @@ def whole_file(path: Path) -> Iterator[TextIO]:
         if lock(file) is False:
             file.close()
             raise UnwritableFile(
-                f"Another run is writing {path}. Wait for it, or name another file."
+                f"Another run is writing {path}. Wait until it ends, or choose another file."
             )
         file.truncate(0)
     try:
@@ -52,20 +52,20 @@ def whole_file(path: Path) -> Iterator[TextIO]:
             if not in_place:
                 os.replace(written, goal)
     finally:
-        with contextlib.suppress(OSError):  # of what is left to be written after an error
+        with contextlib.suppress(OSError):  # closing may still write after an error
             file.close()
         if not in_place:
             written.unlink(missing_ok=True)
 
 
 def is_no_file(path: Path) -> bool:
-    """Whether a path leads to the standard output, a pipe or a device, which nothing replaces."""
+    """Whether a path is the standard output, a pipe or a device, which cannot be replaced."""
     return str(path) == "-" or (path.exists() and not path.is_file())
 
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn what writing to an output can raise into an `UnwritableFile` that names it."""
+    """Turn errors in writing an output into an `UnwritableFile` that names it."""
     try:
         yield
     except OSError as error:
@@ -80,19 +80,19 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def standard_output() -> TextIO:
-    """The standard output.
+    """Return the standard output.
 
     Raises:
         UnwritableFile: the caller closed it.
     """
     if sys.stdout is None:
-        raise UnwritableFile("The output is closed. Name a file by --csv or --json.")
+        raise UnwritableFile("The output is closed. Name a file with --csv or --json.")
     return sys.stdout
 
 
 def drop_output() -> None:
-    """Let what is left for the standard output vanish, or Python complains of it at the end."""
-    with contextlib.suppress(OSError, ValueError):  # tests have none of the system's
+    """Discard what is left for the standard output; else Python reports an error at exit."""
+    with contextlib.suppress(OSError, ValueError):  # in tests, it has no file descriptor
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)

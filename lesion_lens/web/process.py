@@ -1,7 +1,6 @@
-"""What a serving process does to its allocator, its garbage collector and its log.
+"""Settings of a serving process: thread switching, garbage collector, log and start.
 
-gunicorn.conf.py calls this. None of it changes an answer: without it a process would stay some
-hundred megabytes larger after large images, and start more slowly.
+gunicorn.conf.py calls this. It does not change answers.
 """
 
 import gc
@@ -17,37 +16,37 @@ from lesion_lens.web.current import get_classifier
 
 
 def share_the_interpreter() -> None:
-    """Have threads give up Python's lock after 0.5 ms instead of 5.
+    """Make threads release Python's lock after 0.5 ms instead of 5.
 
-    Threads that decode and classify need it for moments only.
+    Threads that decode and classify need it only for moments.
     """
     sys.setswitchinterval(0.0005)
 
 
 def hide_addresses(log: logging.Logger) -> None:
-    """Drop gunicorn's remark on a request that is no HTTP: it names the client's address."""
+    """Drop gunicorn's message about requests that are not HTTP: it names the client's address."""
     log.addFilter(lambda record: "Invalid request from ip" not in str(record.msg))
 
 
 def load_weights(app: Flask) -> None:
-    """Load the weights of an app, or end the process with the sentence that says why not."""
-    decoding.prepare()  # meanwhile
-    # While TensorFlow's thousands of modules are imported, Python would look through them for
-    # garbage again and again: a fifth of the time that the start takes.
+    """Load the weights of an app, or print why not and exit."""
+    decoding.prepare()  # in parallel
+    # While TensorFlow's thousands of modules are imported, Python would search them for garbage
+    # again and again, which takes a fifth of the start.
     gc.disable()
     try:
         get_classifier(app).load()
     except ModelFileError as error:
         exit_with(error)
-    gc.freeze()  # what is there now stays, and need never be looked through
+    gc.freeze()  # what exists now stays, so the collector can skip it
     gc.enable()
 
 
 def exit_with(error: LesionLensError) -> NoReturn:
-    """End the process with an error's sentence and no traceback.
+    """Print an error without a traceback and exit.
 
-    The code is 3, by which gunicorn knows that a worker cannot start and that trying again is no
-    use.
+    The exit code is 3, which tells gunicorn that the worker cannot start and that retrying is
+    useless.
     """
     print(error, file=sys.stderr)
     sys.exit(3)

@@ -1,8 +1,8 @@
-"""What `classify` has done so far, kept in a file, so that an interrupted run can go on.
+"""The progress of `classify`, kept in a file so that an interrupted run can be resumed.
 
-The file holds a line of JSON for the run, and then one for each image. Lines are only ever added,
-so whatever ends the process spoils no more than the last of them. It also keeps the memory of the
-process flat: of an image three numbers are held in it.
+The file has a line of JSON for the run and then one for each image. Lines are only appended, so a
+killed process damages at most the last one. The file also keeps memory low: the process holds only
+three numbers for each image that it has done.
 """
 
 import contextlib
@@ -28,11 +28,11 @@ from lesion_lens.web.folders import shown
 from lesion_lens.web.outputs import is_no_file, writing
 
 _KIND = "progress of classify"
-_SYNC = 5  # seconds; a power cut costs what was done in so many
+_SYNC = 5  # seconds; a power cut loses what was done in this time
 
 
 class ProgressError(LesionLensError):
-    """A file of progress that is in the way, or that this run cannot go on with."""
+    """A progress file is in the way, or this run cannot continue it."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class Entry:
     """An image that is done.
 
     Attributes:
-        name: its path, as every output can hold it.
-        record: its answer, from `to_dict`; None where there is none.
-        fault: the sentence that says what is wrong with its file.
+        name: its path, from `folders.shown`.
+        record: its answer, from `to_dict`; None if there is none.
+        fault: a sentence on what is wrong with its file; None if there is an answer.
     """
 
     name: str
@@ -54,9 +54,9 @@ class Progress:
     """The images that are done.
 
     Args:
-        file: with all that is in it read; new lines are added at its end.
-        earlier: key -> (urgency, where its line begins), of what an interrupted run has done.
-        name: what errors call the file.
+        file: already read; new lines are appended.
+        earlier: key -> (urgency, start of its line), of the images done by an interrupted run.
+        name: of the file, for error messages.
     """
 
     def __init__(
@@ -67,18 +67,18 @@ class Progress:
         self._synced = time.monotonic()
         self._urgencies, self._numbers, self._places = array("d"), array("q"), array("q")
         self.is_finished = False
-        self.recalled = 0  # images that an interrupted run has done
+        self.recalled = 0  # images done by an interrupted run
 
     def __len__(self) -> int:
         return len(self._places)
 
     @property
     def is_worth_keeping(self) -> bool:
-        """Whether a later run could go on with it."""
+        """Whether a later run could resume from it."""
         return not self.is_finished and bool(len(self) or self._earlier)
 
     def recall(self, task: Task) -> bool:
-        """Whether an image was done by an interrupted run. If so, it is among the entries again."""
+        """Whether an interrupted run has done an image; if so, add it to the entries."""
         found = self._earlier.get(bytes.fromhex(task.key))
         if found is not None:
             self._note(found[0], task.number, found[1])
@@ -91,7 +91,7 @@ class Progress:
         Raises:
             UnwritableFile
         """
-        # What is wrong with a file may be mended before the next run, so it has no key.
+        # A faulty file may be repaired before the next run, so it gets no key.
         key = "" if result.record is None else task.key
         line = {"key": key, "name": shown(task.path), "urgency": result.urgency}
         line |= {"record": result.record, "fault": result.fault}
@@ -112,12 +112,12 @@ class Progress:
         self._places.append(place)
 
     def entries(self) -> Iterator[Entry]:
-        """Give what is done, the most urgent first; of equally urgent ones as they were found."""
+        """Yield the images done, the most urgent first; equally urgent ones as they were found."""
         for index in np.lexsort((np.array(self._numbers), np.array(self._urgencies))):
             yield self._entry(self._places[index])
 
     def faults(self) -> Iterator[Entry]:
-        """Give the images that have no answer, in the order in which they were found."""
+        """Yield the images without an answer, in the order in which they were found."""
         faulty = np.flatnonzero(np.array(self._urgencies) >= LAST)
         for index in faulty[np.argsort(np.array(self._numbers)[faulty])]:
             yield self._entry(self._places[index])
@@ -133,17 +133,17 @@ def progress_beside(output: Path | None, sha256: str, resume: bool) -> Iterator[
     """Keep the progress in a file beside an output, until the run is finished.
 
     Args:
-        output: the file that the run writes; without one, and where it is no file, nothing is kept
-            after the run.
+        output: the file that the run writes; if there is none, or it is not a regular file, nothing
+            is kept after the run.
         sha256: of the model.
-        resume: whether to go on with what an interrupted run has done.
+        resume: whether to continue an interrupted run.
 
     Raises:
         ProgressError, UnwritableFile
     """
     if output is None or is_no_file(output):
         with tempfile.TemporaryFile() as file:
-            yield Progress(file, {}, Path("The list of what is done"))
+            yield Progress(file, {}, Path("The temporary progress file"))
         return
     path = path_beside(output)
     progress = None
@@ -153,27 +153,27 @@ def progress_beside(output: Path | None, sha256: str, resume: bool) -> Iterator[
         with file:
             if lock(file) is False:
                 raise ProgressError(
-                    f"Another run is writing {output}. Wait for it, or name another file."
+                    f"Another run is writing {output}. Wait until it ends, or choose another file."
                 )
             with writing(path):
                 earlier = _read(file, path, sha256, resume)
             progress = Progress(file, earlier, path)
             yield progress
-    finally:  # when it is closed, as Windows removes no open file
+    finally:  # after closing: Windows cannot remove an open file
         if progress is not None and not progress.is_worth_keeping:
             path.unlink(missing_ok=True)
 
 
 def path_beside(output: Path) -> Path:
-    """Where the progress of a run is kept that writes this file."""
+    """Return the path of the progress file for a run that writes this output."""
     goal = output.resolve()
     return goal.with_name(f"{goal.name}.progress")
 
 
 def key_of(path: str) -> str:
-    """What changes if another file takes the place of this one: 32 hexadecimal digits.
+    """Return a key that changes if the file is replaced: 32 hexadecimal digits.
 
-    Made of the path, the size and the time of the last change; empty where there is no such file.
+    It is a hash of the path, the size and the time of the last change; empty if there is no file.
     """
     try:
         found = os.stat(path)
@@ -185,7 +185,7 @@ def key_of(path: str) -> str:
 
 
 def _read(file: IO[bytes], path: Path, sha256: str, resume: bool) -> dict[bytes, tuple[float, int]]:
-    """Read what an interrupted run has done, or begin the file.
+    """Read the progress of an interrupted run, or start the file.
 
     Raises:
         ProgressError
@@ -194,7 +194,7 @@ def _read(file: IO[bytes], path: Path, sha256: str, resume: bool) -> dict[bytes,
     first = file.readline()
     head = {"kind": _KIND, "model_sha256": sha256, "version": version()}
     begin = json.dumps(head).encode() + b"\n"
-    if first != begin and begin.startswith(first):  # it is new, or was begun and killed at once
+    if first != begin and begin.startswith(first):  # new, or killed at its start
         file.truncate(0)
         file.write(begin)
         file.flush()
@@ -202,29 +202,29 @@ def _read(file: IO[bytes], path: Path, sha256: str, resume: bool) -> dict[bytes,
     found = _line(first)
     if found is None or found.get("kind") != _KIND:
         raise ProgressError(
-            f"{path} holds no progress of this command. Move it, or name another output."
+            f"{path} is not a progress file of this command. Move it, or choose another output."
         )
     earlier = _earlier(file, len(first))
     if earlier and not resume:
         raise ProgressError(
-            f"{path} holds what an interrupted run has done. Add --resume to go on with it, or "
-            "delete it to begin anew."
+            f"{path} holds the progress of an interrupted run. Add --resume to continue it, or "
+            "delete it to start again."
         )
     if found.get("model_sha256") != sha256:
         raise ProgressError(
-            f"{path} was begun with another model file. Serve that one by MODEL_PATH, or delete "
-            "the progress to begin anew."
+            f"{path} was begun with another model file. Set MODEL_PATH to that one, or delete the "
+            "progress file to start again."
         )
     if found.get("version") != version():
         raise ProgressError(
             f"{path} was begun by version {found.get('version')} of Lesion Lens. Delete it to "
-            f"begin anew with version {version()}."
+            f"start again with version {version()}."
         )
     return earlier
 
 
 def _earlier(file: IO[bytes], place: int) -> dict[bytes, tuple[float, int]]:
-    """Find the images in the lines from a place on; a spoiled line counts as not done."""
+    """Find the images in the lines from `place` on; a damaged line counts as not done."""
     earlier = {}
     line = b"\n"
     for line in file:
@@ -234,13 +234,13 @@ def _earlier(file: IO[bytes], place: int) -> dict[bytes, tuple[float, int]]:
                 earlier[bytes.fromhex(found["key"])] = (float(found["urgency"]), place)
         place += len(line)
     if not line.endswith(b"\n"):
-        file.write(b"\n")  # so that the next one has a line of its own
+        file.write(b"\n")  # so that the next entry starts a new line
         file.flush()
     return earlier
 
 
 def _line(data: bytes) -> dict[str, Any] | None:
-    """Read a line of the file; None where it is spoiled."""
+    """Read a line of the file; None if it is damaged."""
     try:
         found = json.loads(data)
     except ValueError:

@@ -1,7 +1,7 @@
-"""Who asks, and under which address: proxies in front of the app, the Host, the prefix.
+"""The client's address and the app's own, behind proxies: headers, Host and path prefix.
 
-Whatever a proxy says in headers, a client could say as well. So nothing of it is believed unless a
-setting names how many proxies there are, or a platform's own variable shows that there is one.
+A client can send the same headers as a proxy. So they are trusted only if a setting gives the
+number of proxies, or a platform's own variable shows that there is one.
 """
 
 import os
@@ -18,23 +18,23 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 MAX_HOPS = 10
-# Letters, digits and what names of containers have besides; or an IPv6 address; then a port.
+# Letters, digits and the other characters of container names; or an IPv6 address; then a port.
 _HOST = re.compile(
     r"(?:([\w.-]{1,253})|\[[\da-f:.]{2,45}\])(?::\d{1,5})?", re.ASCII | re.IGNORECASE
 )
-# No second slash at the beginning, which would make another host of it, and no dot segments.
+# No second slash at the start, which would make it another host, and no dot segments.
 _PREFIX = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[\w.~-]+)*", re.ASCII)
 _BAD_HOST = "lesion_lens.bad_host"
 
 
 def trust_proxies(app: Flask) -> None:
-    """Have the app take address, scheme, host and prefix from `PROXY_HOPS` proxies, and check them.
+    """Take address, scheme, host and prefix from `PROXY_HOPS` proxies, and check them.
 
-    Without the setting, Heroku and Azure have one proxy. Both leave the true host in `Host`, and
-    let a client's own `X-Forwarded-Host` pass, so that is not believed.
+    Without the setting, one proxy is assumed on Heroku and Azure. Both leave the true host in
+    `Host` and pass on a client's own `X-Forwarded-Host`, so the latter is not trusted there.
 
     Raises:
-        SettingError: `PROXY_HOPS` is no such number.
+        SettingError: `PROXY_HOPS` is not a number of 0 to `MAX_HOPS`.
     """
     on_platform = bool(os.environ.get("DYNO") or os.environ.get("WEBSITE_SITE_NAME"))
     given = str(app.config["PROXY_HOPS"]).strip()
@@ -54,10 +54,10 @@ def trust_proxies(app: Flask) -> None:
 
 
 class CheckedAddresses:
-    """Replaces a Host, prefix or scheme of which no address can be made.
+    """Replaces a Host, prefix or scheme from which no valid address can be made.
 
-    Flask builds the addresses of a page from these three. It fails on some of them before it has a
-    page to show, and others would lead to another host.
+    Flask builds a page's addresses from these three. Some values make it fail before it can show a
+    page, and others would lead to another host.
     """
 
     def __init__(self, app: "WSGIApplication") -> None:
@@ -66,7 +66,7 @@ class CheckedAddresses:
     def __call__(
         self, asked: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
-        """Check, then answer as the app does."""
+        """Check the request, then pass it to the app."""
         host = asked.get("HTTP_HOST", "")
         if host and not is_host(host):
             asked.update(HTTP_HOST="", SERVER_NAME="localhost", SERVER_PORT="80")
@@ -84,12 +84,12 @@ def is_host(text: str) -> bool:
         return False
     try:
         (match[1] or "").encode().decode("idna").encode("idna")
-    except UnicodeError:  # a label that is empty, too long, or no Punycode
+    except UnicodeError:  # a label that is empty, too long, or invalid Punycode
         return False
     return True
 
 
 def refuse_bad_host() -> None:
-    """Answer 400 to a request whose Host is none (RFC 9112, section 3.2)."""
+    """Answer 400 to a request with an invalid Host (RFC 9112, section 3.2)."""
     if _BAD_HOST in request.environ:
         abort(400, "The Host header is not a name or an address.")

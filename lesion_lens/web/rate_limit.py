@@ -1,6 +1,6 @@
-"""How many uploads one visitor may send in a time, for public instances; off without its setting.
+"""Limits how many uploads a visitor may send, for public instances; off without its setting.
 
-Flask-Limiter counts them by the visitor's internet address, in this process's memory or in Redis.
+Flask-Limiter counts them by the visitor's IP address, in this process's memory or in Redis.
 """
 
 import ipaddress
@@ -18,12 +18,12 @@ from lesion_lens.web.problems import TooManyRequests
 
 EXAMPLE = '"30 per minute"'
 REDIS_SCHEMES = ("redis://", "rediss://", "redis+unix://")
-# Seconds; without an answer by then, each process counts on its own.
+# Seconds; if Redis does not answer by then, each process counts on its own.
 REDIS_TIMEOUTS: dict[str, str | int] = {"socket_connect_timeout": 1, "socket_timeout": 1}
 
 
 def limit_rate(app: Flask) -> None:
-    """Have uploads refused beyond `RATE_LIMIT`, counted in `RATE_LIMIT_REDIS_URL` if it is set.
+    """Refuse uploads beyond `RATE_LIMIT`, counted in `RATE_LIMIT_REDIS_URL` if it is set.
 
     Raises:
         SettingError: one of them is invalid, or Redis's client is not installed.
@@ -31,7 +31,7 @@ def limit_rate(app: Flask) -> None:
     limit = app.config["RATE_LIMIT"].strip()
     if not limit:
         return
-    # Imported here, as most instances need none of it and it takes a fifth of a second.
+    # Imported here, because it takes a fifth of a second and most instances do not need it.
     from flask_limiter import Limiter, RateLimitExceeded
     from limits import parse_many
 
@@ -54,7 +54,7 @@ def limit_rate(app: Flask) -> None:
         strategy="moving-window",
         in_memory_fallback_enabled=True,
     )
-    # It would name addresses at a lower level. What it says of Redis belongs into the log.
+    # At a lower level it would log addresses. Its warnings about Redis belong in the log.
     limiter.logger.setLevel(logging.WARNING)
     limiter.logger.addHandler(default_handler)
     limiter.init_app(app)
@@ -63,16 +63,17 @@ def limit_rate(app: Flask) -> None:
 
 
 def storage_of(url: str) -> str:
-    """Give the address of the storage.
+    """Return the address of the storage.
 
     Raises:
-        SettingError: without naming the address, which may hold a password.
+        SettingError: it is invalid, or Redis's client is not installed. The message does not repeat
+            the address, which may contain a password.
     """
     if not url:
         return "memory://"
     if not url.startswith(REDIS_SCHEMES):
         raise SettingError(
-            "RATE_LIMIT_REDIS_URL is not an address of Redis: set it to one such as "
+            "RATE_LIMIT_REDIS_URL is not a Redis address: set it to one such as "
             "redis://localhost:6379, or remove it."
         )
     try:
@@ -83,7 +84,7 @@ def storage_of(url: str) -> str:
             "remove the setting."
         ) from error
     try:
-        redis.from_url(url.replace("redis+unix", "unix", 1))  # which does not connect yet
+        redis.from_url(url.replace("redis+unix", "unix", 1))  # does not connect yet
     except ValueError as error:
         raise SettingError(
             "RATE_LIMIT_REDIS_URL cannot be read: set it to an address such as "
@@ -93,14 +94,14 @@ def storage_of(url: str) -> str:
 
 
 def is_no_upload() -> bool:
-    """Whether a request is not counted: reading pages costs next to nothing."""
+    """Whether a request is not counted: serving pages costs almost nothing."""
     return request.method != "POST"
 
 
 def visitor() -> str:
-    """What uploads are counted by: an IPv4 address, or the half of an IPv6 address that one has.
+    """Return what uploads are counted by: an IPv4 address, or the first half of an IPv6 address.
 
-    It is the address that `PROXY_HOPS` proxies tell, to which Azure's adds a port.
+    `PROXY_HOPS` proxies report the address; Azure's adds a port, which is removed.
     """
     text = request.remote_addr or ""
     bare = text[1:].partition("]")[0] if text.startswith("[") else text
@@ -118,7 +119,7 @@ def visitor() -> str:
 
 
 def show_limit(error: HTTPException) -> ResponseReturnValue:
-    """Answer a request beyond the limit, as a page or as a problem."""
+    """Answer a request beyond the limit, with a page or an API problem."""
     reached = current_app.extensions["rate_limiter"].current_limit
     seconds = max(1, math.ceil(reached.window.reset_time - time.time()))
     return current_app.handle_user_exception(TooManyRequests(seconds))

@@ -1,4 +1,4 @@
-"""What the command line writes of its answers: lines, CSV and JSON."""
+"""The command line's output formats: lines, CSV and JSON."""
 
 import json
 from collections.abc import Iterable
@@ -24,7 +24,7 @@ from skin_cancer_detection import CLASSES, CODES
 
 
 class Writer(Protocol):
-    """Writes what was found out of the images."""
+    """Writes the results for the images."""
 
     def write(self, entries: Iterable[Entry]) -> None:
         """Write all of it.
@@ -38,7 +38,7 @@ class Writer(Protocol):
 
 
 class LineWriter:
-    """Prints a line for each answer; the faults are told at the end."""
+    """Prints a line for each answer; the caller prints the faults at the end."""
 
     def write(self, entries: Iterable[Entry]) -> None:
         with writing(Path("-")):
@@ -65,7 +65,7 @@ class CsvWriter:
 class IsicWriter:
     """Writes answers as the ISIC challenge's CSV, in the order of the images' names.
 
-    An image without an answer has no line, as its probabilities would be made up.
+    An image without an answer has no line, because it has no probabilities.
     """
 
     def __init__(self, path: Path, file: TextIO, _: Classifier) -> None:
@@ -83,7 +83,7 @@ class IsicWriter:
 
 
 class JsonWriter:
-    """Writes answers as one document of JSON, an answer a line."""
+    """Writes answers as one JSON document, with one answer per line."""
 
     def __init__(self, path: Path, file: TextIO, classifier: Classifier) -> None:
         self._path, self._file = path, file
@@ -101,7 +101,7 @@ class JsonWriter:
 
 
 def line_of(name: str, record: dict[str, Any]) -> str:
-    """Say of one image what a reader of a terminal looks for.
+    """Summarise one image in a line for the terminal.
 
     Args:
         name: of its file.

@@ -1,4 +1,4 @@
-"""The link to the source code, where a setting names it."""
+"""The link to the source code, if a setting names it."""
 
 import re
 from urllib.parse import urlsplit
@@ -9,21 +9,20 @@ from lesion_lens.model.errors import SettingError
 
 
 def check_repository(app: Flask) -> None:
-    """See that `REPOSITORY_URL` is an https address, or empty.
+    """Check that `REPOSITORY_URL` is an https address, or empty.
 
     Raises:
-        SettingError: it is none. Its text is not repeated, as it may hold a password.
+        SettingError: it is not. The message does not repeat it, as it may contain a password.
     """
     url = app.config["REPOSITORY_URL"] = app.config["REPOSITORY_URL"].strip()
     if url and not is_public_https(url):
         raise SettingError(
-            "REPOSITORY_URL is not an https address that every visitor may see: set it to one such "
-            "as https://example.org/lesion-lens, or remove it."
+            "REPOSITORY_URL is not an https address, or has a user name or password: set it to one "
+            "such as https://example.org/lesion-lens, or remove it."
         )
 
 
-# A name of labels of letters, digits and inner hyphens (RFC 1123), or an address of either kind;
-# a colon is followed by a port.
+# A host name of letters, digits and inner hyphens (RFC 1123), or an IP address; a port may follow.
 _HOST = re.compile(
     r"(?:(?:[a-z\d](?:[a-z\d-]{0,61}[a-z\d])?\.)*[a-z\d](?:[a-z\d-]{0,61}[a-z\d])?\.?"
     r"|\[[a-f\d:.]+\])(?::\d+)?",
@@ -37,7 +36,7 @@ def is_public_https(url: str) -> bool:
         return False
     try:
         parts = urlsplit(url)
-        _ = parts.port  # raises where it is no number
+        _ = parts.port  # raises if it is not a number
     except ValueError:
         return False
     return parts.scheme == "https" and bool(_HOST.fullmatch(parts.netloc))

@@ -1,4 +1,4 @@
-"""An answer as JSON and as a row of CSV: the same for pages, programs and the command line."""
+"""An answer as JSON and as a CSV row, the same for pages, the API and the command line."""
 
 import base64
 import csv
@@ -16,8 +16,8 @@ from lesion_lens.web.heat_maps import draw_map
 from lesion_lens.web.occlusion_map import strongest_region
 from skin_cancer_detection import CODES
 
-# The only table of the columns: a page gives it to static/csv.js in its header line, and
-# tests/csv_cases.json holds both to the same rows.
+# A page passes these columns to static/csv.js in its header line, and tests/csv_cases.json checks
+# that both write the same rows.
 CSV_COLUMNS = (
     "file",
     "risk_level",
@@ -34,29 +34,28 @@ CSV_COLUMNS = (
     "unlike",
     "model_sha256",
     "error",
-    "version",  # last, so that the others keep their places for programs of before
+    "version",  # last, so that the others keep their places for older programs
 )
 # https://challenge.isic-archive.com/landing/2018/47/
 ISIC_COLUMNS = ("image", "MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")
-# What the member `verdict` may say. 'inconclusive' is no longer sent.
+# The values of `verdict`. 'inconclusive' is no longer sent.
 VERDICTS = ("unlike", "unknown", "inconclusive", "low risk", "see a doctor")
 DECIMALS = 6  # of a probability
 
 
 def to_dict(answer: Answer) -> dict[str, Any]:
-    """Lay out an answer as a dict that JSON can hold.
+    """Return an answer as a JSON-serialisable dict.
 
     Returns:
         `risk_level` (of `LEVELS`); its headline and the next step as `sentence`; `familiarity` (of
-        `FAMILIARITIES`); `verdict` (of `VERDICTS`, which is kept for programs of before);
-        `most_likely` (a code); `probabilities` (of each code, 0–1); `malignant_probability` (0–1);
+        `FAMILIARITIES`); `verdict` (of `VERDICTS`, kept for older programs); `most_likely` (a
+        code); `probabilities` (of each code, 0–1); `malignant_probability` (0–1);
         `cannot_be_excluded` (a list of codes), `flagged` (a code), `inconclusive`, `low_risk` and
         `unlike` (booleans); `headline` and `next_step`, the parts of `sentence`;
-        `likeliest_cancer` (a code); `unproven` (a boolean: the risk is not called low only because
-        that has not proved right for such pictures); `familiarity_distance` (0 or more) and
-        `familiarity_reason` (of `REASONS`: its `code` and `text`). `familiarity`, its distance and
-        what follows `malignant_probability` are None where the model file cannot say it, `flagged`
-        where nothing is flagged, and the reason where the image is not unfamiliar.
+        `likeliest_cancer` (a code); `unproven` (a boolean: the risk would be called low if that had
+        proved right for such images); `familiarity_distance` (0 or more) and `familiarity_reason`
+        (of `REASONS`: its `code` and `text`). Some are None: what the model file has no facts or
+        rules for, `flagged` if nothing is flagged, and the reason unless the image is unfamiliar.
     """
     statements = answer.statements
     possible = statements.cannot_be_excluded
@@ -87,12 +86,12 @@ def to_dict(answer: Answer) -> dict[str, Any]:
 
 
 def _finite(value: float | None) -> float | None:
-    """Round a number; None where JSON has none for it."""
+    """Round a number; None if it is not finite, which JSON cannot express."""
     return None if value is None or not math.isfinite(value) else round(value, DECIMALS)
 
 
 def explain(answer: Answer, preview: bytes | None) -> dict[str, Any]:
-    """Lay out an answer's occlusion map as a dict that JSON can hold.
+    """Return an answer's occlusion map as a JSON-serialisable dict.
 
     Args:
         answer: with a map.
@@ -115,7 +114,7 @@ def explain(answer: Answer, preview: bytes | None) -> dict[str, Any]:
 
 
 def verdict(level: str, familiarity: str | None) -> str:
-    """The word of `VERDICTS` that comes nearest to a risk level."""
+    """Return the value of `VERDICTS` that is closest to a risk level."""
     if level == "unknown":
         return "unlike" if familiarity == "not dermatoscopic" else "unknown"
     return "low risk" if level == "low" else "see a doctor"
@@ -127,17 +126,17 @@ def csv_line(
     model_sha256: str | None = None,
     error: str | None = None,
 ) -> str:
-    """Lay out one image as a line of CSV with `CSV_COLUMNS`.
+    """Write one image as a line of CSV with `CSV_COLUMNS`.
 
     Args:
         file: the file's name.
-        record: of the answer, from `to_dict`; None where there is an error.
+        record: the answer, from `to_dict`; None if there is an error.
         model_sha256: of the `Classifier` that gave the answer.
-        error: the sentence of the fault where the file could not be classified.
+        error: a sentence on why the file could not be classified; None if it could.
 
     Returns:
-        The line, without its end. A class list is separated by spaces, a boolean is `true` or
-        `false`, and what is not known is empty.
+        The line, without a line end. A list of classes is separated by spaces, a boolean is `true`
+        or `false`, and an unknown value is empty.
     """
     values: dict[str, Any] = {"file": _harmless(file), "error": error}
     if record is not None:
@@ -148,39 +147,39 @@ def csv_line(
 
 
 def isic_line(file: str, record: dict[str, Any]) -> str:
-    """Lay out one image as a line of the ISIC challenge's CSV of classes (task 3 of 2018).
+    """Write one image as a line of the ISIC challenge's CSV of classes (task 3 of 2018).
 
     Args:
         file: the file's name.
-        record: of the answer, from `to_dict`.
+        record: the answer, from `to_dict`.
 
     Returns:
-        The line, without its end: the name as `isic_name` makes it, and the probabilities, 0–1, in
-        the order of `ISIC_COLUMNS`.
+        The line, without a line end: the name from `isic_name`, and the probabilities, 0–1, in the
+        order of `ISIC_COLUMNS`.
     """
     shares = (record["probabilities"][column.lower()] for column in ISIC_COLUMNS[1:])
     return _joined([isic_name(file), *map(str, shares)])
 
 
 def isic_name(file: str) -> str:
-    """The name of an image in the ISIC challenge: that of its file without folder and suffix."""
+    """Return an image's name in the ISIC challenge: the file name without folder and suffix."""
     return os.path.splitext(os.path.basename(file))[0]
 
 
 def isic_header() -> str:
-    """The first line of a CSV of `isic_line`s, without a line end."""
+    """Return the header of a CSV of `isic_line`s, without a line end."""
     return _joined(ISIC_COLUMNS)
 
 
 def csv_header() -> str:
-    """The first line of a CSV of `csv_line`s, without a line end."""
+    """Return the header of a CSV of `csv_line`s, without a line end."""
     return _joined(CSV_COLUMNS)
 
 
 def _joined(cells: Iterable[str]) -> str:
     line = io.StringIO()
     csv.writer(line, lineterminator="\r\n").writerow(cells)
-    return line.getvalue().removesuffix("\r\n")  # which it must know of to quote a name with one
+    return line.getvalue().removesuffix("\r\n")  # the writer quotes names with this line end
 
 
 def _text(value: Any) -> str:
@@ -192,5 +191,5 @@ def _text(value: Any) -> str:
 
 
 def _harmless(name: str) -> str:
-    # A spreadsheet takes a cell that begins so for a formula (OWASP, CSV injection).
+    # A spreadsheet treats a cell that begins like this as a formula (OWASP, CSV injection).
     return "'" + name if name.startswith(("=", "+", "-", "@", "\t", "\r", "\n")) else name

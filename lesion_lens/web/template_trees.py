@@ -1,7 +1,7 @@
-"""Templates as trees of JSON, so that a browser can fill them as the server does.
+"""Templates as JSON trees, so that a browser can fill them in as the server does.
 
-Jinja's own parser makes them, and static/templates.js reads them. A node is an object: the name of
-its class as `kind`, and the fields that jinja2.nodes gives it. What is empty is left out.
+Jinja's own parser makes them, and static/templates.js reads them. A node is an object with the name
+of its class as `kind`, and its fields in jinja2.nodes. Empty fields are left out.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,24 +12,24 @@ from jinja2 import nodes
 
 Tree = list[dict[str, Any]]
 
-# The variable that holds the path of the app, such as '/'. It depends on the proxy in front, and
-# the trees do not.
+# The variable for the path of the app, such as '/'. Unlike the trees, it depends on the proxy in
+# front.
 ROOT = "app_root"
 
 
 def trees_of(name: str, blocks: Sequence[str]) -> dict[str, Tree]:
-    """Give the trees of blocks of a template; needs the app's context.
+    """Return the trees of blocks of a template; needs the app's context.
 
     Args:
         name: of the template.
         blocks: their names.
 
     Returns:
-        The tree of each block, to be filled after that of `head`: the template's variables, and of
-        what it imports the macros that it needs.
+        The tree of each block, and `head`, which must be filled in first: the template's variables
+        and the imported macros that it needs.
 
     Raises:
-        TypeError: the template uses what static/templates.js does not know.
+        TypeError: the template uses something that static/templates.js does not support.
     """
     template = _parsed(name)
     head: Tree = []
@@ -51,7 +51,7 @@ def _parsed(name: str) -> nodes.Template:
 
 
 def _imported(node: nodes.Import, wanted: set[str]) -> list[nodes.Node]:
-    """What an import brings of what is wanted: macros and variables, in their order."""
+    """Return the wanted macros and variables from an import, and those that they need, in order."""
     known: dict[str, nodes.Node] = {}
     for one in _parsed(node.template.as_const()).body:
         if isinstance(one, nodes.Macro):
@@ -66,7 +66,7 @@ def _imported(node: nodes.Import, wanted: set[str]) -> list[nodes.Node]:
 
 
 def _names_in(trees: Iterable[nodes.Node]) -> set[str]:
-    """All names that are read or called anywhere in trees, also as in `parts.row`."""
+    """Return all names that are read or called in trees, including those in `parts.row`."""
     names: set[str] = set()
     for tree in trees:
         names |= {node.name for node in tree.find_all(nodes.Name)}
@@ -75,7 +75,7 @@ def _names_in(trees: Iterable[nodes.Node]) -> set[str]:
 
 
 def _laid_out(value: Any) -> Any:
-    """Lay out a node, or a list of them, as what JSON can hold."""
+    """Turn a node, or a list of nodes, into JSON-serialisable values."""
     if isinstance(value, list | tuple):
         return [_laid_out(one) for one in value]
     if not isinstance(value, nodes.Node):
@@ -87,9 +87,9 @@ def _laid_out(value: Any) -> Any:
         other = nodes.If(first.test, first.body, rest, value.else_)
         value = nodes.If(value.test, value.body, [], [other])
     if isinstance(value, nodes.For) and (value.test or value.else_ or value.recursive):
-        raise TypeError("A browser's templates know no `for … if`, no `for … else`, no recursion.")
+        raise TypeError("static/templates.js has no `for … if`, `for … else` or recursive loops.")
     if isinstance(value, nodes.Filter | nodes.Test) and value.kwargs:
-        raise TypeError(f"A browser's {value.name} takes no named arguments.")
+        raise TypeError(f"{value.name} takes no named arguments in static/templates.js.")
     fields = {name: _laid_out(field) for name, field in value.iter_fields(exclude=("ctx",))}
     is_constant = isinstance(value, nodes.Const)
     kept = {name: field for name, field in fields.items() if field or is_constant}
@@ -97,7 +97,7 @@ def _laid_out(value: Any) -> Any:
 
 
 def _address(call: nodes.Call) -> nodes.Concat:
-    """What a call of url_for gives, from the app's path on."""
+    """Replace a call of url_for with the app's path and a constant."""
     endpoint, *_ = (one.as_const() for one in call.args)
     values = {one.key: one.value.as_const() for one in call.kwargs}
     path = current_app.url_map.bind("").build(endpoint, values)

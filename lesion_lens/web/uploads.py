@@ -1,6 +1,6 @@
-"""The files of a request: kept in memory, counted, and let go of where they are too many.
+"""The files of a request: kept in memory, counted and decoded.
 
-The pages and the API share it.
+Shared by the pages and the API.
 """
 
 import contextlib
@@ -23,26 +23,24 @@ from lesion_lens.model.errors import Busy, ImageError, NotProcessed
 from lesion_lens.web.limits import BATCH_LIMIT, MAX_IMAGES, MEGABYTE
 from lesion_lens.web.problems import BadCrop, FormTooLarge, NoImage, RequestTooLarge, TooManyImages
 
-# What a server puts into the environment of a request: an event that is set when the client leaves;
-CLIENT_GONE = "lesion_lens.client_gone"
-# whether there was no room for the body, of which therefore nothing is left;
-NO_ROOM = "lesion_lens.no_room"
-# and for how many seconds it waited for room.
-WAITED = "lesion_lens.waited"
+# Set by the server in the environment of a request:
+CLIENT_GONE = "lesion_lens.client_gone"  # an event that is set when the client leaves
+NO_ROOM = "lesion_lens.no_room"  # whether the body was discarded for want of room
+WAITED = "lesion_lens.waited"  # seconds that the body waited for room
 
 
-# Bytes of what stands before a file in a form, and before all of them. To parse a longer one would
-# take seconds.
+# The most bytes of the headers of one file in a form, and of all of them together. Parsing longer
+# ones would take seconds.
 LONGEST_PART_HEADER, ALL_PART_HEADERS = 8192, 65_536
 
 
 class LenientDecoder(MultipartDecoder):
-    """Reads a file's name that is not UTF-8: Werkzeug would give up the whole form, silently.
+    """Accepts file names that are not UTF-8, for which Werkzeug silently drops the whole form.
 
-    It would also pass over a name beyond ASCII that has no quotation marks.
+    Also accepts non-ASCII names without quotation marks, which Werkzeug ignores.
     """
 
-    _parsed = 0  # bytes of headers until now
+    _parsed = 0  # bytes of headers so far
 
     def _parse_headers(self, data: bytes | bytearray) -> Headers:
         self._parsed += len(data)
@@ -52,7 +50,7 @@ class LenientDecoder(MultipartDecoder):
         return super()._parse_headers(data.decode(errors="replace").encode())
 
 
-formparser.MultipartDecoder = LenientDecoder  # type: ignore[misc] # there is no other way in
+formparser.MultipartDecoder = LenientDecoder  # type: ignore[misc] # there is no other hook
 
 
 class InMemoryRequest(Request):
@@ -69,7 +67,7 @@ class InMemoryRequest(Request):
 
 
 def refuse_without_room() -> None:
-    """Turn away a request whose body there was no room for.
+    """Refuse a request whose body found no room.
 
     Raises:
         Busy
@@ -79,7 +77,7 @@ def refuse_without_room() -> None:
 
 
 def uploaded_images(field: str) -> list[FileStorage]:
-    """Give the files of a form's field, those without a name left out, as browsers send them.
+    """Return the files of a form field, without the nameless ones that browsers send when empty.
 
     Returns:
         1 to `MAX_IMAGES` files.
@@ -97,19 +95,19 @@ def uploaded_images(field: str) -> list[FileStorage]:
 
 
 def uploaded_crop(images: int) -> Crop | None:
-    """Read what the browser says it cut away: the form's fields `crop` and `view`.
+    """Read the crop that the browser reports in the form fields `crop` and `view`.
 
-    Each is `left,top,right,bottom` in shares of the whole picture, 0 to 1: the frame that was sent,
-    and, where the picture has black borders, what these leave of it.
+    Each is `left,top,right,bottom` in shares of the whole image, 0 to 1. `crop` is the frame that
+    was sent; `view`, if the image has black borders, is the part inside them.
 
     Args:
         images: how many are in the form.
 
     Returns:
-        None where the form has neither field, or nothing was cut away.
+        None if the form has neither field, or nothing was cropped.
 
     Raises:
-        BadCrop: they cannot be read, or there is not one image to which they could belong.
+        BadCrop: they cannot be read, or the form has more than one image.
     """
     boxes = {field: request.form.getlist(field) for field in ("crop", "view")}
     if not any(boxes.values()):
@@ -128,19 +126,19 @@ def uploaded_crop(images: int) -> Crop | None:
 def decoded(
     files: list[FileStorage], with_preview: bool = False, preview_side: int = PREVIEW_SIDE
 ) -> Iterator[tuple[str, DecodedImage | ImageError]]:
-    """Decode a request's files one after the other, for `BATCH_LIMIT` seconds.
+    """Decode a request's files one after another, for up to `BATCH_LIMIT` seconds.
 
     Args:
         files: of the request.
         with_preview: whether to make a preview of each.
-        preview_side: the longest side that it may have, up to `PREVIEW_SIDE` pixels.
+        preview_side: the longest side of the preview, up to `PREVIEW_SIDE` pixels.
 
     Yields:
-        (name, image or what is wrong with the file), in the order of the files.
+        (name, image or the error of the file), in the order of the files.
 
     Raises:
-        Busy: the only file had no turn.
-        ClientGone: nobody waits for the answer any more.
+        Busy: the server is too busy for the only file.
+        ClientGone: the client no longer waits for the answer.
     """
     gone = request.environ.get(CLIENT_GONE)
     waited = request.environ.get(WAITED, 0)
@@ -152,47 +150,47 @@ def decoded(
             try:
                 image = decode(bytes_of(file), with_preview, requester, preview_side)
             except ImageError as error:
-                # A new one, as the traceback of this one leads to the file, and in a circle: the
-                # file would stay in memory until the garbage collector comes.
+                # A new error: the traceback of this one refers to the file in a cycle, which would
+                # keep the file in memory until the next garbage collection.
                 image = type(error)(**error.values)
             except Busy:
                 if len(files) == 1:
                     raise
-            requester.waited = 0  # which was before the first alone
+            requester.waited = 0  # only the first file waited
         yield file.filename or "", image
 
 
 def bytes_of(file: FileStorage) -> bytes:
-    """Take the bytes out of an uploaded file, so that they are in memory once."""
-    data = cast(io.BytesIO, file.stream).getvalue()  # which copies nothing, as `read` would
+    """Take the bytes out of an uploaded file, so that they are in memory only once."""
+    data = cast(io.BytesIO, file.stream).getvalue()  # unlike `read`, copies nothing
     file.close()
     return data
 
 
 def max_megabytes() -> int:
-    """The largest request, in MB of a million bytes."""
+    """Return the size limit of a request, in MB of a million bytes."""
     return _max_content_length() // MEGABYTE
 
 
 def drain_oversized_body() -> RequestTooLarge:
-    """Read away a body that is too large or holds too much; returns the problem that it is."""
+    """Read and discard a body that is too large or has too many parts; return the problem."""
     if (request.content_length or 0) <= _max_content_length():
-        # Its parts are too many, or it is text, or its size was not said: it was read already.
+        # It has too many parts, is text, or did not declare its size: it has already been read.
         return FormTooLarge()
     drain()
     return RequestTooLarge(megabytes=max_megabytes())
 
 
 def drain() -> None:
-    """Read away, up to a bound, the request's body, keeping none of it.
+    """Read and discard the request's body, up to a limit.
 
-    A server that answers and closes before the browser has sent everything breaks the
-    connection, and the browser shows that instead of the page. Only for a body of which nothing
-    was read yet: at its end the server would wait for more.
+    If a server answers and closes before the browser has sent everything, the connection breaks,
+    and the browser shows an error instead of the page. Only for a body that has not been read yet:
+    after its end, the server would wait for more.
     """
     stream = request.environ["wsgi.input"]
     left = min(request.content_length or 0, 8 * _max_content_length())
-    with contextlib.suppress(OSError):  # the client has gone, or sends no more
+    with contextlib.suppress(OSError):  # the client is gone, or has stopped sending
         while left > 0 and (chunk := stream.read(min(left, 65536))):
             left -= len(chunk)
 

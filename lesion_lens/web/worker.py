@@ -1,11 +1,11 @@
-"""gunicorn's gevent worker, in which gevent keeps the connections and threads do the work.
+"""A gunicorn worker in which gevent handles the connections and threads do the work.
 
-A connection costs a greenlet of some kilobytes, so hundreds of slow clients hold up nobody. Once
-all of a request is there, a thread runs the app, which knows nothing of gevent: its locks, threads
-and processes are the ordinary ones, and what it computes does not stop gevent's loop.
+A connection costs a greenlet of a few kilobytes, so hundreds of slow clients do not block others.
+Once a request has arrived completely, a thread runs the app, which does not use gevent: its locks,
+threads and processes are the ordinary ones, and its computing does not block gevent's loop.
 
 gunicorn's own gevent worker computes in the loop, and was slower than threads. Its asgi worker has
-no deadline for a header (27.0), and would need an adapter that reads bodies as bodies.py does.
+no deadline for headers (27.0), and would need an adapter that reads bodies like bodies.py.
 """
 
 import contextlib
@@ -30,43 +30,43 @@ from lesion_lens.web.uploads import CLIENT_GONE
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
 
-THREADS = MAX_REQUESTS + 8  # for all requests with images that are let in, and for others
+THREADS = MAX_REQUESTS + 8  # for all admitted requests with images, and 8 others
 
 
-# How much gunicorn reads ahead of a body, in bytes; by itself it would keep 1 MB for each of
-# hundreds of connections.
+# Bytes that gunicorn reads ahead of a body. By default it would hold 1 MB for each of hundreds of
+# connections.
 SocketUnreader.max_body_chunk = 32_768
 
 
 class Worker(GeventWorker):
-    """Serves the app as this module's docstring says."""
+    """Serves the app as the module's docstring describes."""
 
     def patch(self) -> None:
-        """Make gevent's sockets of the listening ones; leave Python's own modules as they are."""
+        """Turn the listening sockets into gevent's; leave Python's own modules unpatched."""
         self.sockets: list[Any] = [
             gevent_socket.socket(listener.FAMILY, fileno=listener.sock.detach())
             for listener in self.sockets
         ]
 
     def load_wsgi(self) -> None:
-        """Load the app and put what reads bodies before it."""
+        """Load the app and wrap it in `BodyFirst`."""
         super().load_wsgi()
         self.wsgi: Any = BodyFirst(self.wsgi)
 
     def handle_request(self, listener_name: Any, req: Any, sock: Any, addr: Any) -> Any:
-        """Answer a request; a client that does not take the answer in time has gone."""
+        """Answer a request; treat a client that does not take the answer in time as gone."""
         try:
             return super().handle_request(listener_name, req, sock, addr)
         except TimeoutError as error:
             raise BrokenPipeError(errno.EPIPE, str(error)) from error
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
-        """Answer what gunicorn cannot parse, with its own page and our headers."""
+        """Answer what gunicorn cannot parse with gunicorn's page and our headers."""
         super().handle_error(req, _WithHeaders(client), addr, exc)
 
 
 class _WithHeaders:
-    """A connection whose one answer, which gunicorn writes by itself, gets our headers."""
+    """A connection that adds our headers to the one answer that gunicorn writes itself."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
@@ -91,7 +91,7 @@ class BodyFirst:
 
     def __call__(self, asked: Environ, start_response: StartResponse) -> Iterable[bytes]:
         connection = asked["gunicorn.socket"]
-        connection.settimeout(SENDING_LIMIT)  # also of whoever reads the answer slowly
+        connection.settimeout(SENDING_LIMIT)  # also for clients that read slowly
         try:
             _check_head(asked)
             with self._bodies.read(asked) as is_whole:
@@ -120,7 +120,7 @@ class BodyFirst:
 
 
 def _check_head(asked: Environ) -> None:
-    """Refuse what gunicorn lets pass.
+    """Refuse invalid requests that gunicorn accepts.
 
     Raises:
         RequestRefused
@@ -128,19 +128,21 @@ def _check_head(asked: Environ) -> None:
     if asked["SERVER_PROTOCOL"] == "HTTP/1.1" and "HTTP_HOST" not in asked:
         raise RequestRefused("400 Bad Request", "The request has no Host (RFC 9112, section 3.2).")
     if asked.get("HTTP_TRANSFER_ENCODING", "chunked").strip().lower() != "chunked":
-        raise RequestRefused("501 Not Implemented", "Only the transfer encoding chunked is known.")
+        raise RequestRefused(
+            "501 Not Implemented", "Only the transfer encoding chunked is supported."
+        )
 
 
 def _last(answer: Iterable[bytes], start_response: Any, connection: Any) -> "_LastAnswer":
-    """Have gunicorn close the connection after an answer to a request that was not read whole."""
-    start_response.__self__.force_close()  # gunicorn's own response, which begins with it
+    """Make gunicorn close the connection after answering a request that was not read to its end."""
+    start_response.__self__.force_close()  # `start_response` is a method of gunicorn's response
     return _LastAnswer(answer, connection)
 
 
 class _LastAnswer:
-    """An answer after which the connection is closed so that the client can still read it.
+    """An answer after which the connection is closed, but so that the client can still read it.
 
-    Closed at once, with bytes of the request unread, the system would drop the answer too.
+    If it were closed at once, with bytes of the request unread, the system would drop the answer.
     """
 
     def __init__(self, answer: Iterable[bytes], connection: Any) -> None:
@@ -155,17 +157,17 @@ class _LastAnswer:
         with contextlib.suppress(OSError), gevent.Timeout(_FAREWELL, False):
             self._connection.shutdown(gevent_socket.SHUT_WR)
             while self._connection.recv(65536):
-                gevent.sleep(0.001)  # so that it takes little of the processor
+                gevent.sleep(0.001)  # to use little CPU time
 
 
 _FAREWELL = 1  # second that a client has to read the last answer
 
 
 def _watch(connection: Any, gone: threading.Event) -> None:
-    """Say when the client has closed the connection; only Linux tells."""
+    """Set `gone` when the client closes the connection; works only on Linux."""
     if not hasattr(gevent_socket, "TCP_INFO"):
         return
-    with contextlib.suppress(OSError):  # it is closed already
+    with contextlib.suppress(OSError):  # already closed
         gevent.sleep(_TICK)  # most requests are answered before the first look
         while connection.getsockopt(gevent_socket.IPPROTO_TCP, gevent_socket.TCP_INFO, 1) == _OPEN:
             gevent.sleep(_TICK)
@@ -173,4 +175,4 @@ def _watch(connection: Any, gone: threading.Event) -> None:
 
 
 _TICK = 0.1  # second
-_OPEN = b"\x01"  # TCP_ESTABLISHED, the state that the answer begins with
+_OPEN = b"\x01"  # TCP_ESTABLISHED, the first byte of TCP_INFO

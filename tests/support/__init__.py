@@ -1,1 +1,1 @@
-"""What test files share, by subject; no test file imports another."""
+"""Code shared by test files, by subject; test files do not import each other."""

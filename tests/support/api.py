@@ -1,4 +1,4 @@
-"""The API through Flask's test client: requests, and answers held against its document."""
+"""The API through Flask's test client: sending requests, and checking answers by its document."""
 
 import copy
 import io
@@ -21,7 +21,7 @@ def predict(client, *files, field="image", **options):
 
 
 def patiently(post):
-    """Send, and send again as `Retry-After` says where the server is busy, as under load."""
+    """Send a request; if the server is busy, wait for `Retry-After` and send it again."""
     for _ in range(3):
         response = post()
         if response.status_code != 503 or problem_in(response) != "busy":
@@ -37,7 +37,7 @@ def problem_in(response):
 
 
 def check(instance, document, name):
-    """Hold a value against a schema of the document, which must name all its members."""
+    """Validate a value with a schema of the document, which must name all its members."""
     jsonschema = require("jsonschema")
     components = copy.deepcopy(document["components"])
     for schema in components["schemas"].values():

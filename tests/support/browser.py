@@ -1,4 +1,4 @@
-"""A real Chromium: how it is started, what it is given, and what is seen of it."""
+"""A real Chromium: starting it, using the page, and taking screenshots."""
 
 import contextlib
 import shutil
@@ -13,7 +13,7 @@ SPOILED = {"name": "spoiled.png", "mimeType": "image/png", "buffer": b"hello"}
 
 
 def chromium():
-    """What playwright launches, and how."""
+    """Return the arguments with which Playwright launches Chromium."""
     path = next(filter(None, map(shutil.which, NAMES)), None)
     if path is None:
         skip_or_fail("needs Chromium: apt-get install chromium")
@@ -23,7 +23,7 @@ def chromium():
 
 @contextlib.contextmanager
 def window(browser, width=1280, scheme="light", **options):
-    """A new page of this width; options are those of `Browser.new_context`."""
+    """Open a new page of this width; options are those of `Browser.new_context`."""
     context = browser.new_context(
         viewport={"width": width, "height": 800},
         color_scheme=scheme,
@@ -37,7 +37,7 @@ def window(browser, width=1280, scheme="light", **options):
 
 @contextlib.contextmanager
 def desk_of(browser, **options):
-    """A context of windows, one of which stays open: the others need no process of their own."""
+    """Open a context with one window that stays open, so that others share its process."""
     size = {"width": 1280, "height": 800}
     context = browser.new_context(viewport=size, service_workers="block", **options)
     context.new_page()
@@ -53,7 +53,7 @@ def resize(page, width, scheme="light"):
 
 
 def drawn(name="lesion.png", image=None):
-    """A file for a form: a drawn lesion, or another image."""
+    """Return a file for a form: a drawn lesion, or another image."""
     return {"name": name, "mimeType": "image/png", "buffer": encode(image or draw_lesion())}
 
 
@@ -64,12 +64,12 @@ def classify(page, *files):
 
 
 def chosen(page):
-    """The names of the chosen images, as the upload page lists them."""
+    """Return the names of the chosen images as the upload page lists them."""
     return page.locator("#chosen .file").all_inner_texts()
 
 
 def transfer_of(page, *files):
-    """What a drop or a paste of these files brings: a handle of a DataTransfer."""
+    """Return the DataTransfer (a handle) of a drop or a paste of these files."""
     return page.evaluate_handle(
         """files => {
             const transfer = new DataTransfer();
@@ -86,12 +86,12 @@ def drop(page, *files):
 
 
 def pause_of(page):
-    """A pause for `wait_for` in which the browser's events are handled; takes seconds."""
+    """Return a pause for `wait_for` that takes seconds and lets the browser handle events."""
     return lambda seconds: page.wait_for_timeout(1000 * seconds)
 
 
 def shoot(page, name):
-    """Take a screenshot of the whole page to screenshots/, and see that nothing sticks out."""
+    """Save a screenshot of the whole page to screenshots/, and check that nothing overflows."""
     SCREENSHOTS.mkdir(exist_ok=True)
     scheme = (
         "dark" if page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches") else "light"

@@ -1,4 +1,4 @@
-"""How the estimates of metrics.json stand on a model card."""
+"""How a model card shows the estimates of metrics.json."""
 
 from lesion_lens.model.facts import STATEMENTS
 from tests.support.models import made_counts
@@ -11,7 +11,7 @@ def shown(estimate):
 
 
 def estimates_in(values):
-    """Every {"value", "low", "high"} in dicts within dicts."""
+    """Yield every {"value", "low", "high"} in nested dicts."""
     if isinstance(values, dict):
         if "value" in values:
             yield values
@@ -25,7 +25,7 @@ def estimate(value):
 
 
 def made_clinic(malignant_auc=0.75):
-    """The scores of a source, as scripts.leave_one_clinic_out writes them."""
+    """Make the scores of a source, in the form that scripts.leave_one_clinic_out writes."""
     counts = made_counts(80, 20, **dict.fromkeys(STATEMENTS, (30, 12, 6)))  # 10 are melanomas
     return counts | {
         "images": 120,
@@ -40,9 +40,9 @@ def made_clinic(malignant_auc=0.75):
 
 
 def with_sources(metrics):
-    """The metrics of a model whose sources are known and were left out, whoever trained it.
+    """Add made scores by source and of left-out sources to metrics that lack them.
 
-    What is committed holds them; a model that was trained from Kaggle's two files alone does not.
+    The committed metrics have them. Those of a model trained on Kaggle's two files alone do not.
     """
     groups = metrics["test"]["subgroups"]
     groups.setdefault("clinic", {"a": groups["sex"]["male"]})

@@ -1,4 +1,4 @@
-"""Made data sets, in the form of HAM10000's."""
+"""Made data sets in the form of HAM10000."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from skin_cancer_detection import CODES, SIDE
 
 
 def made_images(lesions_per_class=6, images_per_lesion=2, seed=0):
-    """Made pictures, a colour for each class: pixels, labels and lesion ids as in `Dataset`."""
+    """Make a `Dataset` of pictures with a different colour for each class."""
     rng = np.random.default_rng(seed)
     colours = np.linspace(30, 220, len(CODES))
     labels = np.repeat(np.arange(len(CODES)), lesions_per_class * images_per_lesion)
@@ -19,7 +19,7 @@ def made_images(lesions_per_class=6, images_per_lesion=2, seed=0):
 
 
 def write_csv(data, folder):
-    """Write a data set as Kaggle's two files; returns their paths."""
+    """Write a data set as Kaggle's two files and return their paths."""
     csv_path, metadata_path = folder / CSV_NAMES[0], folder / METADATA_NAME
     header = ",".join([f"pixel{i:04d}" for i in range(SIDE * SIDE * 3)] + ["label"])
     table = np.column_stack([data.pixels.reshape(len(data.labels), -1), data.labels])

@@ -1,4 +1,4 @@
-"""What may be said of an image in every case: one table for Python and for JavaScript."""
+"""The statements on an image in every case: one table for both Python and JavaScript."""
 
 import json
 from itertools import product
@@ -50,21 +50,22 @@ SETS = {
 }
 NAMED = {"nv": BENIGN_SIDE, "mel": MALIGNANT_SIDE, "akiec": MALIGNANT_SIDE}
 FLAGGED = (None, "bkl", "bcc", "akiec")
-THRESHOLDS = ("below", "equal", "above", None)  # where the probability lies; None: no threshold
+# Where the malignant probability lies; None: there is no threshold.
+THRESHOLDS = ("below", "equal", "above", None)
 
 
 def combinations():
-    """All combinations of most likely class, flagged one, threshold and conformal set."""
+    """Return all combinations of most likely class, flagged class, threshold and conformal set."""
     made = product(NAMED, FLAGGED, THRESHOLDS, SETS)
     return [(named, flagged, *rest) for named, flagged, *rest in made if flagged != named]
 
 
 def made_for(named, flagged, threshold, in_set):
-    """Probabilities and facts for which each of the four holds, independently of the others."""
+    """Return probabilities and facts that make this combination true."""
     probabilities = np.full(7, 0.1)
     probabilities[CODES.index(named)] = 0.4
     shares = probabilities.copy()
-    shares[CODES.index(flagged or named)] /= 2  # the rarer, the more its probability says
+    shares[CODES.index(flagged or named)] /= 2  # a rarer class is flagged at a lower probability
     risk = malignant_probability(probabilities)
     thresholds = {"below": risk + 0.01, "equal": risk, "above": risk - 0.01, None: None}
     return probabilities, DecisionFacts(

@@ -1,4 +1,4 @@
-"""What a browser without the server reads of image files, beside what the server reads."""
+"""Comparing what a browser reads from image files on its own with what the server reads."""
 
 import base64
 
@@ -8,7 +8,7 @@ from lesion_lens.model.images import read_image
 from lesion_lens.web.device_images import image_limits
 from skin_cancer_detection import preprocess
 
-# For a page of the app: from `arguments_of` files to what `readImage` gives of each, by name.
+# Run in a page of the app with `arguments_of` files; returns each result of `readImage`, by name.
 READ = """async ([files, limits]) => {
     const { readImage } = await import("/static/pixels.js");
     const found = {};
@@ -26,12 +26,12 @@ READ = """async ([files, limits]) => {
 
 
 def arguments_of(files):
-    """What READ takes: files as a dict of bytes by name, and the limits."""
+    """Return the arguments of READ: the files, given as bytes by name, and the limits."""
     return [{name: base64.b64encode(data).decode() for name, data in files.items()}, image_limits()]
 
 
 def deviations(found, files):
-    """How far the pixels of each file are from the server's, in grey levels: the most, the mean."""
+    """Return how far each file's pixels are from the server's, in grey levels: (max, mean)."""
     off = {}
     for name, data in files.items():
         assert "error" not in found[name], (name, found[name])

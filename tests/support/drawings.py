@@ -1,4 +1,4 @@
-"""Drawn moles, and images as the files that a browser would send.
+"""Drawing lesions, and encoding images as files that a browser would send.
 
 `benchmarks.pictures.photograph` draws one as a camera would take it.
 """
@@ -12,7 +12,7 @@ SKIN, BROWN = (226, 178, 158), (104, 62, 42)
 
 
 def draw_lesion(size=(600, 450), ellipse=None, colour=BROWN, skin=SKIN, blur=0):
-    """A drawn mole on skin.
+    """Draw a mole on skin.
 
     Args:
         size: (width, height) in pixels.
@@ -27,7 +27,7 @@ def draw_lesion(size=(600, 450), ellipse=None, colour=BROWN, skin=SKIN, blur=0):
 
 
 def draw_grainy_lesion(seed, size=(600, 450)):
-    """A drawn mole of any size and colour, with a soft edge and grain, more like a photograph."""
+    """Draw a mole of random size and colour, with a soft edge and grain, more like a photograph."""
     rng = np.random.default_rng(seed)
     skin, mole = rng.normal((222, 172, 158), 8), rng.normal((95, 60, 45), 25)
     radius, (width, height) = rng.uniform(0.12, 0.35) * size[1], size
@@ -43,7 +43,7 @@ def draw_grainy_lesion(seed, size=(600, 450)):
 
 
 def draw_motley_lesion(seed, size=(600, 450)):
-    """A drawn lesion of several blots, some of them black, grey-blue or red, as melanomas have."""
+    """Draw a lesion of several blots, some black, grey-blue or red, as melanomas have."""
     rng = np.random.default_rng(seed)
     blots = [(95, 60, 45), (60, 40, 40), (90, 85, 110), (130, 70, 70), (35, 28, 35)]
     width, height = size
@@ -59,14 +59,14 @@ def draw_motley_lesion(seed, size=(600, 450)):
 
 
 def draw_for(level):
-    """A picture of which the committed model says this risk level."""
+    """Draw an image that gets this risk level from the committed model."""
     drawn = {"raised": (draw_grainy_lesion, 3), "low": (draw_grainy_lesion, 238)}
     draw, seed = drawn.get(level, (draw_motley_lesion, 297))
     return draw_lesion() if level == "unknown" else draw(seed)
 
 
 def draw_spots(count, seed):
-    """Brown spots of all sizes on skin of many tones, as the network sees them.
+    """Draw brown spots of various sizes on skin of various tones, as the network sees them.
 
     Returns:
         uint8 (count, 28, 28, 3).

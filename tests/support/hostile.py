@@ -1,4 +1,4 @@
-"""Files that are made to take much time or memory; attacks/files makes all kinds of them."""
+"""Files made to take much time or memory; attacks/files makes more kinds."""
 
 import io
 import struct
@@ -9,14 +9,14 @@ from tests.support.drawings import encode
 
 
 def repeated_scan(times):
-    """A progressive JPEG whose last scan stands there many times over."""
+    """Return a progressive JPEG whose last scan is repeated many times."""
     data = encode(Image.effect_noise((2000, 2000), 50), "JPEG", progressive=True)
     start = data.rindex(b"\xff\xda")
     return data[:start] + data[start:-2] * times + data[-2:]
 
 
 def repeated_strip(times):
-    """A TIFF of two strips, each of which is named many times over."""
+    """Return a TIFF of two strips that lists each strip many times."""
     data = bytearray(encode(Image.new("L", (500, 500)), "TIFF", tiffinfo={278: 250}))
     image = Image.open(io.BytesIO(data))
     offset, size = image.tag_v2[273][0], image.tag_v2[279][0]
@@ -30,12 +30,12 @@ def repeated_strip(times):
     return bytes(data)
 
 
-# A JPEG that pads its first marker: Pillow reads the padding a byte at a time, for many seconds.
+# A JPEG with a padded first marker: Pillow reads the padding byte by byte, for many seconds.
 ENDLESS = b"\xff\xd8" + b"\xff" * 18_000_000
 
 
 def huge_tile():
-    """A TIFF of 148 bytes whose one tile has 26,752 pixels a side."""
+    """Return a TIFF of 148 bytes whose only tile has 26,752 pixels a side."""
     entries = {
         256: 100, 257: 100, 258: 8, 259: 1, 262: 1, 277: 1,
         322: 26752, 323: 26752, 324: 8, 325: 10,

@@ -1,4 +1,4 @@
-"""gunicorn.conf.py with less patience for clients that send slowly, for tests."""
+"""gunicorn.conf.py with shorter limits for slow clients, for tests."""
 
 import runpy
 

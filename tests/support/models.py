@@ -1,4 +1,4 @@
-"""Model files for tests: the one under test, changed copies of it, and made ones."""
+"""Model files for tests: the one under test, changed copies of it, and small made ones."""
 
 import functools
 import json
@@ -23,9 +23,9 @@ from lesion_lens.model.picture_groups import PictureGroups
 from skin_cancer_detection import CODES, SIDE
 
 KERAS, LITERT = ROOT / "best_model.h5", ROOT / "best_model.tflite"
-# The one that starts in a tenth of the time, for what has nothing to do with engines.
+# The file that loads in a tenth of the time, for tests that do not depend on the engine.
 QUICK = LITERT if find_spec("ai_edge_litert") else KERAS
-# What the tests of the app serve: `KERAS`, or `LITERT` in `make test-litert`.
+# The file that the tests of the app serve: `KERAS`, or `LITERT` in `make test-litert`.
 MODEL = Path(os.environ.get("MODEL_PATH", DEFAULT_MODEL_PATH)).resolve()
 
 # The network, layer by layer: kind, output shape without the batch, parameters.
@@ -54,15 +54,16 @@ LAYERS = [
     ("Dense", (7,), 231),
 ]
 
-# With these, a class cannot be excluded at 0.1, and moles are six times as frequent as any other.
+# With these, a class cannot be excluded from 0.1 on, and moles are at least six times as frequent
+# as any other class.
 FACTS = DecisionFacts(1.0, (0.1, 0.1, 0.1, 0.05, 0.6, 0.02, 0.03), 0.1, (0.1,) * 7, ())
 LIKE, UNLIKE = (OutlierDetector(np.zeros((7, 7)), np.eye(7), threshold) for threshold in (1e9, 0))
-# Every picture is one of other things, or dermatoscopic unless it is of one colour.
+# With OTHER, no picture is dermatoscopic; with OWN, all are, unless they have a single colour.
 OTHER, OWN = (
     OtherPictureDetector(np.zeros(17), np.ones(17), np.eye(171)[0], threshold)
     for threshold in (-9, 1e9)
 )
-# 'Low risk' has proved right for every picture, or for none.
+# 'Low risk' has proved right for every picture, or for no picture.
 PROVEN, UNPROVEN = (
     PictureGroups(np.zeros((4, 7)), np.stack([np.eye(7)] * 4), np.full(4, 0.25), np.full(4, proven))
     for proven in (1, 0)
@@ -70,20 +71,20 @@ PROVEN, UNPROVEN = (
 
 
 def shares_of(**shares):
-    """Probabilities of all classes: those that are not named share the rest."""
+    """Return the probabilities of all classes; those not named share the rest."""
     rest = (1 - sum(shares.values())) / (len(CODES) - len(shares))
     return [shares.get(code, rest) for code in CODES]
 
 
 def attributes_of(*kinds):
-    """The attributes of decision facts and of rules for pictures; None counts for nothing."""
+    """Return the attributes of decision facts and of rules for pictures; None is ignored."""
     return {name: value for kind in kinds if kind for name, value in kind.to_attributes().items()}
 
 
 def write_model(folder, shares, facts=None, attributes=None):
-    """Write a model file that gives every image the same probabilities, seven in all.
+    """Write a model file that gives every image the same seven probabilities; return its path.
 
-    It is for LiteRT, which loads it at once, whatever is under test; returns its path.
+    It is always a LiteRT file, because LiteRT loads it at once.
     """
     path = folder / "m.tflite"
     biases = np.log(shares).astype(np.float32).tobytes()
@@ -98,7 +99,7 @@ _BIASES = np.arange(1, len(CODES) + 1, dtype=np.float32).tobytes()
 
 @functools.cache
 def indifferent_network():
-    """The bytes of a small network that gives every image the softmax of `_BIASES`."""
+    """Return the bytes of a small network that gives every image the softmax of `_BIASES`."""
     import keras
 
     layers = [keras.layers.Input((SIDE, SIDE, 3)), keras.layers.Flatten()]
@@ -115,14 +116,14 @@ def indifferent_network():
 
 
 def copy_model(folder, attributes, source=MODEL):
-    """Copy the model under test and change some of its attributes; returns the copy's path."""
+    """Copy the model under test, change some of its attributes and return the copy's path."""
     path = Path(shutil.copy(source, folder / f"m{source.suffix}"))
     change_attributes(path, attributes)
     return path
 
 
 def change_attributes(path, attributes):
-    """Change attributes of a model file of either kind."""
+    """Change attributes of a Keras or LiteRT model file."""
     if is_litert(path):
         kept = read_attributes(path)
         path.write_bytes(path.read_bytes()[: kept["network_bytes"]])
@@ -141,9 +142,9 @@ def change_layer(path, index, **settings):
 
 
 def made_scores():
-    """Whatever of metrics.json's `test` the pages speak of."""
+    """Make the part of metrics.json's `test` that the pages show."""
     matrix = np.diag([10] * len(CODES))
-    matrix[CODES.index("mel")] = [1, 1, 5, 0, 15, 0, 28]  # 20 of 50 for benign classes
+    matrix[CODES.index("mel")] = [1, 1, 5, 0, 15, 0, 28]  # 20 of 50 are called benign
     return {
         "eight_views": {
             "images": 2345,
@@ -159,9 +160,9 @@ def made_scores():
 
 
 def made_counts(lesions=1000, malignant=160, **statements):
-    """How often each statement is made of some lesions: (lesions, malignant, melanomas).
+    """Make counts (lesions, malignant, melanomas) for each statement.
 
-    What is not named is said of a tenth of all, in their mix.
+    A statement that is not given has a tenth of each total.
     """
     counts = {"lesions": lesions, "malignant": malignant, "melanomas": malignant // 2}
     tenth = [count // 10 for count in counts.values()]

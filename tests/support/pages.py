@@ -1,4 +1,4 @@
-"""The app's pages: asked for by Flask's test client, and parsed."""
+"""Requesting the app's pages with Flask's test client, and parsing them."""
 
 import io
 from html.parser import HTMLParser
@@ -16,23 +16,23 @@ def app_of(path):
 
 
 def app_with(**settings):
-    """An app with these settings, and with the model that is loaded in no time."""
+    """Make an app with these settings, and with the model that loads fastest."""
     return create_app({"MODEL_PATH": LITERT, **settings})
 
 
 def client_of(path):
-    """A client of an app with this model file."""
+    """Return a client of an app with this model file."""
     return app_of(path).test_client()
 
 
 def upload(client, *images, name="lesion.png", **fields):
-    """Send images as the upload form does, with these other fields."""
+    """Send images like the upload form does, with these other fields."""
     files = [(io.BytesIO(data), name) for data in images]
     return client.post("/showresult", data={"pic": files, **fields})
 
 
 def page_of(response):
-    """Parse a page, each of whose tags must be closed by its own; templates are left out."""
+    """Parse a page and check that its tags are nested correctly; remove its templates."""
     text = response.get_data(as_text=True)
     Nesting().feed(text)
     page = BeautifulSoup(text, "html.parser")
@@ -42,7 +42,7 @@ def page_of(response):
 
 
 class Nesting(HTMLParser):
-    """Refuses what a browser, and BeautifulSoup, would mend in silence."""
+    """Rejects wrong nesting, which browsers and BeautifulSoup silently repair."""
 
     VOID = ("meta", "link", "img", "input", "br")
 
@@ -59,19 +59,19 @@ class Nesting(HTMLParser):
 
 
 def text_of(page, selector="html"):
-    """The text of the first element that a CSS selector finds, in one line; "" without one."""
+    """Return the text of the first element for a CSS selector, on one line; "" if there is none."""
     element = page.select_one(selector)
     return " ".join(element.get_text().split()) if element else ""
 
 
 def probabilities_of(response):
-    """The seven numbers of a results page, in the order of the classes."""
+    """Return the seven probabilities on a results page, in the order of the classes."""
     values = {data["id"]: float(data["value"]) for data in page_of(response).select("data")}
     return np.array([values[code] for code in CODES])
 
 
 def pages_of(app):
-    """The addresses of all pages that are there for the asking."""
+    """Return the addresses of all pages that a plain GET returns."""
     client = app.test_client()
     answers = {
         rule.rule: client.get(rule.rule)

@@ -1,4 +1,4 @@
-"""A phone that uses the app: how its page is opened and used, and what its server is asked."""
+"""Using the app on a phone, and recording the requests that its server gets."""
 
 import socket
 import threading
@@ -15,11 +15,11 @@ TEXT = """() => [...document.querySelectorAll("#result > *:not(template)")]
 
 
 class Log:
-    """A WSGI application that notes which requests arrive, and how long their bodies are.
+    """A WSGI application that records its requests and the lengths of their bodies.
 
     Attributes:
-        application: which answers.
-        instead: what answers in its place, by path.
+        application: answers the requests.
+        instead: by path, what answers in place of the application.
         arrived: method, path and length of the body of each request.
     """
 
@@ -37,13 +37,13 @@ class Log:
         return [one for one in self.arrived if one[0] != "GET" or one[2]]
 
     def change(self, path, old, new):
-        """Serve a program with one piece of it replaced."""
+        """Serve a script with one part of it replaced."""
         program = self.application.test_client().get(path).text
         assert program.count(old) == 1
         self.instead[path] = Response(program.replace(old, new), mimetype="text/javascript")
 
     def serve_another_model(self):
-        """Serve weights at the model's address that are not those that the page was made for."""
+        """Serve other weights at the model's address than those that the page was made for."""
         file = bytearray(self.application.test_client().get("/model/device").data)
         file[-1] ^= 0x80  # the sign of the last bias
         self.instead["/model/device"] = Response(bytes(file))
@@ -57,13 +57,13 @@ def hang_up(environ, start_response):
 
 
 def never_answer(environ, start_response):
-    """Take the request, and let the browser wait for longer than any test lasts."""
+    """Accept the request, and keep the browser waiting for longer than a test lasts."""
     threading.Event().wait(60)
     raise ConnectionAbortedError
 
 
 def open_app(page, address):
-    """Open the upload page, and wait until the phone keeps the shell and the model."""
+    """Open the upload page, and wait until the phone has stored the shell and the model."""
     page.goto(address)
     page.evaluate("() => navigator.serviceWorker.ready.then(() => null)")
 

@@ -1,4 +1,4 @@
-"""The pinned environments in which other programs read the model files."""
+"""Pinned environments in which other programs read the model files."""
 
 import functools
 import json
@@ -18,13 +18,13 @@ JAX = ("jax[cpu]==0.4.30", "numpy==1.26.4", "scipy==1.13.1", "h5py==3.11.0", "pa
 
 
 def keras_on_jax(version):
-    """The packages of a Keras 3 that has no TensorFlow."""
+    """Return the packages for a Keras 3 without TensorFlow."""
     return (f"keras=={version}", *JAX)
 
 
 @functools.cache
 def old_python():
-    """A Python of 3.9 to 3.11 that runs; skips by name where there is none, and fails in CI."""
+    """Find a working Python 3.9 to 3.11; if there is none, skip the test, or fail it in CI."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions")
     asked = "import sys; print('.'.join(map(str, sys.version_info[:2])))"
     for version in PYTHONS:
@@ -35,16 +35,17 @@ def old_python():
             said = subprocess.run(
                 [python, "-c", asked], capture_output=True, text=True, check=False
             )
-            if said.stdout.strip() == version:  # a shim of pyenv may be there and not run
+            if said.stdout.strip() == version:  # a pyenv shim may exist but not run
                 return str(python)
     skip_or_fail(f"Python {PYTHONS[-1]} to {PYTHONS[0]} is not installed")
     return None
 
 
 def environment(folder, packages, python=None):
-    """Install packages into a new environment; returns its Python.
+    """Install packages into a new environment and return its Python.
 
-    It is one of `python`, or of `old_python`; where nothing can be installed, the test is skipped.
+    The environment uses `python`, or else `old_python`. If the packages cannot be installed, the
+    test is skipped, or fails in CI.
     """
     uv = ROOT / ".venv" / "bin" / "uv"
     for command in (
@@ -58,7 +59,7 @@ def environment(folder, packages, python=None):
 
 
 def answers_of(python, script, *arguments, **settings):
-    """Run a script that prints numbers as its last line, in JSON, outside of the repository."""
+    """Run a script outside the repository; return the numbers in its last line, which is JSON."""
     done = subprocess.run(
         [python, "-c", script, *map(str, arguments)],
         capture_output=True,

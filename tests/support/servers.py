@@ -1,4 +1,4 @@
-"""Servers on this machine: an app in a thread, and gunicorn as a platform starts it."""
+"""Servers on this machine: an app in a thread, and gunicorn started like a platform does."""
 
 import contextlib
 import os
@@ -23,7 +23,7 @@ BOOT = 60  # seconds, Heroku's limit
 
 @contextlib.contextmanager
 def serving(application, port=0):
-    """Serve a WSGI application while the context lasts; gives the port, a free one for 0."""
+    """Serve a WSGI application while the context lasts; yield its port (0: any free port)."""
     server = make_server("127.0.0.1", port, application, threaded=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -37,7 +37,7 @@ def serving(application, port=0):
 
 @dataclass
 class Gunicorn:
-    """A gunicorn that was started.
+    """A running gunicorn.
 
     Attributes:
         process: subprocess.Popen, its master.
@@ -59,7 +59,7 @@ class Gunicorn:
 
     @property
     def workers(self):
-        """The process ids of the workers that the log tells of."""
+        """The process ids of the workers that the log names."""
         return list(map(int, re.findall(r"Booting worker with pid: (\d+)", self.said)))
 
     def wait_until_ready(self):
@@ -82,18 +82,18 @@ def gunicorn(
     command=COMMAND,
     **environment,
 ):
-    """Run a command, the Procfile's as Heroku does, while the context lasts; it must end in peace.
+    """Run a command while the context lasts, by default the Procfile's; it must end with code 0.
 
     Args:
         log: the file that it writes to.
         programs: the folder of its Python's programs.
         folder: where it starts.
-        enter: what the shell does before, such as `cd / &&`.
+        enter: what the shell runs first, such as `cd / &&`.
         command: what the shell runs.
-        environment: what Heroku does not set; nothing of the tests' own is inherited but PATH.
+        environment: additional variables; apart from PATH, it inherits none from the tests.
 
     Yields:
-        Gunicorn, which need not be ready.
+        Gunicorn, which may not be ready yet.
     """
     port = free_port()
     with log.open("w") as output:
@@ -116,6 +116,6 @@ def gunicorn(
         process.terminate()
         assert process.wait(timeout=60) == 0
     finally:
-        with contextlib.suppress(ProcessLookupError):  # whatever is left of it
+        with contextlib.suppress(ProcessLookupError):  # in case any of it is left
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()

@@ -1,4 +1,4 @@
-"""Where a tool or the real data are missing, a test is skipped; in CI it fails."""
+"""Skipping tests when a tool or the real data are missing; in CI, they fail instead."""
 
 import importlib
 import os
@@ -14,7 +14,7 @@ def skip_or_fail(reason):
 
 
 def require(module):
-    """Import a module of requirements-dev.txt."""
+    """Import a module from requirements-dev.txt, or skip the test."""
     try:
         return importlib.import_module(module)
     except ImportError:
@@ -26,7 +26,7 @@ def real_data_folder():
 
 
 def skip_without(what):
-    """Skip for want of real data; in CI fail, if the folder is there and only this is not."""
+    """Skip a test without real data; in CI, fail if the folder exists but `what` is missing."""
     reason = f"needs the real data: {what} in data/, or in the folder that HAM10000_DIR names"
     if os.environ.get("CI") and real_data_folder().is_dir():
         pytest.fail(reason)

@@ -1,4 +1,4 @@
-"""Tables: those that the command line writes, and the table of results in a browser."""
+"""Reading the command line's tables, and the table of results in a browser."""
 
 import csv
 

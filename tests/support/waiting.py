@@ -1,4 +1,4 @@
-"""Waiting for what happens elsewhere: the one loop that polls."""
+"""Waiting for something to happen in another thread or process, by polling."""
 
 import threading
 import time
@@ -7,12 +7,12 @@ _NEVER = threading.Event()
 
 
 def wait_for(happening, seconds=20, pause=_NEVER.wait):
-    """Ask again and again, with pauses, until something has happened.
+    """Poll until something has happened.
 
     Args:
-        happening: says whether it has.
-        seconds: after which the test fails.
-        pause: takes seconds.
+        happening: a function that returns whether it has happened.
+        seconds: after this time, the test fails.
+        pause: a function that waits for some seconds.
     """
     end = time.monotonic() + seconds
     while not happening():
