@@ -363,7 +363,10 @@ def check_images(parser: argparse.ArgumentParser, options: argparse.Namespace) -
     if options.images and is_medmnist(options.images):
         others = ("labels", "group", "skip_unknown", "skip_missing", "split", "sources")
         if len(options.images) > 1 or any(getattr(options, name) for name in others):
-            parser.error("an .npz brings labels and split itself: name it alone, without a table")
+            parser.error(
+                "--images with an .npz allows no other --images, --labels, --group, --split, "
+                "--sources or --skip option"
+            )
     if options.report and not options.evaluate:
         parser.error("--report needs --evaluate")
 
