@@ -77,7 +77,7 @@ def fault_of(path):
     return str(caught.value)
 
 
-# --- The network in it -----------------------------------------------------------------------
+# --- Its network -----------------------------------------------------------------------------
 
 
 def test_both_kinds_of_model_file_give_the_same_network():
@@ -120,7 +120,7 @@ def test_the_file_has_ten_layers_and_the_facts(path):
     assert list(arrays)[-1] == "dense5.bias"
 
 
-# --- Model files of which none is made -------------------------------------------------------
+# --- Model files without a device file -------------------------------------------------------
 
 
 def test_a_network_of_other_layers_is_refused(tmp_path):

@@ -216,7 +216,7 @@ def test_spoiled_bytes_raise_nothing_but_image_errors(capfd):
     assert capfd.readouterr() == ("", "")
 
 
-# --- Its box, its patient, its package -------------------------------------------------------
+# --- Decoding limits, patient data and pydicom -----------------------------------------------
 
 
 @needs_pydicom

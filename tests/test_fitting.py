@@ -217,7 +217,7 @@ def test_a_teacher_does_not_learn_from_what_it_leaves_out(given):
     assert np.array_equal(given["watched"][0], DATA.pixels[held_out])
 
 
-# --- Going on after an interruption ----------------------------------------------------------
+# --- Resuming after an interruption ----------------------------------------------------------
 
 
 def test_a_resumed_fit_ends_where_the_uninterrupted_one_does(tmp_path, monkeypatch):

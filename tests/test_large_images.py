@@ -116,7 +116,7 @@ def test_a_large_jpeg_that_breaks_off_is_damaged(progressive):
         read_image(data[: len(data) // 2])
 
 
-# --- How little that changes -----------------------------------------------------------------
+# --- The effect on the answers ---------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
