@@ -273,7 +273,7 @@ def training_facts(
     Returns:
         `rows_may_share_lesions` is True if images of one lesion may be on both sides of the split,
         so that the scores are inflated. `test_images_sharing_lesions` counts the test images whose
-        lesion is also in another part; None if not known. The other facts are named for what they hold.
+        lesion is also in another part; None if not known. The other facts need no explanation.
     """
     shared = shared_lesions(data.lesion_ids, parts)
     lesions = {}
