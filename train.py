@@ -10,7 +10,7 @@
     python train.py --evaluate --images DIR --labels LABELS.csv
                                                         score best_model.h5 on them
     python train.py --sources SOURCES.csv               also score each clinic separately
-    python train.py --split SPLIT.csv                   train on another published split, in runs/
+    python train.py --split SPLIT.csv                   train on another split, in runs/
     python train.py --export best_model.tflite          convert best_model.h5 for LiteRT, without
                                                         training; for ONNX: best_model.onnx
 
@@ -142,7 +142,7 @@ def parts_to_evaluate(options: argparse.Namespace, data: Dataset) -> NDArray[np.
     """Return the split of the data that the model was trained on; None for any other data.
 
     Raises:
-        LesionLensError: the model file breaks the contract, or --split is wrong.
+        LesionLensError: the model file is invalid, or --split is wrong.
     """
     if options.split:  # must be the model's own split
         parts = split(options, data)
@@ -363,7 +363,10 @@ def check_images(parser: argparse.ArgumentParser, options: argparse.Namespace) -
     if options.images and is_medmnist(options.images):
         others = ("labels", "group", "skip_unknown", "skip_missing", "split", "sources")
         if len(options.images) > 1 or any(getattr(options, name) for name in others):
-            parser.error("an .npz brings labels and split itself: name it alone, without a table")
+            parser.error(
+                "--images with an .npz allows no other --images, --labels, --group, --split, "
+                "--sources or --skip option"
+            )
     if options.report and not options.evaluate:
         parser.error("--report needs --evaluate")
 

@@ -49,20 +49,20 @@ def wing_of(name):
 
 
 @pytest.mark.parametrize("wing", MAY_IMPORT)
-def test_no_arrow_turns_round(wing):
+def test_each_wing_imports_only_what_it_may(wing):
     for path in modules(wing):
         wings = set(map(wing_of, imports_of(path))) - {None}
         assert wings <= MAY_IMPORT[wing], path
 
 
 @pytest.mark.parametrize("wing", UNKNOWN)
-def test_a_wing_does_not_know_what_is_not_its_business(wing):
+def test_no_wing_imports_a_library_that_it_must_not(wing):
     for path in modules(wing):
         known = {name.split(".")[0] for name in imports_of(path)}
         assert not known & (UNKNOWN[wing] | OUTSIDE), path
 
 
-def test_the_floor_imports_nothing_of_ours():
+def test_skin_cancer_detection_imports_nothing_of_ours():
     imported = {name.split(".")[0] for name in imports_of(ROOT / f"{FLOOR}.py")}
     assert not imported & {"lesion_lens", *OUTSIDE}
 

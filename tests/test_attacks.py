@@ -66,7 +66,7 @@ def test_atheris_finds_no_fault():
 
 
 @linux
-def test_what_is_no_image_error_is_a_fault(monkeypatch):
+def test_an_error_other_than_an_image_error_is_a_fault(monkeypatch):
     def read_image(data, reserve):
         raise ValueError("not foreseen")
 

@@ -118,7 +118,7 @@ def test_a_link_goes_on_leading_to_the_table(run, folder, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such pipes")
-def test_what_is_no_file_is_not_replaced_by_one(run, folder, tmp_path):
+def test_a_pipe_or_device_is_not_replaced_by_a_file(run, folder, tmp_path):
     os.mkfifo(tmp_path / "pipe")
     reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
     assert run(folder, "--csv", tmp_path / "pipe").exit_code == 0

@@ -71,7 +71,7 @@ def test_another_clinics_image_of_a_lesion_of_the_left_out_one_is_unused():
     assert sorted(divided[rows].tolist()) == ["left out", "unused"]
 
 
-def test_clinics_are_named_and_unknown_ones_are_none():
+def test_clinics_are_named_and_unknown_ones_are_left_out():
     clinics = np.array(["b", "unknown", "a"] * (len(DATA.labels) // 3))
     assert clinics_of(MADE.with_clinics(clinics)) == ["a", "b"]
 

@@ -42,7 +42,7 @@ def test_text_is_gzipped_and_the_same(client, path):
         assert int(packed.headers["Content-Length"]) == len(packed.data) < len(plain.data)
 
 
-def test_so_are_a_result_and_a_problem(client):
+def test_a_result_and_a_problem_are_gzipped_too(client):
     assert b"Most likely class" in gzip.decompress(result(client, GZIP).data)
     images = [(io.BytesIO(b"x"), f"{i}.png") for i in range(9)]
     problem = client.post("/api/v1/predictions", data={"image": images}, headers=GZIP)
@@ -173,7 +173,7 @@ def test_the_source_code_is_linked_where_a_setting_names_it(client):
      "https://[::1", 'https://example.org/"', "https://exämple.org", "https://-", "https://..",
      "https://.", "https://a..b", "https://-a.org", "https://example.org:", "https://a_b.org"],
 )  # fmt: skip
-def test_an_address_that_is_none_is_not_linked(url):
+def test_an_invalid_address_is_not_linked(url):
     with pytest.raises(SettingError, match=r"^REPOSITORY_URL is not an https address") as caught:
         app_with(REPOSITORY_URL=url)
     assert "secret" not in str(caught.value)

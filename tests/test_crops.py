@@ -23,7 +23,7 @@ HALF = "0.25,0.25,0.75,0.75"
         *("0.5,0,0.5,1", "0.6,0,0.5,1", "0,1,1,0", f"0.{'1' * 10},0,1,1", "0,0,1,1\n"),
     ],
 )
-def test_what_is_no_box_is_refused(text):
+def test_an_invalid_box_is_refused(text):
     with pytest.raises(ValueError, match=r"shares|decimals"):
         Box.from_text(text)
 

@@ -349,7 +349,7 @@ def test_a_pair_that_somebody_labels_differently_is_two_lesions():
     assert merge_near_duplicates(ids, np.array(NEAR_DUPLICATES[0]), labels).tolist() == ["a", "b"]
 
 
-# --- Groups, and a split of somebody else's --------------------------------------------------
+# --- Groups, and existing splits -------------------------------------------------------------
 
 
 def test_sex_age_band_and_site_come_with_the_metadata(files):

@@ -179,7 +179,7 @@ def test_statements(made):
         assert statements.low_risk is ((*made, familiarity, proven) in LOW_RISK)
 
 
-# --- Statements: one case after the other ----------------------------------------------------
+# --- Statements: case by case ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case["name"])
@@ -202,7 +202,7 @@ def test_the_cases_have_every_level_and_every_next_step():
     assert {case["next_step"] for case in CASES} == set(NEXT_STEPS.values())
 
 
-# --- Statements: types, and what never happens -----------------------------------------------
+# --- Statements: types, and contradictions ---------------------------------------------------
 
 
 def said_of(probabilities, facts):

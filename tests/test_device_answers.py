@@ -91,7 +91,7 @@ def test_an_answer_has_what_that_of_the_server_has(cases):
     assert familiarities == {"familiar", "unfamiliar", "not dermatoscopic"}
 
 
-def test_its_page_is_that_of_the_server(cases):
+def test_the_page_of_an_answer_is_that_of_the_server(cases):
     for _, ours, _, theirs in cases:
         shown, expected = (
             html.split('<main id="main">')[1].split("</main>")[0].strip() for html in (theirs, ours)

@@ -77,7 +77,7 @@ def fault_of(path):
     return str(caught.value)
 
 
-# --- The network in it -----------------------------------------------------------------------
+# --- Its network -----------------------------------------------------------------------------
 
 
 def test_both_kinds_of_model_file_give_the_same_network():
@@ -88,7 +88,7 @@ def test_both_kinds_of_model_file_give_the_same_network():
 
 
 @KINDS
-def test_folded_it_gives_the_probabilities_of_the_engine(path):
+def test_the_folded_network_gives_the_probabilities_of_the_engine(path):
     wanted = load_engine(path)(IMAGES)
     assert np.allclose(run(folded_layers(path), IMAGES), wanted, rtol=0, atol=1e-5)
 
@@ -120,7 +120,7 @@ def test_the_file_has_ten_layers_and_the_facts(path):
     assert list(arrays)[-1] == "dense5.bias"
 
 
-# --- Model files of which none is made -------------------------------------------------------
+# --- Model files without a device file -------------------------------------------------------
 
 
 def test_a_network_of_other_layers_is_refused(tmp_path):
@@ -138,14 +138,14 @@ def test_a_network_of_other_layers_is_refused(tmp_path):
         (3, {"scale": False}, "has layers that cannot be read without its engine"),
     ],
 )
-def test_so_is_one_of_other_settings(tmp_path, index, settings, sentence):
+def test_a_network_of_other_settings_is_refused(tmp_path, index, settings, sentence):
     path = copy_model(tmp_path, {}, KERAS)
     change_layer(path, index, **settings)
     assert f"{path} {sentence}: run `python train.py`" in fault_of(path)
 
 
 @pytest.mark.parametrize("length", [0, 10, 2000, 200_000])
-def test_so_is_a_network_for_litert_that_breaks_off(tmp_path, length):
+def test_a_truncated_network_for_litert_is_refused(tmp_path, length):
     path = tmp_path / "m.tflite"
     path.write_bytes(read_network(LITERT)[:length])
     append_attributes(path, {})  # with a valid checksum
@@ -171,7 +171,7 @@ def app():
 
 
 @KINDS
-def test_it_takes_no_more_than_two_megabytes(path):
+def test_the_file_takes_no_more_than_two_megabytes(path):
     app = app_of(path)
     packed = app.test_client().get("/model/device", headers=GZIP)
     assert packed.headers["Content-Encoding"] == "gzip"
@@ -186,7 +186,7 @@ def test_the_facts_name_the_model(client):
     assert arrays["dense5.bias"].shape == (len(CLASSES),)
 
 
-def test_gzipped_it_is_the_same(client):
+def test_the_gzipped_file_has_the_same_content(client):
     plain, packed = client.get("/model/device"), client.get("/model/device", headers=GZIP)
     assert "Content-Encoding" not in plain.headers
     assert gzip.decompress(packed.data) == plain.data
@@ -199,7 +199,7 @@ def test_a_proxy_that_compresses_gets_it_as_it_is():
 
 
 @pytest.mark.parametrize("accepted", [{}, GZIP], ids=["plain", "gzip"])
-def test_it_is_not_sent_again(client, accepted):
+def test_the_file_is_not_sent_again(client, accepted):
     first = client.get("/model/device", headers=accepted)
     again = client.get("/model/device", headers=accepted | {"If-None-Match": first.headers["ETag"]})
     assert (again.status_code, again.data) == (304, b"")
@@ -234,7 +234,7 @@ def test_without_it_the_app_serves_all_the_same(tmp_path):
     assert client.get("/").status_code == 200
 
 
-def test_none_is_made_of_a_model_that_was_exchanged_meanwhile(tmp_path, monkeypatch):
+def test_no_file_is_made_of_a_model_that_was_replaced_meanwhile(tmp_path, monkeypatch):
     path = copy_model(tmp_path, {}, LITERT)
     client = client_of(path)
 

@@ -386,7 +386,7 @@ def picture(address):
     return Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2])))
 
 
-def test_it_gives_the_pixels_and_a_small_copy_as_pictures(read):
+def test_a_browser_gives_the_pixels_and_a_small_copy_as_pictures(read):
     found = read({"image": encode(noise((1300, 900)), "JPEG", comment=b"Jane Doe")})["image"]
     seen = picture(found["png"])
     assert np.array_equal(np.asarray(seen.convert("RGB")).ravel(), found["pixels"])

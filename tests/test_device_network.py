@@ -42,7 +42,7 @@ def test_thirty_images_have_the_probabilities_of_the_server(app, page):
         assert found["occlusion"] is None
 
 
-def test_so_has_the_occlusion_map(app, page):
+def test_the_occlusion_map_is_that_of_the_server(app, page):
     images = IMAGES[:6]
     engine = get_classifier(app).load()
     for pixels, found in zip(images, page.evaluate(PREDICT, [listed(images), True]), strict=True):

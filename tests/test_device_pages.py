@@ -255,7 +255,7 @@ def test_every_page_is_that_of_the_server(cases, filled):
         assert between(html, '<main id="main">', "</main>").strip() == theirs
 
 
-def test_so_are_title_and_language(cases, filled):
+def test_title_and_language_are_those_of_the_server(cases, filled):
     for tag in ("<title>", '<html lang="en" dir="ltr">'):
         assert all(tag in html for html in filled["html"])
     titles = {between(html, "<title>", "</title>") for html in filled["html"]}

@@ -194,7 +194,7 @@ def test_a_claim_of_too_many_pixels_is_refused():
 
 @needs_pydicom
 @pytest.mark.parametrize("syntax", [SYNTAX, EXPLICIT, DEFLATED])
-def test_half_of_one_is_damaged(syntax):
+def test_half_of_a_dicom_file_is_damaged(syntax):
     noise = Image.effect_noise((60, 60), 80)
     data = of(noise, "MONOCHROME2", syntax)
     with pytest.raises(DamagedImage):
@@ -216,7 +216,7 @@ def test_spoiled_bytes_raise_nothing_but_image_errors(capfd):
     assert capfd.readouterr() == ("", "")
 
 
-# --- Its box, its patient, its package -------------------------------------------------------
+# --- Decoding limits, patient data and pydicom -----------------------------------------------
 
 
 @needs_pydicom

@@ -189,7 +189,7 @@ def test_held_out_images_are_scored_and_not_learnt_from():
 
 
 @pytest.mark.usefixtures("uncompiled")
-def test_what_is_kept_is_the_moving_average_of_the_weights():
+def test_the_fitted_model_is_the_moving_average_of_the_weights():
     kept, last = (
         fitting.fit(DATA.pixels, DATA.labels, replace(SHORT, epochs=2, weight_average=decay), 1)[0]
         for decay in (0.999, 0.0)
@@ -217,7 +217,7 @@ def test_a_teacher_does_not_learn_from_what_it_leaves_out(given):
     assert np.array_equal(given["watched"][0], DATA.pixels[held_out])
 
 
-# --- Going on after an interruption ----------------------------------------------------------
+# --- Resuming after an interruption ----------------------------------------------------------
 
 
 def test_a_resumed_fit_ends_where_the_uninterrupted_one_does(tmp_path, monkeypatch):

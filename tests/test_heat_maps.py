@@ -74,5 +74,5 @@ def test_only_maps_are_overwritten(run, tmp_path):
     for _ in range(2):
         maps.write(str(tmp_path / "x.png"), heat_map)
     (tmp_path / "maps" / "x.png.png").write_bytes(b"mine")
-    with pytest.raises(UnwritableFile, match="is no heat map"):
+    with pytest.raises(UnwritableFile, match="is not a heat map"):
         maps.write(str(tmp_path / "x.png"), heat_map)

@@ -116,7 +116,7 @@ def test_a_large_jpeg_that_breaks_off_is_damaged(progressive):
         read_image(data[: len(data) // 2])
 
 
-# --- How little that changes -----------------------------------------------------------------
+# --- The effect on the answers ---------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -143,12 +143,12 @@ def test_no_probability_of_a_drawn_lesion_moves_by_more_than_a_hundredth(
     assert 0 < largest_move(classifier, images, options) <= 0.01
 
 
-def test_nor_of_a_jpeg_2000(classifier):
+def test_no_probability_of_a_jpeg_2000_moves_by_more_than_a_hundredth(classifier):
     moved = largest_move(classifier, [draw_grainy_lesion(0)], JPEG2000, (2403, 1801))
     assert 0 < moved <= 0.01
 
 
-def test_nor_of_the_largest_photographs_whose_sides_no_factor_divides(classifier):
+def test_no_probability_of_the_largest_photographs_moves_by_more_than_a_hundredth(classifier):
     size = (5003, 4987)  # decoded at an eighth
     assert size[0] * size[1] <= MAX_PIXELS
     assert 0 < largest_move(classifier, [draw_grainy_lesion(4)], JPEG, size) <= 0.01

@@ -86,7 +86,7 @@ def test_what_a_killed_training_leaves_is_removed_by_the_next(other, tmp_path, m
 
 
 def test_what_a_running_training_writes_is_left_alone(other, tmp_path):
-    with pytest.raises(TrainingError, match=r"Another training of .*m\.h5 is running: wait for"):
+    with pytest.raises(TrainingError, match=r"Another training of .*m\.h5 is running: wait until"):
         train_model(DATA, PARTS, tmp_path / "m.h5", Recipe(teachers=0, epochs=1))
     with workspace(tmp_path):  # of another model, for example
         assert len(list(tmp_path.rglob("half.h5"))) == 1
@@ -143,7 +143,7 @@ def full_disk(left):
 
 def sentence_of(caught, path):
     sentence = str(caught.value)
-    assert f"{path} cannot be written (File too large): make room there" in sentence
+    assert f"{path} cannot be written (File too large): free some space" in sentence
     assert len(sentence.replace(str(path), "")) < 200
     return sentence
 

@@ -273,7 +273,7 @@ def test_a_chunk_far_larger_than_its_array(path):
     assert "weights in oversized chunks" in fault_of(path)
 
 
-def test_settings_of_a_layer_that_are_none(path):
+def test_invalid_settings_of_a_layer(path):
     with h5py.File(path, "r+") as file:
         config = json.loads(file.attrs["model_config"])
         config["config"]["layers"][1]["config"] = "none"

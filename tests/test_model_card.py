@@ -543,7 +543,7 @@ def test_every_picture_is_there_and_described(metrics, name):
     assert len(alternative.split()) > 8
 
 
-# --- Metrics from which no card can be written -----------------------------------------------
+# --- Metrics that do not allow a card --------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -82,13 +82,13 @@ def test_an_origin_that_is_named_gets_the_answer(open_client):
     assert (refused.status_code, cors_headers(refused)) == (403, [])
 
 
-def test_a_problem_can_be_read_by_it_too(open_client):
+def test_a_named_origin_can_read_a_problem_too(open_client):
     response = open_client.post(API, headers={"Sec-Fetch-Site": "cross-site", "Origin": FRIEND})
     assert response.status_code == 415
     assert response.headers["Access-Control-Allow-Origin"] == FRIEND
 
 
-def test_its_preflight_is_answered(open_client):
+def test_the_preflight_of_a_named_origin_is_answered(open_client):
     asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "x-a"}
     headers = open_client.options(API, headers={"Origin": FRIEND, **asked}).headers
     assert headers["Access-Control-Allow-Origin"] == FRIEND
@@ -99,7 +99,7 @@ def test_its_preflight_is_answered(open_client):
 
 
 @pytest.mark.parametrize("kind", ["image/jpeg", "application/dicom"])
-def test_it_may_send_an_image_as_the_body(open_client, kind):
+def test_a_named_origin_may_send_an_image_as_the_body(open_client, kind):
     asked = {
         "Access-Control-Request-Method": "POST",
         "Access-Control-Request-Headers": "content-type, content-disposition",
@@ -115,14 +115,14 @@ def test_it_may_send_an_image_as_the_body(open_client, kind):
     assert open_client.post(API, data=PNG, content_type=kind, headers=evil).status_code == 403
 
 
-def test_no_page_gets_it(open_client):
+def test_no_page_is_opened_to_a_named_origin(open_client):
     for path in ("/", "/model", "/privacy", "/api/v1/docs", "/static/style.css", "/healthz"):
         assert cors_headers(open_client.get(path, headers={"Origin": FRIEND})) == [], path
     response = post(open_client, PAGE, Sec_Fetch_Site="cross-site", Origin=FRIEND)
     assert (response.status_code, cors_headers(response)) == (403, [])
 
 
-def test_it_is_off_without_the_setting_and_the_page_says_what_is_so(client, open_client):
+def test_cors_is_off_without_the_setting_and_the_page_says_what_is_so(client, open_client):
     assert cors_headers(post(client, API, Origin=FRIEND)) == []
     assert "it sends no CORS headers" in text_of(page_of(client.get("/api/v1/docs")))
     assert FRIEND in text_of(page_of(open_client.get("/api/v1/docs")))
@@ -133,7 +133,7 @@ def test_it_is_off_without_the_setting_and_the_page_says_what_is_so(client, open
     ["*", "null", "example.org", "https://example.org/a", "https://*.example.org", "ftp://x",
      "https://user@example.org", "https://example.org:99999", "https://a..b", "https://bücher.de"],
 )  # fmt: skip
-def test_an_origin_that_is_none_is_named(origin):
+def test_an_invalid_origin_is_named(origin):
     with pytest.raises(SettingError, match=r"^CORS_ORIGINS has .*such as https://example\.org"):
         app_with(CORS_ORIGINS=f"{FRIEND} {origin}")
 

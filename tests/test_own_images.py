@@ -121,7 +121,7 @@ def test_images_that_no_row_names_are_counted(folder):
     assert read(folder).remarks == ("1 images that are not in the table were left out.",)
 
 
-def test_a_source_that_is_none(folder):
+def test_a_source_that_is_neither_a_folder_nor_a_zip(folder):
     for name in ("none", "labels.csv"):
         with pytest.raises(DataError, match="is neither a folder nor a zip"):
             read_images([folder[0] / name], folder[1])

@@ -187,7 +187,7 @@ def test_the_progress_of_another_run_is_refused(left, change, sentence):
 def test_a_file_of_the_users_is_left_alone(tmp_path):
     (tmp_path / "out.csv.progress").write_text("my notes")
     with (
-        pytest.raises(ProgressError, match="holds no progress"),
+        pytest.raises(ProgressError, match="is not a progress file"),
         progress_beside(tmp_path / "out.csv", "0123", resume=False),
     ):
         pass

@@ -59,14 +59,14 @@ def counts_of(client):
 # --- Who may read it -------------------------------------------------------------------------
 
 
-def test_without_a_setting_there_is_none(app):
+def test_without_a_setting_there_are_no_metrics(app):
     client = app.test_client()
     assert client.get("/metrics", headers=BEARER).status_code == 404
     assert text_of(page_of(client.get("/privacy")), "#metrics") == ""
     assert "no counter" in client.get("/privacy").text
 
 
-def test_without_the_token_nobody_reads_it(client):
+def test_without_the_token_nobody_can_read_the_metrics(client):
     others = ["", TOKEN, "Bearer", f"Bearer {TOKEN[:-1]}", f"Bearer {TOKEN}x", f"Basic {TOKEN}",
               "Bearer Ünïcödé", "Basic eDp5", "Bearer a=b", "Basic ÿ=="]  # fmt: skip
     for headers in ({}, *({"Authorization": other} for other in others)):
@@ -76,7 +76,7 @@ def test_without_the_token_nobody_reads_it(client):
         assert "lesion_lens_" not in response.text
 
 
-def test_with_the_token_it_is_what_prometheus_reads(client):
+def test_with_the_token_prometheus_can_read_the_metrics(client):
     response = client.get("/metrics", headers=BEARER | {"Accept-Encoding": "gzip"})
     assert response.headers["Content-Type"].startswith("text/plain; version=0.0.4")
     assert response.headers["Content-Encoding"] == "gzip"
@@ -106,13 +106,13 @@ def test_a_setting_that_cannot_be_followed_is_named(settings, sentence):
     assert settings.get("METRICS_TOKEN", "none") not in str(caught.value)
 
 
-def test_it_needs_a_package(monkeypatch):
+def test_the_metrics_need_a_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
     with pytest.raises(SettingError, match="run `pip install prometheus-client`"):
         app_with(METRICS_TOKEN=TOKEN)
 
 
-def test_a_folder_that_is_none_is_named(monkeypatch, tmp_path):
+def test_an_invalid_folder_is_named(monkeypatch, tmp_path):
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path / "none"))
     with pytest.raises(SettingError, match=r"^PROMETHEUS_MULTIPROC_DIR is '.*none', not a folder"):
         app_with(METRICS_TOKEN=TOKEN)

@@ -62,7 +62,7 @@ def test_a_scheme_is_http_or_https():
 
 
 @pytest.mark.parametrize("hops", ["-1", "one", "1.5", "11", "²"])
-def test_a_number_of_proxies_that_is_none_is_named(hops):
+def test_an_invalid_number_of_proxies_is_named(hops):
     with pytest.raises(SettingError, match=f"^PROXY_HOPS is '{hops}', not a number of 0 to 10: "):
         app_with(PROXY_HOPS=hops)
 
@@ -82,7 +82,7 @@ def behind_a_proxy():
     "host",
     ["a" * 300, "a" * 64 + ".x", "a..b", ".a", "xn--a", "a b", "a/b", "a@b", "a:x", "[::1", "é"],
 )
-def test_a_host_that_is_none_is_a_400(behind_a_proxy, header, host):
+def test_an_invalid_host_is_a_400(behind_a_proxy, header, host):
     for path, kind in (("/", "text/html"), ("/none", "text/html"), ("/api/none", PROBLEM_JSON)):
         headers = {header: host.encode("latin-1")}
         answer = requests.get(behind_a_proxy + path, headers=headers, timeout=20)

@@ -36,11 +36,11 @@ def statuses(client, *addresses):
     return [post(client, API, address).status_code for address in addresses]
 
 
-def test_there_is_none_without_the_setting(client):
+def test_without_the_setting_there_is_no_limit(client):
     assert statuses(client, *["192.0.2.1"] * 5) == [415] * 5
 
 
-def test_beyond_it_an_upload_is_refused_as_a_page_and_as_a_problem():
+def test_beyond_the_limit_an_upload_is_refused_as_a_page_and_as_a_problem():
     client = client_with()
     for _ in range(2):
         post(client)
@@ -84,7 +84,7 @@ def test_a_header_that_no_proxy_wrote_does_not_help():
 
 
 @pytest.mark.parametrize("limit", ["30", "many", "0 per minute", "30 per fortnight", "-1/minute"])
-def test_a_rate_that_is_none_is_named(limit):
+def test_an_invalid_rate_is_named(limit):
     with pytest.raises(SettingError, match=f"^RATE_LIMIT is '{limit}', which is not a rate: "):
         client_with(limit)
 
@@ -158,7 +158,7 @@ def test_redis_needs_a_client(monkeypatch):
 @pytest.mark.parametrize(
     "url", ["secret:6379", "http://secret", "redis://secret:port", "redis://secret?db=z"]
 )
-def test_an_address_that_is_none_is_refused_without_naming_its_password(url):
+def test_an_invalid_address_is_refused_without_naming_its_password(url):
     require("redis")
     with pytest.raises(SettingError, match=r"^RATE_LIMIT_REDIS_URL ") as caught:
         client_with(RATE_LIMIT_REDIS_URL=url)

@@ -242,7 +242,7 @@ def test_of_what_cannot_be_judged_nothing_is_said_that_reassures_or_alarms(resul
     assert "say nothing about your spot" in text_of(page, "#no-meaning")
 
 
-def test_in_a_table_neither_is_it(client):
+def test_a_table_neither_reassures_nor_alarms_about_what_cannot_be_judged(client):
     files = [(io.BytesIO(encode(draw_for(level))), f"{level}.png") for level in ("high", "unknown")]
     high, unknown = page_of(client.post("/showresult", data={"pic": files})).select("tbody tr")
     assert "malignant" in text_of(high, '[data-label="Most likely class"]')

@@ -221,7 +221,7 @@ def test_a_whole_number_may_be_written_as_other_programs_do(tmp_path, value):
         (b"\n" + PIXELS, "is empty"),
     ],
 )
-def test_a_header_that_is_none(tmp_path, content, sentence):
+def test_an_invalid_header_is_refused(tmp_path, content, sentence):
     assert sentence in pixels_fault(tmp_path, content)
 
 
@@ -273,7 +273,7 @@ def test_a_zip_of_any_compression_whose_bytes_are_spoiled_is_named(tmp_path, met
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files")
 @pytest.mark.parametrize("name", ["/dev/zero", "pipe", "loop", "."])
-def test_what_is_no_file_is_not_read(tmp_path, name):
+def test_a_folder_device_or_pipe_is_not_read(tmp_path, name):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "loop").symlink_to("loop")
     path = tmp_path / name
@@ -309,7 +309,7 @@ def table_fault(tmp_path, content):
         (b"image_id,dx\n  ,mel", "row 1, column image_id: found nothing"),
     ],
 )
-def test_a_table_that_is_none(tmp_path, content, sentence):
+def test_an_invalid_table_is_refused(tmp_path, content, sentence):
     assert sentence in table_fault(tmp_path, content)
 
 
@@ -349,7 +349,7 @@ def metadata_with(tmp_path, column, values):
 
 
 @pytest.mark.parametrize("age", ["1e400", "-1", "131", "8O", "nan1", "inf", "male", "1e1"])
-def test_an_age_that_is_none(tmp_path, files, age):
+def test_an_invalid_age_is_refused(tmp_path, files, age):
     path = metadata_with(tmp_path, "age", [50.0, age, *[""] * 5])
     fault = fault_of(path, lambda: read_dataset(files[0], path))
     assert f"row 2, column age: found {age!r} instead of years, 0 to 130" in fault
@@ -397,7 +397,7 @@ def images_fault(pictures, rows):
     return str(caught.value)
 
 
-def test_one_image_is_not_three(pictures, tmp_path):
+def test_several_names_of_one_image_are_refused(pictures, tmp_path):
     assert len(pictures(["I0,mel", "b,nv"]).labels) == 2
     assert "row 2, column image_id: found 'i0', but 'I0'" in images_fault(
         pictures, ["I0,mel", "i0,mel"]
@@ -416,7 +416,7 @@ def test_of_two_files_of_a_name_none_is_chosen(pictures, tmp_path):
     assert len(pictures(["I0,mel", "b.bmp,nv"]).labels) == 2
 
 
-def test_files_that_are_none_are_named(pictures, tmp_path):
+def test_files_that_cannot_be_read_are_named(pictures, tmp_path):
     (tmp_path / "huge.jpg").touch()
     os.truncate(tmp_path / "huge.jpg", 3_000_000_000)  # takes no room on the disk
     (tmp_path / "folder.jpg").mkdir()

@@ -119,7 +119,7 @@ def test_a_bad_model_file_stops_the_start_with_its_sentence(command, tmp_path):
 
 
 @pytest.mark.parametrize("command", [GUNICORN])  # `python app.py` treats both engines the same
-def test_so_does_one_whose_network_is_not_ours(command, tmp_path):
+def test_a_file_with_another_network_stops_the_start(command, tmp_path):
     path = shutil.copy(KERAS, tmp_path / "m.h5")
     change_layer(path, -1, activation="linear")
     code, said = start(command, MODEL_PATH=str(path))
@@ -128,7 +128,7 @@ def test_so_does_one_whose_network_is_not_ours(command, tmp_path):
 
 
 @pytest.mark.parametrize("command", [pytest.param(PYTHON, id="python"), GUNICORN])
-def test_so_does_one_of_which_only_litert_finds_out(command, tmp_path):
+def test_a_file_that_only_litert_finds_faulty_stops_the_start(command, tmp_path):
     path = tmp_path / "m.tflite"
     path.write_bytes(b"no network")
     append_attributes(path, {"class_order": ",".join(scd.CODES)})
@@ -184,7 +184,7 @@ def test_a_setting_that_cannot_be_followed_stops_the_start(command, setting):
 
 
 @pytest.mark.parametrize("port", ["abc", "70000"])
-def test_a_port_that_is_none_is_named(port):
+def test_an_invalid_port_is_named(port):
     code, said = start(PYTHON, PORT=port)
     assert code == 1
     assert f"PORT is '{port}'" in said

@@ -124,7 +124,7 @@ def test_without_its_program_the_device_says_so_at_once(page, log, watched):
     assert log.uploads == []
 
 
-def test_it_counts_while_it_shows_though_the_browsers_storage_is_cleared(page, log, watched):
+def test_the_switch_counts_while_shown_though_the_browsers_storage_is_cleared(page, log, watched):
     page.goto(watched)
     keep_here_and_remember(page)
     tools = page.context.new_cdp_session(page)
@@ -134,7 +134,7 @@ def test_it_counts_while_it_shows_though_the_browsers_storage_is_cleared(page, l
     assert log.uploads == []
 
 
-def test_it_counts_on_this_page_where_it_cannot_be_remembered(page, log, watched):
+def test_the_switch_counts_on_this_page_where_it_cannot_be_remembered(page, log, watched):
     page.add_init_script(FULL)
     page.goto(watched)
     keep_here(page)
@@ -160,7 +160,7 @@ def test_an_image_that_is_shared_stays_here_too(phone, log):
 # --- What was sent before --------------------------------------------------------------------
 
 
-def test_turned_on_during_an_upload_it_ends_that(page, watched):
+def test_turning_the_switch_on_during_an_upload_ends_the_upload(page, watched):
     failed = []
     page.on("requestfailed", lambda one: failed.append(one.method))
     page.route("**/showresult", lambda route: None)  # never answered
@@ -235,7 +235,7 @@ def test_a_tab_that_is_shown_again_shows_what_another_has_chosen(page, watched):
     assert not is_checked(other)
 
 
-def test_turned_off_it_is_off_at_once(page, log, watched):
+def test_turning_the_switch_off_works_at_once(page, log, watched):
     page.add_init_script(LATE_TO_FORGET)
     page.goto(watched)
     keep_here_and_remember(page)

@@ -190,7 +190,7 @@ def test_what_is_ticked_in_a_full_result_stands_in_its_row_and_beside_another(ta
     assert not row.locator(".signs-ticked").count()
 
 
-# --- Row after row ---------------------------------------------------------------------------
+# --- The rows --------------------------------------------------------------------------------
 
 
 def test_the_next_and_the_previous_are_those_of_the_table_as_it_is_shown(table):

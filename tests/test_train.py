@@ -417,7 +417,7 @@ def test_an_unfinished_training_is_not_overwritten(files, tmp_path, fault_of):
     assert (folder / "student.npz").read_bytes() == b"an hour's work"
 
 
-def test_nothing_to_go_on_from(files, tmp_path, fault_of):
+def test_resume_without_a_checkpoint_is_refused(files, tmp_path, fault_of):
     fault = fault_of("--csv", files[0], "--output", tmp_path / "m.h5", "--resume")
     assert "there is nothing to resume: train without --resume" in fault
 
@@ -457,7 +457,7 @@ def test_without_data_two_lines_say_how_to_get_it(tmp_path):
         (["--labels", "x"], "--labels needs --images"),
         (["--skip-missing"], "--skip-unknown and --skip-missing need --images"),
         (["--report", "x"], "--report needs --evaluate"),
-        (["--images", "x.npz", "--labels", "y"], "without a table"),
+        (["--images", "x.npz", "--labels", "y"], "with an .npz allows no"),
         (
             ["--images", "x.npz", "--output", "best_model.h5"],
             "may not be written beside best_model.h5",

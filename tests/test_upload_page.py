@@ -132,7 +132,7 @@ def test_an_image_dropped_on_a_result_begins_a_new_choice(page):
     assert page.locator("#likely").is_visible()
 
 
-# --- The end of it, or an end before ---------------------------------------------------------
+# --- Sending, and cancelling -----------------------------------------------------------------
 
 
 def test_cancel_leads_back_to_the_form_with_the_image(page):

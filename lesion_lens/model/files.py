@@ -108,7 +108,7 @@ def unwritable(path: str | Path, error: Exception) -> ModelFileError:
     # HDF5's own message is long, with the reason in its middle.
     reason = re.search("error message = '(.*?)'", str(error))
     return ModelFileError(
-        f"{path} cannot be written ({reason[1] if reason else error}): make room there, or choose "
+        f"{path} cannot be written ({reason[1] if reason else error}): free some space, or choose "
         "another place."
     )
 

@@ -67,7 +67,7 @@ def score_file(
         of its eight views (M, 7).
 
     Raises:
-        ModelFileError: the file breaks the contract.
+        ModelFileError: the file is invalid.
         TrainingError: the file was trained on another split, or has no decision facts.
     """
     facts = check_split(path, parts)
@@ -89,7 +89,7 @@ def check_split(path: Path, parts: NDArray[np.str_]) -> dict[str, Any]:
         The facts of its training.
 
     Raises:
-        ModelFileError: the file breaks the contract.
+        ModelFileError: the file is invalid.
         TrainingError: it was trained on another split.
     """
     facts = check_model_file(path)
@@ -114,7 +114,7 @@ def score_images(path: Path, data: Dataset) -> tuple[dict[str, Any], NDArray[np.
         (N, 7).
 
     Raises:
-        ModelFileError: the file breaks the contract.
+        ModelFileError: the file is invalid.
         TrainingError: it has no decision facts.
     """
     check_model_file(path)
@@ -359,7 +359,7 @@ def decision_scores(
         facts, rules: from the model file.
 
     Returns:
-        A JSON-serialisable dict. Shares are 0–1, and None if there is nothing to share.
+        A JSON-serialisable dict. Shares are 0–1, and None if undefined.
         `lesions`: their number.
         `conformal`: `coverage`, `mean_set_size` and `per_class` (with `lesions`, `coverage`,
             `pooled`) of the sets of classes that cannot be excluded.

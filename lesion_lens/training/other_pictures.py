@@ -108,7 +108,7 @@ def _fit(described: NDArray[np.float64]) -> OtherPictureDetector:
     return OtherPictureDetector(centre, scale, weights, np.array(0.0))
 
 
-# --- Dermatoscopic images, as they come from elsewhere ---------------------------------------
+# --- Dermatoscopic images from elsewhere -----------------------------------------------------
 
 
 def as_others_take(pixels: NDArray[np.uint8], rng: Rng) -> NDArray[np.uint8]:

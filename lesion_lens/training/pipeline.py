@@ -157,7 +157,7 @@ def check_facts_can_be_added(path: Path) -> dict[str, Any]:
         The facts of the model file.
 
     Raises:
-        ModelFileError: the file breaks the contract.
+        ModelFileError: the file is invalid.
         TrainingError: metrics.json is damaged or of another model, or the folder is read-only.
     """
     facts = check_model_file(path)
@@ -273,7 +273,7 @@ def training_facts(
     Returns:
         `rows_may_share_lesions` is True if images of one lesion may be on both sides of the split,
         so that the scores are inflated. `test_images_sharing_lesions` counts the test images whose
-        lesion is also in another part; None if not known. The other names explain themselves.
+        lesion is also in another part; None if not known. The other facts need no explanation.
     """
     shared = shared_lesions(data.lesion_ids, parts)
     lesions = {}

@@ -1,4 +1,4 @@
-"""The teachers: networks fitted side by side, each without a different tenth of the lesions."""
+"""The teachers: networks fitted side by side, each leaving out a tenth of the lesions in turn."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def fit_teachers(
     identity: dict[str, Any],
     workers: int | None = None,
 ) -> tuple[list[keras.Model], dict[str, History]]:
-    """Fit networks of the same shape, each without a different tenth of the lesions.
+    """Fit networks of the same shape, each leaving out a tenth of the lesions in turn.
 
     The lesions that a teacher leaves out are used to score it during training.
 
