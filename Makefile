@@ -31,7 +31,7 @@ test-litert: .venv/test
 
 # What a push deploys, installed afresh and used for a minute: some minutes for both engines.
 test-deploy: .venv/test
-	$(BIN)/python -m pytest -m deploy -s tests/test_deployment.py
+	$(BIN)/python -m pytest -m deploy -s tests/test_deployment.py tests/test_container.py
 
 # What we write in other programs: each in an environment of its own, some minutes for all.
 test-portable: .venv/test

@@ -1,0 +1,233 @@
+"""The Dockerfile: what it says, and each of its steps executed (tests/support/containers.py).
+
+buildah builds the image of each engine, on a Debian that debootstrap makes in place of Docker's
+Python image. Its command then serves uploads from a read-only file system, in 512 MB where the
+kernel holds that. `make test-deploy` runs this; `make test` runs what needs no build.
+"""
+
+import hashlib
+import importlib.metadata
+import itertools
+import json
+import re
+import shlex
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import requests
+
+from attacks.servers import LIMIT, MemoryGroup
+from benchmarks.pictures import photograph
+from benchmarks.servers import family, free_port
+from lesion_lens import ROOT
+from lesion_lens.web.limits import MEGABYTE
+from tests.support.containers import Builder, Image, running
+from tests.support.servers import COMMAND
+from tests.test_deployment import memory_of, send
+
+DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+IGNORED = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+GUIDE = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+SECTION = re.search(r"^## A container\n(.*?)^## ", GUIDE, re.M | re.S)[1]
+
+UPLOADS = 100
+# Each engine's model file and package, and those that must not be there.
+ENGINES = {
+    "slim": ("best_model.tflite", "ai-edge-litert", {"tensorflow", "tensorflow-cpu", "keras"}),
+    "keras": ("best_model.h5", "keras", {"ai-edge-litert"}),
+}
+
+deploy = pytest.mark.deploy
+
+
+@dataclass
+class Served:
+    """What was seen of an image that was built, run, used and stopped.
+
+    Attributes:
+        engine: the build argument.
+        image: Image.
+        packages: set of the names of what is installed.
+        size: bytes of the files that the build added to the base.
+        owners: list of sets, for each process of the container, the user and group ids that it has.
+        privileges: Counter of what the kernel says of each process: NoNewPrivs and capabilities.
+        answers: Counter of the statuses of the uploads.
+        served: SHA-256 of the model file that answered.
+        anonymous: bytes of anonymous memory of all processes, after the uploads.
+        kills: how many processes the kernel ended for want of memory.
+        healthy: exit code of the health check.
+        unhealthy: that of the same check on a port on which nobody listens.
+        stopped: exit code after SIGTERM.
+        said: the log.
+    """
+
+    engine: str
+    image: Image
+    packages: set
+    size: int
+    owners: list
+    privileges: Counter
+    answers: Counter
+    served: str
+    anonymous: int
+    kills: int
+    healthy: int
+    unhealthy: int
+    stopped: int
+    said: str
+
+
+def files_in(folder):
+    """The paths of all files in a folder, relative to it."""
+    return {path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir()}
+
+
+def packages_in(image):
+    site = next((image.files / "opt/venv/lib").glob("python*/site-packages"))
+    return {package.name for package in importlib.metadata.distributions(path=[str(site)])}
+
+
+def status_of(pid, names):
+    """What the kernel says of a process under each of these names."""
+    said = dict(re.findall(r"^(\w+):[ \t]*(.*?)[ \t]*$", Path(f"/proc/{pid}/status").read_text(), re.M))
+    return tuple(said[name] for name in names)
+
+
+def use(container):
+    """Send the uploads, every tenth of 12 megapixels; returns the responses."""
+    small, large = photograph((600, 450)), photograph((4000, 3000))
+    paths = itertools.cycle(["/showresult", "/api/v1/predictions"])
+    photos = itertools.cycle([*9 * [small], large, small])
+    with requests.Session() as session:
+        return [
+            send(session, container.address, path, photo)
+            for path, photo, _ in zip(paths, photos, range(UPLOADS), strict=False)
+        ]
+
+
+@pytest.fixture(scope="module")
+def builder(tmp_path_factory):
+    builder = Builder(tmp_path_factory.mktemp("images"))
+    yield builder
+    builder.close()
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def served(request, builder, tmp_path_factory):
+    image = builder.build(request.param)
+    log, memory = tmp_path_factory.mktemp("container") / "log", MemoryGroup()
+    # As in a container of Docker, the limit holds for all its processes together.
+    with running(image, log, memory.enter) as container:
+        container.wait_until_ready()
+        responses = use(container)
+        pids = [int(folder.name) for folder in family(container.first)]
+        seen = Served(
+            engine=request.param,
+            image=image,
+            packages=packages_in(image),
+            size=sum(
+                (image.files / folder / path).lstat().st_size
+                for folder in ("app", "opt/venv")
+                for path in files_in(image.files / folder)
+            ),
+            owners=[set(" ".join(status_of(pid, ["Uid", "Gid"])).split()) for pid in pids],
+            privileges=Counter(status_of(pid, ["NoNewPrivs", "CapEff", "Groups"]) for pid in pids),
+            answers=Counter(response.status_code for response in responses),
+            served=responses[-1].json()["model"]["sha256"],
+            anonymous=sum(memory_of(folder)["Pss_Anon"] for folder in family(container.first)),
+            healthy=container.healthcheck(),
+            unhealthy=container.healthcheck(PORT=free_port()),
+            stopped=container.stop(),
+            kills=memory.kills(),
+            said=container.said,
+        )
+    memory.close()
+    print(
+        f"\n{request.param}, in {LIMIT / MEGABYTE:.0f} MB that "
+        f"{'a cgroup holds' if memory.is_there else 'nothing holds'}:\n"
+        f"{seen.size / MEGABYTE:9.0f} MB of files on top of the base image\n"
+        f"{seen.anonymous / MEGABYTE:9.0f} MB anonymous after {UPLOADS} uploads, all processes"
+    )
+    return seen
+
+
+def test_the_base_has_the_python_of_the_platforms():
+    version = (ROOT / ".python-version").read_text(encoding="utf-8").strip()
+    assert re.search(r"^ARG BASE=python:([\d.]+)-slim", DOCKERFILE, re.M)[1] == version
+
+
+def test_the_container_starts_what_the_procfile_starts():
+    assert json.loads(re.search(r"^CMD (.*)", DOCKERFILE, re.M)[1]) == shlex.split(COMMAND)
+
+
+def test_the_build_gets_what_it_copies_and_nothing_else():
+    """Only then does an upload to the build, and a forgotten `COPY . .`, leak nothing."""
+    copies = [line.split()[1:-1] for line in re.findall(r"^COPY .*", DOCKERFILE, re.M)]
+    copied = set(itertools.chain(*copies)) - {"${MODEL_PATH}"}
+    copied |= set(re.findall(r"^ENV MODEL_PATH=(.*)", DOCKERFILE, re.M))
+    assert IGNORED[1] == "*"
+    assert {line.removeprefix("!/") for line in IGNORED if line.startswith("!")} == copied
+    for name in copied:
+        assert (ROOT / name).exists(), name
+
+
+def test_the_guide_builds_with_arguments_that_the_dockerfile_has():
+    given = re.findall(r"--build-arg (\w+)=", SECTION)
+    assert "ENGINE" in given
+    for name in given:
+        assert f"ARG {name}=" in DOCKERFILE
+    for engine in re.findall(r"--build-arg ENGINE=(\w+)", SECTION):
+        assert f"AS {engine}\n" in DOCKERFILE
+
+
+@deploy
+def test_the_container_answers_every_upload(served):
+    assert served.answers == {200: UPLOADS}
+
+
+@deploy
+def test_the_container_stays_within_512_mb(served):
+    assert served.kills == 0
+    assert 0 < served.anonymous < LIMIT
+
+
+@deploy
+def test_the_container_has_the_engine_that_was_asked_for(served):
+    model, package, others = ENGINES[served.engine]
+    assert served.served == hashlib.sha256((ROOT / model).read_bytes()).hexdigest()
+    assert package in served.packages
+    assert not served.packages & others
+
+
+@deploy
+def test_no_process_of_the_container_is_root(served):
+    assert len(served.owners) >= 3  # gunicorn, its worker, and one that decodes
+    assert all(owners == {"10001"} for owners in served.owners)
+    assert set(served.privileges) == {("1", f"{0:016x}", "")}
+
+
+@deploy
+def test_the_image_holds_only_what_serves(served):
+    allowed = {line.removeprefix("!/") for line in IGNORED if line.startswith("!")}
+    model, *_ = ENGINES[served.engine]
+    allowed -= {other for other, *_ in ENGINES.values()} - {model}
+    files = files_in(served.image.files / "app")
+    assert {path.parts[0] for path in files} == allowed - {"requirements-slim.txt"}
+    for path in files:
+        assert (ROOT / path).is_file()
+        assert path.parts[:2] != ("lesion_lens", "training")
+        assert "__pycache__" not in path.parts
+
+
+@deploy
+def test_the_health_check_tells_a_living_server_from_none(served):
+    assert served.healthy == 0
+    assert served.unhealthy != 0
+
+
+@deploy
+def test_the_container_ends_in_peace(served):
+    assert served.stopped == 0
+    assert "Traceback" not in served.said
