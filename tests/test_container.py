@@ -91,8 +91,9 @@ def packages_in(image):
 
 def status_of(pid, names):
     """What the kernel says of a process under each of these names."""
-    said = dict(re.findall(r"^(\w+):[ \t]*(.*?)[ \t]*$", Path(f"/proc/{pid}/status").read_text(), re.M))
-    return tuple(said[name] for name in names)
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    said = dict(line.split(":", 1) for line in lines)
+    return tuple(said[name].strip() for name in names)
 
 
 def use(container):
