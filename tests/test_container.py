@@ -53,6 +53,7 @@ class Served:
         size: bytes of the files that the build added to the base.
         owners: list of sets, for each process of the container, the user and group ids that it has.
         privileges: Counter of what the kernel says of each process: NoNewPrivs and capabilities.
+        mounts: dict, the options of what is mounted in the container, by folder.
         answers: Counter of the statuses of the uploads.
         served: SHA-256 of the model file that answered.
         anonymous: bytes of anonymous memory of all processes, after the uploads.
@@ -69,6 +70,7 @@ class Served:
     size: int
     owners: list
     privileges: Counter
+    mounts: dict
     answers: Counter
     served: str
     anonymous: int
@@ -94,6 +96,12 @@ def status_of(pid, names):
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     said = dict(line.split(":", 1) for line in lines)
     return tuple(said[name].strip() for name in names)
+
+
+def mounts_of(pid):
+    """The options of what is mounted in the file system that a process sees, by folder."""
+    lines = Path(f"/proc/{pid}/mounts").read_text().splitlines()
+    return {folder: options.split(",") for _, folder, _, options, *_ in map(str.split, lines)}
 
 
 def use(container):
@@ -135,6 +143,7 @@ def served(request, builder, tmp_path_factory):
             ),
             owners=[set(" ".join(status_of(pid, ["Uid", "Gid"])).split()) for pid in pids],
             privileges=Counter(status_of(pid, ["NoNewPrivs", "CapEff", "Groups"]) for pid in pids),
+            mounts=mounts_of(container.first),
             answers=Counter(response.status_code for response in responses),
             served=responses[-1].json()["model"]["sha256"],
             anonymous=sum(memory_of(folder)["Pss_Anon"] for folder in family(container.first)),
@@ -207,6 +216,11 @@ def test_no_process_of_the_container_is_root(served):
     assert len(served.owners) >= 3  # gunicorn, its worker, and one that decodes
     assert all(owners == {"10001"} for owners in served.owners)
     assert set(served.privileges) == {("1", f"{0:016x}", "")}
+
+
+@deploy
+def test_the_container_runs_on_a_read_only_file_system(served):
+    assert "ro" in served.mounts["/"]
 
 
 @deploy

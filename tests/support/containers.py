@@ -35,7 +35,7 @@ image=$1; shift
 mount --bind "$image" "$image"
 mount -t proc proc "$image/proc"
 mount -t tmpfs -o mode=1777 tmpfs "$image/tmp"
-mount -t tmpfs tmpfs "$image/dev"
+mount -t tmpfs -o mode=755 tmpfs "$image/dev"
 for device in null zero random urandom; do
     touch "$image/dev/$device"
     mount --bind "/dev/$device" "$image/dev/$device"
@@ -149,18 +149,15 @@ class Builder:
         release = dict(re.findall(r'^(\w+)="?([^"\n]*)', Path("/etc/os-release").read_text(), re.M))
         if release["ID"] != "debian":
             skip_or_fail("makes the base image of this machine's Debian, and this is none")
-        suite, files = release["VERSION_CODENAME"], self._folder / "debian"
+        suite = release["VERSION_CODENAME"]
         targets = ["Created-By: Packages", f"Codename: {suite}"]
         mirror = run("apt-get", "indextargets", "--format", "$(REPO_URI)", *targets).split()[0]
-        include = f"--include={BASE_PACKAGES}"
-        run("debootstrap", "--variant=minbase", include, suite, str(files), mirror)
         container = self._buildah("from", "scratch").strip()
-        archive = self._folder / "debian.tar"
-        run("tar", "--create", f"--file={archive}", f"--directory={files}", ".")
-        self._buildah("add", container, str(archive), "/")
+        files = self._buildah("mount", container).strip()
+        include = f"--include={BASE_PACKAGES}"
+        run("debootstrap", "--variant=minbase", include, suite, files, mirror)
+        self._buildah("umount", container)
         self._buildah("commit", "--rm", container, "base")
-        shutil.rmtree(files)
-        archive.unlink()
 
     def _pip_options(self):
         """Have the build find packages where this machine does: pip's settings, mounted."""
