@@ -112,7 +112,7 @@ class Container(Gunicorn):
 
 
 class Builder:
-    """Builds images into a folder. Skips where the machine cannot; in CI that is a failure."""
+    """Builds images into a folder, which must be empty. Skips where it cannot; fails in CI."""
 
     def __init__(self, folder):
         missing = [program for program in PROGRAMS if not shutil.which(program)]
@@ -122,30 +122,9 @@ class Builder:
             skip_or_fail("only root can build and run containers without Docker")
         self._folder = folder
         self._options = self._pip_options()
-        self._make_base()
 
-    def build(self, engine):
-        """Build the repository's Dockerfile with an engine; returns its Image."""
-        arguments = ["--build-arg", "BASE=localhost/base", "--build-arg", f"ENGINE={engine}"]
-        build = ["bud", "--isolation", "chroot", "--format", "docker", *arguments, *self._options]
-        self._buildah(*build, "--tag", engine, str(ROOT))
-        said = self._buildah("inspect", "--type", "image", f"localhost/{engine}")
-        container = self._buildah("from", f"localhost/{engine}").strip()
-        files = Path(self._buildah("mount", container).strip())
-        return Image(files, json.loads(said)["Docker"]["config"])
-
-    def close(self):
-        """Remove all images; pytest would keep some gigabytes."""
-        self._buildah("rm", "--all")
-        self._buildah("rmi", "--all", "--force")
-        shutil.rmtree(self._folder)
-
-    def _buildah(self, *words):
-        store = [f"--root={self._folder / 'store'}", f"--runroot={self._folder / 'run'}"]
-        return run("buildah", *store, *words)
-
-    def _make_base(self):
-        """Make the image `base` of the Debian that runs here."""
+    def make_base(self):
+        """Make the base of all images, of the Debian that runs here."""
         release = dict(re.findall(r'^(\w+)="?([^"\n]*)', Path("/etc/os-release").read_text(), re.M))
         if release["ID"] != "debian":
             skip_or_fail("makes the base image of this machine's Debian, and this is none")
@@ -158,6 +137,25 @@ class Builder:
         run("debootstrap", "--variant=minbase", include, suite, files, mirror)
         self._buildah("umount", container)
         self._buildah("commit", "--rm", container, "base")
+
+    def build(self, engine):
+        """Build the repository's Dockerfile with an engine; returns its Image."""
+        arguments = ["--build-arg", "BASE=localhost/base", "--build-arg", f"ENGINE={engine}"]
+        build = ["bud", "--isolation", "chroot", "--format", "docker", *arguments, *self._options]
+        self._buildah(*build, "--tag", engine, str(ROOT))
+        said = self._buildah("inspect", "--type", "image", f"localhost/{engine}")
+        container = self._buildah("from", f"localhost/{engine}").strip()
+        files = Path(self._buildah("mount", container).strip())
+        return Image(files, json.loads(said)["Docker"]["config"])
+
+    def close(self):
+        """Unmount and remove all images; pytest would keep some gigabytes."""
+        self._buildah("rm", "--all")
+        shutil.rmtree(self._folder)
+
+    def _buildah(self, *words):
+        store = [f"--root={self._folder / 'store'}", f"--runroot={self._folder / 'run'}"]
+        return run("buildah", *store, *words)
 
     def _pip_options(self):
         """Have the build find packages where this machine does: pip's settings, mounted."""
