@@ -198,6 +198,13 @@ def test_the_guide_builds_with_arguments_that_the_dockerfile_has():
         assert f"AS {engine}\n" in DOCKERFILE
 
 
+def test_the_guide_stops_the_container_later_than_gunicorn_stops_itself():
+    settings = (ROOT / "gunicorn.conf.py").read_text(encoding="utf-8")
+    graceful = int(re.search(r"^graceful_timeout = (\d+)", settings, re.M)[1])
+    assert f"{graceful} seconds" in SECTION
+    assert int(re.search(r"--stop-timeout (\d+)", SECTION)[1]) > graceful
+
+
 @deploy
 def test_the_container_answers_every_upload(served):
     assert served.answers == {200: UPLOADS}

@@ -23,7 +23,14 @@ from lesion_lens import ROOT
 from tests.support.servers import Gunicorn
 from tests.support.skipping import skip_or_fail
 
-PROGRAMS = ("buildah", "debootstrap", "unshare", "nsenter", "setpriv")
+# Each program, and Debian's package that has it.
+PROGRAMS = {
+    "buildah": "buildah",
+    "debootstrap": "debootstrap",
+    "unshare": "util-linux",
+    "nsenter": "util-linux",
+    "setpriv": "util-linux",
+}
 BASE_PACKAGES = "python3,python3-pip,ca-certificates"
 # Where this machine's pip finds packages. The other settings do not concern a build.
 PIP_SETTINGS = ("cert", "index-url", "proxy", "timeout", "trusted-host")
@@ -117,7 +124,8 @@ class Builder:
     def __init__(self, folder):
         missing = [program for program in PROGRAMS if not shutil.which(program)]
         if missing:
-            skip_or_fail(f"needs {' and '.join(missing)}: apt-get install {' '.join(missing)}")
+            packages = dict.fromkeys(map(PROGRAMS.get, missing))
+            skip_or_fail(f"needs {' and '.join(missing)}: apt-get install {' '.join(packages)}")
         if os.geteuid() != 0:
             skip_or_fail("only root can build and run containers without Docker")
         self._folder = folder
