@@ -31,7 +31,7 @@ test-litert: .venv/test
 
 # Installs afresh what a push deploys, and uses it for a minute. Takes some minutes for both engines.
 test-deploy: .venv/test
-	$(BIN)/python -m pytest -m deploy -s tests/test_deployment.py
+	$(BIN)/python -m pytest -m deploy -s tests/test_deployment.py tests/test_container.py
 
 # Opens our files in other programs, each in its own environment. Takes some minutes for all.
 test-portable: .venv/test

@@ -1,0 +1,44 @@
+# The app in a container. docs/deploy.md shows how to run it.
+#
+#   docker build --tag lesion-lens --build-arg ENGINE=slim .     LiteRT
+#   docker build --tag lesion-lens --build-arg ENGINE=keras .    Keras on TensorFlow
+
+# Any base works that has glibc, which the wheels need, and Python 3.11 to 3.13 with pip and venv.
+ARG BASE=python:3.12-slim-bookworm
+# Debian 12's buildah (1.28) ignores this default in FROM, so the commands above name the engine.
+ARG ENGINE=slim
+
+FROM ${BASE} AS slim
+ENV MODEL_PATH=best_model.tflite
+COPY requirements-slim.txt /app/requirements.txt
+
+FROM ${BASE} AS keras
+ENV MODEL_PATH=best_model.h5
+COPY requirements.txt /app/requirements.txt
+
+FROM ${ENGINE}
+LABEL org.opencontainers.image.title="Lesion Lens" \
+      org.opencontainers.image.description="Which of seven classes a dermatoscopic image most likely shows: a study tool, no diagnosis." \
+      org.opencontainers.image.licenses="MIT AND CC-BY-NC-4.0"
+WORKDIR /app
+
+# Comes before the code, so that a change to the code does not reinstall the packages. Uses a virtual
+# environment, because Debian's pip refuses to install outside of one.
+RUN python3 -m venv --without-pip /opt/venv \
+    && python3 -m pip --python /opt/venv/bin/python install --no-cache-dir \
+        --require-hashes --only-binary :all: --requirement requirements.txt
+ENV PATH=/opt/venv/bin:${PATH}
+
+COPY LICENSE LICENSE-MODEL.md pyproject.toml gunicorn.conf.py ./
+COPY app.py skin_cancer_detection.py ${MODEL_PATH} ./
+COPY static static/
+COPY templates templates/
+COPY lesion_lens lesion_lens/
+
+# A number, because Kubernetes can then check that the user is not root.
+USER 10001:10001
+EXPOSE 8000
+# Uses http.client, because urllib would send the request to the proxy that HTTP_PROXY names.
+HEALTHCHECK --interval=30s --timeout=5s --start-period=60s CMD ["python", "-c", \
+    "import http.client, os; c = http.client.HTTPConnection('127.0.0.1', int(os.environ.get('PORT', 8000)), timeout=4); c.request('GET', '/healthz'); raise SystemExit(c.getresponse().status != 200)"]
+CMD ["gunicorn", "app:app"]
