@@ -1,5 +1,6 @@
 """Training, by its real path on made pictures."""
 
+import contextlib
 import functools
 import http.server
 import json
@@ -104,12 +105,27 @@ def interrupted(command):
     return process.returncode, errors, files
 
 
+@contextlib.contextmanager
+def printed_to(path):
+    """Write to a file what this process and those that it starts print."""
+    before = os.dup(1)
+    with path.open("w", encoding="utf-8", buffering=1) as file:
+        os.dup2(file.fileno(), 1)
+        try:
+            with contextlib.redirect_stdout(file):
+                yield
+        finally:
+            os.dup2(before, 1)
+            os.close(before)
+
+
 @pytest.fixture(scope="module")
-def finished(command, interrupted):
-    """What the same command prints that goes on from there to the end."""
-    done = run(*command[1], *(["--resume"] if interrupted else []))
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def finished(command, interrupted, tmp_path_factory):
+    """What the same command prints that goes on from there to the end, in this process."""
+    said = tmp_path_factory.mktemp("said") / "said.txt"
+    with printed_to(said):
+        assert call(*command[1], *(["--resume"] if interrupted else [])) == 0
+    return said.read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
