@@ -336,8 +336,9 @@ def test_an_interruption_while_the_files_are_counted_says_so(run, folder, monkey
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal")
 def test_an_interruption_keeps_what_is_done(tmp_path):
+    data = encode(draw_lesion((30, 30)))
     for i in range(2000):
-        (tmp_path / f"{i}.png").write_bytes(encode(draw_lesion((30, 30))))
+        (tmp_path / f"{i}.png").write_bytes(data)
     command = [sys.executable, "-m", "flask", "--app", "app", "classify", str(tmp_path)]
     termios = pytest.importorskip("termios")
     screen, end = os.openpty()  # only a terminal is shown how far it is
