@@ -255,7 +255,7 @@ def test_within_a_level_the_larger_probability_comes_first(run, folder, tmp_path
     assert risks == sorted(risks, reverse=True)
 
 
-def test_images_wait_for_the_answers_before_them_to_be_written(app, tmp_path, monkeypatch):
+def test_images_wait_for_the_answers_before_them_to_be_written(app, tmp_path):
     coloured_images(tmp_path, 2 * AHEAD)
     taken = []
     tasks = (taken.append(task) or task for task in tasks_in(tmp_path))

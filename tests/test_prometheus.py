@@ -200,7 +200,7 @@ def test_the_privacy_page_says_what_is_counted(client):
 
 
 @pytest.fixture
-def scratch(tmp_path, monkeypatch):
+def scratch(tmp_path):
     """The folder for temporary files, for this test alone."""
     (tmp_path / "scratch").mkdir()
     return tmp_path / "scratch"
