@@ -343,7 +343,9 @@ def test_an_interruption_keeps_what_is_done(tmp_path):
     termios = pytest.importorskip("termios")
     screen, end = os.openpty()  # only a terminal is shown how far it is
     termios.tcsetwinsize(end, (24, 80))
-    process = subprocess.Popen([*command, "--csv", str(tmp_path / "out.csv")], cwd=ROOT, stderr=end)
+    command += ["--csv", str(tmp_path / "out.csv")]
+    environment = os.environ | {"MODEL_PATH": str(QUICK)}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=end)
     os.close(end)
     said, is_told = "", False
     with contextlib.suppress(OSError):  # of the terminal, when the process has ended
