@@ -16,10 +16,8 @@ import json
 import math
 import os
 import shutil
-import signal
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -39,8 +37,7 @@ from benchmarks.servers import (
     servers,
     wait_until_idle,
 )
-from benchmarks.table import FLOOR, PAGE, Load, Row, Start, document
-from lesion_lens.model.errors import LesionLensError
+from benchmarks.table import FLOOR, PAGE, Load, Row, Start, as_command, document
 from scripts.marks import publish
 
 CLIENTS = {1: 1, 8: 2}  # -> processes of the floor, which keeps at most two cores busy
@@ -231,14 +228,7 @@ def run(options):
 
 
 def main():
-    options = parse_arguments()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # stops the servers first
-    try:
-        run(options)
-    except LesionLensError as error:
-        sys.exit(str(error))
-    except KeyboardInterrupt:
-        sys.exit(130)
+    as_command(run, parse_arguments())
 
 
 if __name__ == "__main__":

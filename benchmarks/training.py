@@ -9,7 +9,6 @@ Writes its table into docs/benchmarks.md.
 
 import argparse
 import multiprocessing
-import sys
 import tempfile
 import time
 import zipfile
@@ -19,8 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.servers import MEGABYTE, kilobytes
-from benchmarks.table import PAGE, measured_on, with_ratios
-from lesion_lens.model.errors import LesionLensError
+from benchmarks.table import PAGE, as_command, measured_on, with_ratios
 from lesion_lens.training.data import CSV_NAMES, METADATA_NAME, read_dataset
 from scripts.marks import publish
 from skin_cancer_detection import CODES, SIDE
@@ -168,12 +166,7 @@ def main():
         "--most", type=int, choices=TIMES, default=TIMES[-1], help="how often the rows are repeated"
     )
     most = parser.parse_args().most
-    try:
-        run([times for times in TIMES if times <= most])
-    except LesionLensError as error:
-        sys.exit(str(error))
-    except KeyboardInterrupt:
-        sys.exit(130)
+    as_command(run, [times for times in TIMES if times <= most])
 
 
 if __name__ == "__main__":

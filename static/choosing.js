@@ -39,7 +39,7 @@ function replace(file, cut) {
   );
 }
 
-export function choose(now, remark = "") {
+function choose(now, remark = "") {
   files = [...now];
   fillInput();
   showChosen();

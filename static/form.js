@@ -4,7 +4,7 @@ export const form = document.getElementById("upload");
 export const input = document.getElementById("pic");
 export const button = form.querySelector("button[type=submit]");
 export const maxImages = Number(form.dataset.maxImages);
-export const maxMegabytes = Number(form.dataset.maxMegabytes);
+const maxMegabytes = Number(form.dataset.maxMegabytes);
 export const error = document.getElementById("error");
 
 export function say(sentence) {

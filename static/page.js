@@ -2,6 +2,6 @@
 
 export const main = document.querySelector("main");
 export const live = document.getElementById("status");
-export const appName = document.title.split(" · ").at(-1);
+const appName = document.title.split(" · ").at(-1);
 
 export const titleOf = (name) => `${name} · ${appName}`;

@@ -4,7 +4,7 @@
 import { pixelsOf } from "./decode.js";
 
 // Pixels of the longer side of the copy that is looked at. Sharpness depends on it.
-export const SIDE = 256;
+const SIDE = 256;
 
 // Each but the first is beyond nearly all of 124 originals of HAM10000.
 const LIMITS = {
@@ -37,7 +37,7 @@ export async function inspect(file) {
 
 // The remarks on a picture, an ImageData of SIDE pixels: a list of the keys in
 // templates/checks.html, the most important first.
-export function remarksOn(image) {
+function remarksOn(image) {
   const found = describe(image);
   const remarks = [];
   if (found.border > LIMITS.border) remarks.push("border");
@@ -53,7 +53,7 @@ export function remarksOn(image) {
 }
 
 // The numbers that the remarks go by. `spot` is null where no spot stands out.
-export function describe(image) {
+function describe(image) {
   const view = viewOf(image);
   const grey = brightness(image);
   const frame = blackFrame(image, view);
@@ -78,7 +78,7 @@ export function describe(image) {
 }
 
 // What black borders leave of a picture: left, top, right and bottom in pixels.
-export function viewOf({ data, width, height }) {
+function viewOf({ data, width, height }) {
   const isBlack = (x, y) => {
     const i = 4 * (y * width + x);
     return Math.max(data[i], data[i + 1], data[i + 2]) < BLACK;

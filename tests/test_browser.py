@@ -409,7 +409,7 @@ def test_more_than_fifty_are_not_sent(one_page):
 # --- Several images --------------------------------------------------------------------------
 
 
-def test_several_images_fill_one_table(page, request):
+def test_several_images_fill_one_table(page):
     files = [drawn('a, "b".png'), SPOILED, drawn("c.png", draw_lesion((300, 300)))]
     classify(page, *files)
     wait_for_table(page)

@@ -255,7 +255,7 @@ def test_within_a_level_the_larger_probability_comes_first(run, folder, tmp_path
     assert risks == sorted(risks, reverse=True)
 
 
-def test_images_wait_for_the_answers_before_them_to_be_written(app, tmp_path, monkeypatch):
+def test_images_wait_for_the_answers_before_them_to_be_written(app, tmp_path):
     coloured_images(tmp_path, 2 * AHEAD)
     taken = []
     tasks = (taken.append(task) or task for task in tasks_in(tmp_path))
@@ -336,13 +336,16 @@ def test_an_interruption_while_the_files_are_counted_says_so(run, folder, monkey
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal")
 def test_an_interruption_keeps_what_is_done(tmp_path):
+    data = encode(draw_lesion((30, 30)))
     for i in range(2000):
-        (tmp_path / f"{i}.png").write_bytes(encode(draw_lesion((30, 30))))
+        (tmp_path / f"{i}.png").write_bytes(data)
     command = [sys.executable, "-m", "flask", "--app", "app", "classify", str(tmp_path)]
     termios = pytest.importorskip("termios")
     screen, end = os.openpty()  # progress is shown only on a terminal
     termios.tcsetwinsize(end, (24, 80))
-    process = subprocess.Popen([*command, "--csv", str(tmp_path / "out.csv")], cwd=ROOT, stderr=end)
+    command += ["--csv", str(tmp_path / "out.csv")]
+    environment = os.environ | {"MODEL_PATH": str(QUICK)}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=end)
     os.close(end)
     said, is_told = "", False
     with contextlib.suppress(OSError):  # the terminal raises it after the process has ended

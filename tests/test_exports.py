@@ -171,7 +171,7 @@ def test_a_class_of_somebody_s_own_under_a_name_of_keras(path):
     assert "has a layer Dense, which is not loaded" in fault_of(check_model_file, path)
 
 
-def test_weights_in_another_file(path, tmp_path):
+def test_weights_in_another_file(path):
     with h5py.File(path, "r+") as file:
         layer = file["model_weights/conv2d"]
         name = layer.attrs["weight_names"][0]

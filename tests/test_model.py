@@ -228,7 +228,7 @@ def test_another_input_shape(path):
     assert "28×28×3" in fault_of(path)
 
 
-def test_another_network(path, tmp_path):
+def test_another_network(tmp_path):
     import keras
 
     other = tmp_path / "other.h5"

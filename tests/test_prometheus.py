@@ -200,7 +200,7 @@ def test_the_privacy_page_says_what_is_counted(client):
 
 
 @pytest.fixture
-def scratch(tmp_path, monkeypatch):
+def scratch(tmp_path):
     """A folder for temporary files, only for this test."""
     (tmp_path / "scratch").mkdir()
     return tmp_path / "scratch"

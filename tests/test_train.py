@@ -1,5 +1,6 @@
 """Training with the real code, on made pictures."""
 
+import contextlib
 import functools
 import http.server
 import json
@@ -104,12 +105,27 @@ def interrupted(command):
     return process.returncode, errors, files
 
 
+@contextlib.contextmanager
+def printed_to(path):
+    """Write the output of this process and of its children to a file."""
+    before = os.dup(1)
+    with path.open("w", encoding="utf-8", buffering=1) as file:
+        os.dup2(file.fileno(), 1)
+        try:
+            with contextlib.redirect_stdout(file):
+                yield
+        finally:
+            os.dup2(before, 1)
+            os.close(before)
+
+
 @pytest.fixture(scope="module")
-def finished(command, interrupted):
-    """The output of the same command when it resumes and finishes."""
-    done = run(*command[1], *(["--resume"] if interrupted else []))
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def finished(command, interrupted, tmp_path_factory):
+    """The output of the same command when it resumes and finishes, in this process."""
+    said = tmp_path_factory.mktemp("said") / "said.txt"
+    with printed_to(said):
+        assert call(*command[1], *(["--resume"] if interrupted else [])) == 0
+    return said.read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")

@@ -28,6 +28,9 @@ LEAST_VARIANCE = 0.5
 LEAST_KURTOSIS = 0.2  # added before its logarithm: of flat pictures it is 0
 MOST_CORRELATION = 0.98  # Fisher's z of a greater one, up to 1, would grow without end
 SAME_LEVELS = 1  # grey levels by which neighbours of one colour may differ
+# Pictures described at a time, few enough for the intermediate arrays to stay in the processor's
+# cache: thousands at once take more than twice as long.
+_AT_ONCE = 128
 
 
 def field_of_view(pixels: Pixels) -> NDArray[np.bool_]:
@@ -125,6 +128,14 @@ def describe(pixels: Pixels, inside: NDArray[np.bool_] | None = None) -> NDArray
     """
     if inside is None:
         inside = field_of_view(pixels)
+    parts = [
+        _describe(pixels[begin : begin + _AT_ONCE], inside[begin : begin + _AT_ONCE])
+        for begin in range(0, max(1, len(pixels)), _AT_ONCE)
+    ]
+    return np.concatenate(parts)
+
+
+def _describe(pixels: Pixels, inside: NDArray[np.bool_]) -> NDArray[np.float64]:
     weights = inside / inside.sum((1, 2), keepdims=True)
     colours = np.moveaxis(np.asarray(pixels, np.float64) @ COLOUR_AXES.T, -1, 0)  # (3, N, 28, 28)
     means = _mean(colours, weights)

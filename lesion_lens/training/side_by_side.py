@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from lesion_lens.model.backends import chosen_backend
+from lesion_lens.model.hidden_modules import UNUSED_BY_SERVING, hidden
 from lesion_lens.training.backends import use_one_thread
 from lesion_lens.training.checkpoint import Checkpoint
 from lesion_lens.training.errors import TrainingError
@@ -102,7 +104,9 @@ def _start_worker(stop: Event) -> None:
     # First, because the imports in `use_one_thread` take seconds.
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent decides
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    use_one_thread()
+    # A fit does not need these packages either. JAX, however, imports SciPy.
+    with hidden(UNUSED_BY_SERVING if chosen_backend() == "tensorflow" else ()):
+        use_one_thread()
 
 
 def _end_with_parent() -> None:
