@@ -233,7 +233,7 @@ def test_what_was_handed_over_is_forgotten(phone, address):
     phone.goto(f"{address}/#shared-1")
     phone.reload()
     phone.goto(f"{address}/#shared-1")
-    phone.get_by_text("got lost on the way").wait_for()
+    phone.get_by_text("was lost on the way").wait_for()
 
 
 def test_the_worker_does_not_pass_off_a_form_of_another_site_as_our_own(phone, address):

@@ -38,7 +38,7 @@ def show_result(page, alone=False):
     else:
         page.get_by_role("button", name="Classify").click()
     page.locator("#likely").wait_for()
-    page.get_by_text("Most weight").click()  # browsers ask nobody who has done nothing there
+    page.get_by_text("Most important").click()  # browsers ask nobody who has done nothing there
 
 
 @pytest.mark.parametrize("level", LEVELS)
