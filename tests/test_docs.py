@@ -175,7 +175,7 @@ def test_the_rules_of_the_statements_are_those_of_the_code():
         assert sentence in said
     enough = next(n for n in range(1, 999) if clopper_pearson_lower(n, n) >= 1 - MOST_WRONG)
     assert f"at least {enough} such lesions" in said
-    rows = rows_under("docs/statements.md", "| if | `risk_level` | the page leads with |")
+    rows = rows_under("docs/statements.md", "| if | `risk_level` | the page begins with |")
     assert {row[1]: row[2] for row in rows} == {f"`{name}`": x for name, x in HEADLINES.items()}
     assert f"all three together have {HIGH_RISK} or more" in rows[1][0]
 
