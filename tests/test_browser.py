@@ -494,7 +494,7 @@ def test_what_did_not_get_through_is_tried_again(one_page):
     one_page.route("**/showresult", lambda route: route.abort())
     classify(one_page, drawn("a.png"), drawn("b.png"))
     wait_for_table(one_page)
-    assert one_page.locator("#batch-summary").inner_text().startswith("0 of 2")
+    assert one_page.locator("#batch-summary").inner_text().startswith("Classified: 0 of 2")
     one_page.unroute("**/showresult")
     one_page.get_by_role("button", name="Retry failed images").click()
     one_page.get_by_text("Classified: 2 of 2 images").first.wait_for()
@@ -662,7 +662,7 @@ def test_without_javascript_several_images_get_the_same_table(plain_page):
     classify(plain_page, drawn("a.png"), SPOILED, drawn("c.png"))
     plain_page.wait_for_url("**/showresult")
     assert names_in(plain_page) == ["a.png", "c.png", "spoiled.png"]
-    assert plain_page.locator("#batch-summary").inner_text().startswith("2 of 3 images")
+    assert plain_page.locator("#batch-summary").inner_text().startswith("Classified: 2 of 3 images")
     assert [row["file"] for row in csv_of(plain_page)] == ["a.png", "c.png", "spoiled.png"]
 
 

@@ -140,7 +140,7 @@ def test_without_a_connection_the_upload_page_opens_and_others_lead_to_it(phone,
     phone.goto(f"{address}model")
     assert phone.get_by_role("heading", level=1).inner_text().startswith("There is no connection")
     assert "nothing is sent" in phone.inner_text("main")
-    assert "See a doctor" in phone.inner_text("main")
+    assert "see a doctor" in phone.inner_text("main")
     assert phone.locator("header img").evaluate("image => image.naturalWidth") > 0
     assert phone.locator("main").evaluate("main => getComputedStyle(main).maxWidth") == "672px"
     shoot(phone, "offline" + prefix.replace("/", "-"))

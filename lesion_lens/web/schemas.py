@@ -374,7 +374,7 @@ def schemas() -> dict[str, Any]:
                 "status": {
                     "type": "integer",
                     "description": "The HTTP status; for one of several images, the status that "
-                    "the image would have got alone.",
+                    "it would have had alone.",
                     "minimum": 400,
                     "maximum": 599,
                 },
