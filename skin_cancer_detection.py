@@ -1,7 +1,7 @@
-"""The seven classes, the preprocessing and the network: what the whole project is about.
+"""The seven classes, the preprocessing and the network: the core of the project.
 
-The web app and the training both build on this file, and it imports nothing of theirs. Keras is
-imported only where a network is built, so importing this module is cheap.
+The web app and the training build on this file; it imports nothing from them. Keras is imported
+only when a network is built, so importing this module is cheap.
 """
 
 import os
@@ -15,11 +15,11 @@ from PIL import Image
 if TYPE_CHECKING:
     import keras
 
-# All are read when Keras is first imported. The first silences TensorFlow's remarks on its own
-# graphs (not those on the processor, which it prints before it reads anything). The next two keep
-# TensorFlow and JAX from taking the whole memory of a GPU at once, as several processes share it:
-# the networks that are fitted side by side, the workers of a server. The last keeps a user's own
-# ~/.keras/keras.json from choosing another backend.
+# Keras and its backends read these when Keras is first imported. The first silences TensorFlow's
+# messages about its graphs (not those about the processor, which it prints before reading this).
+# The next two keep TensorFlow and JAX from taking all of a GPU's memory at once, because several
+# processes share it: networks that are fitted side by side, or the workers of a server. The last
+# keeps the user's ~/.keras/keras.json from choosing another backend.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
@@ -31,26 +31,26 @@ os.environ["KERAS_BACKEND"] = os.environ.get("KERAS_BACKEND") or "tensorflow"
 
 @dataclass(frozen=True)
 class LesionClass:
-    """Everything that is said of one class, anywhere, in plain words."""
+    """One class, and everything that is said about it, in plain words."""
 
     code: str  # as in the `dx` column of HAM10000's metadata
     name: str
     risk: str  # "malignant", "pre-malignant" or "benign"
     description: str
-    next_steps: str  # what usually happens with a spot that is one
-    sources: tuple[str, ...]  # DermNet's pages that both are drawn from
+    next_steps: str  # what usually happens with such a spot
+    sources: tuple[str, ...]  # DermNet's pages on which both texts are based
 
 
-# In the order of the labels 0–6 in Kaggle's hmnist_28_28_RGB.csv; the model's seven outputs follow
-# it. What each class takes in is from Tschandl et al., Sci Data 5:180161 (2018).
+# In the order of the labels 0–6 in Kaggle's hmnist_28_28_RGB.csv, which is also that of the model's
+# seven outputs. What each class includes is from Tschandl et al., Sci Data 5:180161 (2018).
 CLASSES = (
     LesionClass(
         "akiec",
         "Actinic keratosis or Bowen’s disease",
         "pre-malignant",
         "Rough, scaly patches on skin that has had a lot of sun (actinic keratosis), or a very "
-        "early cancer that is only in the top layer of the skin (Bowen’s disease). Most stay as "
-        "they are for years, but some turn into a skin cancer that grows deeper.",
+        "early cancer that is only in the top layer of the skin (Bowen’s disease). Most stay the "
+        "same for years, but some turn into a skin cancer that grows deeper.",
         "A doctor looks at it and may take a small piece to have it checked. Most often it is "
         "frozen off, or treated with a cream or with light. This works well.",
         ("actinic-keratosis", "intraepidermal-squamous-cell-carcinoma"),
@@ -60,9 +60,9 @@ CLASSES = (
         "Basal cell carcinoma",
         "malignant",
         "The most common skin cancer. It grows slowly and hardly ever spreads to other parts of "
-        "the body. If it is left, it goes on growing and harms the skin around it.",
-        "A doctor looks at it and often takes a small piece to have it checked. Then it is cut "
-        "out in most cases, and that nearly always cures it. It is not an emergency, but do not "
+        "the body. Untreated, it keeps growing and harms the skin around it.",
+        "A doctor looks at it and often takes a small piece to have it checked. In most cases it "
+        "is then cut out, and that nearly always cures it. It is not an emergency, but do not "
         "put it off.",
         ("basal-cell-carcinoma",),
     ),
@@ -73,8 +73,8 @@ CLASSES = (
         "Harmless thick or dark spots that come with age and sun: warty growths that look stuck "
         "on, flat age spots, or such spots as they fade. Some look like a melanoma, even to a "
         "doctor.",
-        "Most need nothing done. If one looks odd, a doctor may take a small piece to make sure. "
-        "It can be taken off if it rubs or itches.",
+        "Most need no treatment. If one looks odd, a doctor may take a small piece to make sure. "
+        "It can be removed if it rubs or itches.",
         ("seborrhoeic-keratosis", "solar-lentigo", "lichenoid-keratosis"),
     ),
     LesionClass(
@@ -83,7 +83,7 @@ CLASSES = (
         "benign",
         "A small, firm, harmless lump in the skin, most often on the legs. It may come after an "
         "insect bite or a scratch, and can stay for years.",
-        "Most need nothing done. A doctor can often tell by the feel of it. If there is any doubt, "
+        "Most need no treatment. A doctor can often tell by the feel of it. If there is any doubt, "
         "it is cut out and checked.",
         ("dermatofibroma",),
     ),
@@ -93,9 +93,9 @@ CLASSES = (
         "benign",
         "An ordinary mole: a harmless group of the cells that give skin its colour. Almost "
         "everybody has some.",
-        "Most need nothing done: just watch them. A mole that is new in later life, or that "
-        "changes, should be shown to a doctor. The doctor may compare pictures over some months, "
-        "or cut it out to make sure.",
+        "Most need no treatment, but watch them. If a mole is new in later life, or changes, show "
+        "it to a doctor. The doctor may compare pictures over some months, or cut it out to make "
+        "sure.",
         ("melanocytic-naevus",),
     ),
     LesionClass(
@@ -104,8 +104,8 @@ CLASSES = (
         "benign",
         "Red, purple or black spots made of small blood vessels, or of blood under the skin. Most "
         "are harmless, but a melanoma can look the same.",
-        "Most need nothing done. One that is new, grows fast or bleeds should be shown to a doctor "
-        "soon. It can be taken off if it is in the way.",
+        "Most need no treatment. If one is new, grows fast or bleeds, show it to a doctor soon. It "
+        "can be removed if it is in the way.",
         ("cherry-angioma", "angiokeratoma", "pyogenic-granuloma"),
     ),
     LesionClass(
@@ -115,7 +115,7 @@ CLASSES = (
         "A cancer of the cells that give skin its colour. It is the most dangerous of the common "
         "skin cancers, because it can spread. Found early, it is nearly always cured.",
         "A doctor should look at it soon. If the doctor is worried too, the whole spot is cut out "
-        "and checked under a microscope. What comes then depends on how deep it has grown.",
+        "and checked under a microscope. What happens next depends on how deep it has grown.",
         ("melanoma",),
     ),
 )
@@ -125,18 +125,19 @@ CODES = tuple(lesion_class.code for lesion_class in CLASSES)
 # --- The preprocessing -----------------------------------------------------------------------
 
 SIDE = 28  # pixels; the network sees SIDE × SIDE × 3
-# Up to so many pixels the reduction is exact, and HAM10000's 270,000 are far below. Larger images
-# are first reduced by whole factors, to no less than `REDUCING_GAP` times `SIDE`: that moves no
-# probability by more than 0.01 (tests/test_large_images.py).
+# Up to this many pixels the reduction is exact; HAM10000's images have 270,000. Larger images are
+# first reduced by whole factors, to no less than `REDUCING_GAP` times `SIDE`. In
+# tests/test_large_images.py this moves no probability by more than 0.01.
 EXACT_PIXELS = 2_000_000
 REDUCING_GAP = 16
 
 
 def preprocess(image: Image.Image) -> NDArray[np.uint8]:
-    """Reduce an image to what the network sees, as Kaggle's hmnist_28_28_RGB.csv was made.
+    """Reduce an image to what the network sees, in the way Kaggle's hmnist_28_28_RGB.csv was made.
 
-    The whole image, its aspect ratio not kept, by Pillow's LANCZOS filter. Checked against the
-    CSV: tests/test_real_data.py. Of more than `EXACT_PIXELS` the filter sees means of blocks.
+    Pillow's LANCZOS filter scales the whole image, without keeping its aspect ratio. Above
+    `EXACT_PIXELS`, the filter works on the means of blocks. tests/test_real_data.py checks this
+    against the CSV.
 
     Args:
         image: of mode "RGB", any size.
@@ -170,11 +171,11 @@ def build_model(dropout: float = 0.1) -> "keras.Sequential":
     """Build the network with fresh weights: 504,103 parameters, 502,983 of them trainable.
 
     Args:
-        dropout: share of the units dropped in training, 0 to below 1, in all three places.
+        dropout: share of the units dropped in training, 0 to below 1, by all three Dropout layers.
 
     Returns:
-        The network, not compiled: float32 (N, 28, 28, 3) in, float32 (N, 7) out, each row
-        summing to 1.
+        The network, not compiled: float32 (N, 28, 28, 3) in, float32 (N, 7) out, with rows that
+        sum to 1.
     """
     import keras
     from keras import layers

@@ -1,7 +1,7 @@
-// Everything that is said of one image, as `Answer` of lesion_lens/model/classifier.py has it.
+// Everything that is said about one image: `Answer` of lesion_lens/model/classifier.py.
 import { combineViews, decide, nextStep, riskLevel, urgency } from "./decisions.js";
 
-// `prediction` is of occlusion.js, `judged` of familiarity.js, `crop` of cuts.js or null.
+// `prediction` is from occlusion.js, `judged` from familiarity.js, `crop` from cuts.js or null.
 export function answerOf(prediction, judged, crop, facts) {
   const { rules } = facts;
   const { familiarity, reason, distance, proven, lacks_rules } = judged;

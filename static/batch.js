@@ -1,4 +1,4 @@
-// Several images: a table that fills while they are classified, two at a time.
+// Several images: a table that fills up while they are classified, two at a time.
 import { compare } from "./compare.js";
 import { fail } from "./form.js";
 import { live, titleOf } from "./page.js";
@@ -10,7 +10,7 @@ import { keep, saved } from "./unsaved.js";
 import { open } from "./views.js";
 import { leadTable } from "./warning_signs.js";
 
-// Found now, while the upload page is the view: the others are not in the document.
+// Look it up now, while the upload page is in the document: other views replace it.
 const batchTemplate = document.getElementById("batch-template").content;
 
 export async function classifyAll(files) {
@@ -28,7 +28,7 @@ export async function classifyAll(files) {
   link.addEventListener("click", () => {
     const lines = [table.dataset.csv, ...[...body.rows].map(lineOf)]; // in the order on the screen
     const csv = lines.map((line) => `${line}\r\n`).join("");
-    const url = URL.createObjectURL(new Blob([`\ufeff${csv}`], { type: "text/csv" })); // Excel needs the mark
+    const url = URL.createObjectURL(new Blob([`\ufeff${csv}`], { type: "text/csv" })); // Excel needs the byte order mark
     link.href = url;
     setTimeout(() => URL.revokeObjectURL(url), 10_000);
     saved(article);
@@ -38,7 +38,7 @@ export async function classifyAll(files) {
   comparing.onclick = () => compare(rows.filter((row) => row?.querySelector("img")), comparing);
   open(view);
 
-  let passing = files.map((_, i) => i); // what is still to do, and in the end what a later try may do
+  let passing = files.map((_, i) => i); // what to do; in the end, the failures worth another try
   async function work(waiting, count) {
     for (let i = waiting.shift(); i !== undefined; i = waiting.shift()) {
       const page = await sendWithPatience(files[i]);
@@ -68,7 +68,7 @@ export async function classifyAll(files) {
   }
   again.onclick = () => {
     if (isRunning()) return fail(text("wait-to-retry"));
-    article.querySelector("h1").focus({ preventScroll: true }); // as the button goes
+    article.querySelector("h1").focus({ preventScroll: true }); // because the button disappears
     return workOff();
   };
   await workOff();

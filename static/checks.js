@@ -1,4 +1,4 @@
-// What stands with each chosen image: remarks on it, and the buttons that cut it.
+// Remarks on each chosen image, and the buttons that crop it.
 import { cutOf, isHarmless, keptOf, remember, removed } from "./cuts.js";
 import { cutOut } from "./decode.js";
 import { fail, isTooLarge } from "./form.js";
@@ -7,11 +7,11 @@ import { isRunning } from "./sending.js";
 import { text } from "./texts.js";
 
 const template = document.getElementById("checks-template").content.firstElementChild;
-const inspected = new WeakMap(); // of a file: a promise of what `inspect` gives, or null
-let focused = null; // the file whose button gets the focus once it is there
-let inspector; // once there is an image, as it need not be loaded with the page; null where none runs
-const waiting = new Map(); // of a message's number: what takes the answer
-const UNKNOWN = { view: WHOLE, remarks: [] }; // of all files where no worker runs
+const inspected = new WeakMap(); // from a file to a promise of what `inspect` returns, or of null
+let focused = null; // the file whose button gets the focus once it exists
+let inspector; // a worker, started for the first image and not with the page; null if it cannot run
+const waiting = new Map(); // from a message's number to the function that takes the answer
+const UNKNOWN = { view: WHOLE, remarks: [] }; // the result for every file if no worker runs
 let asked = 0;
 
 function startInspector() {
@@ -40,8 +40,8 @@ function inspection(file) {
   return inspected.get(file);
 }
 
-// Add remarks and buttons to an item of the list. `replace` takes a function that promises the file
-// to put into this one's place.
+// Add remarks and buttons to an item of the list. `replace` takes a function that returns a promise of
+// the file to replace this one.
 export async function check(item, file, replace) {
   const cut = cutOf(file);
   item.classList.toggle("is-cut", Boolean(cut));
@@ -68,7 +68,7 @@ export async function check(item, file, replace) {
   box.querySelector(".choices").hidden = border.hidden && whole.hidden;
   if (cut) showCut(box.querySelector(".cut"), cut.frame, view);
 
-  // Use what a frame shows of the picture; null changes nothing.
+  // Use the part of the picture that a frame shows; null changes nothing.
   function use(frame) {
     if (!frame) return crop.focus();
     if (isRunning()) return fail(text("wait-to-cut"));
@@ -82,7 +82,7 @@ export async function check(item, file, replace) {
   crop.onclick = async () => {
     if (isRunning()) return fail(text("wait-to-cut"));
     try {
-      const { cropDialog } = await import("./crop.js"); // only now, as most images are sent whole
+      const { cropDialog } = await import("./crop.js"); // only now: most images are sent whole
       return use(await cropDialog(original, view, cut?.frame));
     } catch {
       return fail(text("not-cut"));
@@ -97,7 +97,7 @@ export async function check(item, file, replace) {
   }
 }
 
-// Say what was cut away, and what that does to the result.
+// Say what was cut away and how that affects the result.
 function showCut(line, frame, view) {
   const away = removed(frame, view);
   line.hidden = false;

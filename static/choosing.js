@@ -1,4 +1,4 @@
-// The images chosen on the upload page: by its buttons, dropped or pasted.
+// The images chosen on the upload page, whether by its buttons, dropped or pasted.
 import { check } from "./checks.js";
 import { button, fail, form, input, isTooLarge, maxImages, say } from "./form.js";
 import { mayBeImage, withoutDoubles } from "./images.js";
@@ -12,12 +12,12 @@ const camera = document.getElementById("camera");
 const chosen = document.getElementById("chosen");
 const note = document.getElementById("chosen-note");
 const template = document.getElementById("chosen-template").content.firstElementChild;
-let files = []; // what is chosen, in its order; the list of the form's input follows it
-let adding = Promise.resolve(); // what is still being added or cut, one after the other
+let files = []; // the chosen files in order; the form's input is kept in step
+let adding = Promise.resolve(); // files still being added or cut, one after the other
 let isCutLost = false;
 
-// What is chosen, once all is added and cut; null where a cut failed that was waited for, as nobody
-// wants the whole picture sent in its place.
+// Wait until all files are added and cut, then return them. Return null if a cut failed in that time:
+// the whole picture must not be sent instead.
 export async function chosenFiles() {
   isCutLost = false;
   let awaited;
@@ -28,7 +28,7 @@ export async function chosenFiles() {
   return isCutLost ? null : files;
 }
 
-// Put into a file's place what `cut` promises; nothing is sent before it is there.
+// Replace a file by the one that `cut` promises. Nothing is sent before that.
 function replace(file, cut) {
   adding = adding.then(cut).then(
     (part) => choose(files.map((other) => (other === file ? part : other))),
@@ -52,7 +52,7 @@ function fillInput() {
   input.files = all.files;
 }
 
-// Say beside the chosen images what is no fault, to all eyes and ears.
+// Show a remark that is not an error beside the chosen images, and have it read out.
 export function remarkOn(sentence) {
   live.textContent = note.textContent = sentence.trim();
   note.hidden = !files.length;
@@ -60,7 +60,7 @@ export function remarkOn(sentence) {
 
 // Go to the empty form for another image.
 export function startAnew() {
-  if (!isRunning()) { // what runs is of the images and the ticks that are there
+  if (!isRunning()) { // work in progress belongs to the current images and ticks
     untick();
     choose([]);
     live.textContent = "";
@@ -99,7 +99,7 @@ function showChosen() {
   chosen.replaceChildren(...files.slice(0, maxImages).map((file, i) => {
     const item = template.cloneNode(true);
     const image = item.querySelector("img");
-    image.onerror = () => { image.hidden = true; }; // a kind that only the server can read
+    image.onerror = () => { image.hidden = true; }; // a format that only the server can read
     image.src = URL.createObjectURL(file);
     item.querySelector(".file").textContent = file.name;
     item.querySelector("small").textContent = text(isTooLarge(file) ? "file-too-large" : "file-size", { size: sizeOf(file) });
@@ -116,7 +116,7 @@ function showChosen() {
   chosen.hidden = !files.length;
   button.textContent = files.length > 1 ? text("classify-several", { count: files.length }) : text("classify");
   say(files.length > maxImages ? tooMany(files) : "");
-  if (files.length) chosen.scrollIntoView({ block: "nearest" }); // and with it the button, which sticks
+  if (files.length) chosen.scrollIntoView({ block: "nearest" }); // the sticky button comes with it
 }
 
 export function tooMany(many) {
@@ -139,7 +139,7 @@ document.addEventListener("paste", ({ clipboardData, target }) => {
 for (const type of ["dragenter", "dragover"]) {
   document.addEventListener(type, (event) => {
     if (!event.dataTransfer.types.includes("Files")) return;
-    event.preventDefault(); // or the browser leaves the page for the file
+    event.preventDefault(); // otherwise the browser leaves the page to open the file
     form.classList.add("dragged-over");
   });
 }
@@ -153,4 +153,4 @@ document.addEventListener("drop", (event) => {
   if ([...items].some((item) => item.webkitGetAsEntry?.()?.isDirectory)) fail(text("folder"));
   else add([...dropped]);
 });
-if (input.files.length) add([...input.files]); // chosen while this was still being loaded
+if (input.files.length) add([...input.files]); // chosen before this script had loaded

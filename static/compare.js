@@ -1,4 +1,4 @@
-// Two photographs of one spot beside each other, on this device alone. It measures nothing.
+// Shows two photographs of one spot side by side, on this device only. It measures nothing.
 import { nameOf } from "./notes.js";
 import { live, titleOf } from "./page.js";
 import { date } from "./rows.js";
@@ -7,7 +7,7 @@ import { open } from "./views.js";
 
 const template = document.getElementById("comparison-template").content;
 
-// Open the comparison of two of these rows; `opener` gets the focus when it is left.
+// Open the comparison of two of these rows. `opener` gets the focus back when the reader leaves it.
 export function compare(rows, opener) {
   const article = document.importNode(template, true).querySelector("article");
   const sides = [...article.querySelectorAll(".side")];
@@ -32,7 +32,7 @@ export function compare(rows, opener) {
   choices.forEach((choice, i) => {
     choice.onchange = () => {
       const other = choices[1 - i];
-      if (other.value === choice.value) other.value = before[i]; // never one beside itself
+      if (other.value === choice.value) other.value = before[i]; // a photograph is not compared with itself
       before = choices.map(({ value }) => value);
       show();
       const side = sides[i].querySelector("h2").textContent;

@@ -1,4 +1,4 @@
-// The dialog in which a picture is cut by a frame: by touch, mouse or keyboard.
+// The dialog for cropping a picture with a frame, by touch, mouse or keyboard.
 import { isHarmless, keptSides, removed } from "./cuts.js";
 import { reducedCopy } from "./decode.js";
 import { centred, isWhole, largest, moved, resized, sizeOf, STEP, stretched, WHOLE, wholeSize } from "./frame.js";
@@ -12,7 +12,7 @@ const told = dialog.querySelector("output");
 const SIDE = 1024; // pixels of the longer side of the picture in the dialog
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
-// What a frame does to a picture, in sentences.
+// Say in sentences what a frame does to a picture.
 function describe(frame, view) {
   if (isWhole(frame)) return text("frame-whole");
   const [left, top] = [frame.left, frame.top].map((share) => Math.round(100 * share));
@@ -30,16 +30,17 @@ function isBlack(frame, view) {
   return Math.min(...keptSides(frame, view)) < 0.001;
 }
 
-// Let a person cut a picture. `before` is the frame of an earlier cut, `view` what black borders
-// leave. Gives a frame, or null where the dialog was left; rejects what this browser cannot decode.
+// Let the reader crop a picture. `before` is the frame of an earlier crop, `view` the part within black
+// borders. Returns a frame, or null if the dialog was cancelled; rejects if this browser cannot decode
+// the picture.
 export async function cropDialog(file, view, before = WHOLE) {
   const canvas = await reducedCopy(file, SIDE);
-  if (dialog.open || !dialog.isConnected) return null; // asked for twice, or the page went on
+  if (dialog.open || !dialog.isConnected) return null; // opened twice, or another view is shown
   const most = largest(canvas.width, canvas.height);
   let frame = before;
   size.max = 100 * wholeSize(most);
   stage.querySelector("canvas").replaceWith(canvas);
-  canvas.setAttribute("aria-hidden", true); // the frame has the name
+  canvas.setAttribute("aria-hidden", true); // the label is on the frame
   dialog.querySelector(".file").textContent = file.name;
 
   function show(next) {
@@ -52,7 +53,7 @@ export async function cropDialog(file, view, before = WHOLE) {
     dialog.querySelector("[value=use]").disabled = isBlack(frame, view);
   }
 
-  let drag = null; // what a pointer does to the frame, given the place where it is
+  let drag = null; // a function from the pointer's place to the new frame
   const placeOf = (event) => {
     const box = canvas.getBoundingClientRect();
     return [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
@@ -64,7 +65,7 @@ export async function cropDialog(file, view, before = WHOLE) {
     const begun = frame;
     if (corner) drag = (toX, toY) => stretched(begun, most, corner, toX, toY);
     else if (event.target === frameBox) drag = (toX, toY) => moved(begun, most, toX - x, toY - y);
-    else show(centred(frame, most, x, y)); // for whoever cannot drag
+    else show(centred(frame, most, x, y)); // for people who cannot drag
     stage.setPointerCapture(event.pointerId);
     frameBox.focus();
     event.preventDefault();
@@ -82,10 +83,10 @@ export async function cropDialog(file, view, before = WHOLE) {
   size.oninput = () => show(resized(frame, most, size.value / 100));
 
   const answer = new Promise((resolve) => {
-    dialog.onclose = () => resolve(""); // by Escape, or with its view
+    dialog.onclose = () => resolve(""); // closed by Escape, or because the view changed
     for (const button of dialog.querySelectorAll("button")) {
       button.onclick = () => {
-        resolve(button.value); // now: the event of closing may come after "Classify" was pressed
+        resolve(button.value); // now, because the close event may come after a press of "Classify"
         dialog.close();
       };
     }
@@ -94,6 +95,6 @@ export async function cropDialog(file, view, before = WHOLE) {
   show(frame);
   frameBox.focus();
   const chosen = await answer;
-  stage.querySelector("canvas").width = 0; // gives its memory back
+  stage.querySelector("canvas").width = 0; // frees its memory
   return chosen === "use" ? frame : null;
 }

@@ -1,15 +1,15 @@
-// A row of the table of results as a line of CSV, as lesion_lens/web/results.py writes it.
-// tests/csv_cases.json holds both to the same lines.
+// Writes a row of the table of results as a line of CSV, like lesion_lens/web/results.py.
+// tests/csv_cases.json checks that both write the same lines.
 
-// A spreadsheet takes a cell that begins with one of these signs for a formula (OWASP, CSV injection).
+// A spreadsheet reads a cell that begins with one of these characters as a formula (OWASP, CSV injection).
 const harmless = (words) => words.replace(/^[=+\-@\t\r\n]/, "'$&");
 
-// On a page no line breaks before a unit; in a file the spaces are those of the server's own lines.
+// The page has no-break spaces before units; the file has ordinary spaces, like the server's lines.
 const plain = (sentence) => sentence?.replaceAll("\u00a0", " ");
 
 const quoted = (text) => (/[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
 
-// What a person wrote, as a cell.
+// A cell with text that a person wrote.
 export const cell = (words) => quoted(harmless(words));
 
 export function csvLine(columns, values) {

@@ -1,16 +1,16 @@
-// What may be said of an image, given its probabilities: lesion_lens/model/decisions.py, by the same
-// names. Every number and sentence is in `rules`, from lesion_lens/model/device_rules.py;
-// tests/decision_cases.json holds both to the same answers.
+// What may be said about an image, given its probabilities: lesion_lens/model/decisions.py under the
+// same names. The numbers and sentences are in `rules`, from lesion_lens/model/device_rules.py.
+// tests/decision_cases.json checks that both give the same answers.
 
-// The mean of calibrated probabilities, seven of each view, divided by a temperature of its own.
+// The mean of the calibrated probabilities, seven for each view, corrected by its own temperature.
 export function combineViews(views, temperature = 1) {
   const mean = Array.from(views[0], (_, label) => sum(views.map((view) => view[label])) / views.length);
   const most = Math.max(...mean);
   return shares(mean.map((probability) => (probability / most) ** (1 / temperature)));
 }
 
-// Everything that may be said of one image; null where the model file has not the facts for it.
-// `crop` is null of a whole picture, or what was cut away, as cuts.js gives it.
+// Everything that may be said about one image; null if the model file lacks the facts for it. `crop` is
+// what was cut away, from cuts.js, or null for a whole picture.
 export function decide(probabilities, rules, familiarity, proven, crop = null) {
   const { codes, malignant_codes, decision_facts: facts } = rules;
   const isMalignant = (label) => malignant_codes.includes(codes[label]);
@@ -31,7 +31,7 @@ export function decide(probabilities, rules, familiarity, proven, crop = null) {
   };
   if (facts === null) return statements;
 
-  // What would be named if every class were equally frequent.
+  // The class that would be most likely if all were equally frequent.
   const named = largest(shares(labels.map((label) => probabilities[label] / facts.class_shares[label])));
   const inSet = labels.filter((label) => probabilities[label] >= facts.conformal_thresholds[label]);
   const notExcluded = labels.filter((label) => inSet.includes(label) || label === mostLikely);
@@ -54,7 +54,7 @@ export function decide(probabilities, rules, familiarity, proven, crop = null) {
   };
 }
 
-// The one word, of rules.levels, that all statements come to.
+// The word of rules.levels that sums up all statements.
 export function riskLevel(statements, familiarity, rules) {
   const { most_likely, malignant_probability, low_risk } = statements;
   if (low_risk === null || familiarity === "not dermatoscopic") return "unknown";
@@ -62,7 +62,7 @@ export function riskLevel(statements, familiarity, rules) {
   return low_risk ? "low" : "raised";
 }
 
-// The sentence that says what to do, and whom to see.
+// The sentence that says what to do and whom to see.
 export function nextStep(level, statements, rules) {
   const { likeliest_cancer, malignant_probability } = statements;
   if (level === "high" && likeliest_cancer === "mel") return rules.next_steps["high, melanoma"];
@@ -72,10 +72,10 @@ export function nextStep(level, statements, rules) {
 
 // The number that sorts the most urgent first: by level, then by falling malignant probability.
 export function urgency(level, probability, rules) {
-  return rules.levels.indexOf(level) + (1 - probability) / 2; // half, so that two levels never meet
+  return rules.levels.indexOf(level) + (1 - probability) / 2; // below the next level's numbers
 }
 
-// Of equals the first.
+// The place of the largest value; among equals, the first.
 function largest(values) {
   return values.indexOf(Math.max(...values));
 }

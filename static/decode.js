@@ -1,10 +1,10 @@
-// From a chosen file to its pixels and back to a file, on the device: upright, and never uploaded.
+// From a chosen file to its upright pixels and back to a file, on the device and without an upload.
 
-// No device draws more: the largest canvas of iOS.
+// The largest canvas that iOS draws.
 const MOST_PIXELS = 4096 * 4096;
 
-// Decode a file to a canvas whose longer side has at most `side` pixels; rejects what this browser
-// cannot decode. On the page, this holds it up for some tenths of a second; a worker can do it, too.
+// Decode a file to a canvas whose longer side has at most `side` pixels; rejects if this browser cannot
+// decode it. On the page this blocks for a moment; a worker can do it too.
 export async function reducedCopy(file, side) {
   const bitmap = await createImageBitmap(file);
   const canvas = reduced(bitmap, side);
@@ -12,7 +12,7 @@ export async function reducedCopy(file, side) {
   return canvas;
 }
 
-// The same of a decoded picture.
+// The same for a decoded picture.
 export function reduced(bitmap, side) {
   const scale = Math.min(1, side / Math.max(bitmap.width, bitmap.height));
   const [across, down] = [bitmap.width, bitmap.height].map((length) => Math.max(1, Math.round(scale * length)));
@@ -28,8 +28,8 @@ export async function pixelsOf(file, side) {
   return canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
 }
 
-// Make a file of what a frame shows of a picture, in the picture's own resolution where that has no
-// more than MOST_PIXELS. The frame is { left, top, right, bottom } in shares of the picture.
+// Make a file of the part of a picture that a frame shows, in full resolution up to MOST_PIXELS. The
+// frame is { left, top, right, bottom } in shares of the picture.
 export async function cutOut(file, frame) {
   const bitmap = await createImageBitmap(file);
   const [left, top] = [Math.floor(frame.left * bitmap.width), Math.floor(frame.top * bitmap.height)];
@@ -47,7 +47,7 @@ export async function cutOut(file, frame) {
   return new File([blob], file.name, { type, lastModified: file.lastModified });
 }
 
-// What a canvas shows, as a file without any metadata; quality (0–1) is a JPEG's.
+// A canvas as a file without metadata; `quality` (0–1) is for JPEG.
 export async function encoded(canvas, type, quality) {
   const blob = canvas.convertToBlob
     ? await canvas.convertToBlob({ type, quality })
@@ -56,7 +56,7 @@ export async function encoded(canvas, type, quality) {
   return blob;
 }
 
-// A new canvas, painted over white, as the server lays transparent pictures over white.
+// A new canvas, painted on white, because the server also puts transparent pictures on white.
 export function paint(width, height, draw) {
   const canvas = globalThis.document?.createElement("canvas") ?? new OffscreenCanvas(width, height);
   Object.assign(canvas, { width, height });

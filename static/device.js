@@ -1,5 +1,5 @@
-// A worker: answers for one image after the other without the server. It needs the model's file alone,
-// which the service worker keeps; nothing that it is given goes anywhere but back to the page.
+// A worker that answers for one image after the other without the server. It needs only the model file,
+// which the service worker keeps. What it is given goes back to the page and nowhere else.
 import { answerOf } from "./answer.js";
 import { pageOf } from "./device_page.js";
 import { judge } from "./familiarity.js";
@@ -7,10 +7,11 @@ import { readModel } from "./network.js";
 import { predict } from "./occlusion.js";
 import { ImageError, readImage } from "./pixels.js";
 
-let model = null; // a promise of what `readModel` gives, once there was an image
+let model = null; // a promise of what `readModel` returns, from the first image on
 let last = Promise.resolve();
 
-// The browser refuses a file with another checksum: then the page is older than the server's model.
+// The browser refuses a file with another checksum. This happens if the page is older than the
+// server's model.
 async function load({ address, integrity }) {
   const response = await fetch(address, { integrity });
   if (!response.ok) throw new Error(`status ${response.status}`);
@@ -27,8 +28,8 @@ async function loadOnce(message) {
   }
 }
 
-// Give the result page as { html }; a sentence about the image as { error }; or { fault }: "model" where
-// that could not be loaded, "device" for all else.
+// Return the result page as { html }, a sentence about the image as { error }, or a { fault }: "model"
+// if the model could not be loaded, "device" for everything else.
 async function answerTo(message) {
   let loaded;
   try {

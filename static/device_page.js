@@ -1,14 +1,15 @@
-// The page of a result, filled on the device from the server's own template: what result_context of
-// lesion_lens/web/pages.py gives it, and the same HTML. lesion_lens/web/device_page.py has the words.
+// The result page, filled on the device from the server's own template: the same HTML, with the same
+// context as from result_context in lesion_lens/web/pages.py. lesion_lens/web/device_page.py sends the
+// words.
 import { csvLine } from "./csv.js";
 import { render } from "./templates.js";
 import { filtersOf, rounded } from "./wording.js";
 
-// The path of the app, which a proxy may have set: this file is in its static/.
+// The path of the app, which a proxy may have changed. This file is in its static/.
 const appRoot = new URL("../", import.meta.url).pathname;
 
-// Give the page as HTML. `image` is of readImage, `today` as in "2026-03-07"; `wasSent` where some of
-// the image was sent to a server that did not answer.
+// Return the page as HTML. `image` is from readImage, `today` is like "2026-03-07". `wasSent` says that
+// part of the image was sent to a server that did not answer.
 export function pageOf(answer, image, name, facts, { today, wasSent = false }) {
   const { page } = facts;
   const context = { ...contextOf(answer, image, name, page, today), was_sent: wasSent };
@@ -29,7 +30,7 @@ function contextOf(answer, image, name, page, today) {
     app_root: appRoot,
     answer,
     reason: reasonOf(answer, page),
-    // Which was counted on whole pictures.
+    // These figures were counted on whole pictures.
     meaning: answer.crop && !answer.crop.is_harmless ? null : ofEach(page.meanings, answer),
     statements: answer.statements,
     ranking: page.codes.map((code, i) => [class_of[code], shares[i]]).sort((a, b) => b[1] - a[1]),
@@ -46,7 +47,7 @@ function contextOf(answer, image, name, page, today) {
 const reasonOf = (answer, { reasons }) => answer.reason && reasons[answer.reason];
 const ofEach = (table, { risk_level, familiarity }) => table[risk_level][familiarity ?? ""];
 
-// What the row of the table of results speaks of; static/rows.js takes the preview of the result.
+// The context of the row in the table of results; static/rows.js takes the preview of the result.
 function rowOf(answer, name, page, today) {
   const { statements, familiarity } = answer;
   return {
@@ -66,7 +67,7 @@ function rowOf(answer, name, page, today) {
   };
 }
 
-// The cells of its line of CSV, by their columns, as csv_line of lesion_lens/web/results.py has them.
+// The cells of its line of CSV by column, as in csv_line of lesion_lens/web/results.py.
 function cellsOf(answer, name, page) {
   const { statements, familiarity } = answer;
   const shares = page.codes.map((code, i) => [code, rounded(answer.probabilities[i], page.decimals)]);
@@ -90,9 +91,9 @@ function cellsOf(answer, name, page) {
   };
 }
 
-// --- The map, as lesion_lens/web/occlusion_map.py has it ---
+// --- The map, as in lesion_lens/web/occlusion_map.py ---
 
-// The server's numbers are of 32 bits, and so is what it compares them with.
+// The server compares in 32 bits.
 const isNoticeable = (fall, { noticeable_fall }) => fall >= Math.fround(noticeable_fall);
 
 function visiblePatches(occlusion, map) {
@@ -113,7 +114,7 @@ function strongestRegion(occlusion, map) {
   return map.regions[Math.floor((row + 1) / 3)][Math.floor((column + 1) / 3)];
 }
 
-// Put no-break spaces between numbers and their units, but not in code and tags.
+// Put no-break spaces between numbers and their units, except in code and tags.
 function keepTogether(html, { code, together }) {
   const searched = new RegExp(`${code}|<[^>]*>|${together}`, "gs");
   return html.replace(searched, (found) => (found.startsWith("<") ? found : found.replace(/\s+/g, "\u00a0")));

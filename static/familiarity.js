@@ -1,9 +1,9 @@
-// Whether the model knows pictures of a kind, and if not, why: lesion_lens/model/familiarity.py with
+// Whether the model knows this kind of picture, and if not, why: lesion_lens/model/familiarity.py with
 // outliers.py, other_pictures.py and picture_groups.py. `rules` is from
-// lesion_lens/model/device_rules.py; a rule that the model file lacks is null there.
+// lesion_lens/model/device_rules.py; a rule that the model file lacks is null.
 import { describe, features, fieldOfView, fillFrame, flatShare } from "./pictures.js";
 
-// What is said of one picture, 28 × 28 × 3 numbers: null for what needs a rule that is missing.
+// What is said about one picture, 28 × 28 × 3 numbers; null if the rule for it is missing.
 export function judge(pixels, rules) {
   const { outliers, others, groups } = rules;
   const inside = fieldOfView(pixels, rules.picture_limits);
@@ -21,7 +21,7 @@ export function judge(pixels, rules) {
   };
 }
 
-// The key of rules.reasons for what sets an unfamiliar picture apart most.
+// The key in rules.reasons for what most sets an unfamiliar picture apart.
 function reasonOf(pixels, inside, described, { outliers, outlier_limits, picture_limits }) {
   const { column_groups, small_frame, large_part } = outlier_limits;
   const left = column_groups.map(({ columns }) => distanceWithout(columns, described, outliers));
@@ -35,12 +35,12 @@ function reasonOf(pixels, inside, described, { outliers, outlier_limits, picture
   const away = outliers.means.map((mean) => difference(described, mean));
   const squares = away.map((one) => squaredDistance(one, outliers.covariance));
   const nearest = away[squares.indexOf(Math.min(...squares))];
-  // What is too much or too little, given the other numbers.
+  // Whether it is too much or too little, given the other numbers.
   const givenOthers = eliminate(outliers.covariance, nearest).solved;
   return columns.reduce((total, column) => total + givenOthers[column], 0) > 0 ? too_much : too_little;
 }
 
-// Mahalanobis's distance from the class whose mean is the nearest.
+// The Mahalanobis distance from the class with the nearest mean.
 function distanceOf(described, { means, covariance }) {
   const squares = means.map((mean) => squaredDistance(difference(described, mean), covariance));
   return Math.sqrt(Math.max(Math.min(...squares), 0)); // rounding may leave a 0 a little below
@@ -51,7 +51,7 @@ function distanceWithout(columns, described, { means, covariance }) {
   return distanceOf(keep(described), { means: means.map(keep), covariance: keep(covariance).map(keep) });
 }
 
-// Whether it is no dermatoscopic image; so is one whose score is not a number.
+// Whether it is not a dermatoscopic image. A picture whose score is NaN is not one either.
 function isOther(pixels, inside, { others, other_limits, picture_limits }) {
   const { farthest, frame_discount, most_flat } = other_limits;
   if (flatShare(pixels, inside, picture_limits) > most_flat) return true;
@@ -64,7 +64,7 @@ function isOther(pixels, inside, { others, other_limits, picture_limits }) {
   return !(odds - frame_discount * outside(inside) <= others.threshold);
 }
 
-// The group of pictures, each a Gaussian with its share, that a picture most likely belongs to.
+// The group that a picture most likely belongs to. Each group is a Gaussian with a share.
 function groupOf(described, { means, covariances, shares }) {
   const likelihoods = shares.map((share, group) => {
     const away = difference(described, means[group]);
@@ -87,8 +87,8 @@ function squaredDistance(away, covariance) {
   return away.reduce((total, value, i) => total + value * solved[i], 0);
 }
 
-// Gauss's elimination: the x for which matrix · x = values. A covariance needs no pivots, as it is
-// positive definite.
+// Gaussian elimination: the x for which matrix · x = values. A covariance needs no pivoting, because it
+// is positive definite.
 function eliminate(matrix, values) {
   const rows = matrix.map((row, i) => [...row, values[i]]);
   rows.forEach((pivot, k) => {

@@ -1,4 +1,4 @@
-// The upload form: its elements, its limits, and how it says what is wrong.
+// The upload form: its elements, its limits and its error message.
 
 export const form = document.getElementById("upload");
 export const input = document.getElementById("pic");
@@ -13,7 +13,7 @@ export function say(sentence) {
   input.setAttribute("aria-invalid", Boolean(sentence));
 }
 
-// Say what went wrong to whoever pressed the button, wherever on the page that was.
+// Say what went wrong and move the focus there, wherever on the page the reader is.
 export function fail(sentence) {
   say(sentence);
   error.focus();

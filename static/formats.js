@@ -1,11 +1,12 @@
-// What an image file says of itself: its format, its size, whether all of it is there, and of which
-// colours it speaks. Firefox and WebKit decode what there is of a broken file, and a picture that is
-// half grey must get no answer. WebKit applies colour profiles even if it is told not to, while the
+// What an image file says about itself: its format, its size, whether it is complete, and its colour
+// profiles. Firefox and WebKit decode as much as there is of a truncated file, but a picture that is
+// half grey must not get an answer. WebKit applies colour profiles even when told not to, while the
 // server and the network's training ignore them.
 
-// Look into the bytes of a file: { format, size, isWhole, isOdd }. The format is null where it is none
-// of these. The size is [width, height] in pixels, as the file says it before anything is decoded. A
-// picture is odd where browsers take another one of its frames than the server. On the way, colour profiles in the bytes are overwritten, so that no decoder finds them.
+// Look into the bytes of a file: { format, size, isWhole, isOdd }. The format is null if it is none of
+// those below. The size is [width, height] in pixels, as stated in the file before anything is decoded.
+// A picture is odd if browsers choose another of its frames than the server. On the way, overwrite
+// colour profiles in the bytes, so that no decoder finds them.
 export function lookInto(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const [format, , read] = FORMATS.find(([, begins]) => begins(view)) ?? [null];
@@ -13,7 +14,7 @@ export function lookInto(bytes) {
   try {
     return { ...found, ...read?.(view) };
   } catch (error) {
-    if (error.name === "RangeError") return found; // of the view: it ends before the image does
+    if (error.name === "RangeError") return found; // the file ends before the image does
     throw error;
   }
 }
@@ -39,8 +40,8 @@ function write(view, from, name) {
   for (let i = 0; i < name.length; i += 1) view.setUint8(from + i, name.charCodeAt(i));
 }
 
-// ITU-T T.81, annex B: it is whole if it has its last marker. In coded data a byte 255 is followed
-// by what stands for no segment: 0, a restart or another 255.
+// ITU-T T.81, annex B: a JPEG is whole if it has its last marker. In coded data, a byte 255 is followed
+// by something that does not start a segment: 0, a restart marker or another 255.
 function jpeg(view) {
   let size = [0, 0];
   for (let at = 2; ;) {
@@ -54,8 +55,8 @@ function jpeg(view) {
   }
 }
 
-// W3C PNG, sections 5.3 and 11.2: it is whole if the chunks that it cannot do without are unspoiled,
-// up to the last. Before the pixels the server takes no other spoiled chunk, either.
+// W3C PNG, sections 5.3 and 11.2: a PNG is whole if its critical chunks are intact, up to the last one.
+// Before the pixels, the server does not accept damage in other chunks either.
 function png(view) {
   const size = [view.getUint32(16), view.getUint32(20)];
   const met = new Set();
@@ -65,13 +66,13 @@ function png(view) {
     const checksum = view.getUint32(at + 8 + length);
     const mustBeWhole = name < "a" || !met.has("IDAT");
     if (mustBeWhole && checksum !== crc32(view, at + 4, at + 8 + length)) return { size, isWhole: false };
-    // An animation begins with the image itself only where a frame is announced before it.
+    // The image itself belongs to an animation only if a frame is announced before it.
     const isOdd = met.has("acTL") && !met.has("IDAT") && !met.has("fcTL") && name === "IDAT";
     if (isOdd) return { size, isWhole: true, isOdd };
     if (name === "IEND") return { size, isWhole: true };
     met.add(name);
     if (["cHRM", "cICP", "gAMA", "iCCP", "sRGB"].includes(name)) {
-      write(view, at + 4, "noCp"); // a name that nobody knows, of a chunk that one may pass over
+      write(view, at + 4, "noCp"); // an unknown name, spelt like that of a chunk that decoders may skip
       view.setUint32(at + 8 + length, crc32(view, at + 4, at + 8 + length));
     }
     at += 12 + length;
@@ -90,27 +91,27 @@ function crc32(view, from, to) {
   return ~rest >>> 0;
 }
 
-// RFC 9649, sections 2.4 and 2.7: the container says how long it is, and then come chunks.
+// RFC 9649, sections 2.4 and 2.7: the container states its length, and chunks follow.
 function webp(view) {
   const end = 8 + view.getUint32(4, true);
   if (end > view.byteLength) return { isWhole: false };
   const size = WEBP_SIZES[letters(view, 12, 4)]?.(view);
-  if (letters(view, 12, 4) === "VP8X") view.setUint8(20, view.getUint8(20) & ~0x20); // it has a profile
+  if (letters(view, 12, 4) === "VP8X") view.setUint8(20, view.getUint8(20) & ~0x20); // clears the flag for a profile
   for (let at = 12; at + 8 <= end; at += 8 + 2 * Math.ceil(view.getUint32(at + 4, true) / 2)) {
     if (letters(view, at, 4) === "ICCP") write(view, at, "noCP");
   }
   return { size, isWhole: Boolean(size) };
 }
 
-// By the first chunk, of the canvas, or the coded picture, with or without loss.
+// By the first chunk: that of the canvas (VP8X), or a lossy (VP8) or lossless (VP8L) picture.
 const WEBP_SIZES = {
   VP8X: (view) => [24, 27].map((at) => 1 + view.getUint16(at, true) + (view.getUint8(at + 2) << 16)),
   "VP8 ": (view) => [26, 28].map((at) => view.getUint16(at, true) & 0x3fff),
   VP8L: (view) => [0, 14].map((bit) => 1 + ((view.getUint32(21, true) >>> bit) & 0x3fff)),
 };
 
-// GIF89a, sections 18 to 22: the first picture up to the end of its data; the others do not count. It
-// is odd where it leaves some of the screen free, which each program fills in its own way.
+// GIF89a, sections 18 to 22: checks the first picture up to the end of its data; the others do not
+// count. It is odd if it does not cover the whole screen, because programs fill the rest differently.
 function gif(view) {
   const tableAfter = (flags) => (flags & 0x80 ? 3 * 2 ** ((flags & 7) + 1) : 0);
   const afterBlocks = (from) => {
@@ -128,9 +129,9 @@ function gif(view) {
   return { size, isWhole: true, isOdd: left > 0 || top > 0 || String(frame) !== String(size) };
 }
 
-// Of rows that are not coded, all must be there; of others, what the file says of its length.
+// If the rows are not compressed, all must be there. Otherwise the file must have its stated length.
 function bmp(view) {
-  const isOfOs2 = view.getUint32(14, true) < 40; // with a shorter head
+  const isOfOs2 = view.getUint32(14, true) < 40; // with a shorter header
   const [width, height] = isOfOs2
     ? [view.getUint16(18, true), view.getUint16(20, true)]
     : [view.getInt32(18, true), Math.abs(view.getInt32(22, true))];
@@ -141,10 +142,10 @@ function bmp(view) {
   return { size, isWhole: view.getUint32(10, true) + row * height <= view.byteLength };
 }
 
-// ISO/IEC 14496-12, section 4.2: boxes one after the other, each of which says how long it is; 1
-// stands for a length of 8 bytes that follows, 0 for the rest of the file. Phones write something
-// else behind them. Profiles are deep within "meta", in boxes "colr" of the kinds "prof" and "rICC"; sizes
-// in boxes "ispe", one for each tile and one, the largest, for the image. What is animated is odd.
+// ISO/IEC 14496-12, section 4.2: a sequence of boxes, each with its length. A length of 1 means that a
+// length of 8 bytes follows, and 0 means the rest of the file. Phones append other data. Profiles are
+// deep within "meta", in "colr" boxes of the types "prof" and "rICC". Sizes are in "ispe" boxes: one
+// for each tile, and the largest one for the image. An animation is odd.
 function heif(view) {
   const found = new Set();
   let size = [0, 0];

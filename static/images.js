@@ -1,11 +1,11 @@
-// Which files may be images, and which of them are the same.
+// Tells which files may be images, and which of them are the same.
 import { cutOf } from "./cuts.js";
 import { input, isTooLarge } from "./form.js";
 
 const accepted = input.accept.split(",");
 
-// Whether the server may be able to read a file: it goes by the bytes, so only what the browser
-// knows to be something else is left out.
+// Whether the server may be able to read a file. The server goes by the bytes, so leave out only files
+// that the browser knows to be something else.
 export function mayBeImage({ name, type }) {
   return !type
     || type === "application/octet-stream"
@@ -22,11 +22,11 @@ async function areSame(a, b) {
     const bytes = new Uint8Array(other);
     return new Uint8Array(one).every((byte, i) => byte === bytes[i]);
   } catch {
-    return false; // one of them is gone, which is said when it is sent
+    return false; // one of them is gone; that is reported when it is sent
   }
 }
 
-// Give the files without those that are among the chosen, whole or cut, or among themselves, already.
+// Return the files that are not yet among the chosen ones, whole or cut, each of them once.
 export async function withoutDoubles(files, chosen) {
   const fresh = [];
   for (const file of files) {

@@ -1,26 +1,25 @@
-// Reducing an image as Pillow does, to the byte: `Image.reduce` (its Reduce.c) and `Image.resize` by
-// LANCZOS (its Resample.c), for 8 bits a channel. tests/test_device_images.py compares the bytes.
+// Reduces an image to exactly the same bytes as Pillow: `Image.reduce` (its Reduce.c) and `Image.resize`
+// by LANCZOS (its Resample.c), for 8 bits a channel. tests/test_device_images.py compares the bytes.
 //
-// An image here is { data, width, height } with four bytes a pixel, as an ImageData has them. The
-// fourth is left alone: transparent pictures are laid over white before.
+// An image here is { data, width, height } with four bytes a pixel, like an ImageData. The fourth is
+// ignored: transparent pictures have been put on white before.
 
 const SUPPORT = 3; // lobes of the windowed sinc on each side
 const PRECISION = 22; // bits after the point in a weight: 32 less 8 of the pixel and 2 to spare
 const HALF = 1 << (PRECISION - 1);
 
-// What the network sees of an image, as `preprocess` of skin_cancer_detection.py makes it:
-// side × side × 3 bytes, RGB row by row. Of more than `exact_pixels` LANCZOS sees means of blocks.
+// What the network sees of an image, like `preprocess` of skin_cancer_detection.py: side × side × 3
+// bytes, RGB row by row. Above `exact_pixels`, LANCZOS works on the means of blocks.
 export function preprocess(image, { side, exact_pixels, reducing_gap }) {
   const { width, height } = image;
   const factor = (length) => Math.floor(length / side / reducing_gap) || 1;
   if (width * height <= exact_pixels) return lanczos(image, side);
   const [across, down] = [factor(width), factor(height)];
-  // The last blocks may be parts of blocks: the picture ends within them.
+  // The last blocks may be incomplete: the picture ends within them.
   return lanczos(reduceBlocks(image, across, down), side, width / across, height / down);
 }
 
-// The means of blocks of across × down pixels; what is left at the right and at the bottom gives
-// smaller blocks.
+// The means of blocks of across × down pixels. Blocks at the right and at the bottom may be smaller.
 export function reduceBlocks({ data, width, height }, across, down = across) {
   const [columns, rows] = [Math.ceil(width / across), Math.ceil(height / down)];
   const reduced = new Uint8ClampedArray(4 * columns * rows);
@@ -38,7 +37,7 @@ export function reduceBlocks({ data, width, height }, across, down = across) {
           blue += data[i + 2];
         }
       }
-      // Pillow multiplies by a rounded reciprocal, which it takes in single precision.
+      // Pillow multiplies by a rounded reciprocal, computed in single precision.
       const reciprocal = Math.floor(Math.fround(2 ** 32 / Math.fround(256 * count)));
       const to = 4 * (row * columns + column);
       reduced[to] = Math.imul(red, reciprocal) >>> 24;
@@ -49,9 +48,9 @@ export function reduceBlocks({ data, width, height }, across, down = across) {
   return { data: reduced, width: columns, height: rows };
 }
 
-// side × side × 3 bytes of an image, or of its upper left `right` × `bottom` pixels, which need not
-// be whole. What is between the two passes is rounded to bytes. Pillow 13 begins with the columns
-// where the height shrinks by more than twice as many pixels as the width does.
+// side × side × 3 bytes of an image, or of its upper left `right` × `bottom` pixels, which need not be
+// whole numbers. Between the two passes, values are rounded to bytes. Pillow 13 begins with the columns
+// if the height shrinks by more than twice as many pixels as the width.
 export function lanczos({ data, width, height }, side, right = width, bottom = height) {
   const [across, down] = [weights(width, right, side), weights(height, bottom, side)];
   if (height > side && height - side > 2 * (width - side)) {
@@ -62,7 +61,7 @@ export function lanczos({ data, width, height }, side, right = width, bottom = h
   return resample(narrow, { line: 3, step: 3 * side }, side, down, { line: 3, step: 3 * side });
 }
 
-// Weigh the pixels of each line: `from` and `to` say how far apart lines and their pixels are.
+// Weigh the pixels of each line. `from` and `to` say how far apart the lines and their pixels are.
 function resample(data, from, lines, outputs, to) {
   const result = new Uint8ClampedArray(3 * lines * outputs.length);
   for (let line = 0; line < lines; line += 1) {
@@ -83,7 +82,7 @@ function resample(data, from, lines, outputs, to) {
   return result;
 }
 
-// For each of `side` outputs, where its inputs begin and their weights, in fixed point.
+// For each of `side` outputs: where its inputs begin, and their weights in fixed point.
 function weights(length, end, side) {
   const scale = Math.fround(end) / side; // Pillow keeps the box in single precision
   const stretch = Math.max(1, scale);

@@ -1,9 +1,9 @@
-// The network of skin_cancer_detection.py in plain JavaScript: `run` has the layers of
+// The network of skin_cancer_detection.py in plain JavaScript. `run` applies the layers of
 // `build_model()` one by one. Each BatchNormalization is folded into the layer that follows it
-// (lesion_lens/model/device_file.py), and Dropout does nothing where a network serves.
+// (lesion_lens/model/device_file.py), and Dropout does nothing outside training.
 //
-// An image here is { side, channels, data }: a square of side × side pixels, row by row, with the
-// channels of a pixel beside each other in a Float32Array.
+// An image here is { side, channels, data }: side × side pixels, row by row, with the channels of a
+// pixel next to each other in a Float32Array.
 
 export const SIDE = 28; // pixels; the network sees SIDE × SIDE × 3
 
@@ -12,9 +12,9 @@ const BLOCK = 8; // channels that `convolve` computes at once, in as many local 
 
 // --- The file ----------------------------------------------------------------------------------
 
-// Read what /model/device gives, a safetensors file: 8 bytes with the length of a text, the text,
-// which says in JSON where each array lies, and the arrays. `facts` are what the server has put
-// beside them; `layers` are for `run`.
+// Read the safetensors file from /model/device: 8 bytes with the length of a text, the text (JSON that
+// says where each array lies), and the arrays. `facts` is what the server has added; `layers` is for
+// `run`.
 export function readModel(buffer) {
   const length = Number(new DataView(buffer).getBigUint64(0, true));
   const text = new TextDecoder().decode(new Uint8Array(buffer, 8, length));
@@ -29,8 +29,8 @@ export function readModel(buffer) {
   return { layers, facts: JSON.parse(said.lesion_lens) };
 }
 
-// Order a kernel as it is read: all that belongs to the first BLOCK channels of the output, then
-// all of the next; of a dense layer, all that belongs to the first number, then the next.
+// Put a kernel into the order in which it is read: first the values for the first BLOCK output channels,
+// then those for the next, and so on. In a dense layer: the values for the first output, then the next.
 function packed(kernel, shape) {
   const channels = shape.at(-1);
   const rows = kernel.length / channels;
@@ -49,8 +49,8 @@ function packed(kernel, shape) {
 
 // --- The network -------------------------------------------------------------------------------
 
-// Classify one image: SIDE × SIDE pixels, RGB, 0–255, in a Uint8Array; gives seven probabilities in
-// the order of the classes, which sum to 1.
+// Classify one image: SIDE × SIDE pixels, RGB, 0–255, in a Uint8Array. Returns seven probabilities in
+// the order of the classes, summing to 1.
 export function run(layers, pixels) {
   let image = convolve(framed(pixels), layers.conv1); // 28, 28, 16
   image = pool(image); // 14, 14, 16
@@ -67,7 +67,7 @@ export function run(layers, pixels) {
   return softmax(multiply(values, layers.dense5)); // 7
 }
 
-// The image with a line of zeros on each side: what the padding 'same' of conv1 adds.
+// The image with a line of zeros on each side, as the padding 'same' of conv1 adds it.
 function framed(pixels) {
   const side = SIDE + KERNEL - 1;
   const data = new Float32Array(side * side * 3);
@@ -77,9 +77,9 @@ function framed(pixels) {
   return { side, channels: 3, data };
 }
 
-// A convolution without padding, and what is negative set to 0. This takes nearly all of the time.
-// So the sums of BLOCK channels are local variables, and each number of the input is read once for
-// all of them. What lies under one row of the kernel is in one piece of the input.
+// A convolution without padding, followed by ReLU. It takes nearly all of the time, so the sums of BLOCK
+// channels are local variables, and each number of the input is read once for all of them. The numbers
+// under one row of the kernel are contiguous in the input.
 function convolve(image, { kernel, bias }) {
   const { data, channels } = image;
   const side = image.side - KERNEL + 1;
@@ -157,14 +157,14 @@ function multiply(values, { kernel, bias }) {
   return output;
 }
 
-// Set what is negative to 0, in place.
+// ReLU, in place: set negative numbers to 0.
 function rectify(values) {
   for (let i = 0; i < values.length; i += 1) if (values[i] < 0) values[i] = 0;
   return values;
 }
 
 function softmax(values) {
-  const most = Math.max(...values); // which keeps the powers finite
+  const most = Math.max(...values); // subtracting it keeps the powers finite
   const powers = values.map((value) => Math.exp(value - most));
   const sum = powers.reduce((total, power) => total + power, 0);
   return powers.map((power) => power / sum);

@@ -1,4 +1,4 @@
-// Notes of one's own to the rows of a table. They stay in the page and are never sent.
+// The reader's notes on the rows of a table. They stay in the page and are not sent.
 import { text } from "./texts.js";
 import { keep } from "./unsaved.js";
 
@@ -10,7 +10,7 @@ const fieldOf = (row) => row.querySelector(".note textarea");
 
 export const noteOf = (row) => fieldOf(row).value;
 
-// The style sheet lets a field grow with the words beside it, and prints these.
+// The style sheet repeats the words of data-value: they make the field grow, and they are printed.
 function write(field, words) {
   field.value = field.parentElement.dataset.value = words;
 }
@@ -26,7 +26,7 @@ export function addNote(row, table) {
   };
 }
 
-// Put the note of a row into its full result, too.
+// Show the note of a row in its full result, too.
 export function showNote(row, result) {
   let field = result.querySelector(".note textarea");
   if (!field) {

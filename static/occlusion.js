@@ -1,16 +1,15 @@
-// One image through the network, as lesion_lens/model/views.py does it: its eight views, and its
-// occlusion map.
+// Runs the network on one image, like lesion_lens/model/views.py: its eight views and its occlusion map.
 import { run, SIDE } from "./network.js";
 
 const PATCHES = 7; // a side of the map
 const CHANNELS = 3;
 
-// Classify an image of SIDE × SIDE pixels, RGB, in a Uint8Array. `views` has the probabilities of
-// each of its eight views. `occlusion` has by how much the probability of the most likely class
-// falls when a patch of the upright image is covered, row by row; null without a map.
+// Classify an image of SIDE × SIDE pixels, RGB, in a Uint8Array. `views` are the probabilities of each
+// of its eight views. `occlusion` is, row by row, how much the probability of the most likely class
+// falls when a patch of the upright image is covered; null without a map.
 export function predict(layers, pixels, withMap = true) {
   const views = eightViews(pixels).map((view) => run(layers, view));
-  // No number that the page compares with may be NaN, as all comparisons with it fail.
+  // The page must not get NaN: comparisons with it are false without an error.
   if (!views.every((view) => view.every(Number.isFinite))) {
     throw new RangeError("probabilities");
   }
@@ -24,8 +23,8 @@ function occlusionMap(layers, pixels, views) {
   return Array.from({ length: PATCHES }, (_, row) => falls.slice(row * PATCHES, (row + 1) * PATCHES));
 }
 
-// The eight ways in which a square can lie: turned by quarters, counterclockwise, then the same of
-// its mirror image. The first is the image as it came.
+// The eight views of a square: its quarter turns, counterclockwise, then those of its mirror image. The
+// first view is the image itself.
 export function eightViews(pixels) {
   const views = [pixels];
   for (let turn = 1; turn < 4; turn += 1) views.push(turned(views.at(-1)));
@@ -37,7 +36,7 @@ export function eightViews(pixels) {
 const turned = (pixels) => gathered(pixels, (x, y) => [SIDE - 1 - y, x]);
 const mirrored = (pixels) => gathered(pixels, (x, y) => [SIDE - 1 - x, y]);
 
-// An image whose pixel at (x, y) is that of another at `from(x, y)`.
+// An image whose pixel at (x, y) is the pixel of another image at `from(x, y)`.
 function gathered(pixels, from) {
   const view = new Uint8Array(pixels.length);
   for (let y = 0; y < SIDE; y += 1) {
@@ -52,7 +51,7 @@ function gathered(pixels, from) {
 
 const placeOf = (x, y) => CHANNELS * (y * SIDE + x);
 
-// Copies of an image, in each of which one patch has the colour of the skin, patches row by row.
+// Copies of an image, each with one patch in the colour of the skin; patches row by row.
 export function occluded(pixels) {
   const skin = rimColour(pixels);
   const side = SIDE / PATCHES;
@@ -67,8 +66,8 @@ export function occluded(pixels) {
   });
 }
 
-// The median colour of the rim, which is skin in most images. Of an even number of values a median
-// is the mean of the two in the middle; NumPy cuts off its half when it writes it into bytes.
+// The median colour of the rim, which is skin in most images. The median of an even number of values is
+// the mean of the two in the middle; NumPy drops its fraction when it writes it into bytes.
 function rimColour(pixels) {
   const isRim = (x, y) => x === 0 || y === 0 || x === SIDE - 1 || y === SIDE - 1;
   const channels = Array.from({ length: CHANNELS }, () => []);

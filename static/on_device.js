@@ -1,12 +1,12 @@
-// Classifies an image on this device: a worker does what else the server does, and its page becomes the
-// document that the server would have sent.
+// Classifies an image on this device: a worker does the server's work, and returns the page that the
+// server would have sent.
 import { cropOf } from "./cuts.js";
 import { form } from "./form.js";
 import { cancelled, PATIENCE, withoutModel } from "./sending.js";
 import { text } from "./texts.js";
 
 const { device, integrity } = form.dataset;
-const waiting = new Map(); // of a message's number: what takes the answer
+const waiting = new Map(); // from a message's number to the function that takes the answer
 let worker = null;
 let asked = 0;
 
@@ -16,7 +16,8 @@ function start() {
   worker.onerror = () => stop(broken());
 }
 
-// End the worker, whatever it does, and give all who wait for it this answer; the next image begins anew.
+// End the worker, whatever it is doing, and give this answer to all that wait for it. The next image
+// starts a new worker.
 function stop(answer) {
   worker?.terminate();
   worker = null;
@@ -31,13 +32,13 @@ function answerIn({ html, error, fault }) {
   return new DOMParser().parseFromString(html, "text/html");
 }
 
-// The person's own date, as in "2026-03-07".
+// The reader's local date, like "2026-03-07".
 function dateOf(time) {
   const parts = [time.getFullYear(), time.getMonth() + 1, time.getDate()];
   return parts.map((part) => String(part).padStart(2, "0")).join("-");
 }
 
-// Give the page of a result, or an Error with a sentence, as `sendWithPatience` does.
+// Return the result page, or an Error with a sentence, like `sendWithPatience`.
 export function classifyHere(file, signal, wasSent) {
   if (!device) return withoutModel();
   if (!worker) start();

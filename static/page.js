@@ -1,4 +1,4 @@
-// What every view has: its place in the page, the line that is read out, and the name of the app.
+// What the views share: their place in the page, the line that is read out, and the name of the app.
 
 export const main = document.querySelector("main");
 export const live = document.getElementById("status");

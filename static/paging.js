@@ -1,4 +1,4 @@
-// One row's full result, and from it to the next and the previous of the table as it is shown.
+// Shows the full result of a row, with buttons to the next and the previous row that the table shows.
 import { nameOf, showNote } from "./notes.js";
 import { titleOf } from "./page.js";
 import { shownRows } from "./table.js";
@@ -7,7 +7,7 @@ import { open, turnTo } from "./views.js";
 
 const template = document.getElementById("paging-template").content;
 
-// Open the full result of a row; with `turns`, in the place of another's. `view` is that of the table.
+// Open the full result of a row; with `turns`, it replaces that of another row. `view` is the table's.
 export function openRow({ row, table, view, turns = false }) {
   const bar = document.importNode(template, true).querySelector("nav");
   const rows = shownRows(table).filter((other) => other.result);

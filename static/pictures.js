@@ -1,9 +1,9 @@
-// Numbers that describe a picture: lesion_lens/model/pictures.py and `features` of outliers.py.
-// A picture is 28 × 28 × 3 numbers, RGB row by row, 0–255; a mask has 1 or 0 for each pixel. `limits`
-// are the constants of those modules, rules.picture_limits of lesion_lens/model/device_rules.py.
+// Numbers that describe a picture, like lesion_lens/model/pictures.py and `features` of outliers.py.
+// A picture is 28 × 28 × 3 numbers, RGB row by row, 0–255. A mask has 1 or 0 for each pixel. `limits`
+// are the constants of those modules, from rules.picture_limits of lesion_lens/model/device_rules.py.
 
-// The mask of what a black frame, bars or dark corners leave: without the black pixels that hang
-// together with the edge, and without their neighbours. All of a picture that is nearly all black.
+// The mask of the part that is not a black frame, bars or dark corners: 0 for black pixels that are
+// connected to the edge by black ones, and for their neighbours. All 1 for a picture nearly all black.
 export function fieldOfView(pixels, { side, black, least_view }) {
   const frame = new Uint8Array(side * side);
   const waiting = [];
@@ -34,14 +34,14 @@ export function fieldOfView(pixels, { side, black, least_view }) {
   return mean(inside) < least_view ? inside.fill(1) : inside;
 }
 
-// The picture with the mean colour of what is inside instead of its frame.
+// The picture with its frame filled with the mean colour of what is inside.
 export function fillFrame(pixels, inside) {
   const weights = weightsOf(inside);
   const colour = [0, 1, 2].map((channel) => weighted(weights, (i) => pixels[3 * i + channel]));
   return Float64Array.from(pixels, (level, k) => (inside[Math.floor(k / 3)] ? level : colour[k % 3]));
 }
 
-// The share of what is inside that is of one colour: like its neighbours.
+// The share of the inside that is flat: of nearly the same colour as its neighbours.
 export function flatShare(pixels, inside, { side, same_levels }) {
   const flat = inside.slice();
   for (const [here, there] of pairs(side, 1)) {
@@ -51,8 +51,8 @@ export function flatShare(pixels, inside, { side, same_levels }) {
   return sum(flat) / sum(inside);
 }
 
-// Seven numbers: the means along the colour axes, the logarithms of the standard deviations along
-// them, and of the steps in brightness from a pixel to its neighbours. The frame counts, too.
+// Seven numbers: the means along the colour axes, the logarithms of the standard deviations along them,
+// and the logarithm of the steps in brightness between neighbours. The frame counts, too.
 export function features(pixels, limits) {
   const everywhere = new Uint8Array(limits.side ** 2).fill(1);
   const colours = coloursOf(pixels, limits.colour_axes);
@@ -61,7 +61,7 @@ export function features(pixels, limits) {
   return [...colours.map(mean), ...contrasts.map((contrast) => Math.log(contrast + limits.least_contrast))];
 }
 
-// Seventeen numbers of what is inside; pictures.py says what they are.
+// Seventeen numbers about the inside; pictures.py explains them.
 export function describe(pixels, inside, limits) {
   const { side, lags, least_contrast, least_variance, least_kurtosis, most_correlation } = limits;
   const weights = weightsOf(inside);
@@ -101,13 +101,13 @@ function coloursOf(pixels, axes) {
   ));
 }
 
-// Squared, from the middle of a picture, whose half side is 1.
+// Squared distances from the middle of a picture, in units of half its side.
 function squaredDistances(side) {
   const from = (k) => (2 * k) / (side - 1) - 1;
   return Float64Array.from({ length: side * side }, (_, i) => from(i % side) ** 2 + from(Math.floor(i / side)) ** 2);
 }
 
-// The share of the variance that the mean of the eight views, turned and mirrored, has.
+// The share of the variance that remains in the mean of the eight views.
 function symmetricShare(away, side, leastVariance) {
   const last = side - 1;
   const at = (x, y) => away[y * side + x];
@@ -116,10 +116,10 @@ function symmetricShare(away, side, leastVariance) {
     const [x, y] = [i % side, Math.floor(i / side)];
     return (upright(x, y) + upright(y, x)) / 8;
   });
-  return Math.min(meanSquare(average) / (meanSquare(away) + leastVariance), 1); // but for rounding
+  return Math.min(meanSquare(average) / (meanSquare(away) + leastVariance), 1); // above 1 only by rounding
 }
 
-// The root mean square of the steps over so many pixels, down and across together.
+// The root mean square of the steps over `lag` pixels, down and across together.
 function rootMeanSquareStep(brightness, inside, lag, side) {
   const squares = { down: 0, across: 0 };
   const counts = { down: 0, across: 0 };
@@ -139,7 +139,7 @@ function* pairs(side, lag) {
   }
 }
 
-// Of a mask: weights that sum to 1.
+// The weights of a mask, summing to 1.
 function weightsOf(inside) {
   const count = sum(inside);
   return Float64Array.from(inside, (value) => value / count);

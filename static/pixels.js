@@ -1,20 +1,20 @@
-// From a chosen file to what the network sees of it, without the server: the same 28×28 pixels as
-// lesion_lens/model/images.py and `preprocess` make of it. It runs in a worker and on the page.
-// Limits and sentences come from the server, by lesion_lens/web/device_images.py.
+// From a chosen file to what the network sees of it, without the server: the same 28×28 pixels as from
+// lesion_lens/model/images.py and `preprocess`. It runs in a worker and on the page. Limits and
+// sentences come from the server: lesion_lens/web/device_images.py.
 import { encoded, paint, reduced } from "./decode.js";
 import { lookInto } from "./formats.js";
 import { preprocess, reduceBlocks } from "./lanczos.js";
 
-// Pixels a side that are read at once: a large picture as a whole takes more memory than a phone
-// gives to a page, and fits no canvas of iOS.
+// Pixels a side that are read at once. A large picture as a whole takes more memory than a phone gives
+// to a page, and does not fit a canvas of iOS.
 const TILE = 2048;
 
-// What is wrong with an image, in a sentence for the person.
+// What is wrong with an image, in a sentence for the reader.
 export class ImageError extends Error {}
 
-// Read a file: { pixels: side × side × 3 bytes, RGB row by row, `png`: the same as a picture,
-// `preview`: a small copy, `preview_size` and `full_size`: [width, height] }. The pictures are data
-// addresses. It rejects with an ImageError, or with what the browser itself has to say.
+// Read a file. Returns { pixels: side × side × 3 bytes, RGB row by row; png: the same as a picture;
+// preview: a small copy; preview_size and full_size: [width, height] }. The pictures are data: addresses.
+// Rejects with an ImageError, or with the browser's own error.
 export async function readImage(file, limits) {
   const { sentences, side } = limits;
   if (!file.size) throw new ImageError(sentences.empty);
@@ -47,8 +47,8 @@ function checkSize([width, height], format, { max_pixels, max_jpeg_pixels, max_s
   if (width * height > most || Math.max(width, height) > max_side) throw new ImageError(sentence);
 }
 
-// Upright, as browsers turn it by themselves: every JPEG, but no WebP, and WebKit turns no PNG. There
-// only the preview lies on its side: the network looks at all eight ways to turn and mirror a picture.
+// Browsers turn a JPEG upright by themselves, but not a WebP, and WebKit does not turn a PNG. Then only
+// the preview lies on its side: the network looks at all eight ways to turn and mirror a picture.
 async function decode(file, sentences) {
   try {
     return await createImageBitmap(file, { colorSpaceConversion: "none" });
@@ -57,7 +57,7 @@ async function decode(file, sentences) {
   }
 }
 
-// The pixels of a picture, and of one with more than `exact_pixels` the means of blocks: as RGBA.
+// The pixels of a picture as RGBA; above `exact_pixels`, the means of blocks.
 function reducedTiles(bitmap, { side, exact_pixels, reducing_gap, sentences }) {
   const { width, height } = bitmap;
   const gap = Math.floor(Math.min(width, height) / (reducing_gap * side));
@@ -80,7 +80,7 @@ function reducedTiles(bitmap, { side, exact_pixels, reducing_gap, sentences }) {
   return image;
 }
 
-// Whether what is painted can be read: a browser that guards against fingerprints gives noise.
+// Whether painted pixels can be read back: a browser that guards against fingerprinting returns noise.
 function tellsTheTruth(context) {
   const colour = [64, 128, 192];
   context.fillStyle = `rgb(${colour})`;

@@ -1,32 +1,32 @@
-// What may be said of a picture before it is sent, by its pixels: it advises and never forbids.
-// `python -m scripts.measure_remarks` measures how often each remark is made of dermatoscopic images
-// as they are, and of spoiled ones; docs/uploads.md has the figures.
+// Remarks on a picture before it is sent, based on its pixels. They advise and do not forbid anything.
+// `python -m scripts.measure_remarks` measures how often each remark is made about dermatoscopic images
+// as they are, and about spoiled ones. docs/uploads.md has the figures.
 import { pixelsOf } from "./decode.js";
 
-// Pixels of the longer side of the copy that is looked at. Sharpness depends on it.
+// Pixels of the longer side of the copy that is inspected. Sharpness depends on it.
 const SIDE = 256;
 
-// Each but the first is beyond nearly all of 124 originals of HAM10000.
+// Nearly all of 124 originals of HAM10000 stay within these limits, except the first.
 const LIMITS = {
   border: 0.02, // share of a side that is black from end to end
-  corners: 0.02, // share of the picture that is black and hangs together with its edge
-  dark: 95, // grey levels (0–255) that half of the picture is below
-  bright: 215, // and above
+  corners: 0.02, // share of the picture that is black and connected to its edge
+  dark: 95, // grey level (0–255) that half of the picture is below
+  bright: 215, // grey level that half of the picture is above
   glare: 0.01, // share of the picture that is white
   blurred: 2.5, // root mean square of the Laplacian, in grey levels
-  small: 0.03, // share of the picture that the spot takes
-  cutOff: 0.35, // share of one side that the spot lies on
+  small: 0.03, // share of the picture that the spot fills
+  cutOff: 0.35, // share of one side that the spot touches
 };
 
-const BLACK = 40; // no channel reaches it: as lesion_lens/model/pictures.py finds a frame
-const WHITE = 245; // each channel reaches it
+const BLACK = 40; // all channels are below it, as in lesion_lens/model/pictures.py
+const WHITE = 245; // all channels reach it
 const BLACK_LINE = 0.98; // share of a row or column that is black if it belongs to a border
-const LEAST_LEFT = 0.12; // share of the picture; if less is left, there is no frame but darkness
-const CELL = 4; // pixels a side, whose mean is taken to look for the spot
-const LEAST_CONTRAST = 15; // grey levels between spot and skin, or no spot is spoken of
+const LEAST_LEFT = 0.12; // share of the picture; if less is left, it is dark and has no frame
+const CELL = 4; // pixels a side of the cells whose means are searched for the spot
+const LEAST_CONTRAST = 15; // grey levels between spot and skin; below, there is no remark on a spot
 
-// Look at a file: gives its remarks, and as `view` what black borders leave of it, as { left, top,
-// right, bottom } in shares of the picture; rejects what this browser cannot decode.
+// Inspect a file. Returns its remarks and, as `view`, the part within black borders: { left, top,
+// right, bottom } in shares of the picture. Rejects if this browser cannot decode the file.
 export async function inspect(file) {
   const image = await pixelsOf(file, SIDE);
   const { left, top, right, bottom } = viewOf(image);
@@ -35,8 +35,8 @@ export async function inspect(file) {
   return { view, remarks: remarksOn(image) };
 }
 
-// The remarks on a picture, an ImageData of SIDE pixels: a list of the keys in
-// templates/checks.html, the most important first.
+// The remarks on a picture, an ImageData of SIDE pixels: keys of templates/checks.html, the most
+// important first.
 function remarksOn(image) {
   const found = describe(image);
   const remarks = [];
@@ -46,13 +46,13 @@ function remarksOn(image) {
   if (isDark) remarks.push("dark");
   else if (found.median > LIMITS.bright) remarks.push("bright");
   else if (found.white > LIMITS.glare) remarks.push("glare");
-  if (found.sharpness < LIMITS.blurred && !isDark) remarks.push("blurred"); // dark ones hide edges
+  if (found.sharpness < LIMITS.blurred && !isDark) remarks.push("blurred"); // dark pictures hide edges
   if (found.spot !== null && found.spot < LIMITS.small) remarks.push("small");
   else if (found.spotOnEdge > LIMITS.cutOff) remarks.push("cut-off");
   return remarks;
 }
 
-// The numbers that the remarks go by. `spot` is null where no spot stands out.
+// The numbers on which the remarks are based. `spot` is null if no spot stands out.
 function describe(image) {
   const view = viewOf(image);
   const grey = brightness(image);
@@ -77,7 +77,7 @@ function describe(image) {
   };
 }
 
-// What black borders leave of a picture: left, top, right and bottom in pixels.
+// The part of a picture within black borders: left, top, right and bottom in pixels.
 function viewOf({ data, width, height }) {
   const isBlack = (x, y) => {
     const i = 4 * (y * width + x);
@@ -127,7 +127,8 @@ function brightness({ data, width, height }) {
   return grey;
 }
 
-// Black pixels of the view that hang together with its edge: 1 for each; none of a dark picture.
+// A mask with 1 for the black pixels of the view that are connected to its edge; all 0 if too little
+// would be left, as in a dark picture.
 function blackFrame({ data, width, height }, view) {
   const frame = new Uint8Array(width * height);
   const waiting = [];
@@ -153,8 +154,8 @@ function blackFrame({ data, width, height }, view) {
   return left < LEAST_LEFT * width * height ? frame.fill(0) : frame;
 }
 
-// Root mean square of the Laplacian: a measure of focus (Pech-Pacheco et al., ICPR 2000). The frame
-// and its neighbours do not count, as their edge is always sharp.
+// The root mean square of the Laplacian, a measure of focus (Pech-Pacheco et al., ICPR 2000). The frame
+// and its neighbours do not count, because their edge is always sharp.
 function sharpness(grey, width, view, frame) {
   const inner = { left: view.left + 3, top: view.top + 3, right: view.right - 3, bottom: view.bottom - 3 };
   let squares = 0;
@@ -168,7 +169,7 @@ function sharpness(grey, width, view, frame) {
   return count ? Math.sqrt(squares / count) : 0;
 }
 
-// The dark spot: the share of the view that it takes, and of one side of the view.
+// The dark spot: the share of the view that it fills, and the share of one side that it touches.
 function spotIn(grey, width, view, frame) {
   const columns = Math.floor((view.right - view.left) / CELL);
   const rows = Math.floor((view.bottom - view.top) / CELL);
@@ -182,7 +183,7 @@ function spotIn(grey, width, view, frame) {
   }
   const { threshold, contrast } = divide(cells);
   if (!(contrast >= LEAST_CONTRAST)) return { spot: null, spotOnEdge: 0 };
-  // Of several spots the one that weighs most: a cell counts for more the nearer it is to the middle.
+  // Of several spots, choose the one with the most weight. Cells nearer to the middle weigh more.
   const weight = (cell) => {
     const x = (2 * (cell % columns) + 1) / columns - 1;
     const y = (2 * Math.floor(cell / columns) + 1) / rows - 1;
@@ -199,7 +200,7 @@ function spotIn(grey, width, view, frame) {
       spot.weight += weight(cell);
     };
     visit(start);
-    for (let k = 0; k < spot.cells.length; k += 1) { // which grows meanwhile
+    for (let k = 0; k < spot.cells.length; k += 1) { // the list grows meanwhile
       const cell = spot.cells[k];
       if (cell % columns) visit(cell - 1);
       if ((cell + 1) % columns) visit(cell + 1);
@@ -211,7 +212,7 @@ function spotIn(grey, width, view, frame) {
   return { spot: best.cells.length / cells.length, spotOnEdge: touch(best.cells, columns, rows) };
 }
 
-// The largest share of a side that a spot lies on; 0 of one in a corner, which may be shade.
+// The largest share of a side that a spot touches; 0 for a spot in a corner, which may be shade.
 function touch(spot, columns, rows) {
   const last = columns * (rows - 1);
   const corners = [0, columns - 1, last, last + columns - 1];
@@ -225,8 +226,8 @@ function touch(spot, columns, rows) {
   return Math.max(...sides.map(([isOn, length]) => spot.filter(isOn).length / length));
 }
 
-// Otsu's threshold between dark and light (IEEE Trans Syst Man Cybern 9:62, 1979), and the
-// difference of their means; a contrast of NaN where all is alike.
+// Otsu's threshold between dark and light (IEEE Trans Syst Man Cybern 9:62, 1979), and the difference of
+// their means as the contrast; it is NaN if all cells are alike.
 function divide(cells) {
   const levels = new Float64Array(256);
   let count = 0;

@@ -1,5 +1,5 @@
-// What a person does with a result: prints it, shares it, or leaves it. The upload page loads this, and
-// so does a result that is a page of its own, as that of an image shared with the app.
+// What a reader does with a result: print it, share it, or leave it. The upload page loads this, and so
+// does a result on a separate page, as for an image shared with the app.
 import { main } from "./page.js";
 import { keep, saved } from "./unsaved.js";
 import "./warning_signs.js";
@@ -7,7 +7,7 @@ import "./warning_signs.js";
 document.documentElement.classList.add("js");
 if (navigator.canShare?.({ files: [pictureOf("")] })) document.documentElement.classList.add("can-share");
 
-// Ask before this result is lost: nobody else has it. In other views of the page it is not lost.
+// Ask before this result is lost, because it exists nowhere else. Other views of the page keep it.
 export function receive(article) {
   keep(article, () => article.isConnected);
 }
@@ -26,7 +26,7 @@ async function share(article) {
     await navigator.share({ text, files: [pictureOf(picture)] });
     saved(article);
   } catch (error) {
-    // Who closes the list of apps knows that nothing was shared.
+    // A reader who closes the list of apps knows that nothing was shared.
     if (error.name !== "AbortError") article.querySelector(".not-shared").hidden = false;
   }
 }

@@ -1,4 +1,4 @@
-// The rows of the table of results: made of the pages that the server sends, or of a fault.
+// The rows of the table of results, made from the pages that the server sends, or from errors.
 import { cell, csvLine } from "./csv.js";
 import { addNote, noteOf, writeNote } from "./notes.js";
 import { openRow } from "./paging.js";
@@ -6,12 +6,12 @@ import { text } from "./texts.js";
 
 const failedTemplate = document.getElementById("failed-template").content;
 
-// Make a row of a page with a result; `view` is that of its table.
+// Make a row from a page with a result; `view` is the one of the table.
 export function rowOf(page, table, view) {
   const result = page.getElementById("result");
   const row = document.importNode(result.querySelector("template#row").content, true).querySelector("tr");
   const named = row.querySelector(".named");
-  const image = document.createElement("img"); // the one of the result, which is here already
+  const image = document.createElement("img"); // shows the image of the result, which is loaded already
   image.alt = "";
   image.src = result.querySelector("#upload-image").getAttribute("href");
   const opener = document.createElement("button");
@@ -27,7 +27,7 @@ export function rowOf(page, table, view) {
   return row;
 }
 
-// Say of which day and model a table, or a comparison, is: that of this row.
+// Show the day and the model of this row below its table or comparison.
 export function date(article, row) {
   if (!row) return;
   const [time, model] = article.querySelectorAll(".origin :is(time, code)");
@@ -36,7 +36,7 @@ export function date(article, row) {
   model.textContent = row.dataset.model.slice(0, model.textContent.length);
 }
 
-// Put the doctor of the warning signs, which were ticked in the full result, into the row, too.
+// If enough warning signs are ticked in the full result, repeat the advice in the row.
 function markSigns(row, isEnough) {
   row.querySelector("strong.signs-ticked")?.remove();
   if (!isEnough) return;
@@ -57,12 +57,12 @@ export function failedRow(file, fault, table) {
   return row;
 }
 
-// Remove the row of a try before, if there was one; its note is kept.
+// Remove the row of an earlier attempt, if there is one, but keep its note.
 export function takePlace(former, row) {
   if (!former) return;
   writeNote(row, noteOf(former));
   former.remove();
 }
 
-// The line of CSV of a row. The note is its last cell, and empty as the line comes.
+// The line of CSV of a row. The note is its last cell, which is empty in the line from the server.
 export const lineOf = (row) => row.dataset.csv + cell(noteOf(row));

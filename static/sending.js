@@ -1,5 +1,5 @@
-// Has images classified, by the server with one request each or on this device, and shows how far that
-// is; also stops it.
+// Has images classified, by the server with one request each or on this device. Shows the progress, and
+// can stop it.
 import { fieldsOf } from "./cuts.js";
 import { button, form, input, isTooLarge, say } from "./form.js";
 import { live, main } from "./page.js";
@@ -10,8 +10,8 @@ const progress = document.getElementById("progress");
 const bar = document.getElementById("bar");
 const step = document.getElementById("step");
 export const PATIENCE = 120_000; // milliseconds for an answer
-const SLOW = 15_000; // milliseconds after which it is said that the server takes long
-let running = null; // what stops the work that runs
+const SLOW = 15_000; // milliseconds after which the page says that the server is slow
+let running = null; // the AbortController of the current work
 
 document.getElementById("cancel").onclick = () => running?.abort();
 
@@ -19,14 +19,14 @@ export function isRunning() {
   return running !== null;
 }
 
-// Show the progress of some work, and let nothing else begin meanwhile.
+// Show the progress of some work, and do not let other work begin meanwhile.
 export async function during(sentence, work) {
   running = new AbortController();
   say("");
   live.textContent = step.textContent = sentence;
   bar.value = 0;
   progress.hidden = false;
-  button.setAttribute("aria-disabled", true); // and not `disabled`, which would lose the focus
+  button.setAttribute("aria-disabled", true); // not `disabled`, which would lose the focus
   try {
     return await work();
   } finally {
@@ -38,14 +38,14 @@ export async function during(sentence, work) {
   }
 }
 
-// `share` is how much of the work is done; null where nobody knows.
+// `share` is how much of the work is done; null if unknown.
 export function showStep(sentence, share) {
   step.textContent = sentence;
   if (share === null) bar.removeAttribute("value");
   else bar.value = share;
 }
 
-// Where neither program nor model of the device is to be had.
+// The error if the program or the model for the device cannot be loaded.
 export function withoutModel() {
   return Object.assign(new Error(text("model-missing")), { isPassing: true, isWithoutModel: true });
 }
@@ -59,8 +59,8 @@ function unreachable(wasSent) {
   return Object.assign(new Error(sentence), { isPassing: true, isUnreachable: true, wasSent });
 }
 
-// Have one image classified; gives the page that came back, or an Error with a sentence: with `wait`,
-// seconds after which to send it again, `isPassing` where a later try may do, or `isCancelled`.
+// Have one image classified. Returns the page that came back, or an Error with a sentence. The Error has
+// `wait`, the seconds before the next attempt; `isPassing` if a later attempt may work; or `isCancelled`.
 async function send(file, tell) {
   const { signal } = running;
   if (isTooLarge(file)) {
@@ -71,7 +71,7 @@ async function send(file, tell) {
   } catch {
     return new Error(text("gone"));
   }
-  if (await isWished()) return classifyHere(file, tell); // and never by the server, come what may
+  if (await isWished()) return classifyHere(file, tell); // and not by the server, whatever happens
   let wasSent = false;
   if (navigator.onLine || !await isModelKept()) {
     const answer = await upload(file, tell);
@@ -81,15 +81,15 @@ async function send(file, tell) {
   }
   const answer = await classifyHere(file, tell, wasSent);
   if (answer.isWithoutModel && !await isWished()) return unreachable(wasSent);
-  if (answer instanceof Error) answer.isPassing = true; // as the server may do better later
+  if (answer instanceof Error) answer.isPassing = true; // the server may succeed later
   return answer;
 }
 
-// `wasSent` where some of the image has left the device before the server failed to answer.
+// `wasSent` says that part of the image left the device before the server failed to answer.
 async function classifyHere(file, tell, wasSent = false) {
   const { signal } = running;
   tell?.("here");
-  try { // loaded only now, as most visits do not need it
+  try { // loaded only now, because most visits do not need it
     const device = await import("./on_device.js");
     return signal.aborted ? cancelled() : await device.classifyHere(file, signal, wasSent);
   } catch {
@@ -97,7 +97,7 @@ async function classifyHere(file, tell, wasSent = false) {
   }
 }
 
-// Send one image to the server; the Error has `isUnreachable` where no answer came, and `wasSent`.
+// Send one image to the server. If no answer comes, the Error has `isUnreachable` and `wasSent`.
 function upload(file, tell) {
   const { signal } = running;
   if (signal.aborted) return cancelled();
@@ -128,14 +128,14 @@ function upload(file, tell) {
     const abort = () => request.abort();
     signal.addEventListener("abort", abort);
     const forget = onceWished(() => {
-      wasSent = true; // for all that anybody knows
+      wasSent = true; // it may have been
       request.abort();
     });
     const late = setTimeout(() => tell?.("slow"), SLOW);
     request.onloadend = () => {
       clearTimeout(late);
       forget();
-      signal.removeEventListener("abort", abort); // or it holds the page that came
+      signal.removeEventListener("abort", abort); // otherwise it keeps the page in memory
     };
     request.open("POST", form.action);
     request.responseType = "document";
@@ -143,8 +143,8 @@ function upload(file, tell) {
   });
 }
 
-// The server turns requests away while too many wait, or came; come back when it says.
-// `tell` is told the step: "upload" and how much of it is done, "slow", or "here".
+// Send an image, and again when the server says so: it turns requests away while too many are waiting,
+// or after too many. `tell` receives the step: "upload" with the share that is done, "slow", or "here".
 export async function sendWithPatience(file, tell) {
   for (let tries = 5; ; tries -= 1) {
     const answer = await send(file, tell);
@@ -154,7 +154,7 @@ export async function sendWithPatience(file, tell) {
   }
 }
 
-// Wait so many milliseconds, or until all is cancelled.
+// Wait for `time` milliseconds, or until the work is cancelled.
 function pause(time, signal) {
   return new Promise((resolve) => {
     setTimeout(resolve, time);

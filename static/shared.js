@@ -1,12 +1,12 @@
-// Images that were sent as a form, by another app's share or before this page's script was there, while
-// they could not or should not go to the server: the service worker hands them over from its memory.
+// Takes over images that were sent as a form, by another app's share or before this page's script had
+// loaded, but could not or must not go to the server. The service worker hands them over from its memory.
 import { add, remarkOn } from "./choosing.js";
 import { fail } from "./form.js";
 import { text } from "./texts.js";
 
 const PATIENCE = 10_000; // milliseconds
 
-// The files; null where the service worker has forgotten them.
+// The files; null if the service worker no longer has them.
 function heldFiles() {
   const { port1, port2 } = new MessageChannel();
   return new Promise((resolve) => {
@@ -17,7 +17,7 @@ function heldFiles() {
 }
 
 const mark = location.hash;
-history.replaceState(history.state, "", location.pathname); // or a reload would ask again
+history.replaceState(history.state, "", location.pathname); // otherwise a reload would ask again
 const files = await heldFiles();
 if (!files) fail(text("not-handed-over"));
 else if (!files.length) fail(text("no-image"));

@@ -1,4 +1,4 @@
-// The table of results: sorted by the column that is asked for, its rows counted by level and chosen.
+// The table of results: sorts it by a column, counts the rows of each level, and tells which are shown.
 import { live } from "./page.js";
 import { text } from "./texts.js";
 
@@ -26,8 +26,8 @@ export function makeSortable(table) {
   }
 }
 
-// Sort by the column that was asked for, at first by urgency, and count what there is of each level.
-// What could not be classified comes last.
+// Sort by the chosen column, at first by urgency, and count the rows of each level. Images that could
+// not be classified come last.
 export function sort(table) {
   const column = Number(table.dataset.column);
   const sign = table.tHead.rows[0].cells[column].getAttribute("aria-sort") === "ascending" ? 1 : -1;
@@ -37,9 +37,9 @@ export function sort(table) {
   rows.sort((a, b) =>
     a.classList.contains("failed") - b.classList.contains("failed")
     || (value(a) && sign * value(a).localeCompare(value(b), undefined, { numeric: true }))
-    || a.dataset.file - b.dataset.file); // equal ones in the order in which they were chosen
+    || a.dataset.file - b.dataset.file); // equal rows in the order in which they were chosen
   const focused = document.activeElement;
-  for (const [i, row] of rows.entries()) { // only what is elsewhere is moved, as it loses the focus
+  for (const [i, row] of rows.entries()) { // move only rows in the wrong place: a moved row loses the focus
     if (body.rows[i + 1] === row) body.append(body.rows[i]);
     else if (body.rows[i] !== row) body.insertBefore(row, body.rows[i]);
   }
@@ -67,7 +67,7 @@ function count(table) {
     const found = countOf(table, choice.value);
     show(choice, found);
     choice.disabled = !found;
-    if (choice.checked && !found) all.checked = true; // a later try has classified what was chosen
+    if (choice.checked && !found) all.checked = true; // a later attempt has classified the images that were shown
   }
 }
 

@@ -1,5 +1,5 @@
-// Fills templates as Jinja does, from the trees that lesion_lens/web/template_trees.py makes of them. It
-// knows no more of Jinja than result.html takes; tests/test_device_pages.py compares the two.
+// Fills templates like Jinja, from the trees that lesion_lens/web/template_trees.py makes of them. It
+// supports only the parts of Jinja that result.html uses. tests/test_device_pages.py compares the two.
 import { fixed } from "./wording.js";
 
 // HTML, which is not escaped again.
@@ -9,11 +9,11 @@ class Markup {
   }
 }
 
-const filtersHere = Symbol("filters"); // where a scope has them
+const filtersHere = Symbol("filters"); // the key of the filters in a scope
 const entities = { "&": "&amp;", "<": "&lt;", ">": "&gt;", "\"": "&#34;", "'": "&#39;" };
 const escaped = new RegExp(`[${Object.keys(entities).join("")}]`, "g");
 
-// Fill a tree, a list of nodes; `context` holds its variables, `filters` those that are not Jinja's own.
+// Fill a tree, which is a list of nodes. `context` holds its variables, `filters` those beyond Jinja's own.
 export function render(tree, context, filters = {}) {
   const scope = Object.assign(Object.create(null), context);
   scope[filtersHere] = { ...ownFilters, ...filters };
@@ -29,7 +29,7 @@ function known(table, name) {
   return table[name];
 }
 
-// --- What stands in a template: each gives its HTML ---
+// --- The statements of a template: each returns its HTML ---
 
 export const statements = {
   Output: ({ nodes }, scope) => nodes.map((node) => asHtml(evaluate(node, scope))).join(""),
@@ -39,7 +39,7 @@ export const statements = {
     const { length } = items;
     return items
       .map((item, index0) => {
-        const inner = Object.create(scope); // what is set in a loop is not known after it
+        const inner = Object.create(scope); // variables set in a loop are unknown after it
         assign(target, item, inner);
         inner.loop = { index0, index: index0 + 1, first: index0 === 0, last: index0 === length - 1, length };
         return fill(body, inner);
@@ -85,11 +85,11 @@ function asHtml(value) {
   if (value instanceof Markup) return value.html;
   if (value === undefined) return "";
   if (typeof value === "string") return value.replace(escaped, (sign) => entities[sign]);
-  if (Number.isInteger(value)) return String(value); // Python writes fractions otherwise
+  if (Number.isInteger(value)) return String(value); // Python writes fractions differently
   throw new Error(`no template can write ${JSON.stringify(value)}`);
 }
 
-// --- What stands for a value ---
+// --- The expressions of a template: each returns its value ---
 
 export const expressions = {
   TemplateData: ({ data }) => new Markup(data),
@@ -130,7 +130,7 @@ export const expressions = {
     let left = evaluate(expr, scope);
     return ops.every((operand) => {
       const [former, right] = [left, evaluate(operand.expr, scope)];
-      left = right; // of a chain such as 0 < x < 1
+      left = right; // for a chain such as 0 < x < 1
       return known(comparisons, operand.op)(former, right);
     });
   },
@@ -149,7 +149,7 @@ const comparisons = {
 
 export const tests = { none: (value) => value === null, defined: (value) => value !== undefined };
 
-// What Jinja has; of `format` only '%.2f' and its like.
+// Jinja's own filters; `format` knows only '%.2f' and the like.
 export const ownFilters = {
   format: (pattern, ...values) =>
     pattern.replace(/%(\.\d+f|.)/g, (found, kind) => {
@@ -160,7 +160,7 @@ export const ownFilters = {
   replace: (words, former, other) => words.replaceAll(former, () => other),
 };
 
-// Python's truth: what is empty is false, too.
+// Truth as in Python: what is empty is false, too.
 function isTrue(value) {
   if (Array.isArray(value)) return value.length > 0;
   if (value instanceof Markup) return value.html !== "";

@@ -1,8 +1,8 @@
-// What the scripts say, as templates/texts.html has it.
+// The texts of the scripts, from templates/texts.html.
 
 const texts = document.getElementById("texts").content;
 
-// Give the sentence of this key, its words in braces filled in.
+// Return the sentence of this key, with the words in braces filled in.
 export function text(key, values = {}) {
   const sentence = texts.querySelector(`[data-text="${key}"]`).textContent;
   return sentence.replace(/\{(\w+)\}/g, (_, name) => values[name]);

@@ -1,6 +1,6 @@
-// What exists in this page alone and was not saved: leaving the page asks first.
+// Keeps track of unsaved things that exist only in this page. Leaving the page asks first.
 
-const unsaved = new Map(); // a thing -> whether it would be lost now
+const unsaved = new Map(); // from a thing to a function: would it be lost now?
 
 export function keep(thing, isAtStake = () => true) {
   unsaved.set(thing, isAtStake);

@@ -1,4 +1,4 @@
-// Comfort only: without this file the form works as any other.
+// Optional: without this file, the form works like any other.
 import { chosenFiles, remarkOn, startAnew, tooMany } from "./choosing.js";
 import { fail, form, maxImages } from "./form.js";
 import { live, main } from "./page.js";
@@ -19,11 +19,11 @@ form.addEventListener("submit", async (event) => {
   else classifyOne(files[0], here);
 });
 
-// The table is loaded only now, so that the page appears sooner.
+// Load the table only now, so that the page appears sooner.
 async function classifySeveral(files) {
   try {
     const { classifyAll } = await import("./batch.js");
-    if (!isRunning()) classifyAll(files); // by a second press meanwhile
+    if (!isRunning()) classifyAll(files); // a second press may have started it meanwhile
   } catch {
     fail(text("unreachable"));
   }
@@ -48,7 +48,7 @@ async function classifyOne(file, here) {
 function showWay(way, share) {
   if (way === "here") showStep(live.textContent = text("classifying-here"), null);
   else if (way === "slow") showStep(live.textContent = text("slow"), null);
-  else if (share === 1) showStep(text("classifying"), null); // nobody knows how long that takes
+  else if (share === 1) showStep(text("classifying"), null); // how long this takes is unknown
   else showStep(text("uploading"), share);
 }
 
@@ -59,4 +59,4 @@ main.addEventListener("click", (event) => {
   }
 });
 
-if (location.hash.startsWith("#shared-")) import("./shared.js"); // as the service worker leads here
+if (location.hash.startsWith("#shared-")) import("./shared.js"); // the service worker led here

@@ -1,16 +1,16 @@
-// The upload form, a table and a result are views of this one page; nothing is kept elsewhere.
+// The upload form, a table and a result are views of this one page. They are kept nowhere else.
 import { error, form, say } from "./form.js";
 import { main } from "./page.js";
 
 const progress = document.getElementById("progress");
 const sender = progress.parentElement;
-const visit = String(Math.random()); // history entries of before a reload are not of this visit
+const visit = String(Math.random()); // tells history entries from before a reload apart
 export const home = { nodes: [...main.childNodes], title: document.title };
 const views = [home];
 let current = home;
 
 function show(view) {
-  for (const dialog of main.querySelectorAll("dialog[open]")) dialog.close(); // else it stays open, out of sight
+  for (const dialog of main.querySelectorAll("dialog[open]")) dialog.close(); // otherwise it stays open, out of sight
   current = view;
   main.replaceChildren(...view.nodes);
   document.title = view.title;
@@ -24,7 +24,7 @@ function show(view) {
   }
   scrollTo(0, view.scroll ?? 0);
   (view.opener ?? main.querySelector(".doctor-first [tabindex='-1'], h1[tabindex='-1']"))?.focus({ preventScroll: true });
-  view.opener?.scrollIntoView({ block: "nearest" }); // another than opened it, after `turnTo`
+  view.opener?.scrollIntoView({ block: "nearest" }); // after `turnTo`, it may be another opener
 }
 
 export function open(view, opener) {
@@ -34,7 +34,7 @@ export function open(view, opener) {
   show(view);
 }
 
-// Show a view in the place of this one. Going back leads to `former` and to `opener` there.
+// Replace this view by another. Going back leads to `former` and to `opener` there.
 export function turnTo(view, former, opener) {
   former.opener = opener;
   views[views.indexOf(current)] = view;

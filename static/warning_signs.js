@@ -1,8 +1,8 @@
-// The checklist of warning signs: adds up the points, and says at once when a doctor has to look. It
-// can only raise what is said. Its boxes have no name and stand in no form, so nothing is sent.
+// The checklist of warning signs: adds up the points and says at once if a doctor has to look. It can
+// only make the advice more urgent. Its boxes have no name and are not in a form, so nothing is sent.
 import { live, main } from "./page.js";
 
-const own = main.querySelector(".signs"); // of the upload page, where there are several views
+const own = main.querySelector(".signs"); // the one of the upload page, if this page has several views
 
 main.addEventListener("change", ({ target }) => {
   const signs = target.closest(".signs");
@@ -13,7 +13,7 @@ function pointsOf(signs) {
   return [...signs.querySelectorAll("input:checked")].reduce((sum, box) => sum + Number(box.dataset.points), 0);
 }
 
-// Add up what is ticked and show what follows from it; gives the same as a text to read out.
+// Add up the ticks and show the advice. Returns the same as a text to read out.
 function weigh(signs) {
   const points = pointsOf(signs);
   const isEnough = points >= Number(signs.dataset.enough);
@@ -26,7 +26,7 @@ function weigh(signs) {
   return verdicts.find((verdict) => !verdict.hidden)?.textContent.replace(/\s+/g, " ").trim() ?? "";
 }
 
-// Put the doctor before whatever the model says of the picture.
+// Put the advice to see a doctor before anything that the model says about the picture.
 function lead(signs, isEnough) {
   const box = signs.closest("article")?.querySelector(".level-box");
   if (!box || box.classList.contains("doctor-first") === isEnough) return;
@@ -36,7 +36,7 @@ function lead(signs, isEnough) {
   else for (const line of box.querySelectorAll("[data-of-signs]")) line.remove();
 }
 
-// Tick on a result what was ticked on the upload page.
+// Copy the ticks of the upload page to a result.
 export function carryOver(article) {
   const signs = article.querySelector(".signs");
   const ticked = own.querySelectorAll("input");
@@ -44,16 +44,16 @@ export function carryOver(article) {
   weigh(signs);
 }
 
-// Say above a table of images what was ticked on the upload page.
+// Show the advice above a table of images, if enough was ticked on the upload page.
 export function leadTable(article) {
   if (pointsOf(own) < Number(own.dataset.enough)) return;
   article.querySelector("h1").after(own.querySelector("template").content.firstElementChild.cloneNode(true));
 }
 
-// The next image may show another spot.
+// Remove all ticks, because the next image may show another spot.
 export function untick() {
   for (const box of own.querySelectorAll("input")) box.checked = false;
   weigh(own);
 }
 
-if (own) weigh(own); // a browser may have kept the ticks over a reload
+if (own) weigh(own); // the browser may have kept the ticks across a reload

@@ -1,21 +1,21 @@
-// The person's wish that no image leaves the device, and the switch that says so. It is remembered in
-// Cache Storage, as a cache of its name without content, because the service worker reads it, too.
+// The switch ‘Keep my images on this device’, and the wish that it stands for. The wish is remembered in
+// Cache Storage, as an empty cache of that name, because the service worker reads it too.
 import { fail, form } from "./form.js";
 import { text } from "./texts.js";
 
 const { device, integrity, wish } = form.dataset;
 const box = document.getElementById("here");
 const state = document.getElementById("here-state");
-const { caches } = globalThis; // none where the page did not come by https
+const { caches } = globalThis; // undefined if the page did not come by https
 // Whether this browser, with the model of this page, can classify by itself.
 export const canClassifyHere = Boolean(device && caches && globalThis.Worker && globalThis.OffscreenCanvas);
-let remembered = Promise.resolve(); // what is still being remembered
-let isHeld = false; // a wish that could not be remembered, which counts on this page all the same
-let presses = 0; // of the switch; what was read before the last one does not count
-const whenWished = new Set(); // what is called once the switch is turned on
+let remembered = Promise.resolve(); // settles once the last press is remembered
+let isHeld = false; // the wish is on but not remembered (yet); it counts on this page all the same
+let presses = 0; // of the switch; a reading from before the last press does not count
+const whenWished = new Set(); // functions to call when the switch is turned on
 
-// Whether images stay here. It is asked anew for each image, as another tab may have turned the switch
-// on. It is never turned off unseen, as the browser may have lost what it remembered.
+// Whether images stay here. Ask again for each image, because another tab may have turned the switch on.
+// This does not turn the switch off, because the browser may have lost what it remembered.
 export async function isWished() {
   const before = presses;
   const isOn = await isRemembered();
@@ -23,23 +23,23 @@ export async function isWished() {
   return box.checked;
 }
 
-// Where this cannot be asked, nothing could be remembered either.
+// If the browser cannot say, it could not remember anything either.
 async function isRemembered() {
   await remembered;
   return Boolean(caches) && await caches.has(wish).catch(() => false);
 }
 
-// Read the switch anew, as the page is shown.
+// Set the switch again whenever the page is shown.
 async function readWish() {
   const before = presses;
   const isOn = await isRemembered();
   if (presses === before) box.checked = isHeld || isOn;
-  // A wish counts even where it can no longer be met: then the image is not sent.
+  // The wish counts even if it can no longer be met: the image is then not sent.
   for (const part of document.querySelectorAll(".here")) part.hidden = !canClassifyHere && !box.checked;
   prepare();
 }
 
-// Have the model at hand as soon as it is needed, and say whether it is.
+// Load the model before it is needed, and say whether it is there.
 async function prepare() {
   const { checked } = box;
   const isPrepared = checked && !state.hidden && state.textContent === text("here-ready");
@@ -50,7 +50,7 @@ async function prepare() {
   state.textContent = text(isThere ? "here-ready" : "here-missing");
 }
 
-// Call `stop` if the switch is turned on while something runs; gives what forgets it.
+// Call `stop` if the switch is turned on while something runs. Returns a function that cancels this.
 export function onceWished(stop) {
   whenWished.add(stop);
   return () => whenWished.delete(stop);
@@ -65,7 +65,7 @@ box.addEventListener("change", () => {
   const { checked } = box;
   presses += 1;
   const press = presses;
-  isHeld = checked; // at once, whatever becomes of remembering it
+  isHeld = checked; // at once, even if it cannot be remembered
   if (checked) for (const stop of whenWished) stop();
   prepare();
   remembered = remembered.then(() => (checked ? caches.open(wish) : caches.delete(wish))).then(
@@ -77,7 +77,7 @@ box.addEventListener("change", () => {
 document.addEventListener("visibilitychange", readWish);
 const read = readWish();
 
-// What the switch says, once it was read.
+// The position of the switch, once it has been read.
 export async function saysHere() {
   await read;
   return box.checked;

@@ -1,14 +1,14 @@
-// Numbers in words, as lesion_lens/model/wording.py and Python itself write them.
+// Writes numbers in words, like lesion_lens/model/wording.py and Python itself.
 
-// Python's f"{value:.2f}". It rounds a half to the even digit, and toFixed away from zero.
+// Python's f"{value:.2f}". Python rounds a half to the even digit, toFixed rounds it away from zero.
 export function fixed(value, decimals) {
   const longer = value.toFixed(decimals + 1);
   const isHalf = longer.endsWith("5") && Number.isInteger(value * 2 ** (decimals + 1));
-  const shorter = longer.slice(0, decimals ? -1 : -2); // without the point, too, if nothing follows it
+  const shorter = longer.slice(0, decimals ? -1 : -2); // without the point, if nothing follows it
   return isHalf && /[02468]$/.test(shorter) ? shorter : value.toFixed(decimals);
 }
 
-// Python's str(round(value, decimals)) of a float of 0 or more.
+// Python's str(round(value, decimals)) for a float of 0 or more.
 export function rounded(value, decimals) {
   const near = Number(fixed(value, decimals));
   if (Number.isInteger(near)) return near.toFixed(1);
@@ -17,7 +17,7 @@ export function rounded(value, decimals) {
   return `${digits}e-${exponent.padStart(2, "0")}`;
 }
 
-// The filters of the templates; `words` are those of wording.py, the numbers beside them its own.
+// The filters of the templates. `words` and the numbers are from wording.py.
 export function filtersOf({ words, months, all, none, longest_name }) {
   const fill = (key, values) => words[key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
   return {
@@ -51,5 +51,5 @@ export function filtersOf({ words, months, all, none, longest_name }) {
   };
 }
 
-// What Python strips, which is not all that JavaScript calls a space.
+// What Python strips. JavaScript's idea of a space differs from it.
 const space = "(?:[^\\S\\ufeff]|[\\x1c-\\x1f\\x85])";

@@ -1,19 +1,19 @@
-// Keeps what the app needs without a connection: its shell, the upload page and the model, by which the
-// page then classifies by itself. All that is kept is fetched when this is installed; nothing is added
-// afterwards, so no image and no result is. With a connection every page is the server's own.
+// Keeps what the app needs without a connection: its shell, the upload page, and the model with which
+// that page classifies by itself. All of it is fetched when this worker is installed. Nothing is added
+// later, so no image and no result is kept. With a connection, pages come from the server.
 const whole = (address) => address && new URL(address, location).href;
 const OFFLINE = whole({{ offline | tojson }});
 const HOME = whole({{ home | tojson }});
-const MODEL = whole({{ model | tojson }}); // names its content by a checksum; null where there is none
+const MODEL = whole({{ model | tojson }}); // its address contains a checksum; null if there is none
 const KEPT = [OFFLINE, ...(MODEL ? [HOME] : []), ...{{ files | tojson }}.map(whole)];
-const OURS = `shell of ${registration.scope} `; // the host may have other apps, with other scopes
+const OURS = `shell of ${registration.scope} `; // the host may serve other apps, with other scopes
 const CACHE = OURS + {{ version | tojson }};
 const WISH = {{ wish | tojson }}; // a cache of this name says that no image may leave the device
-const PATIENCE = 60_000; // milliseconds for the page to come and take what was sent by a form
+const PATIENCE = 60_000; // milliseconds for the page to fetch what a form sent
 const MOST_WAIT = 4_000; // milliseconds for the server to begin its answer
-const MEMORY = 20_000; // milliseconds for which it is not waited for again
-let lastWait = 0; // when it was last waited for in vain
-const held = new Map(); // of a share's mark: { files, letGo }
+const MEMORY = 20_000; // milliseconds after a wait in vain in which it does not wait again
+let lastWait = 0; // when it last waited in vain
+const held = new Map(); // from a share's mark to { files, letGo }
 let shares = 0;
 
 async function keep() {
@@ -22,7 +22,7 @@ async function keep() {
   if (MODEL) await keepModel(cache);
 }
 
-// Take it from an older shell where that has it, as it is by far the largest of all.
+// Take the model from an older shell if that has it, because it is by far the largest file.
 async function keepModel(cache) {
   const kept = await caches.match(MODEL);
   if (kept) await cache.put(MODEL, kept);
@@ -36,7 +36,7 @@ async function forgetOldShells() {
 
 const keptFor = (request) => caches.match(request, { cacheName: CACHE });
 
-// Give the server's answer; or what is kept, where the server cannot be reached or lets people wait.
+// Return the server's answer, or what is kept if the server cannot be reached or is slow.
 async function fetchOrElse(request, kept) {
   const answer = fetch(request);
   const patience = Date.now() - lastWait < MEMORY ? 0 : MOST_WAIT;
@@ -54,8 +54,8 @@ async function keptInstead(address) {
 
 const after = (time) => new Promise((resolve) => { setTimeout(resolve, time); });
 
-// A form comes from another app's share, or from the upload page before its script was there. Where
-// its images should not go to the server, or cannot, the upload page gets them.
+// A form comes from another app that shares images, or from the upload page before its script has
+// loaded. If its images must not or cannot go to the server, the upload page gets them.
 async function sendOrHold(event) {
   const { request } = event;
   if (await caches.has(WISH)) return hold(event, request);
@@ -67,14 +67,14 @@ async function sendOrHold(event) {
   }
 }
 
-// Keep the images in memory, and nowhere else, until the page asks for them, which comes next. It
-// shows what it gets and waits for a press of its button, also where another site sent the form.
+// Keep the images in memory, and nowhere else, until the page asks for them, which it does next. The
+// page shows them and waits until its button is pressed, even if another site sent the form.
 async function hold(event, request) {
   shares += 1;
-  const mark = `#shared-${Date.now()}-${shares}`; // each page asks for its own
+  const mark = `#shared-${Date.now()}-${shares}`; // each page asks for its own images
   const form = await request.formData().catch(() => null);
   const files = form?.getAll({{ field | tojson }}).filter((file) => file.name) ?? null;
-  event.waitUntil(new Promise((resolve) => { // or the browser may end this worker before the page asks
+  event.waitUntil(new Promise((resolve) => { // so that the browser does not end this worker too early
     const letGo = () => {
       held.delete(mark);
       resolve();
@@ -95,13 +95,13 @@ self.addEventListener("install", (event) => {
   event.waitUntil(keep());
 });
 
-// The page of the first visit gets what is kept, too.
+// The page of the first visit uses this worker, too.
 self.addEventListener("activate", (event) => event.waitUntil(forgetOldShells().then(() => clients.claim())));
 
 self.addEventListener("fetch", (event) => {
   const { method, mode, url } = event.request;
   const page = url.split(/[?#]/)[0];
-  // An upload by a script passes by.
+  // Uploads by a script go straight to the server.
   if (mode === "navigate" && method === "POST") event.respondWith(sendOrHold(event));
   else if (mode === "navigate") event.respondWith(fetchOrElse(event.request, KEPT.includes(page) ? page : OFFLINE));
   else if (url === MODEL) event.respondWith(keptFor(url).then((kept) => kept ?? fetch(event.request)));

@@ -207,7 +207,7 @@ def test_a_fault_of_the_server_is_a_problem_too(document, monkeypatch):
     [
         ("GET", "/api/v1/none", "no-such-address", "There is nothing at /api/v1/none. "),
         ("POST", "/api/none", "no-such-address", "There is nothing at /api/none. "),
-        ("GET", ADDRESS, "method-not-allowed", "does not take GET. Use OPTIONS or POST."),
+        ("GET", ADDRESS, "method-not-allowed", "does not accept GET. Use OPTIONS or POST."),
         ("DELETE", "/api/v1/docs", "method-not-allowed", "Use GET, HEAD or OPTIONS."),
         ("PUT", "/api/v1", "method-not-allowed", "Use GET, HEAD or OPTIONS."),
         ("PUT", "/api/v1/", "method-not-allowed", "Use GET, HEAD or OPTIONS."),
@@ -267,8 +267,8 @@ def test_under_a_prefix_the_addresses_have_it_too(client):
     assert document["servers"] == [{"url": "/skin/api/v1"}]
     lost = client.get("/api/none", base_url="http://x/skin").json["detail"]
     assert lost == (
-        "There is nothing at /skin/api/none. Send images to /skin/api/v1/predictions, and read "
-        "/skin/api/v1/docs."
+        "There is nothing at /skin/api/none. Send images to /skin/api/v1/predictions. The API "
+        "is explained at /skin/api/v1/docs."
     )
 
 

@@ -157,13 +157,13 @@ def test_a_wide_border_is_said_to_rule_out_low_risk(page):
     choose(page, drawn("low.png", framed(165, 124, draw_for("low"))))
     assert remarks(page) == ["wide-border"]
     page.get_by_role("button", name="Cut the black border away").click()
-    page.get_by_text("The black border was cut away. The result can then never be low").wait_for()
+    page.get_by_text("The black border was cut away. The result then cannot be low").wait_for()
 
 
 def test_a_frame_that_cuts_only_black_is_used(page):
     choose(page, drawn("low.png", framed(60, 45, draw_for("low"))))
     cut_by_keys(page, keys=["-"])
-    assert page.inner_text("#crop output").endswith("It cuts nothing but black away.")
+    assert page.inner_text("#crop output").endswith("It cuts away only black.")
     page.get_by_role("button", name="Use the crop").click()
     page.get_by_text("Some of the black border was cut away.").wait_for()
     assert sent_image(page).size == (588, 441)
@@ -174,7 +174,7 @@ def test_a_frame_without_skin_cannot_be_used(page):
     cut_by_keys(page, keys=["-"] * 50)
     for _ in range(30):
         page.keyboard.press("ArrowUp")
-    assert "nothing but the black border" in page.inner_text("#crop output")
+    assert "only the black border" in page.inner_text("#crop output")
     assert page.get_by_role("button", name="Use the crop").is_disabled()
 
 
@@ -193,7 +193,7 @@ def test_a_crop_by_keyboard_is_sent_and_is_never_low(page):
     choose(page, LOW)
     cut_by_keys(page)
     assert page.locator("#crop .frame").evaluate("e => e === document.activeElement")
-    assert "can then never be low risk" in page.inner_text("#crop output")
+    assert "then cannot be low risk" in page.inner_text("#crop output")
     page.get_by_role("button", name="Use the crop").press("Enter")
     page.get_by_text("51 % of the picture was cut away").wait_for()
     assert page.evaluate("document.activeElement.className").endswith("crop")
@@ -208,7 +208,7 @@ def test_the_keys_move_the_frame_no_farther_than_the_edge(page):
     choose(page, LOW)
     cut_by_keys(page, keys=[*["Shift+ArrowDown"] * 5, *["ArrowLeft"] * 9, "ArrowUp"])
     assert page.inner_text("#crop output").startswith(
-        "The frame begins 0\xa0% from the left and 3\xa0% from the top. It cuts 19\xa0% away"
+        "The frame starts 0\xa0% from the left and 3\xa0% from the top. It cuts away 19\xa0%"
     )
 
 
@@ -227,7 +227,7 @@ def test_classify_waits_for_the_cut(page, cut):
         cut_by_keys(page)
     page.get_by_role("button", name=cut).click()
     classify(page)
-    assert "As you cut it" in page.inner_text("#result")
+    assert "As you cropped it" in page.inner_text("#result")
 
 
 def test_the_whole_picture_is_not_sent_in_place_of_a_failed_crop(page):
@@ -236,7 +236,7 @@ def test_the_whole_picture_is_not_sent_in_place_of_a_failed_crop(page):
     cut_by_keys(page)
     page.get_by_role("button", name="Use the crop").click()
     page.get_by_role("button", name="Classify").click()
-    page.get_by_text("This picture could not be cut").wait_for()
+    page.get_by_text("This picture could not be cropped").wait_for()
     page.wait_for_timeout(300)
     assert page.faults == []
 
@@ -301,7 +301,7 @@ def test_the_frame_is_dragged_and_drawn_at_a_corner(page):
     drag((0.99, 0.99), (0.5, 0.5))
     drag((0.25, 0.25), (0.45, 0.25))
     said = page.inner_text("#crop output")
-    assert said.startswith("The frame begins 20\xa0% from the left and 0\xa0% from the top.")
+    assert said.startswith("The frame starts 20\xa0% from the left and 0\xa0% from the top.")
 
 
 def test_the_frame_is_moved_by_touch(browser, address):
@@ -315,7 +315,7 @@ def test_the_frame_is_moved_by_touch(browser, address):
     box = page.locator("#crop canvas").bounding_box()
     page.touchscreen.tap(box["x"] + box["width"] - 5, box["y"] + 5)  # for those who cannot drag
     assert page.inner_text("#crop output").startswith(
-        "The frame begins 50\xa0% from the left and 0\xa0%"
+        "The frame starts 50\xa0% from the left and 0\xa0%"
     )
     with_touch.close()
 
@@ -334,7 +334,7 @@ def test_a_square_picture_opens_whole_and_stays_whole(page):
 def test_of_a_square_picture_one_step_more_than_the_largest_frame_is_the_whole(page):
     choose(page, drawn("low.png", draw_for("low").resize((500, 500))))
     cut_by_keys(page, keys=["-"])
-    assert "It cuts 25\xa0% away" in page.inner_text("#crop output")
+    assert "It cuts away 25\xa0%" in page.inner_text("#crop output")
     page.keyboard.press("ArrowDown")
     assert "0\xa0% from the left and 15\xa0% from the top" in page.inner_text("#crop output")
     page.keyboard.press("+")

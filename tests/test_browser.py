@@ -138,7 +138,7 @@ def test_the_map_can_be_switched_off(one_page, request):
     classify(one_page, image_file(request))
     patch = one_page.locator(".patches rect").first
     patch.wait_for(state="visible")
-    one_page.get_by_role("switch", name="What counted").click()
+    one_page.get_by_role("switch", name="Important parts").click()
     assert not patch.is_visible()
 
 
@@ -182,7 +182,7 @@ def test_a_server_that_fails_is_not_taken_for_an_image_that_does(one_page):
     classify(one_page, drawn())
     one_page.get_by_role("alert").wait_for()
     said = one_page.get_by_role("alert").inner_text()
-    assert "The server does not work as it should. Try again later." in said
+    assert "The server is not working properly. Try again later." in said
 
 
 def test_a_file_that_is_gone_is_named_as_such(one_page, tmp_path):
@@ -403,7 +403,7 @@ def test_a_file_too_large_is_marked_when_it_is_chosen(one_page, large_file):
 def test_more_than_fifty_are_not_sent(one_page):
     classify(one_page, *[drawn(f"{i}.png", draw_lesion((28, 28))) for i in range(MAX_IMAGES + 1)])
     said = one_page.get_by_role("alert").inner_text()
-    assert said == f"These are {MAX_IMAGES + 1} images. Send at most {MAX_IMAGES} at once."
+    assert said == f"You chose {MAX_IMAGES + 1} images. Send at most {MAX_IMAGES} at once."
 
 
 # --- Several images --------------------------------------------------------------------------
@@ -414,8 +414,7 @@ def test_several_images_fill_one_table(page):
     classify(page, *files)
     wait_for_table(page)
     assert (
-        page.locator("#batch-summary").inner_text()
-        == "2 of 3 images were read; the risk of 2 of them is unknown."
+        page.locator("#batch-summary").inner_text() == "Classified: 2 of 3 images. Risk unknown: 2."
     )
     assert sorted(names_in(page)) == ['a, "b".png', "c.png", "spoiled.png"]
     assert names_in(page)[-1] == "spoiled.png"
@@ -495,10 +494,10 @@ def test_what_did_not_get_through_is_tried_again(one_page):
     one_page.route("**/showresult", lambda route: route.abort())
     classify(one_page, drawn("a.png"), drawn("b.png"))
     wait_for_table(one_page)
-    assert one_page.locator("#batch-summary").inner_text().startswith("0 of 2")
+    assert one_page.locator("#batch-summary").inner_text().startswith("Classified: 0 of 2")
     one_page.unroute("**/showresult")
     one_page.get_by_role("button", name="Retry failed images").click()
-    one_page.get_by_text("2 of 2 images were read").first.wait_for()
+    one_page.get_by_text("Classified: 2 of 2 images").first.wait_for()
     assert names_in(one_page) == ["a.png", "b.png"]
     assert not one_page.get_by_role("button", name="Retry failed images").is_visible()
 
@@ -507,8 +506,7 @@ def test_the_end_of_a_batch_is_read_out(one_page):
     classify(one_page, drawn("a.png"), SPOILED)
     wait_for_table(one_page)
     assert (
-        one_page.get_by_role("status").inner_text()
-        == "1 of 2 images were read; the risk of 1 of them is unknown."
+        one_page.get_by_role("status").inner_text() == "Classified: 1 of 2 images. Risk unknown: 1."
     )
 
 
@@ -653,7 +651,7 @@ def test_without_javascript_a_file_too_large_gets_the_page_and_not_a_broken_conn
 
 def test_without_javascript_an_image_is_classified(plain_page, request):
     plain_page.get_by_text("Which images can be used").click()
-    assert "all together at most 20\xa0MB" in plain_page.locator("#limits").inner_text()
+    assert "up to 20\xa0MB together" in plain_page.locator("#limits").inner_text()
     classify(plain_page, image_file(request))
     plain_page.wait_for_url("**/showresult")
     assert plain_page.locator("#likely").is_visible()
@@ -664,7 +662,7 @@ def test_without_javascript_several_images_get_the_same_table(plain_page):
     classify(plain_page, drawn("a.png"), SPOILED, drawn("c.png"))
     plain_page.wait_for_url("**/showresult")
     assert names_in(plain_page) == ["a.png", "c.png", "spoiled.png"]
-    assert plain_page.locator("#batch-summary").inner_text().startswith("2 of 3 images")
+    assert plain_page.locator("#batch-summary").inner_text().startswith("Classified: 2 of 3 images")
     assert [row["file"] for row in csv_of(plain_page)] == ["a.png", "c.png", "spoiled.png"]
 
 

@@ -171,7 +171,7 @@ def test_a_decoder_without_time_stops_nothing(run, folder, monkeypatch):
     monkeypatch.setattr(bulk, "decode", decode)
     done = run(folder)
     assert done.exit_code == 1
-    assert "There was no time for this image." in done.output
+    assert "No time was left for this image." in done.output
 
 
 def test_a_loop_of_links_ends(folder):

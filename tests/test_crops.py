@@ -136,7 +136,7 @@ def test_a_crop_that_cannot_be_read_is_named(client, fields, reason):
     response = upload(client, encode(LOW), **fields)
     assert response.status_code == 400
     said = text_of(page_of(response), "#error")
-    assert said.startswith("The form does not say rightly what was cut away")
+    assert said.startswith("The form does not say correctly what was cut away")
     assert reason in said
 
 

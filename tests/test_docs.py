@@ -177,16 +177,16 @@ def test_the_rules_of_the_statements_are_those_of_the_code():
         f"fewer than {default(conformal_thresholds, 'least')} calibration lesions",
         f"at least {100 * default(low_risk_threshold, 'least'):.0f} in 100 such lesions",
         f"with {100 * default(low_risk_threshold, 'confidence'):.0f} % confidence",
-        f"than those of {100 - FLAGGED_SHARE} in 100 calibration lesions are",
+        f"than those of {100 - FLAGGED_SHARE} in 100 calibration lesions",
         f"with {100 * CONFIDENCE:.0f} % confidence, that at most {100 * MOST_WRONG:.0f} in 100",
-        f"at most {100 * BEYOND:.0f} in 100 images of a clinic",
+        f"at most {100 * BEYOND:.0f} in 100 images from a clinic",
         f"divided into {WORDS[GROUPS]} groups",
         f"each of {PATCHES**2} patches covered",
     ):
         assert sentence in said
     enough = next(n for n in range(1, 999) if clopper_pearson_lower(n, n) >= 1 - MOST_WRONG)
     assert f"at least {enough} such lesions" in said
-    rows = rows_under("docs/statements.md", "| if | `risk_level` | the page leads with |")
+    rows = rows_under("docs/statements.md", "| if | `risk_level` | the page begins with |")
     assert {row[1]: row[2] for row in rows} == {f"`{name}`": x for name, x in HEADLINES.items()}
     assert f"all three together have {HIGH_RISK} or more" in rows[1][0]
 

@@ -86,8 +86,9 @@ def test_the_page_begins_for_a_lay_reader(client):
     page = page_of(client.get("/model"))
     lead = text_of(page, "main").split("How far to trust it")[0]
     assert "What it saw 6,521 images of moles and spots" in lead
-    assert "wrong kind for about 20 in 100 new images, and takes about 57 in 100 melanomas" in lead
-    assert "It is a study tool: it does not diagnose" in lead
+    assert "wrong kind for about 20 in 100 new images" in lead
+    assert "and mistakes about 57 in 100 melanomas for something else" in lead
+    assert "It is a study tool and does not diagnose" in lead
     assert not re.search("AUC|calibrat|SHA|sensitivity", lead)
 
 
@@ -248,7 +249,7 @@ def test_lesions_on_both_sides_of_the_split(page_with, value, sentence):
 def test_facts_of_an_older_form(page_with):
     page = page_with({"data": "HAM10000", "test": made_scores()})
     text = text_of(page, "main")
-    assert "does not hold all that a full model card tells" in text
+    assert "does not contain all that a full model card needs" in text
     assert "does not hold the numbers for these tables of a model card: Scores; By class" in text
     assert "does not hold the numbers that the reliability diagram is drawn from" in text
     assert len(page.select("table")) == 2  # the names of the classes, the confusion matrix
@@ -257,7 +258,7 @@ def test_facts_of_an_older_form(page_with):
 def test_facts_of_before_the_risk_levels_make_the_shorter_card(page_with):
     page = page_with(changed("test", "decisions", "statements", "high", value=KeyError))
     text = text_of(page, "main")
-    assert "does not hold all that a full model card tells" in text
+    assert "does not contain all that a full model card needs" in text
     assert "Risk levels" not in text
     assert shown(KNOWN["test"]["eight_views"]["macro_auc"]) in text
     source = next(iter(KNOWN["other_clinics"]["clinics"].values()))

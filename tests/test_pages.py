@@ -26,9 +26,9 @@ def test_the_upload_page_has_the_form(client):
 def test_the_upload_page_says_what_images_mean_anything(client):
     page = page_of(client.get("/"))
     text = text_of(page)
-    assert "Only dermatoscope images mean anything here" in text
+    assert "Use a dermatoscope image. For any other picture the result means nothing" in text
     assert "not a diagnosis" in text
-    assert "At most 50 images, each of at most 20 MB" in text
+    assert "Up to 50 images, up to 20 MB each" in text
     assert "Up to 25 million pixels each" in text
     drawings = [image["src"] for image in page.select("img")]
     assert {"/static/dermatoscope-image.svg", "/static/skin-photograph.svg"} <= set(drawings)
@@ -85,7 +85,7 @@ def test_the_scores_are_those_of_eight_views(tmp_path):
     said = text_of(page_of(client_of(path).get("/")), "#how-good")
     assert "2,345 images" in said
     assert "Of 100 images, it named the right class for 81" in said
-    assert "Of 100 images of melanomas, it named 56 a melanoma" in said
+    assert "Of 100 images of melanomas, it called 56 a melanoma" in said
 
 
 def test_scores_without_melanomas_leave_them_out(tmp_path):
@@ -143,7 +143,7 @@ def test_a_model_file_without_other_sources_says_so(tmp_path):
         (tmp_path / str(number)).mkdir()
         path = write_model(tmp_path / str(number), EVEN, facts)
         text = text_of(page_of(client_of(path).get("/")), "#elsewhere")
-        assert "does not say how good it is on images of other clinics and cameras" in text
+        assert "does not say how good the model is on images from other clinics and cameras" in text
 
 
 def test_inflated_scores_are_called_so(tmp_path):

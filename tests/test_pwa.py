@@ -140,7 +140,7 @@ def test_without_a_connection_the_upload_page_opens_and_others_lead_to_it(phone,
     phone.goto(f"{address}model")
     assert phone.get_by_role("heading", level=1).inner_text().startswith("There is no connection")
     assert "nothing is sent" in phone.inner_text("main")
-    assert "See a doctor" in phone.inner_text("main")
+    assert "see a doctor" in phone.inner_text("main")
     assert phone.locator("header img").evaluate("image => image.naturalWidth") > 0
     assert phone.locator("main").evaluate("main => getComputedStyle(main).maxWidth") == "672px"
     shoot(phone, "offline" + prefix.replace("/", "-"))
@@ -233,7 +233,7 @@ def test_what_was_handed_over_is_forgotten(phone, address):
     phone.goto(f"{address}/#shared-1")
     phone.reload()
     phone.goto(f"{address}/#shared-1")
-    phone.get_by_text("got lost on the way").wait_for()
+    phone.get_by_text("was lost on the way").wait_for()
 
 
 def test_the_worker_does_not_pass_off_a_form_of_another_site_as_our_own(phone, address):

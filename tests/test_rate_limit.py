@@ -110,7 +110,7 @@ def test_the_page_waits_and_without_script_says_how_long(browser, script):
         if script:
             page.goto(address)
             classify(page, drawn("a.png"), drawn("b.png"))
-            page.get_by_text("2 of 2 images were read").first.wait_for()
+            page.get_by_text("Classified: 2 of 2 images").first.wait_for()
         else:
             for selector in ("#likely", "#error"):
                 page.goto(address)

@@ -39,7 +39,7 @@ def show_result(page, alone=False):
         page.get_by_role("button", name="Classify").click()
     page.locator("#likely").wait_for()
     # Browsers ask only users who have interacted with the page.
-    page.get_by_text("Most weight").click()
+    page.get_by_text("Most important").click()
 
 
 @pytest.mark.parametrize("level", LEVELS)

@@ -79,7 +79,7 @@ def test_with_the_switch_on_no_request_has_a_body(phone, log):
         phone.get_by_role("link", name="Classify another image").click()
         classify(phone, LOW, drawn("b.png"), SPOILED)
         summary = phone.locator("#batch-summary:not(:empty)").inner_text()
-        assert summary.endswith("They were classified on this device, and none was sent.")
+        assert summary.endswith("This was done on this device, and no image was sent.")
         assert not phone.locator("#again").is_visible()  # it would fail again
     assert (sent, log.uploads) == ([], [])
 
@@ -138,7 +138,7 @@ def test_the_switch_counts_on_this_page_where_it_cannot_be_remembered(page, log,
     page.add_init_script(FULL)
     page.goto(watched)
     keep_here(page)
-    page.get_by_text("Your browser cannot remember the switch.").wait_for()
+    page.get_by_text("Your browser cannot remember this setting.").wait_for()
     show_again(page)
     assert is_checked(page)
     assert says_here(result_of(page, LOW))
@@ -189,9 +189,7 @@ def test_the_table_says_how_many_images_the_server_may_have(phone, log, watched)
     open_app(phone, watched)
     for here in (1, 2):
         classify(phone, LOW, drawn("b.png"))
-        sentence = (
-            f"Classified on this device: {here}. Of these, the server may have received: {here}."
-        )
+        sentence = f"On this device: {here}. Of these, the server may have received: {here}."
         phone.locator("#batch-summary", has_text=sentence).wait_for()
         phone.goto(watched)
 

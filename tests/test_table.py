@@ -85,8 +85,8 @@ def test_each_level_is_counted_and_filters(table):
     ]
     choose(table, "Raised")
     assert names_in(table) == ["raised.png"]
-    assert table.get_by_role("status").inner_text() == "1 of 4 images are shown."
-    assert table.get_by_text("The CSV has all of them").is_visible()
+    assert table.get_by_role("status").inner_text() == "Showing 1 of 4 images."
+    assert table.get_by_text("The CSV contains all of them").is_visible()
     assert len(csv_of(table)) == 4
     shoot(table, "table-filtered")
     choose(table, "All")
@@ -109,7 +109,7 @@ def test_without_script_the_rows_are_counted_and_filtered_too(browser, address):
 
 def test_the_summary_tells_read_images_from_those_of_unknown_risk(client):
     page = plain_table(client, b"spoiled", *[drawn()["buffer"]] * 2)
-    said = "2 of 3 images were read; the risk of 2 of them is unknown."
+    said = "Classified: 2 of 3 images. Risk unknown: 2."
     assert text_of(page, "#batch-summary") == said
 
 
@@ -123,7 +123,7 @@ def test_a_choice_that_a_later_try_empties_shows_all_again(desk, address):
     page.get_by_label("Note on high.png").fill("kept")
     page.unroute("**/showresult")
     page.get_by_role("button", name="Retry failed images").click()
-    page.get_by_text("2 of 2 images were read").first.wait_for()
+    page.get_by_text("Classified: 2 of 2 images").first.wait_for()
     assert names_in(page) == ["high.png", "raised.png"]
     assert page.get_by_label("Note on high.png").input_value() == "kept"
     page.close()
@@ -140,7 +140,7 @@ def test_what_comes_after_the_csv_was_saved_is_asked_about(desk, address):
     csv_of(page)
     page.unroute("**/showresult")
     page.get_by_role("button", name="Retry failed images").click()
-    page.get_by_text("2 of 2 images were read").first.wait_for()
+    page.get_by_text("Classified: 2 of 2 images").first.wait_for()
     assert page.evaluate("document.activeElement.tagName") == "H1"
     page.reload()
     assert asked == ["beforeunload"]

@@ -90,7 +90,7 @@ def test_what_has_the_focus_is_not_behind_the_button(page):
 def test_choosing_again_adds_and_doubles_nothing(page):
     page.set_input_files("#pic", drawn("a.png", SMALL))
     page.set_input_files("#pic", [drawn("b.png", SMALL), drawn("a.png", SMALL)])
-    page.get_by_text("Chosen already, and not added again: 1.").first.wait_for()
+    page.get_by_text("Already chosen, not added again: 1.").first.wait_for()
     page.set_input_files("#pic", drawn("a.png"))  # another image of that name
     assert chosen(page) == ["a.png", "b.png", "a.png"]
     page.get_by_role("button", name="Remove b.png").click()
@@ -148,7 +148,7 @@ def test_cancel_leads_back_to_the_form_with_the_image(page):
     page.unroute("**/showresult")
     page.get_by_role("button", name="Classify").click()
     page.locator("#likely").wait_for()
-    assert status_of(page) == "Done: the result is there."
+    assert status_of(page) == "Done: your result is here."
 
 
 def test_two_presses_at_once_send_each_image_once(page):
@@ -292,7 +292,7 @@ def test_the_form_comes_first_among_its_kind(client):
     page = page_of(client.get("/"))
     assert page.select_one("input")["id"] == page.select_one("input[type=file]")["id"] == "pic"
     assert page.select_one("button").get_text() == "Classify"
-    assert text_of(page, "#only").startswith("Only dermatoscope images mean anything here.")
+    assert text_of(page, "#only").startswith("Use a dermatoscope image.")
     assert page.select_one("#only").find_next("input")["id"] == "pic"
     for link in page.select("main a[href^='#']"):
         assert page.select_one(link["href"])

@@ -108,7 +108,7 @@ def test_a_form_of_texts_is_answered_by_a_real_server(app, parts):
             timeout=20,
         )
     assert response.status_code == 413
-    assert "The form holds too much, or more than images" in response.text
+    assert "The form is too large or contains more than images" in response.text
 
 
 def test_under_a_prefix_the_upload_page_comes_back_too(client):
@@ -183,10 +183,7 @@ def test_several_images_get_one_table(client):
     response = upload_several(client, *files)
     assert response.status_code == 200
     page = page_of(response)
-    assert (
-        text_of(page, "#batch-summary")
-        == "2 of 2 images were read; the risk of 2 of them is unknown."
-    )
+    assert text_of(page, "#batch-summary") == "Classified: 2 of 2 images. Risk unknown: 2."
     alone = probabilities_of(upload(client, files[1][1]))
     (row,) = [row for row in rows_of(response) if row["file"] == "b.png"]
     assert [float(row[code]) for code in scd.CODES] == pytest.approx(alone, abs=1e-6)
@@ -209,7 +206,7 @@ def test_a_spoiled_file_is_named_in_its_own_row_and_the_rest_are_classified(clie
     assert response.status_code == 200
     assert (
         text_of(page_of(response), "#batch-summary")
-        == "2 of 3 images were read; the risk of 2 of them is unknown."
+        == "Classified: 2 of 3 images. Risk unknown: 2."
     )
     rows = rows_of(response)
     assert [row["file"] for row in rows] == ["a.png", "c.png", "b.png"]
@@ -252,7 +249,7 @@ def no_time(monkeypatch):
 def test_images_for_which_there_is_no_time_are_named(client, no_time):
     file = ("a.png", encode(draw_lesion()))
     page = page_of(upload_several(client, file, file, ("late.png", file[1])))
-    assert page.text.count("There was no time for this image") == 2
+    assert page.text.count("No time was left for this image") == 2
     assert page.text.count("late.png") >= 1
 
 

@@ -1,8 +1,9 @@
-"""What may be said of an image, given its probabilities and the facts in the model file.
+"""What may be said about an image, given its probabilities and the facts in the model file.
 
-The order is: the file's calibrated probabilities, their mean over eight views, the temperature of
-that mean (`combine_views`), and from it every statement (`decide`). The numbers that this takes are
-fitted by `training/calibration.py` and are read from the model file; none stands here.
+Average the calibrated probabilities over eight views, correct that mean by a temperature
+(`combine_views`), and derive every statement from the result (`decide`).
+`training/calibration.py` fits the numbers for this, and they are read from the model file. Only
+`HIGH_RISK` is defined here.
 """
 
 import json
@@ -17,26 +18,26 @@ from lesion_lens.model.crops import Crop
 from lesion_lens.model.facts import is_number, is_share
 from skin_cancer_detection import CLASSES, CODES
 
-# Malignant and pre-malignant count alike wherever two sides are told apart: both need a doctor.
+# Malignant and pre-malignant classes count alike against the benign ones: both need a doctor.
 MALIGNANT = np.array([lesion_class.risk != "benign" for lesion_class in CLASSES])  # bool (7,)
 MALIGNANT_CODES = tuple(np.array(CODES)[MALIGNANT].tolist())
 
 
 @dataclass(frozen=True)
 class DecisionFacts:
-    """What the statements need to know, fitted on the calibration part.
+    """The numbers behind the statements, fitted on the calibration part.
 
     Attributes:
         eight_view_temperature: of the mean of eight calibrated views; above 0 and below 1e6.
         class_shares: 7 floats, each above 0, summing to 1: the prior that the flag divides out.
-        low_risk_threshold: 0–1; 'low risk' needs a malignant probability below it. None where no
-            threshold finds enough of the malignant lesions: then it is never said.
-        conformal_thresholds: 7 floats, 0–1; a class cannot be excluded where its probability is
-            at least its threshold.
-        pooled_classes: codes of the classes whose threshold is that of all classes together.
+        low_risk_threshold: 0–1; 'low risk' needs a malignant probability below it. None if no
+            threshold finds enough of the malignant lesions; 'low risk' is then never said.
+        conformal_thresholds: 7 floats, 0–1; a class cannot be excluded if its probability reaches
+            its threshold.
+        pooled_classes: codes of the classes that use the threshold of all classes together.
 
     Raises:
-        ValueError: a value of another type, number or range; the text names it.
+        ValueError: a value has the wrong type, length or range; the text names it.
     """
 
     attribute: ClassVar[str] = "decision_facts"  # its name in a model file
@@ -71,42 +72,42 @@ class DecisionFacts:
         )
 
     def to_attributes(self) -> dict[str, str]:
-        """Give what a model file must keep: an HDF5 attribute of JSON."""
+        """Return the HDF5 attribute, a JSON text, that the model file stores."""
         return {self.attribute: json.dumps(self.to_dict())}
 
     @classmethod
     def from_attributes(cls, attributes: Mapping[str, Any]) -> "DecisionFacts":
-        """Make again what `to_attributes` gave.
+        """Read what `to_attributes` returned.
 
         Args:
             attributes: such as a model file's HDF5 attributes.
 
         Raises:
-            ValueError: the attribute is missing or spoiled.
+            ValueError: the attribute is missing or invalid.
         """
         if cls.attribute not in attributes:
             raise ValueError("the decision facts are missing")
         try:
             values = json.loads(attributes[cls.attribute])
-        except TypeError as error:  # a number or an array in the place of the text
+        except TypeError as error:  # a number or an array instead of a text
             raise ValueError("the decision facts are not a text") from error
         except RecursionError as error:
             raise ValueError("the decision facts are nested too deeply") from error
         return cls.from_dict(values)
 
     def to_dict(self) -> dict[str, Any]:
-        """Give a dict that JSON can hold and `from_dict` reads."""
+        """Return a dict for JSON, which `from_dict` reads."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: Any) -> "DecisionFacts":
-        """Read what `to_dict` gave, also after JSON has made lists of its tuples.
+        """Read what `to_dict` returned, even if JSON has turned its tuples into lists.
 
         Args:
-            values: a dict; keys that are not known are passed over.
+            values: a dict; unknown keys are ignored.
 
         Raises:
-            ValueError: not a dict, a missing key, or what the class itself raises.
+            ValueError: it is not a dict, a key is missing, or the class refuses a value.
         """
         if not isinstance(values, dict):
             raise ValueError("the decision facts are not a dict")
@@ -144,7 +145,7 @@ def soften(probabilities: NDArray[np.floating], temperature: float) -> NDArray[n
         (..., 7), summing to 1; the order of the classes stays.
     """
     probabilities = np.asarray(probabilities, np.float64)
-    # Relative to the largest, which stays 1, so that no temperature makes all of them vanish.
+    # Relative to the largest, which stays 1, so that no temperature turns all of them into 0.
     powers = (probabilities / probabilities.max(axis=-1, keepdims=True)) ** (1 / temperature)
     return powers / powers.sum(axis=-1, keepdims=True)
 
@@ -155,11 +156,11 @@ def combine_views(
     """Average calibrated probabilities over the views of an image, then correct the mean.
 
     The mean of calibrated probabilities is under-confident (Ranjan & Gneiting, J R Stat Soc B
-    72:71–91, 2010), hence a temperature of its own.
+    72:71–91, 2010), so it needs its own temperature.
 
     Args:
-        view_probabilities: (8, ..., 7), as `eight_views` orders the views; their number and
-            order do not matter here.
+        view_probabilities: (8, ..., 7), in the order of `eight_views`; the number and order of
+            the views do not matter here.
         temperature: `DecisionFacts.eight_view_temperature`.
 
     Returns:
@@ -184,7 +185,7 @@ def malignant_probability(probabilities: NDArray[np.floating]) -> NDArray[np.flo
 def divide_by_prior(
     probabilities: NDArray[np.floating], class_shares: Sequence[float] | NDArray[np.floating]
 ) -> NDArray[np.float64]:
-    """Give the probabilities that would hold if every class were equally frequent.
+    """Compute the probabilities that would hold if all classes were equally frequent.
 
     Saerens, Latinne & Decaestecker, Neural Computation 14:21–41 (2002).
 
@@ -201,26 +202,26 @@ def divide_by_prior(
 
 # --- Statements ------------------------------------------------------------------------------
 
-# How a picture resembles the training images; None where the model file does not say how to tell.
+# How a picture resembles the training images; None if the model file lacks the rules to tell.
 FAMILIARITIES = ("familiar", "unfamiliar", "not dermatoscopic")
 
 
 @dataclass(frozen=True)
 class Statements:
-    """What may be said of one image. None: the model file has not the facts for it.
+    """What may be said about one image. None: the model file lacks the facts for it.
 
     Attributes:
-        most_likely: code of the class with the largest probability; of equals the first in the
+        most_likely: code of the class with the largest probability; among equals, the first in the
             order of `CLASSES`.
         malignant_probability: 0–1, of the malignant and pre-malignant classes together.
         likeliest_cancer: code of the likeliest of these classes.
-        flagged: code of the class that would be named if all were equally frequent, where that is
-            another than `most_likely`; None where it is not. Never to be called most likely.
+        flagged: code of the class that would be most likely if all were equally frequent; None if
+            that is `most_likely`. Never call it the most likely class.
         cannot_be_excluded: codes of the conformal set and of `most_likely`, by falling probability.
-        inconclusive: `cannot_be_excluded` holds benign and malignant classes together.
-        low_risk: 'low risk' may be said. False means no more than that it may not.
-        unproven: it may not, only because it has not proved right in the picture's group.
-        cropped: it may not, only because more was cut away than is harmless.
+        inconclusive: `cannot_be_excluded` contains both benign and malignant classes.
+        low_risk: 'low risk' may be said. False means only that it may not.
+        unproven: the only obstacle is that 'low risk' has not proved right in the picture's group.
+        cropped: the only obstacle is that more was cut away than is harmless.
     """
 
     most_likely: str
@@ -241,20 +242,24 @@ def decide(
     proven: bool | None,
     crop: Crop | None = None,
 ) -> Statements:
-    """Turn the probabilities of one image into everything that may be said of it.
+    """Turn the probabilities of one image into everything that may be said about it.
 
-    'Low risk' is said only if the malignant probability is below its threshold; no malignant or
-    pre-malignant class is most likely, flagged or in the conformal set, and that set is not empty;
-    the picture is familiar; 'low risk' has proved right in its group of pictures; and no more was
-    cut away from the picture than is harmless.
+    'Low risk' is said only if all of these hold:
+
+    - The malignant probability is below its threshold.
+    - No malignant or pre-malignant class is most likely, flagged or in the conformal set.
+    - The conformal set is not empty.
+    - The picture is familiar.
+    - 'Low risk' has proved right in the picture's group.
+    - No more was cut away from the picture than is harmless.
 
     Args:
         probabilities: (7,), from `combine_views`.
-        facts: None where the model file has none.
-        familiarity: of `FAMILIARITIES`; None where it is not known, which rules out 'low risk'.
-        proven: from `PictureGroups.is_proven`; None where the groups are not known, which rules
-            out 'low risk' as well.
-        crop: what was cut away; None of a whole picture.
+        facts: None if the model file has none.
+        familiarity: of `FAMILIARITIES`; None if unknown, which rules out 'low risk'.
+        proven: from `PictureGroups.is_proven`; None if the groups are unknown, which also rules
+            out 'low risk'.
+        crop: what was cut away; None for a whole picture.
     """
     probabilities = np.asarray(probabilities, np.float64)
     most_likely = CODES[probabilities.argmax()]
@@ -267,13 +272,13 @@ def decide(
     flagged = None if prior_divided == most_likely else prior_divided
     in_set = probabilities >= facts.conformal_thresholds
     in_set_or_likely = in_set.copy()
-    in_set_or_likely[probabilities.argmax()] = True  # which only raises the coverage
+    in_set_or_likely[probabilities.argmax()] = True  # this can only raise the coverage
     cannot_be_excluded = tuple(
         CODES[label]
         for label in np.argsort(-probabilities, kind="stable")
         if in_set_or_likely[label]
     )
-    # The facts' numbers may be NumPy's, whose booleans JSON refuses.
+    # The facts may hold NumPy numbers, whose comparisons give booleans that JSON refuses.
     is_low = bool(
         facts.low_risk_threshold is not None
         and risk < facts.low_risk_threshold
@@ -298,7 +303,7 @@ def decide(
 
 # --- The risk level --------------------------------------------------------------------------
 
-# From the most urgent on, with the sentence that a result leads with.
+# The levels, most urgent first, each with the sentence that a result begins with.
 HEADLINES = {
     "high": "A doctor should look at this soon.",
     "raised": "Not clear: have a doctor look at this.",
@@ -311,16 +316,16 @@ HIGH_RISK = 0.5
 
 
 def risk_level(statements: Statements, familiarity: str | None) -> str:
-    """Say how great the risk is: the one word that all statements come to.
+    """Sum up all statements in one word: how great the risk is.
 
     Args:
         statements: from `decide`.
-        familiarity: that `decide` was given.
+        familiarity: the one that `decide` was given.
 
     Returns:
-        Of `LEVELS`. `high` where a malignant or pre-malignant class is the most likely, or these
-        have 0.5 or more together; `low` where 'low risk' may be said; `unknown` where the picture
-        is not dermatoscopic or the model file has no decision facts; else `raised`.
+        One of `LEVELS`: `unknown` if the picture is not dermatoscopic or the model file has no
+        decision facts; `high` if a malignant or pre-malignant class is the most likely, or these
+        classes have 0.5 or more together; `low` if 'low risk' may be said; else `raised`.
     """
     if statements.low_risk is None or familiarity == "not dermatoscopic":
         return "unknown"
@@ -329,7 +334,7 @@ def risk_level(statements: Statements, familiarity: str | None) -> str:
     return "low" if statements.low_risk else "raised"
 
 
-# What to do, and whom to see: at each level, and in the cases of it that have their own sentence.
+# What to do and whom to see: a sentence for each level, and for special cases of it.
 NEXT_STEPS = {
     "high": "Ask a dermatologist or your doctor for an appointment now, and say that skin cancer "
     "is the concern.",
@@ -343,14 +348,14 @@ NEXT_STEPS = {
 
 
 def next_step(level: str, statements: Statements) -> str:
-    """Say in a sentence what to do, and whom to see.
+    """Say in a sentence what to do and whom to see.
 
     Args:
         level: of `LEVELS`.
-        statements: that it is the level of.
+        statements: the ones with this level.
 
     Returns:
-        Of `NEXT_STEPS`.
+        A sentence of `NEXT_STEPS`.
     """
     if level == "high" and statements.likeliest_cancer == "mel":
         return NEXT_STEPS["high, melanoma"]
@@ -359,12 +364,12 @@ def next_step(level: str, statements: Statements) -> str:
     return NEXT_STEPS[level]
 
 
-# Of what could not be classified: after everything else.
+# The urgency of what could not be classified: it comes after everything else.
 LAST = float(len(LEVELS))
 
 
 def urgency(level: str, probability: float) -> float:
-    """Give one number that sorts the most urgent first: by level, then by falling probability.
+    """Return a number that sorts the most urgent first: by level, then by falling probability.
 
     Args:
         level: of `LEVELS`.
@@ -373,4 +378,4 @@ def urgency(level: str, probability: float) -> float:
     Returns:
         0 to below `LAST`.
     """
-    return LEVELS.index(level) + (1 - probability) / 2  # half, so that two levels never meet
+    return LEVELS.index(level) + (1 - probability) / 2  # below the next level's numbers

@@ -1,7 +1,7 @@
-"""The errors, one family: the text of each is a sentence that names the thing and the remedy.
+"""One family of errors. The text of each names what is wrong and how to fix it.
 
-Only an edge turns one into a page, a JSON answer or an exit code: an error handler of the app, or a
-command.
+Only the edges turn an error into a page, a JSON answer or an exit code: the app's error handlers
+and the commands.
 """
 
 from typing import Any, ClassVar
@@ -10,31 +10,31 @@ from lesion_lens.model.limits import MAX_PIXELS, MAX_SIDE, MEGA, READABLE, max_p
 
 
 class LesionLensError(Exception):
-    """Whatever a user can mend."""
+    """An error that a user can fix."""
 
     def at_the_command_line(self) -> str:
-        """The sentence for somebody who can install packages."""
+        """The text for a reader who can install packages."""
         return str(self)
 
 
 class ModelFileError(LesionLensError):
-    """A model file that is missing, truncated, foreign or reordered."""
+    """A model file that is missing, truncated, of another kind or in another order."""
 
 
 class SettingError(LesionLensError):
-    """A setting of the environment with an invalid value."""
+    """An environment variable with an invalid value."""
 
 
 class Problem(LesionLensError):
-    """What can be wrong with a request. All that is ever said of it stands on its class.
+    """A problem with a request. Its class holds every text about it.
 
     Attributes:
-        name: the end of its `type` in RFC 9457, and its anchor on the API's page.
-        status: of the HTTP answer.
+        name: the end of its `type` (RFC 9457) and its anchor on the API page.
+        status: the HTTP status of the answer.
         title: the same for every problem of the class.
-        meaning: when it comes and what to do, for the API's document and page; CommonMark.
+        meaning: when it occurs and what to do, for the API's document and page; CommonMark.
         sentence: the error's text; the constructor's keywords fill the fields in braces.
-        example: such keywords, for the API's document.
+        example: sample keywords for the API's document.
     """
 
     name: ClassVar[str]
@@ -50,16 +50,16 @@ class Problem(LesionLensError):
 
 
 class Busy(Problem):
-    """More requests with images than may wait."""
+    """More requests with images are waiting than the server allows."""
 
     name = "busy"
     status = 503
     title = "Busy"
     meaning = (
-        "Other requests are being worked on. Send the same again after as many seconds as "
-        "`Retry-After` says."
+        "The server is busy with other requests. Send the request again after the number of "
+        "seconds in `Retry-After`."
     )
-    sentence = "Too many images are waiting for their turn. Try again in a few seconds."
+    sentence = "Too many images are waiting. Try again in a few seconds."
 
 
 # --- An image that cannot be used ------------------------------------------------------------
@@ -70,36 +70,36 @@ class ImageError(Problem):
 
 
 class EmptyImage(ImageError):
-    """A file of no bytes."""
+    """A file without content."""
 
     name = "empty-image"
     status = 400
     title = "Empty file"
-    meaning = "A file of no bytes."
+    meaning = "The file has no content."
     sentence = "The file is empty. Choose another image."
 
 
 class UnsupportedImage(ImageError):
-    """Not an image, or not in one of the formats of `limits.FORMATS`."""
+    """Not an image, or not in a format of `limits.FORMATS`."""
 
     name = "unsupported-image"
     status = 415
     title = "Not an image that can be read"
-    meaning = "No image at all, or one of another format."
+    meaning = "The file is not an image, or its format is not one of those that are read."
     sentence = (
         f"The file is not an image that can be read here. Save it as {READABLE} and send it again."
     )
 
 
 class UnsupportedVariant(ImageError):
-    """An image that may be whole, in a form of its format that no decoder here knows."""
+    """A variant of a known format that no decoder here reads; the image may be intact."""
 
     name = "unsupported-variant"
     status = 415
     title = "A variant that cannot be read"
     meaning = (
-        "The format is one of those that are read, but not this variant of it. The file need not "
-        "be damaged."
+        "The format is one of those that are read, but this variant of it is not. The file is not "
+        "necessarily damaged."
     )
     sentence = (
         "The file is {kind}, which cannot be read here. Save it as an ordinary JPEG or PNG and "
@@ -109,14 +109,16 @@ class UnsupportedVariant(ImageError):
 
 
 class DicomNotRead(ImageError):
-    """A DICOM file where pydicom, which is optional, is not installed."""
+    """A DICOM file, on a server without the optional package pydicom."""
 
     name = "dicom-not-read"
     status = 415
     title = "DICOM is not read here"
-    meaning = "Whoever runs the app can install pydicom, and then DICOM files are read."
+    meaning = (
+        "This server cannot read DICOM files. Its operator can install pydicom to enable them."
+    )
     sentence = (
-        "DICOM files are not read here. Export the image as JPEG or PNG, and send that instead."
+        "DICOM files cannot be read here. Export the image as JPEG or PNG and send that instead."
     )
 
     def at_the_command_line(self) -> str:
@@ -125,12 +127,12 @@ class DicomNotRead(ImageError):
 
 
 class DamagedImage(ImageError):
-    """The right format, but truncated or spoiled."""
+    """A known format, but truncated or corrupted."""
 
     name = "damaged-image"
     status = 422
     title = "Damaged image"
-    meaning = "The right format, but broken off or spoiled."
+    meaning = "The format is one of those that are read, but the file is truncated or corrupted."
     sentence = "The image is damaged or incomplete. Save or copy it again and retry."
 
 
@@ -143,18 +145,18 @@ class ImageTooLarge(ImageError):
     meaning = "The model looks at 28 × 28 pixels, so a smaller copy loses hardly anything."
     sentence = (
         f"The image has more than {{megapixels}} million pixels, the most for its format, or more "
-        f"than {MAX_SIDE:,} on one side. Save a smaller copy and send that: 2,000 pixels on a side "
-        "are more than enough."
+        f"than {MAX_SIDE:,} on one side. Send a smaller copy: 2,000 pixels on a side are more than "
+        "enough."
     )
     example: ClassVar[dict[str, Any]] = {"megapixels": MAX_PIXELS // MEGA}
 
     @classmethod
     def check(cls, size: tuple[int, int], image_format: str | None) -> None:
-        """See that an image is no larger than its format may be.
+        """Check that an image is no larger than its format allows.
 
         Args:
             size: (width, height) in pixels.
-            image_format: as Pillow names it.
+            image_format: Pillow's name for it.
 
         Raises:
             ImageTooLarge
@@ -165,30 +167,30 @@ class ImageTooLarge(ImageError):
 
 
 class ImageTooCostly(ImageError):
-    """An image whose decoding takes more time or memory than one image may."""
+    """An image whose decoding takes more time or memory than one image is allowed."""
 
     name = "image-too-costly"
     status = 422
     title = "Too costly to read"
     meaning = (
-        "Reading the image takes more time or memory than one image may take, because of its "
-        "size, its format or what else is in the file. A smaller copy, or an ordinary JPEG (not "
+        "Reading the image takes more time or memory than one image is allowed, because of its "
+        "size, its format or other content of the file. A smaller copy, or an ordinary JPEG (not "
         "a progressive one), takes less."
     )
     sentence = (
-        "The image takes too long or too much memory to read. Make it smaller or save it as an "
+        "Reading the image takes too much time or memory. Make it smaller or save it as an "
         "ordinary JPEG, and send it again."
     )
 
 
 class NotProcessed(ImageError):
-    """An image of a batch for which there was no time."""
+    """An image of a batch for which no time was left."""
 
     name = "not-processed"
     status = 503
     title = "Not processed"
     meaning = (
-        "The images before it took too long, or the server is busy. Send this one again, in a "
-        "request of its own or a smaller batch."
+        "The images before it took too long, or the server is busy. Send this one again, alone or "
+        "in a smaller batch."
     )
-    sentence = "There was no time for this image. Send it again."
+    sentence = "No time was left for this image. Send it again."

@@ -8,25 +8,25 @@ from skin_cancer_detection import SIDE
 # Images, uint8 or float (N, 28, 28, 3), RGB, 0–255.
 Pixels = NDArray[np.uint8] | NDArray[np.floating]
 
-# Brightness, red against blue, and green against both: the axes along which Ohta, Kanade & Sakai,
-# Comput Graph Image Process 13:222 (1980), found the colours of photographs to vary most
-# independently, here of length 1. A row is an axis, its columns are R, G and B.
+# Brightness, red against blue, and green against both. Ohta, Kanade & Sakai, Comput Graph Image
+# Process 13:222 (1980), found that the colours of photographs vary most independently along these
+# axes; here each has length 1. A row is an axis, its columns are R, G and B.
 COLOUR_AXES = np.array([[1, 1, 1], [1, 0, -1], [-1, 2, -1]], np.float32)
 COLOUR_AXES /= np.linalg.norm(COLOUR_AXES, axis=1, keepdims=True)
 
-# Added before a logarithm, in grey levels: a contrast below what rounding leaves counts as none.
+# Grey levels, added before a logarithm: a contrast as small as rounding counts as none.
 LEAST_CONTRAST = 0.5
 
-DESCRIPTION = 17  # numbers that `describe` gives
+DESCRIPTION = 17  # numbers that `describe` returns
 LAGS = (1, 2, 4, 8)  # pixels
-# Grey levels that no channel of a black frame reaches. A higher limit would take dark parts of
-# photographs for a frame.
+# Grey levels that no channel of a black frame reaches. With a higher limit, dark parts of
+# photographs would count as a frame.
 BLACK = 40
-LEAST_VIEW = 0.12  # share of a picture; what leaves less is no frame, but a dark picture
-# Added to a variance that something is divided by, so that a flat picture has a shape too.
+LEAST_VIEW = 0.12  # share of a picture; if less would be left, it is a dark picture without a frame
+# Added to a variance before dividing by it, so that the result is defined for flat pictures too.
 LEAST_VARIANCE = 0.5
-LEAST_KURTOSIS = 0.2  # added before its logarithm: of flat pictures it is 0
-MOST_CORRELATION = 0.98  # Fisher's z of a greater one, up to 1, would grow without end
+LEAST_KURTOSIS = 0.2  # added before the logarithm: the kurtosis of a flat picture is 0
+MOST_CORRELATION = 0.98  # beyond it, Fisher's z would grow without limit
 SAME_LEVELS = 1  # grey levels by which neighbours of one colour may differ
 # Pictures described at a time, few enough for the intermediate arrays to stay in the processor's
 # cache: thousands at once take more than twice as long.
@@ -34,14 +34,14 @@ _AT_ONCE = 128
 
 
 def field_of_view(pixels: Pixels) -> NDArray[np.bool_]:
-    """Find what a black frame, bars or dark corners leave of each picture.
+    """Find the part of each picture that is not a black frame, bars or dark corners.
 
     Args:
         pixels: uint8 or float (N, 28, 28, 3), RGB, 0–255.
 
     Returns:
-        (N, 28, 28), False for black pixels that are connected with the edge by black ones, and for
-        their neighbours, which are partly black. All True where nearly the whole is black.
+        (N, 28, 28), False for black pixels that are connected to the edge by black ones, and for
+        their neighbours, which are partly black. All True for a picture that is nearly all black.
     """
     black = np.asarray(pixels).max(axis=-1) < BLACK
     frame = np.zeros_like(black)
@@ -61,7 +61,7 @@ def field_of_view(pixels: Pixels) -> NDArray[np.bool_]:
 def _with_neighbours(
     mask: NDArray[np.bool_], down: bool = True, across: bool = True
 ) -> NDArray[np.bool_]:
-    """Add to each pixel of (N, 28, 28) those above and below it, and those beside it."""
+    """Grow a mask (N, 28, 28) by the pixels above and below it, and by those beside it."""
     grown = mask.copy()
     if down:
         grown[:, 1:] |= mask[:, :-1]
@@ -73,7 +73,7 @@ def _with_neighbours(
 
 
 def fill_frame(pixels: Pixels, inside: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Give each picture's frame the mean colour of what is inside it.
+    """Fill each picture's frame with the mean colour of what is inside it.
 
     Args:
         pixels: (N, 28, 28, 3).
@@ -89,14 +89,14 @@ def fill_frame(pixels: Pixels, inside: NDArray[np.bool_]) -> NDArray[np.float64]
 
 
 def flat_share(pixels: Pixels, inside: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Give the share of each picture that is of one colour: like its neighbours, or nearly so.
+    """Measure how much of each picture is flat: of nearly the same colour as its neighbours.
 
     Args:
         pixels: (N, 28, 28, 3), 0–255.
-        inside: (N, 28, 28), from `field_of_view`; only there is looked.
+        inside: (N, 28, 28), from `field_of_view`; the other pixels do not count.
 
     Returns:
-        (N,), 0–1, of pixels that differ by `SAME_LEVELS` at most from their neighbours.
+        (N,), 0–1: the share of pixels that differ from their neighbours by at most `SAME_LEVELS`.
     """
     levels = np.asarray(pixels, np.float64)
     flat = inside.copy()
@@ -115,16 +115,20 @@ def describe(pixels: Pixels, inside: NDArray[np.bool_] | None = None) -> NDArray
 
     Args:
         pixels: uint8 or float (N, 28, 28, 3), RGB, 0–255.
-        inside: (N, 28, 28), from `field_of_view`, where it is known already.
+        inside: (N, 28, 28), from `field_of_view`; None to compute it.
 
     Returns:
-        (N, 17): the means along the three colour axes, in grey levels; the logarithms of the
-        standard deviations along them; the logarithms of the steps in brightness (root mean
-        square) over 1, 2, 4 and 8 pixels, which text and noise hardly let grow; the logarithms of
-        the kurtosis along the three axes; Fisher's z of the correlation between brightness and the
-        squared distance from the middle, as a lesion is one dark spot on lighter skin; and, along
-        the three axes, the arcsine of the square root of the share of the variance that stays when
-        the eight views are averaged, which is large where there is one spot in the middle.
+        (N, 17), in this order:
+
+        - 3: the means along the colour axes, in grey levels.
+        - 3: the logarithms of the standard deviations along these axes.
+        - 4: the logarithms of the steps in brightness (root mean square) over 1, 2, 4 and 8
+          pixels. In text and noise they hardly grow with the distance.
+        - 3: the logarithms of the kurtosis along the axes.
+        - 1: Fisher's z of the correlation between brightness and the squared distance from the
+          middle, because a lesion is one dark spot on lighter skin.
+        - 3: for each axis, the share of the variance that remains when the eight views are
+          averaged, as the arcsine of its square root. It is large for one spot in the middle.
     """
     if inside is None:
         inside = field_of_view(pixels)
@@ -160,17 +164,17 @@ def _describe(pixels: Pixels, inside: NDArray[np.bool_]) -> NDArray[np.float64]:
     ).T
 
 
-# Squared, from the middle of a picture, whose half side is 1.
+# Squared distances from the middle of a picture, in units of half its side.
 _DISTANCES = np.add(*np.square(np.mgrid[-1 : 1 : SIDE * 1j, -1 : 1 : SIDE * 1j]))
 
 
 def _symmetric_shares(away: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The share of the variance that the mean of the turned and mirrored (…, 28, 28) has, 0–1."""
-    # The mirror images left to right, then top to bottom, then about the diagonal: all eight ways.
+    """The share of the variance of (…, 28, 28) that remains in the mean of its eight views, 0–1."""
+    # Mirrored left to right, then top to bottom, then about the diagonal: together all eight views.
     upright = away + away[..., ::-1]
     upright += upright[..., ::-1, :]
     mean = (upright + upright.swapaxes(-2, -1)) / 8
-    # Never more than 1 but for rounding, as an average has no more variance than what it is of.
+    # Above 1 only by rounding: an average has no more variance than what is averaged.
     shares = _mean_square(mean) / (_mean_square(away) + LEAST_VARIANCE)
     return np.minimum(shares, 1)
 
@@ -181,7 +185,7 @@ def _mean_square(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _mean(values: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The means of (…, N, 28, 28) with weights, (N, 28, 28), that sum to 1 in each picture."""
+    """The means of (…, N, 28, 28), with weights (N, 28, 28) that sum to 1 in each picture."""
     means: NDArray[np.float64] = np.einsum("...yx,...yx->...", values, weights)
     return means
 
@@ -189,7 +193,7 @@ def _mean(values: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[
 def _steps(
     brightness: NDArray[np.float64], inside: NDArray[np.bool_], lag: int
 ) -> NDArray[np.float64]:
-    """The root mean square of the steps over so many pixels, down and across together."""
+    """The root mean square of the steps over `lag` pixels, down and across together."""
     squares: NDArray[np.float64] | float = 0.0
     for here, there in (
         (np.s_[:, lag:], np.s_[:, :-lag]),

@@ -1,7 +1,6 @@
 """Numbers in words: the same on every page, card and console.
 
-A page that a browser fills has the words of `WORDS`, too: static/wording.js writes numbers by the
-same rules.
+Pages filled in the browser use `WORDS` too: static/wording.js writes numbers by the same rules.
 """
 
 from datetime import date
@@ -11,8 +10,8 @@ MONTHS = (
     *("January", "February", "March", "April", "May", "June", "July"),
     *("August", "September", "October", "November", "December"),
 )
-# The words between which the functions below choose, and the shares from which and to which a share
-# is neither all nor none.
+# The phrases that the functions below choose from. A share of at least `ALL` is written as 'over
+# 99', one of at most `NONE` as 'fewer than 1'.
 WORDS = {
     "percent": "{share} %",
     "over_percent": "over {share} %",
@@ -29,7 +28,7 @@ LONGEST_NAME = 36  # characters of a file's name
 
 
 class Estimate(TypedDict):
-    """A number and the two ends of its 95 % interval; None where it is not defined."""
+    """A number and the ends of its 95 % interval; None where they are not defined."""
 
     value: float | None
     low: float | None
@@ -52,21 +51,21 @@ def number(value: float | None, decimals: int = 3) -> str:
 
 
 def interval(estimate: Estimate | None) -> str:
-    """Write an estimate as '0.764 (0.742–0.786)', and one that is not known as '–'."""
+    """Write an estimate as '0.764 (0.742–0.786)', and an unknown one as '–'."""
     if estimate is None or estimate["value"] is None:
         return "–"
     return f"{number(estimate['value'])} ({number(estimate['low'])}–{number(estimate['high'])})"
 
 
 def about_in_100(share: float) -> str:
-    """Write a share, 0–1, as 'about 3 in 100'; one that rounds to none as 'fewer than 1 in 100'."""
+    """Write a share, 0–1, as 'about 3 in 100', and up to `NONE` as 'fewer than 1 in 100'."""
     if share <= NONE:
         return WORDS["none_in_100"]
     return WORDS["about_in_100"].format(count=number(100 * share, 0))
 
 
 def of_100(share: float) -> str:
-    """Write a share, 0–1, as how many of a hundred, without claiming all or none."""
+    """Write a share, 0–1, as a number out of 100, without claiming all or none."""
     if share >= ALL:
         return WORDS["all_of_100"]
     return WORDS["none_of_100"] if share <= NONE else number(100 * share, 0)
@@ -83,9 +82,9 @@ def in_words(day: date) -> str:
 
 
 def shorten(name: str, longest: int = LONGEST_NAME) -> str:
-    """Write a file's name of more than `longest` characters without its middle.
+    """Cut the middle out of a file name of more than `longest` characters.
 
-    The end stays: it tells the photographs of one camera apart.
+    The end stays, because it tells the photographs of one camera apart.
     """
     if len(name) <= longest:
         return name

@@ -1,4 +1,4 @@
-"""What a device must know to read an image as the server does: its limits and its sentences."""
+"""What a device needs to read an image as the server does: the limits and the error sentences."""
 
 from typing import Any
 
@@ -7,24 +7,24 @@ from lesion_lens.model.errors import DamagedImage, EmptyImage, ImageTooLarge
 from lesion_lens.model.limits import MAX_PIXELS, MAX_SIDE, MEGA, max_pixels
 from skin_cancer_detection import EXACT_PIXELS, REDUCING_GAP, SIDE
 
-# A browser does not tell a damaged file from one of a kind that only the server reads.
+# A browser cannot tell a damaged file from a kind that only the server reads.
 UNREADABLE = (
     "This browser cannot read the file. It may be damaged. Save it as a JPEG or PNG and choose it "
-    "again. Some kinds can be read by the server alone, with a connection and with ‘Keep my images "
+    "again. Some kinds can only be read by the server, with a connection and with ‘Keep my images "
     "on this device’ off."
 )
 HIDDEN = (
     "To protect your privacy, this browser does not let the page see the pixels of an image. Allow "
-    "it for this page. Or let the server classify the image, with a connection and with ‘Keep my "
+    "that for this page. Or let the server classify the image, with a connection and with ‘Keep my "
     "images on this device’ off."
 )
 
 
 def image_limits() -> dict[str, Any]:
-    """Give what `static/pixels.js` goes by, fit for JSON.
+    """Return the limits and sentences for `static/pixels.js`, ready for JSON.
 
-    A JPEG may have as many pixels as on the server. Any other image may have `MAX_PIXELS`: where
-    the server allows less, that is for the memory that its decoders take.
+    A JPEG may have as many pixels as on the server. Any other image may have `MAX_PIXELS`. For
+    some formats the server allows fewer, but only because its own decoders take more memory.
     """
     jpeg_pixels = max_pixels("JPEG")
     return {

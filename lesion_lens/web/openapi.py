@@ -1,6 +1,6 @@
-"""The OpenAPI 3.1 document of the API, from the constants that it is bound to.
+"""The OpenAPI 3.1 document of the API, built from the constants that the app uses.
 
-Its texts are CommonMark, as OpenAPI has it; the readable page shows the same.
+Its texts are CommonMark, as OpenAPI specifies; the API page shows the same texts.
 """
 
 from typing import Any
@@ -15,32 +15,33 @@ from lesion_lens.web.problems import PROBLEMS, MethodNotAllowed, NoImageUsable
 from lesion_lens.web.schemas import OTHER_BODIES, PROBLEM_JSON, reference, schemas
 from skin_cancer_detection import CODES
 
-# What a program says that a file is: the last where it does not know.
+# The types that a program may give a file; the last is for unknown types.
 CONTENT_TYPES = (*MIME_TYPES, "application/octet-stream")
 # What programs may rely on.
 COMPATIBILITY = """\
 Within `/api/v1`, members, parameters, content types and problem types may be added, so ignore what
-you do not know. None is removed or renamed, and none changes its type or meaning. The numbers
-depend on the model file, which `model.sha256` names.
+you do not know. None will be removed or renamed, and none will change its type or meaning. The
+numbers depend on the model file, which `model.sha256` identifies.
 
-What has a better successor is marked `deprecated` here, and the changelog names it. It is sent for
-as long as `/api/v1` is served.
+Whatever has a better replacement is marked `deprecated` here and named in the changelog. It is sent
+for as long as `/api/v1` is served.
 
-If there is ever a `/api/v2`, both are served for at least twelve months. From the announcement on,
-each answer of `/api/v1` has the headers `Deprecation` (RFC 9745), with the date from which it is
-deprecated, `Sunset` (RFC 8594), with the date of its end, and `Link`, with the way to the changes.
+If there is ever a `/api/v2`, both will be served for at least twelve months. From the announcement
+on, each answer of `/api/v1` will have the headers `Deprecation` (RFC 9745), with the date from
+which it is deprecated, `Sunset` (RFC 8594), with the date on which it ends, and `Link`, which leads
+to the changes.
 """
 _STATUSES = {
-    400: "The request, or the one file in it, is not as it should be.",
-    403: "A browser sent the form for another site.",
+    400: "The request, or its only file, is invalid.",
+    403: "A browser sent the form for a page of another site.",
     404: "There is no such address.",
-    405: "The address does not take this method.",
+    405: "The address does not accept this method.",
     413: "Too much was sent.",
-    415: "Neither a form nor an image, or the one file is not an image that can be read.",
+    415: "Neither a form nor an image was sent, or the only file is not an image that can be read.",
     422: "No image can be used.",
-    429: "Not at the moment. This server limits the uploads of each visitor.",
-    500: "The server failed. Trying again is no use.",
-    503: "Not at the moment. Nothing of the request was kept: send it again.",
+    429: "Too many uploads. This server limits the uploads of each visitor.",
+    500: "The server failed. Trying again is unlikely to help.",
+    503: "The server cannot answer at the moment. It kept nothing of the request: send it again.",
 }
 _MAP = [
     [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0],
@@ -55,11 +56,11 @@ _BINARY = {"type": "string", "format": "binary"}
 
 
 def openapi_document(root: str, docs: str, max_megabytes: int) -> dict[str, Any]:
-    """Lay out the document.
+    """Build the document.
 
     Args:
-        root: the path of the API, /api/v1 but for a prefix that the app stands under.
-        docs: the path of the readable page.
+        root: the path of the API: /api/v1, after a prefix if the app is served under one.
+        docs: the path of the API page.
         max_megabytes: the largest request, in MB of a million bytes.
     """
     return {
@@ -67,7 +68,7 @@ def openapi_document(root: str, docs: str, max_megabytes: int) -> dict[str, Any]
         "info": {
             "title": NAME,
             "version": version(),
-            "summary": "Which of seven classes a pigmented skin lesion most likely is.",
+            "summary": "Says which of seven classes a pigmented skin lesion most likely is.",
             "description": f"{NOTICE}\n\n{COMPATIBILITY}",
         },
         "servers": [{"url": root}],
@@ -81,9 +82,9 @@ def _operation(docs: str, max_megabytes: int) -> dict[str, Any]:
         "operationId": "predict",
         "summary": "Classify one or more images",
         "description": (
-            "The images are decoded and classified one after the other. One that cannot be used "
-            "does not spoil the others: the answer is 200 as long as one image was classified. "
-            "Nothing is stored, and no file name is logged."
+            "The images are decoded and classified one after the other. If one cannot be used, the "
+            "others are still classified: the status is 200 as long as one image was classified. "
+            "No image is stored, and no file name is logged."
         ),
         "security": [],
         "parameters": [
@@ -91,14 +92,14 @@ def _operation(docs: str, max_megabytes: int) -> dict[str, Any]:
                 "name": EXPLAIN,
                 "in": "query",
                 "description": "`?explain=1` adds an `explanation` to each prediction: which parts "
-                "of the image the model needs for its answer. It takes longer.",
+                "of the image the model needs for its answer. This takes longer.",
                 "required": False,
                 "schema": {"type": "integer", "enum": [0, 1], "default": 0},
             },
             {
                 "name": "Content-Disposition",
                 "in": "header",
-                "description": "Of a body that is an image: its file’s name, as in `attachment; "
+                "description": "The file’s name, if the body is an image, as in `attachment; "
                 'filename="lesion.jpg"`.',
                 "required": False,
                 "schema": {"type": "string"},
@@ -107,16 +108,16 @@ def _operation(docs: str, max_megabytes: int) -> dict[str, Any]:
         "requestBody": {
             "required": True,
             "description": (
-                f"A form with 1 to {MAX_IMAGES} files in the field `image`, all together at most "
+                f"A form with 1 to {MAX_IMAGES} files in the field `image`, together at most "
                 f"{max_megabytes} MB (of a million bytes). Or the bytes of one image alone, with "
                 "its own type or `application/octet-stream` as the `Content-Type`. "
-                f"Each is a {READABLE} of at most "
+                f"Each image is a {READABLE} of at most "
                 f"{MAX_PIXELS // MEGA} million pixels (JPEG: {PIXEL_LIMITS['JPEG'] // MEGA}, AVIF: "
                 f"{PIXEL_LIMITS['AVIF'] // MEGA}, WebP: {PIXEL_LIMITS['WEBP'] // MEGA} million) "
-                f"and {MAX_SIDE:,} on one side; of "
-                "several frames the first is taken. The bytes decide what a file is, not its name "
-                "nor the type that it is labelled with. Send the whole picture: the model learned "
-                "from such, and the API cannot know what was cut away."
+                f"and {MAX_SIDE:,} on one side. If it has several frames, the first one is used. "
+                "The bytes decide what a file is, not its name or its declared type. Send the "
+                "whole picture: the model learned from whole pictures, and the API cannot know "
+                "what was cut away."
             ),
             "content": {
                 "multipart/form-data": {
@@ -141,7 +142,8 @@ def _operation(docs: str, max_megabytes: int) -> dict[str, Any]:
         },
         "responses": {
             "200": {
-                "description": "A result for each image, or its problem, in their order.",
+                "description": "A prediction or a problem for each image, in the order of the "
+                "request.",
                 "content": {
                     "application/json": {
                         "schema": reference("Predictions"),
@@ -171,7 +173,7 @@ def _problem_response(status: int, docs: str) -> dict[str, Any]:
     if status == MethodNotAllowed.status:
         response["headers"] = {
             "Allow": {
-                "description": "The methods that the address takes.",
+                "description": "The methods that the address accepts.",
                 "required": True,
                 "schema": {"type": "string"},
                 "example": "OPTIONS, POST",
@@ -270,7 +272,7 @@ def _predictions_example(docs: str) -> dict[str, Any]:
                         "melanomas": 0.13,
                         "is_unseen": True,
                     },
-                    # As `EXPLAIN` adds it, without a picture where there are several images.
+                    # Added by `EXPLAIN`; there is no picture because there are several images.
                     "explanation": {"map": _MAP, "region": "centre", "picture": None},
                 },
             },

@@ -57,8 +57,8 @@ CLASS_OF = dict(zip(CODES, CLASSES, strict=True))
 
 pages = Blueprint("pages", __name__)
 
-# Held while the sample is classified: the first visitor has it done, and the others wait for it. So
-# it needs no admission, which a server that is busy with uploads would refuse.
+# Held while the sample is classified: the first visitor starts it, and the others wait for the
+# result. So it needs no admission, which a server busy with uploads would refuse.
 _drawing = threading.Lock()
 
 
@@ -70,7 +70,7 @@ def index() -> str:
 
 @pages.post("/showresult")
 def show_result() -> ResponseReturnValue:
-    """Classify the image in the form's field `pic`, or several, and show what came out."""
+    """Classify the images in the form's field `pic` and show the result."""
     # Read the body before taking a turn, so that slow clients do not block others.
     files = uploaded_images("pic")
     crop = uploaded_crop(len(files))
@@ -82,15 +82,15 @@ def show_result() -> ResponseReturnValue:
 
 @pages.get("/showresult")
 def back_to_index() -> ResponseReturnValue:
-    """A result is not kept, so its address leads back to the form."""
+    """Redirect to the form, because no result is kept at this address."""
     return redirect(url_for("pages.index"))
 
 
 @pages.get("/sample")
 def show_sample() -> str:
-    """Show the result of a drawn picture, for whoever has no image to try this with."""
+    """Show the result of a drawn picture, for visitors who have no image to try."""
     with _drawing:
-        if "sample" not in current_app.extensions:  # once, as `RATE_LIMIT` does not count this
+        if "sample" not in current_app.extensions:  # only once: `RATE_LIMIT` does not count this
             data = (Path(current_app.root_path) / "static" / "sample.jpg").read_bytes()
             file = FileStorage(io.BytesIO(data), "sample.jpg")
             current_app.extensions["sample"] = result_context(file)
@@ -100,14 +100,14 @@ def show_sample() -> str:
 
 @pages.get("/model")
 def model_page() -> str:
-    """Show the card of the model that is served."""
+    """Show the card of the served model."""
     repository = current_app.config.get("REPOSITORY_URL") or ""
     return render_template("model.html", card=card_page(get_classifier(), repository))
 
 
 @pages.get("/healthz")
 def healthz() -> ResponseReturnValue:
-    """Say that the process lives."""
+    """Say that the process is alive."""
     return "ok\n", {"Content-Type": "text/plain"}
 
 
@@ -123,10 +123,10 @@ def readyz() -> ResponseReturnValue:
 
 
 def result_context(file: FileStorage, crop: Crop | None = None) -> dict[str, Any]:
-    """Classify an uploaded file; returns all that result.html speaks of.
+    """Classify an uploaded file and return the context of result.html.
 
     Args:
-        crop: what was cut away from it; None of a whole picture.
+        crop: what was cut away from it; None for a whole picture.
 
     Raises:
         ImageError, ModelFileError
@@ -139,7 +139,7 @@ def result_context(file: FileStorage, crop: Crop | None = None) -> dict[str, Any
 
 
 def context_of(name: str, image: DecodedImage, answer: Answer) -> dict[str, Any]:
-    """All that result.html speaks of; static/device_page.js makes the same on a device.
+    """The context of result.html; static/device_page.js builds the same on a device.
 
     Args:
         name: of the file.
@@ -147,7 +147,7 @@ def context_of(name: str, image: DecodedImage, answer: Answer) -> dict[str, Any]
         answer: of the classifier, with an occlusion map.
     """
     classifier = get_classifier()
-    assert image.preview is not None  # noqa: S101 (for mypy: whoever decodes asks for it)
+    assert image.preview is not None  # noqa: S101 (for mypy: the callers ask for one)
     assert answer.occlusion is not None  # noqa: S101 (for mypy, likewise)
     ranking = sorted(
         zip(CLASSES, answer.probabilities.tolist(), strict=True),
@@ -157,7 +157,7 @@ def context_of(name: str, image: DecodedImage, answer: Answer) -> dict[str, Any]
     return {
         "answer": answer,
         "reason": answer.reason and REASONS[answer.reason],
-        # Which was counted on whole pictures.
+        # These figures were counted on whole pictures.
         "meaning": meaning(classifier.facts, answer.risk_level, answer.familiarity)
         if answer.crop is None or answer.crop.is_harmless
         else None,
@@ -175,12 +175,12 @@ def context_of(name: str, image: DecodedImage, answer: Answer) -> dict[str, Any]
 
 
 def today() -> date:
-    """The date in UTC, which `str` writes as ISO 8601 does."""
+    """The date in UTC, which `str` writes in ISO 8601."""
     return datetime.now(UTC).date()
 
 
 def show_batch(files: list[FileStorage]) -> ResponseReturnValue:
-    """Classify one image after the other and show them in a table, the spoiled ones by name."""
+    """Classify one image after the other and show a table that includes the failures."""
     classifier = get_classifier()
     rows = [
         error_row(name, image)
@@ -200,12 +200,12 @@ def show_batch(files: list[FileStorage]) -> ResponseReturnValue:
 
 
 def row_of(name: str, answer: Answer, preview: bytes | None = None) -> dict[str, Any]:
-    """All that a row of the table of results speaks of, and the same as a line of CSV.
+    """The context of a row in the table of results, with its line of CSV.
 
     Args:
         name: of the file.
         answer: of the classifier.
-        preview: a JPEG that the row shows; None where static/rows.js takes that of the result.
+        preview: a JPEG for the row; None if static/rows.js takes the one of the result.
     """
     return {
         "name": name,
@@ -225,7 +225,7 @@ def row_of(name: str, answer: Answer, preview: bytes | None = None) -> dict[str,
 
 
 def error_row(name: str, error: ImageError) -> dict[str, Any]:
-    """The same of a file that could not be classified."""
+    """The same for a file that could not be classified."""
     return {
         "name": name,
         "error": error,
@@ -237,7 +237,7 @@ def error_row(name: str, error: ImageError) -> dict[str, Any]:
 def table_header() -> str:
     """The first line of the CSV of a table: `csv_header`, the date and the reader's note.
 
-    The note is in the browser alone, which appends it to a row's line: so it is the last column.
+    The note comes last because only the browser has it and appends it to the line of a row.
     """
     return f"{csv_header()},date,note"
 
@@ -249,13 +249,13 @@ def counts_of(rows: list[dict[str, Any]]) -> dict[str, int]:
 
 
 def data_address(data: bytes, kind: str) -> Markup:
-    """Make a data: address of bytes, as nothing is kept that another address could lead to."""
+    """Put bytes into a data: address, because the server keeps nothing that it could link to."""
     text = f"data:{kind};base64,{base64.b64encode(data).decode()}"
-    return Markup(text)  # noqa: S704 (it holds nothing to escape, and to look takes 0.5 ms)
+    return Markup(text)  # noqa: S704 (there is nothing to escape, and checking takes 0.5 ms)
 
 
 def as_png(pixels: NDArray[np.uint8]) -> bytes:
-    """Encode pixels, (28, 28, 3), RGB, 0–255, as they are."""
+    """Encode pixels, (28, 28, 3), RGB, 0–255, as a PNG."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "PNG")
     return file.getvalue()
@@ -266,7 +266,7 @@ def as_png(pixels: NDArray[np.uint8]) -> bytes:
 
 def show_problem(problem: Problem) -> ResponseReturnValue:
     """Show the upload page again with a problem's sentence and its status."""
-    if request.path.startswith("/api/"):  # an address there that leads nowhere
+    if request.path.startswith("/api/"):  # an address that does not exist there
         return api.show_problem(problem)
     if isinstance(problem, UNREAD):
         drain()
@@ -274,12 +274,12 @@ def show_problem(problem: Problem) -> ResponseReturnValue:
 
 
 def show_model_error(error: ModelFileError) -> ResponseReturnValue:
-    """Show the upload page again, and say that something is wrong with the model file."""
+    """Show the upload page again and say that the model cannot be used."""
     return show_problem(hide_model_error(error))
 
 
 def show_http_error(error: HTTPException) -> Response:
-    """Show Flask's own errors as pages; those of an upload as the upload page."""
+    """Show Flask's own errors as pages, and those of an upload on the upload page."""
     if request.path.startswith("/api/"):
         return api.show_http_problem(error)
     response = error.get_response()  # with the headers that belong to the status
@@ -294,15 +294,15 @@ def show_http_error(error: HTTPException) -> Response:
 
 
 def upload_page_with(sentence: str) -> str:
-    """The upload page that tells of an error."""
+    """The upload page with an error."""
     return render_template("index.html", error=sentence)
 
 
-# --- What every template may say -------------------------------------------------------------
+# --- What every template can use -------------------------------------------------------------
 
 
 def template_context() -> dict[str, Any]:
-    """What every template may say of the limits and of the model's scores."""
+    """What every template can use: the limits, the model's facts and more."""
     classifier = get_classifier()
     return {
         "language": language.LANGUAGE,
@@ -315,12 +315,12 @@ def template_context() -> dict[str, Any]:
         "max_avif_megapixels": PIXEL_LIMITS["AVIF"] // MEGA,
         "max_side": MAX_SIDE,
         "facts": classifier.facts,
-        "repository_url": current_app.config["REPOSITORY_URL"],  # "" where there is none
+        "repository_url": current_app.config["REPOSITORY_URL"],  # "" if there is none
         "model_sha256": classifier.sha256,
         "short_checksum": SHORT_CHECKSUM,
         "class_of": CLASS_OF,
         "headlines": HEADLINES,
-        "accept": ",".join((*MIME_TYPES, *SUFFIXES)),  # systems do not know the type of each
+        "accept": ",".join((*MIME_TYPES, *SUFFIXES)),  # some systems do not know every type
         "formats": READABLE,
         "least_kept": LEAST_KEPT,
         "least_view": LEAST_VIEW,

@@ -1,6 +1,6 @@
-"""What can be wrong with a request besides its images, and the list of all problems.
+"""What can be wrong with a request, apart from its images, and the list of all problems.
 
-Each is an exception whose class holds all that is said of it; those of images are in
+Each problem is an exception whose class holds all its texts. The problems of images are in
 lesion_lens.model.errors.
 """
 
@@ -31,7 +31,7 @@ class NoImage(Problem):
     name = "no-image"
     status = 400
     title = "No image was sent"
-    meaning = f"The form has no file in the field `{API_FIELD}`, or breaks off before its first."
+    meaning = f"The form has no file in the field `{API_FIELD}`, or ends before the first one."
     sentence = "No image was chosen. Choose one, then send it."
 
 
@@ -46,27 +46,27 @@ class TooManyImages(Problem):
 
 
 class NotAFile(Problem):
-    """A part of the field `API_FIELD` without a file name, which makes it text."""
+    """A part of the form named `API_FIELD` without a file name, so it counts as text."""
 
     name = "not-a-file"
     status = 400
-    title = "Text in the place of a file"
-    meaning = "A part of a form is a file only if it has a file name; any name will do."
+    title = "Text instead of a file"
+    meaning = "A part of a form is a file only if it has a file name. Any name will do."
     sentence = f"A part named {API_FIELD} has no file name. Send each image as a file."
 
 
 class BadCrop(Problem):
-    """A form that does not say rightly what was cut away; of the upload page alone."""
+    """A form of the upload page that does not say correctly what was cut away."""
 
     name = "bad-crop"
     status = 400
     title = "The crop cannot be read"
     meaning = (
-        "The fields `crop` and `view` are each `left,top,right,bottom`, shares of the whole "
-        "picture from 0 to 1, of a single image."
+        "For a single image, the fields `crop` and `view` are each `left,top,right,bottom`, as "
+        "shares of the whole picture from 0 to 1."
     )
     sentence = (
-        "The form does not say rightly what was cut away: {reason} Choose the image again, and "
+        "The form does not say correctly what was cut away: {reason} Choose the image again and "
         "send the whole picture."
     )
     example: ClassVar[dict[str, Any]] = {"reason": "crop was sent with more than one image."}
@@ -78,56 +78,58 @@ class UnknownField(Problem):
     name = "unknown-field"
     status = 400
     title = "Unknown field"
-    meaning = "Whatever is not an image is refused, so that a misspelt field is noticed."
+    meaning = "Other fields are refused, so that you notice a misspelt one."
     sentence = (
-        f"The form has a field {{field!r}}. Send images in the field {API_FIELD}, and nothing else."
+        f"The form has a field {{field!r}}. Send images in the field {API_FIELD} and nothing else."
     )
     example: ClassVar[dict[str, Any]] = {"field": "picture"}
 
 
 class InvalidParameter(Problem):
-    """A parameter with another value than it may have, or with several."""
+    """A parameter with an invalid value, or with several values."""
 
     name = "invalid-parameter"
     status = 400
     title = "Invalid parameter"
-    meaning = "A parameter has a value that it may not have, or stands in the address twice."
-    sentence = f"The parameter {EXPLAIN} is {{value!r}}. Give it once, as 1 or as 0."
+    meaning = "A query parameter has an invalid value, or is given more than once."
+    sentence = f"The parameter {EXPLAIN} is {{value!r}}. Give it once, as 1 or 0."
     example: ClassVar[dict[str, Any]] = {"value": "yes"}
 
 
 class MalformedRequest(Problem):
-    """A request that the app cannot make sense of."""
+    """A request that the app cannot understand."""
 
     name = "malformed-request"
     status = 400
     title = "Malformed request"
-    meaning = "Something in the request is not as HTTP has it, and the sentence says what."
+    meaning = "The request breaks the rules of HTTP. `detail` says how."
     sentence = "{reason} Correct it and send the request again."
     example: ClassVar[dict[str, Any]] = {"reason": "The Host header is not a name or an address."}
 
 
 class FromAnotherSite(Problem):
-    """A form that a page of another site sent, by what the browser says."""
+    """A form sent by a page of another site, according to the browser."""
 
     name = "from-another-site"
     status = 403
     title = "Sent by another site"
     meaning = (
         "A browser sent this for a page of another site (`Sec-Fetch-Site`), whose origin this "
-        "server does not allow. Non-browser clients are unaffected."
+        "server does not allow. Clients other than browsers are not affected."
     )
     sentence = "Another site sent this form. Open the upload page and send the image from there."
 
 
 class NoSuchAddress(Problem):
-    """An address of the API that leads nowhere."""
+    """An address below the API that does not exist."""
 
     name = "no-such-address"
     status = 404
     title = "No such address"
-    meaning = "The API has no such address. It may be misspelt, or of another version."
-    sentence = "There is nothing at {path}. Send images to {predictions}, and read {docs}."
+    meaning = "The API has no such address. It may be misspelt or belong to another version."
+    sentence = (
+        "There is nothing at {path}. Send images to {predictions}. The API is explained at {docs}."
+    )
     example: ClassVar[dict[str, Any]] = {
         "path": "/api/v1/prediction",
         "predictions": "/api/v1/predictions",
@@ -136,19 +138,20 @@ class NoSuchAddress(Problem):
 
 
 class MethodNotAllowed(Problem):
-    """An address of the API that is there, asked by a method that it does not take.
+    """An address of the API that does not accept the method.
 
     Attributes:
-        allowed: the methods that it takes.
+        allowed: the methods that it accepts.
     """
 
     name = "method-not-allowed"
     status = 405
     title = "Method not allowed"
     meaning = (
-        "The address is there, but not for this method. The header `Allow` names those it takes."
+        "The address exists but does not accept this method. The header `Allow` lists the methods "
+        "that it accepts."
     )
-    sentence = "{path} does not take {method}. Use {methods}."
+    sentence = "{path} does not accept {method}. Use {methods}."
     example: ClassVar[dict[str, Any]] = {
         "path": "/api/v1/predictions",
         "method": "GET",
@@ -163,20 +166,22 @@ class MethodNotAllowed(Problem):
 
 
 class RequestTooLarge(Problem):
-    """More bytes than a request may have."""
+    """A request with too many bytes."""
 
     name = "request-too-large"
     status = 413
     title = "Too much was sent"
-    meaning = "Nothing of the request was classified. Send smaller images, or fewer at once."
+    meaning = "No image of the request was classified. Send smaller images, or fewer at once."
     sentence = "More than {megabytes} MB were sent. Send smaller images, or fewer at once."
     example: ClassVar[dict[str, Any]] = {"megabytes": MAX_MEGABYTES}
 
 
 class FormTooLarge(RequestTooLarge):
-    """More parts or text than a form may have, or a body that did not say its size."""
+    """A form with too many parts or too much text, or a body that did not say its size."""
 
-    sentence = "The form holds too much, or more than images. Send fewer or smaller images at once."
+    sentence = (
+        "The form is too large or contains more than images. Send only images, fewer or smaller."
+    )
 
 
 class WrongContentType(Problem):
@@ -186,43 +191,43 @@ class WrongContentType(Problem):
     status = 415
     title = "Neither a form nor an image"
     meaning = (
-        "The request’s `Content-Type` must be `multipart/form-data`, with its boundary, which most "
-        "libraries set by themselves when they are given files. Or the body is one image, and its "
-        "type is `image/jpeg` or whatever it is."
+        "The `Content-Type` of a form must be `multipart/form-data` with its boundary, which most "
+        "libraries set when you give them files. The `Content-Type` of a single image must be its "
+        "own, such as `image/jpeg`."
     )
     sentence = (
-        "The request is neither multipart/form-data nor an image by its Content-Type. Send the "
-        "images as files of a form, or one image as image/jpeg or whatever it is."
+        "The Content-Type is neither multipart/form-data nor that of an image. Send the images as "
+        "files of a form, or one image with its own type, such as image/jpeg."
     )
 
 
 class NoImageUsable(Problem):
-    """A batch of which no image could be classified."""
+    """A batch in which no image could be classified."""
 
     name = "no-image-usable"
     status = 422
     title = "No image of the batch can be used"
     meaning = (
-        "Of several images, not one could be classified. The member `results` has the problem of "
-        "each, in their order."
+        "Several images were sent, and none could be classified. The member `results` has the "
+        "problem of each image, in the order of the request."
     )
     sentence = "None of the {count} images can be used. Each of the results says why."
     example: ClassVar[dict[str, Any]] = {"count": 2}
 
 
 class TooManyRequests(Problem):
-    """More uploads of one visitor than `RATE_LIMIT` allows.
+    """More uploads from one visitor than `RATE_LIMIT` allows.
 
     Attributes:
-        seconds: after which the next may be sent.
+        seconds: to wait before the next upload.
     """
 
     name = "too-many-requests"
     status = 429
     title = "Too many requests"
     meaning = (
-        "This server limits how many uploads one internet address may send in a time. No image of "
-        "the request was classified. Send it again after as many seconds as `Retry-After` says."
+        "This server limits the rate of uploads from one internet address. No image of the request "
+        "was classified. Send it again after the number of seconds in `Retry-After`."
     )
     sentence = "Too many uploads came from your internet address. Wait {seconds} s and try again."
     example: ClassVar[dict[str, Any]] = {"seconds": 60}
@@ -233,39 +238,39 @@ class TooManyRequests(Problem):
 
 
 class ServerFailed(Problem):
-    """A fault of the server's own."""
+    """An error in the server."""
 
     name = "server-failed"
     status = 500
     title = "The server failed"
-    meaning = "A fault of the server’s own, and its log says which."
-    sentence = "The server failed. Nothing was wrong with the request."
+    meaning = "An error in the server. Its log says which."
+    sentence = "The server failed. Your request did not cause this."
 
 
 class ModelUnusable(Problem):
-    """A `ModelFileError`, as visitors are told of it: its own sentence is for the operator."""
+    """What visitors see of a `ModelFileError`, whose own sentence is for the operator."""
 
     name = "model-unusable"
     status = 503
     title = "The model cannot be used"
-    meaning = "Something is wrong with the server, and its log says what."
+    meaning = "An error in the server. Its log says which."
     sentence = "The model cannot be used at the moment. Try again later."
 
 
 def hide_model_error(error: ModelFileError) -> ModelUnusable:
-    """Write into the log what is wrong with the model file; returns what a visitor is told."""
+    """Log what is wrong with the model file; return what visitors see instead."""
     current_app.logger.error("%s", error)
     return ModelUnusable()
 
 
 def retry_header(problem: Problem) -> dict[str, str]:
-    """The header that says after how many seconds to try again, of problems that pass."""
+    """The header with the seconds to wait before trying again, for problems that pass."""
     if isinstance(problem, TooManyRequests):
         return {"Retry-After": str(problem.seconds)}
     return {"Retry-After": str(RETRY_AFTER)} if problem.status == 503 else {}
 
 
-# Of a request with one of these, nothing of the body was read.
+# If one of these is raised, the body of the request has not been read.
 UNREAD = (
     InvalidParameter,
     FromAnotherSite,
@@ -275,7 +280,7 @@ UNREAD = (
     TooManyRequests,
 )
 
-# In the order of their statuses, as the API's document and page list them.
+# By status, in the order of the API's document and page.
 PROBLEMS: tuple[type[Problem], ...] = (
     NoImage,
     TooManyImages,

@@ -1,9 +1,9 @@
-"""What stands around the classifier: the app on a phone's home screen, offline, and its privacy.
+"""The app on a phone's home screen, the app without a connection, and the privacy page.
 
-A phone keeps the files of static/ but for those that only the system asks for, the page that is
-shown offline, the upload page, and the model by which that page classifies without the server. It
-keeps nothing else but a person's wish that images stay on the device: `templates/service-worker.js`
-and `static/wish.js` see to that.
+A phone keeps the files of static/ (except those that only the system asks for), the offline page,
+the upload page, and the model with which that page classifies without the server. It also
+remembers whether images must stay on the device, and keeps nothing else:
+`templates/service-worker.js` and `static/wish.js`.
 """
 
 import hashlib
@@ -26,21 +26,21 @@ from lesion_lens.web.device import device_address, device_integrity
 
 ACCENT, GROUND = "#0f766e", "#fbfcfc"  # --accent and --page of static/style.css
 
-# Pictures for the system and not for the pages: they bear this prefix, and no phone keeps them.
+# The prefix of pictures that are for the system and not for the pages. No phone keeps them.
 NOT_KEPT = "install-"
 
 
 @dataclass(frozen=True)
 class Screenshot:
-    """A picture of the app in the dialogue in which a browser offers to install it.
+    """A picture of the app for the dialog in which a browser offers to install it.
 
     Attributes:
         name: of the PNG in static/, which `make screenshots` takes.
-        width, height: pixels. Chromium shows those of 320 to 3840 pixels a side whose longer side
-            is at most 2.3 times the shorter, and of each form factor those of one ratio
+        width, height: pixels. Chromium shows pictures of 320 to 3840 pixels a side whose longer
+            side is at most 2.3 times the shorter. All of one form factor must have the same ratio
             (https://web.dev/patterns/web-apps/richer-install-ui).
         form_factor: "narrow" for phones, "wide" for desktops.
-        label: what it shows, for whoever does not see it.
+        label: a description for readers who cannot see it.
     """
 
     name: str
@@ -76,13 +76,13 @@ pwa = Blueprint("pwa", __name__)
 
 @pwa.record_once
 def compute_version(state: BlueprintSetupState) -> None:
-    """Take the SHA-256 of the files that the shell is made of, and of what its footer says."""
+    """Compute the SHA-256 of the files of the shell and of the text of its footer."""
     app = cast(Flask, state.app)  # not one of Flask's other kinds
     templates = Path(app.root_path, str(app.template_folder))
     names = ("base.html", "offline.html", "parts.html", "service-worker.js")
     files = [*static_files(app), *(templates / name for name in names)]
     digest = hashlib.sha256(b"".join(file.read_bytes() for file in files))
-    # The footer has the model's data and the link to the source code.
+    # The footer names the model's data and links to the source code.
     digest.update(get_classifier(app).sha256.encode())
     digest.update(app.config.get("REPOSITORY_URL", "").encode())
     digest.update(f"{language.LANGUAGE} {language.DIRECTION}".encode())
@@ -91,7 +91,7 @@ def compute_version(state: BlueprintSetupState) -> None:
 
 @pwa.app_context_processor
 def device_context() -> dict[str, Callable[[], str | None]]:
-    """What templates may ask about classifying on the device, which not every page does."""
+    """Functions about classifying on the device, for the templates that need them."""
     return {
         "device_address": device_address,
         "device_integrity": device_integrity,
@@ -101,7 +101,7 @@ def device_context() -> dict[str, Callable[[], str | None]]:
 
 @pwa.get("/manifest.webmanifest")
 def manifest() -> ResponseReturnValue:
-    """Tell a phone how the app stands on its home screen, and what other apps may share with it.
+    """Tell a phone how to show the app on its home screen, and what other apps may share with it.
 
     W3C Web Application Manifest.
     """
@@ -134,7 +134,7 @@ def manifest() -> ResponseReturnValue:
             {"src": static_address(name), "sizes": sizes, "type": kind, "purpose": purpose}
             for name, sizes, kind, purpose in icons
         ],
-        # An image that another app shares comes as the upload page's form would send it (W3C Web
+        # An image shared by another app arrives as if sent by the form of the upload page (W3C Web
         # Share Target, level 2), with Sec-Fetch-Site: none.
         "share_target": {
             "action": url_for("pages.show_result"),
@@ -142,9 +142,9 @@ def manifest() -> ResponseReturnValue:
             "enctype": "multipart/form-data",
             "params": {"files": [{"name": FIELD, "accept": [*MIME_TYPES, *SUFFIXES]}]},
         },
-        # A window of its own for each launch, where the system knows windows: a result that was not
-        # saved stays in its own. The other modes lose something. "navigate-existing" leaves the
-        # result, and "focus-existing" hands over an address alone, without the shared image
+        # Each launch opens a new window, where the system has windows, so an unsaved result stays
+        # open in its own. The other modes lose something: "navigate-existing" leaves the result,
+        # and "focus-existing" passes on an address only, without the shared image
         # (https://wicg.github.io/web-app-launch/).
         "launch_handler": {"client_mode": "navigate-new"},
         "shortcuts": [
@@ -172,7 +172,7 @@ def manifest() -> ResponseReturnValue:
 
 @pwa.get("/service-worker.js")
 def service_worker() -> ResponseReturnValue:
-    """Give the program that keeps the shell. It stands here and not in static/ for its scope."""
+    """Serve the program that keeps the shell. In static/, its scope would be static/ alone."""
     addresses = [static_address(file.name) for file in static_files(current_app)]
     program = render_template(
         "service-worker.js",
@@ -189,10 +189,10 @@ def service_worker() -> ResponseReturnValue:
 
 
 def kept_version() -> str:
-    """The SHA-256 of all that a phone keeps; another one replaces it.
+    """A version of all that a phone keeps, from its SHA-256; a new one replaces the old shell.
 
-    The pages are taken as they are on one and the same day, so that the date alone changes nothing.
-    The upload page names the model's file by its checksum.
+    The pages are rendered with a fixed date, so that the date alone changes nothing. The upload
+    page names the model's file by its checksum.
     """
     pages = [render_template(name, today=date.min) for name in ("index.html", "offline.html")]
     parts = [current_app.extensions["shell_version"], *pages]
@@ -200,27 +200,27 @@ def kept_version() -> str:
 
 
 def wish_name() -> str:
-    """The name under which a phone remembers that no image may leave it: of this app alone.
+    """The name under which a phone remembers, for this app alone, that no image may leave it.
 
-    It must not begin as the names of the shells do, which a new version deletes.
+    It must not begin like the names of the shells, which a new version deletes.
     """
     return f"images stay here: {url_for('pages.index')}"
 
 
 @pwa.get("/offline")
 def offline() -> str:
-    """Say what can be done without the server; a phone keeps this page."""
+    """Show what you can do without the server; a phone keeps this page."""
     return render_template("offline.html")
 
 
 @pwa.get("/privacy")
 def privacy() -> str:
-    """Say what becomes of an image and of whoever sends it."""
+    """Say what happens to an image, and what is known about its sender."""
     return render_template("privacy.html")
 
 
 def static_files(app: Flask) -> list[Path]:
-    """The paths of all in static/ that a phone keeps, in the order of their names."""
+    """The paths of the files in static/ that a phone keeps, sorted by name."""
     return sorted(
         path
         for path in Path(str(app.static_folder)).iterdir()

@@ -1,4 +1,4 @@
-"""What the API takes and gives, as the schemas of its OpenAPI document."""
+"""What the API accepts and returns, as the schemas of its OpenAPI document."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,37 +13,39 @@ from lesion_lens.web.results import VERDICTS
 from skin_cancer_detection import CLASSES, CODES
 
 PROBLEM_JSON = "application/problem+json"
-# Bodies that are taken for an image, beside those whose type begins with image/.
+# Types of a body that count as an image, in addition to those that begin with image/.
 OTHER_BODIES = ("application/dicom", "application/octet-stream")
-NAMELESS = "image"  # what an image is called that came without a name
+NAMELESS = "image"  # the name of an image that was sent without one
 SHARE = {"type": "number", "minimum": 0, "maximum": 1}
 _SHARE_OR_NULL = SHARE | {"type": ["number", "null"]}
 _SHA256 = {"pattern": "^[0-9a-f]{64}$"}
-_FILE = f"The file’s name, as it was sent; `{NAMELESS}` where a body has none."
+_FILE = f"The file’s name as it was sent; `{NAMELESS}` for a body without a name."
 _RESULTS = {"prediction": "PredictionResult", "problem": "ProblemResult"}
 
 
 def schemas() -> dict[str, Any]:
-    """Lay out the schemas by their names."""
+    """Build the schemas by their names."""
     return {
         "Predictions": _object(
-            "The answer to a request of which at least one image was classified.",
+            "The answer to a request in which at least one image was classified.",
             {
                 "app": reference("App", "The app that answered."),
                 "model": reference("Model", "The model that answered."),
-                "thresholds": reference("Thresholds", "What the statements go by."),
+                "thresholds": reference("Thresholds", "The numbers that the statements depend on."),
                 "classes": {
                     "type": "array",
-                    "description": "The seven, in the order of the model’s outputs.",
+                    "description": "The seven classes, in the order of the model’s outputs.",
                     "minItems": len(CLASSES),
                     "maxItems": len(CLASSES),
                     "items": reference("Class"),
                 },
-                "results": _results("Of each image, in the order of the request.", "Result"),
+                "results": _results(
+                    "One result for each image, in the order of the request.", "Result"
+                ),
             },
         ),
         "Result": {
-            "description": "What came of one image: a prediction or a problem, as `kind` says.",
+            "description": "The result of one image: a prediction or a problem, as `kind` says.",
             "oneOf": [reference(name) for name in _RESULTS.values()],
             "discriminator": {
                 "propertyName": "kind",
@@ -56,7 +58,7 @@ def schemas() -> dict[str, Any]:
                 "kind": _text("Always `prediction`.", const="prediction"),
                 "file": _text(_FILE),
                 "image": reference("ImageSize", "The image as it was read."),
-                "prediction": reference("Prediction", "What the model says of the image."),
+                "prediction": reference("Prediction", "What the model says about the image."),
             },
         ),
         "ProblemResult": _object(
@@ -68,30 +70,30 @@ def schemas() -> dict[str, Any]:
             },
         ),
         "ImageSize": _object(
-            "The size of an image in pixels, turned upright as its EXIF says.",
+            "The size of an image in pixels, after turning it upright as its EXIF says.",
             {
                 side: {"type": "integer", "minimum": 1, "description": f"Its {side}."}
                 for side in ("width", "height")
             },
         ),
         "Prediction": _object(
-            "All that the model says of one image. A member is null where the model file lacks "
-            "what it would take.",
+            "All that the model says about one image. A member is null if the model file lacks the "
+            "numbers for it.",
             {
                 "risk_level": _text(
-                    "How great the risk is: what all the rest comes to. `unknown`: the image is "
-                    "not dermatoscopic, or the model file lacks what it takes. `high`: a malignant "
-                    "or pre-malignant class is the most likely, or these have 0.5 or more "
-                    "together. `low`: low enough by a threshold, for familiar images of a kind "
-                    "where that has proved right. `raised`: everything else.",
+                    "How great the risk is: the summary of all the rest. `unknown`: the image is "
+                    "not dermatoscopic, or the model file lacks the numbers. `high`: a malignant "
+                    "or pre-malignant class is the most likely, or these classes have 0.5 or more "
+                    "together. `low`: below a threshold, for familiar images of a kind where "
+                    "that has proved right. `raised`: everything else.",
                     enum=list(LEVELS),
                 ),
                 "familiarity": _or_null(
-                    "Familiarity", "How the image resembles those that the model learned from."
+                    "Familiarity", "How far the image resembles those that the model learned from."
                 ),
                 "verdict": _text(
                     "An older form of `risk_level`: `see a doctor` for high and raised, `low "
-                    "risk` for low, `unlike` where the image is not dermatoscopic, else `unknown`. "
+                    "risk` for low, `unlike` if the image is not dermatoscopic, else `unknown`. "
                     "`inconclusive` is no longer sent. Use `risk_level` instead.",
                     enum=list(VERDICTS),
                     deprecated=True,
@@ -100,18 +102,18 @@ def schemas() -> dict[str, Any]:
                 "most_likely": reference("Code", "The class with the largest probability."),
                 "probabilities": reference(
                     "Probabilities",
-                    "Of each class; calibrated, and together 1 but for rounding.",
+                    "The calibrated probability of each class. They sum to 1, up to rounding.",
                 ),
                 "malignant_probability": {
                     **SHARE,
-                    "description": f"Of {', '.join(f'`{code}`' for code in MALIGNANT_CODES)} "
-                    "together.",
+                    "description": "The probability of "
+                    f"{', '.join(f'`{code}`' for code in MALIGNANT_CODES)} together.",
                 },
                 "cannot_be_excluded": {
                     "type": ["array", "null"],
                     "description": "The classes of the conformal set and the most likely one, by "
-                    "falling probability. They include the true class for 90 in 100 lesions of "
-                    "each class, but for the rarest.",
+                    "falling probability. The set is made to include the true class for 90 in 100 "
+                    "lesions of each class, except those of `pooled_classes`.",
                     "minItems": 1,
                     "items": reference("Code"),
                     "uniqueItems": True,
@@ -119,14 +121,12 @@ def schemas() -> dict[str, Any]:
                 "flagged": _or_null(
                     "Code",
                     "The class that would be most likely if all seven were equally frequent; null "
-                    "where that is the most likely one.",
+                    "if that is `most_likely`.",
                 ),
                 "inconclusive": _flag(
-                    "`cannot_be_excluded` holds benign and malignant classes together."
+                    "`cannot_be_excluded` contains both benign and malignant classes."
                 ),
-                "low_risk": _flag(
-                    "The risk may be called low. False means no more than that it may not."
-                ),
+                "low_risk": _flag("The risk may be called low. False means only that it may not."),
                 "unlike": _flag("The image is unfamiliar or not dermatoscopic."),
                 "headline": _text("The risk level, in a sentence: the first of `sentence`."),
                 "next_step": _text("What to do, in a sentence: the rest of `sentence`."),
@@ -134,78 +134,81 @@ def schemas() -> dict[str, Any]:
                     "Code", "The likeliest of the malignant and pre-malignant classes."
                 ),
                 "unproven": _flag(
-                    "The risk is not called low, only because a small probability has not proved "
-                    "right for images taken like this one."
+                    "The risk would be called low, but a small probability has not proved right "
+                    "for images taken like this one."
                 ),
                 "familiarity_distance": {
                     "type": ["number", "null"],
                     "minimum": 0,
-                    "description": "How far colours and texture are from those of the images that "
-                    "the model learned from (a Mahalanobis distance). Beyond the threshold of the "
-                    "same name, the image is unfamiliar.",
+                    "description": "How far the image’s colours and texture are from those of the "
+                    "images that the model learned from (a Mahalanobis distance). Above the "
+                    "threshold of the same name, the image is unfamiliar.",
                 },
                 "familiarity_reason": _or_null(
-                    "FamiliarityReason", "Why the image is unfamiliar; null where it is not."
+                    "FamiliarityReason", "Why the image is unfamiliar; null if it is not."
                 ),
                 "meaning": _or_null(
                     "Meaning",
                     "How many lesions with this risk level turned out to be a cancer or precancer; "
-                    "null where the model file does not say it.",
+                    "null if the model file does not say.",
                 ),
                 "explanation": reference(
-                    "Explanation", "What the model needs for its answer, if it was asked for."
+                    "Explanation",
+                    "Which parts of the image the model needs for its answer, if you asked for it.",
                 ),
             },
             optional=["explanation"],
         ),
         "Familiarity": _text(
-            "How an image resembles those that the model learned from. `unfamiliar`: it was taken "
-            "differently, so the risk is never called low. `not dermatoscopic`: it shows something "
+            "How far an image resembles those that the model learned from. `unfamiliar`: it is "
+            "unlike them, so its risk is never called low. `not dermatoscopic`: it shows something "
             "else, so the risk is unknown.",
             enum=list(FAMILIARITIES),
         ),
         "FamiliarityReason": _object(
-            "What sets an unfamiliar image apart most.",
+            "What most sets an unfamiliar image apart.",
             {
                 "code": _text("For programs.", enum=list(REASONS)),
-                "text": _text("For people, as the page says it."),
+                "text": _text("For people, in the words of the page."),
             },
         ),
         "Meaning": _object(
-            "What a risk level meant for lesions whose truth is known: test lesions; or, for an "
-            "unfamiliar image, those of a clinic that models like this one had not seen.",
+            "What a risk level meant for lesions whose diagnosis is known: for test lesions or, if "
+            "the image is unfamiliar, for lesions from a clinic that similar models had not seen.",
             {
                 "malignant": {
                     **SHARE,
-                    "description": "Of the lesions with this level, those that were malignant or "
-                    "pre-malignant.",
+                    "description": "The share of the lesions with this level that were malignant "
+                    "or pre-malignant.",
                 },
                 "of_all": {
                     **SHARE,
-                    "description": "The same of all these lesions, whatever their level; for "
-                    "`low`, of those whose images are of a kind that may be called low.",
+                    "description": "The same share among all these lesions, whatever their level; "
+                    "for `low`, among those whose images are of a kind that may be called low.",
                 },
                 "melanomas": {
                     **_SHARE_OR_NULL,
-                    "description": "Of the melanomas among all of them, those with this level.",
+                    "description": "The share of the melanomas among them that have this level.",
                 },
                 "is_unseen": {
                     "type": "boolean",
-                    "description": "They come from a clinic that the model had not seen.",
+                    "description": "The lesions come from a clinic that similar models had not "
+                    "seen.",
                 },
             },
         ),
         "Explanation": _object(
-            "The occlusion map: the model was asked again with one part of the image covered after "
-            "the other. It does not prove that the answer is right.",
+            "The occlusion map: the model was asked again with each part of the image covered in "
+            "turn. It does not prove that the answer is right.",
             {
                 "map": {
                     "type": "array",
                     "description": f"{PATCHES} rows from top to bottom, each of {PATCHES} numbers "
-                    "from left to right, for equal parts of the whole upright image: by how much "
-                    "the probability of the most likely class falls when that part is covered. "
-                    "Negative: it rises. That probability is the network’s, of the upright image "
-                    f"alone. A fall below {NOTICEABLE_FALL} is not shown.",
+                    "from left to right, for equal parts of the upright image. Each number is how "
+                    "much the probability of the most likely class falls when that part is "
+                    "covered; it is negative if the probability rises. The probability is the "
+                    "network’s for the upright view alone. The picture leaves out falls below "
+                    f"{NOTICEABLE_FALL}.",
                     "minItems": PATCHES,
                     "maxItems": PATCHES,
                     "items": {
@@ -217,29 +220,29 @@ def schemas() -> dict[str, Any]:
                 },
                 "region": {
                     "type": ["string", "null"],
-                    "description": "Where the most weight is, in words such as `upper left`; null "
-                    "where no part stands out.",
+                    "description": "Where the most important part is, in words such as `upper "
+                    "left`; null if no part stands out.",
                 },
                 "picture": {
                     "type": ["string", "null"],
-                    "description": "The image with the parts that count in blue: a `data:` address "
+                    "description": "The image with the important parts in blue: a `data:` address "
                     f"of a PNG, in base64, upright and at most {PREVIEW_SIDE} pixels a side. Null "
-                    "where the request has several images.",
+                    "if the request has several images.",
                 },
             },
         ),
-        "Code": _text("A class, as HAM10000’s column `dx` names it.", enum=list(CODES)),
+        "Code": _text("A class, as named in HAM10000’s column `dx`.", enum=list(CODES)),
         "Class": _object(
             "What a code stands for.",
             {
-                "code": reference("Code", "By which the rest of the answer names the class."),
-                "name": _text("For people."),
-                "risk": _text("What it counts as.", enum=["malignant", "pre-malignant", "benign"]),
+                "code": reference("Code", "The name of the class in the rest of the answer."),
+                "name": _text("Its name for people."),
+                "risk": _text("How it is counted.", enum=["malignant", "pre-malignant", "benign"]),
                 "description": _text("What it is, for people."),
-                "next_steps": _text("What usually happens with a spot that is one, for people."),
+                "next_steps": _text("What usually happens with such a spot, for people."),
                 "sources": {
                     "type": "array",
-                    "description": "The pages that both are drawn from.",
+                    "description": "The pages on which both texts are based.",
                     "minItems": 1,
                     "items": {"type": "string", "format": "uri"},
                 },
@@ -254,18 +257,18 @@ def schemas() -> dict[str, Any]:
                     "description": "The checksum of the data that it learned from.",
                     **_SHA256,
                 },
-                "version": _text("The first digits of `sha256`, by which pages name the model."),
+                "version": _text("The first digits of `sha256`, which pages show for the model."),
                 "data": {
                     "type": ["string", "null"],
                     "description": "The name of the data that it learned from.",
                 },
                 "lacks_rules": {
                     "type": "boolean",
-                    "description": "Something is left out of the answers, because the model file "
-                    "does not hold what it takes.",
+                    "description": "Something is missing from the answers because the model file "
+                    "lacks the numbers for it.",
                 },
                 "scores": _or_null(
-                    "Scores", "How good it is; null where the model file does not say it."
+                    "Scores", "How good it is; null if the model file does not say."
                 ),
                 "card": _text("The path of its model card.", format="uri-reference"),
             },
@@ -275,12 +278,12 @@ def schemas() -> dict[str, Any]:
             {
                 "name": _text("Its name."),
                 "version": _text("Its version."),
-                "notice": _text("What it is for, and what it is not. Show this to people."),
+                "notice": _text("What it is for and what it is not. Show this to people."),
             },
         ),
         "Thresholds": _object(
-            "The numbers that the statements go by. A member is null where the model file lacks "
-            "it, or where the statement is never made.",
+            "The numbers that the statements depend on. A member is null if the model file lacks "
+            "it, or if the statement is never made.",
             {
                 "high_risk": {
                     **SHARE,
@@ -288,7 +291,8 @@ def schemas() -> dict[str, Any]:
                 },
                 "low_risk": {
                     **_SHARE_OR_NULL,
-                    "description": "Only below this `malignant_probability` the risk may be `low`.",
+                    "description": "The risk may be `low` only if `malignant_probability` is below "
+                    "this.",
                 },
                 "cannot_be_excluded": _or_null(
                     "Probabilities", "From this probability on, a class cannot be excluded."
@@ -302,12 +306,12 @@ def schemas() -> dict[str, Any]:
                 "familiarity_distance": {
                     "type": ["number", "null"],
                     "minimum": 0,
-                    "description": "Beyond this `familiarity_distance`, an image is unfamiliar.",
+                    "description": "Above this `familiarity_distance`, an image is unfamiliar.",
                 },
             },
         ),
         "Scores": _object(
-            "How good the model is on test images, which it had not learned from.",
+            "How good the model is on test images, from which it had not learned.",
             {
                 "images": {
                     "type": "integer",
@@ -316,65 +320,67 @@ def schemas() -> dict[str, Any]:
                 },
                 "accuracy": {
                     **_SHARE_OR_NULL,
-                    "description": "Of the test images, those whose class it named rightly.",
+                    "description": "The share of the test images whose class it named correctly.",
                 },
                 "rows_may_share_lesions": {
                     "type": "boolean",
-                    "description": "The scores are too good: some test images may show a lesion "
+                    "description": "The scores may be too good: some test images may show a lesion "
                     "that it had learned from.",
                 },
                 "classes": _object(
-                    "Of each class, by its code.",
+                    "The scores of each class, by its code.",
                     {code: reference("ClassScores") for code in CODES},
                 ),
                 "pairs": _or_null(
-                    "PairScores", "How well it tells pairs apart; null where that is not known."
+                    "PairScores", "How well it tells pairs apart; null if that is not known."
                 ),
             },
         ),
         "ClassScores": _object(
-            "How often the model is right about a class; null of nothing.",
+            "How often the model is right about a class; a member is null if there are no such "
+            "images.",
             {
                 "precision": {
                     **_SHARE_OR_NULL,
-                    "description": "Of the images that it named so, those that showed one.",
+                    "description": "The share of the images given this class that really showed "
+                    "it.",
                 },
                 "sensitivity": {
                     **_SHARE_OR_NULL,
-                    "description": "Of the images that showed one, those that it named so.",
+                    "description": "The share of the images that really showed this class that "
+                    "were given it.",
                 },
             },
         ),
         "PairScores": _object(
-            "Of pairs of lesions from one clinic and camera, a malignant or pre-malignant one and "
-            "a benign one: in how many the first had the higher risk (AUC).",
+            "For pairs of lesions from the same clinic and camera, one malignant or pre-malignant "
+            "and one benign: in how many the first had the higher risk (AUC).",
             {
-                "known": _range("On test images of clinics that it knows"),
-                "unseen": _range("By models like it, of clinics that they had never seen"),
+                "known": _range("On test images from clinics that it had learned from"),
+                "unseen": _range("For similar models, on clinics that they had never seen"),
             },
         ),
         "Probabilities": _object(
             "A probability for each class, by its code.", dict.fromkeys(CODES, SHARE)
         ),
         "Problem": _object(
-            "What went wrong, as RFC 9457 has it.",
+            "What went wrong, in the form of RFC 9457.",
             {
                 "type": _text(
-                    "The kind of problem: an address that leads to its paragraph on the readable "
-                    "page.",
+                    "The kind of problem: an address that leads to its paragraph on the API page.",
                     format="uri-reference",
                 ),
                 "title": _text("The same for all problems of this type."),
                 "status": {
                     "type": "integer",
-                    "description": "The HTTP status; for one of several images, that which the "
-                    "image alone would have had.",
+                    "description": "The HTTP status; for one of several images, the status that "
+                    "it would have had alone.",
                     "minimum": 400,
                     "maximum": 599,
                 },
                 "detail": _text("What is wrong this time, and what to do."),
                 "results": _results(
-                    "Of each image, where none of several can be used.", "ProblemResult"
+                    "The problem of each image, if none of several can be used.", "ProblemResult"
                 ),
             },
             optional=["results"],
@@ -385,7 +391,7 @@ def schemas() -> dict[str, Any]:
 def _object(
     description: str, properties: dict[str, Any], optional: Sequence[str] = ()
 ) -> dict[str, Any]:
-    # Others than these are not ruled out, as more may come: `openapi.COMPATIBILITY`.
+    # Other properties are allowed, because more may be added: `openapi.COMPATIBILITY`.
     return {
         "type": "object",
         "description": description,
@@ -427,6 +433,6 @@ def _results(description: str, kind: str) -> dict[str, Any]:
 
 
 def reference(name: str, description: str | None = None) -> dict[str, Any]:
-    """Refer to a schema, perhaps with a description of its own."""
+    """Refer to a schema, optionally with its own description."""
     found = {"$ref": f"#/components/schemas/{name}"}
     return found if description is None else found | {"description": description}
