@@ -71,7 +71,7 @@ def main_scores(metrics: Facts) -> str:
     if aucs is None:
         return scores
     return (
-        f"{scores}\n\nWithin one source, a clinic and a camera, the AUC of malignant against "
+        f"{scores}\n\nWithin one source (a clinic and a camera), the AUC of malignant against "
         f"benign is {auc_range(aucs['known'])}. Similar\nnetworks that had never seen the source "
         f"reached {auc_range(aucs['unseen'])} "
         "([details](docs/results.md#images-from-elsewhere))."
