@@ -36,13 +36,13 @@ STEPS = {
     "eight views of the first image": """
         const { predict } = await import("/static/occlusion.js");
         predict(state.layers, state.image.pixels, false);""",
-    "eight views once more": """
+    "eight views of the same image again": """
         const { predict } = await import("/static/occlusion.js");
         predict(state.layers, state.image.pixels, false);""",
     "eight views and the map": """
         const { predict } = await import("/static/occlusion.js");
         state.prediction = predict(state.layers, state.image.pixels);""",
-    "judge, decide and write the page": """
+    "check familiarity, decide and build the page": """
         const { answerOf } = await import("/static/answer.js");
         const { pageOf } = await import("/static/device_page.js");
         const { judge } = await import("/static/familiarity.js");
@@ -92,7 +92,7 @@ def main() -> None:
             columns.append([median(times) for times in zip(*runs, strict=True)])
         browser.close()
     server.shutdown()
-    heads = ["this machine" if rate == 1 else f"{rate} times slower" for rate in RATES]
+    heads = ["full speed" if rate == 1 else f"{rate} times slower" for rate in RATES]
     print(f"| step | {' | '.join(heads)} |\n|---{'|---' * len(heads)}|")
     for name, *times in zip(STEPS, *columns, strict=True):
         print(f"| {name} | {' | '.join(f'{time:.0f} ms' for time in times)} |")
