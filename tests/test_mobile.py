@@ -165,10 +165,10 @@ def test_whoever_verifies_the_app_is_not_counted():
         ("lesionlens", FINGERPRINT, "ANDROID_PACKAGE is 'lesionlens'"),
         ("org.1example", FINGERPRINT, "ANDROID_PACKAGE is 'org.1example'"),
         ("https://example.org", FINGERPRINT, "ANDROID_PACKAGE is 'https"),
-        (PACKAGE, FINGERPRINT[:-3], "ANDROID_FINGERPRINTS holds 'A0:"),
-        (PACKAGE, FINGERPRINT.replace(":", ""), "ANDROID_FINGERPRINTS holds 'A0A1"),
-        (PACKAGE, f"{FINGERPRINT},{FINGERPRINT[:59]}", "ANDROID_FINGERPRINTS holds 'A0:"),  # SHA-1
-        (PACKAGE, FINGERPRINT.replace("A", "G"), "ANDROID_FINGERPRINTS holds 'G0:"),
+        (PACKAGE, FINGERPRINT[:-3], "ANDROID_FINGERPRINTS has 'A0:"),
+        (PACKAGE, FINGERPRINT.replace(":", ""), "ANDROID_FINGERPRINTS has 'A0A1"),
+        (PACKAGE, f"{FINGERPRINT},{FINGERPRINT[:59]}", "ANDROID_FINGERPRINTS has 'A0:"),  # SHA-1
+        (PACKAGE, FINGERPRINT.replace("A", "G"), "ANDROID_FINGERPRINTS has 'G0:"),
     ],
 )
 def test_settings_that_name_no_app_end_the_start(package, fingerprints, sentence):

@@ -96,7 +96,7 @@ def test_with_the_token_prometheus_can_read_the_metrics(client):
         ({"METRICS_PORT": "many"}, "METRICS_PORT is 'many', not a number of 1 to 65535"),
         ({"METRICS_PORT": "0"}, "METRICS_PORT is '0'"),
         ({"METRICS_PORT": "70000"}, "METRICS_PORT is '70000'"),
-        ({"METRICS_PORT": "9100", "METRICS_HOST": "here"}, "METRICS_HOST is 'here', not an int"),
+        ({"METRICS_PORT": "9100", "METRICS_HOST": "here"}, "METRICS_HOST is 'here', not an IP"),
     ],
 )
 def test_a_setting_that_cannot_be_followed_is_named(settings, sentence):
@@ -114,7 +114,9 @@ def test_the_metrics_need_a_package(monkeypatch):
 
 def test_an_invalid_folder_is_named(monkeypatch, tmp_path):
     monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path / "none"))
-    with pytest.raises(SettingError, match=r"^PROMETHEUS_MULTIPROC_DIR is '.*none', not a folder"):
+    with pytest.raises(
+        SettingError, match=r"^PROMETHEUS_MULTIPROC_DIR is '.*none', not a writable"
+    ):
         app_with(METRICS_TOKEN=TOKEN)
 
 

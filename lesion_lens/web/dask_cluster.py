@@ -94,7 +94,7 @@ class _Work:
         self._asked, self._last_worker, self._threads = -math.inf, time.monotonic(), 0
 
     def has_place(self) -> bool:
-        """Whether another batch may be submitted. Updates the number of threads once a second.
+        """Whether another batch may be submitted. Updates the thread count once a second.
 
         Raises:
             ClusterError: there has been no worker for `PATIENCE`, or the scheduler is gone.
