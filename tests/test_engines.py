@@ -117,7 +117,8 @@ def test_an_export_keeps_the_contract_and_says_how_far_it_is_off(tmp_path):
 
 
 @pytest.mark.parametrize("fault", ["the disk is full", "other probabilities"])
-def test_a_failed_export_leaves_the_old_file(tmp_path, monkeypatch, fault):
+@pytest.mark.parametrize("suffix", [".h5", ".tflite"])
+def test_a_failed_export_leaves_the_old_file(tmp_path, monkeypatch, suffix, fault):
     def fail(*_):
         raise OSError("the disk is full")
 
@@ -128,7 +129,7 @@ def test_a_failed_export_leaves_the_old_file(tmp_path, monkeypatch, fault):
         monkeypatch.setattr("lesion_lens.model.exports.MOST_DEVIATION", -1)
     else:
         monkeypatch.setattr("os.replace", fail)
-    path = tmp_path / "m.tflite"
+    path = tmp_path / f"m{suffix}"
     path.write_bytes(b"old")
     with pytest.raises(ModelFileError, match=fault):
         export_model(KERAS, path)

@@ -20,11 +20,11 @@ from lesion_lens.model.files import (
     CLASS_ORDER,
     check_model_file,
     kept_attributes,
+    keras_file,
     load_model,
     quiet,
     sha256_of,
     whole_file,
-    write_keras_file,
 )
 from lesion_lens.model.keras_files import read_stored, text_of
 from lesion_lens.model.litert_files import MADE_OF, append_attributes, read_network
@@ -138,9 +138,11 @@ def _to_keras(source: Path, path: Path, class_order: str | None) -> float:
         places = [order.index(code) for code in CODES]
         kernel, bias = model.layers[-1].get_weights()
         model.layers[-1].set_weights([kernel[:, places], bias[places]])
-    write_keras_file(model, path, attributes)
-    written = load_model(path)
-    return _checked(source, path, model, lambda x: written.predict(x, verbose=0), MOST_DEVIATION)
+    with keras_file(model, path, attributes) as unfinished:
+        written = load_model(unfinished)
+        return _checked(
+            source, path, model, lambda x: written.predict(x, verbose=0), MOST_DEVIATION
+        )
 
 
 def _order_of(source: Path, class_order: str | None) -> tuple[str, ...]:

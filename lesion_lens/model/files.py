@@ -76,6 +76,18 @@ def write_keras_file(model: "keras.Model", path: str | Path, attributes: Mapping
     Raises:
         ModelFileError: the file cannot be written or would be invalid.
     """
+    with keras_file(model, path, attributes):
+        pass
+
+
+@contextlib.contextmanager
+def keras_file(
+    model: "keras.Model", path: str | Path, attributes: Mapping[str, Any]
+) -> Iterator[Path]:
+    """Yield the path of a file as `write_keras_file` writes it, which replaces `path` at the end.
+
+    If the block raises, `path` stays as it was.
+    """
     with whole_file(Path(path), ".h5") as unfinished:
         try:
             with quiet():  # Keras warns that HDF5 is its older format
@@ -86,6 +98,7 @@ def write_keras_file(model: "keras.Model", path: str | Path, attributes: Mapping
         except RuntimeError as error:  # from HDF5, if the disk is full when it closes the file
             raise unwritable(path, error) from error
         check_model_file(unfinished)
+        yield unfinished
 
 
 @contextlib.contextmanager
