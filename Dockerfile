@@ -3,7 +3,7 @@
 #   docker build --tag lesion-lens --build-arg ENGINE=slim .     LiteRT
 #   docker build --tag lesion-lens --build-arg ENGINE=keras .    Keras on TensorFlow
 
-# Any base works that has glibc, which the wheels need, and Python 3.11 to 3.13 with pip and venv.
+# Any base image works that has Python 3.11, 3.12 or 3.13 with pip and venv, and glibc, which the wheels need.
 ARG BASE=python:3.12-slim-bookworm
 # Debian 12's buildah (1.28) ignores this default in FROM, so the commands above name the engine.
 ARG ENGINE=slim
@@ -18,12 +18,12 @@ COPY requirements.txt /app/requirements.txt
 
 FROM ${ENGINE}
 LABEL org.opencontainers.image.title="Lesion Lens" \
-      org.opencontainers.image.description="Which of seven classes a dermatoscopic image most likely shows: a study tool, no diagnosis." \
+      org.opencontainers.image.description="Which of seven classes a dermatoscopic image most likely shows: a study tool, not a diagnosis." \
       org.opencontainers.image.licenses="MIT AND CC-BY-NC-4.0"
 WORKDIR /app
 
-# Comes before the code, so that a change to the code does not reinstall the packages. Uses a virtual
-# environment, because Debian's pip refuses to install outside of one.
+# The packages come before the code, so that a change to the code does not reinstall them. They go into
+# a virtual environment, because Debian's pip refuses to install outside one.
 RUN python3 -m venv --without-pip /opt/venv \
     && python3 -m pip --python /opt/venv/bin/python install --no-cache-dir \
         --require-hashes --only-binary :all: --requirement requirements.txt
@@ -35,7 +35,7 @@ COPY static static/
 COPY templates templates/
 COPY lesion_lens lesion_lens/
 
-# A number, because Kubernetes can then check that the user is not root.
+# A number instead of a name, so that Kubernetes can check that the user is not root.
 USER 10001:10001
 EXPOSE 8000
 # Uses http.client, because urllib would send the request to the proxy that HTTP_PROXY names.

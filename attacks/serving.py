@@ -181,7 +181,7 @@ FAULTS: Mapping[str, Callable[[Target], int]] = {
 def clients_that_hang_up(target: Target, files: Mapping[str, bytes], seconds: float) -> Case:
     """Have eight clients send all or part of an upload and hang up, with harmless requests.
 
-    The time is that of the harmless requests. It is a failure if the server is still working
+    The time is that of the harmless requests. It is a failure if the server is still busy
     `ANSWER` seconds after the last client has gone.
     """
     case, beside = Case("clients that hang up"), Case("")
@@ -199,7 +199,7 @@ def clients_that_hang_up(target: Target, files: Mapping[str, bytes], seconds: fl
         with crowd(*[client] * CLIENTS, harmless(target, beside), health(target, beside)):
             time.sleep(seconds)
         if not _falls_idle(target, ANSWER):
-            case.fail(f"still working {ANSWER} s after the last client had gone")
+            case.fail(f"still busy {ANSWER} s after the last client had gone")
     case.worst_time = beside.worst_time
     case.failures += beside.failures
     return case

@@ -13,8 +13,8 @@ PAGE = ROOT / "docs" / "reliability.md"
 LEGEND = """\
 *Count* is the number of requests, connections or files. *Worst time* is that of the slowest answer,
 in seconds. *Worst memory* is the largest increase of the anonymous memory of all processes together
-over an idle server, in MB of 1,000,000 bytes. *Failures* is how often a promise of this page was
-broken."""
+over an idle server, in MB of 1,000,000 bytes. *Failures* counts how often a promise on this page
+was broken."""
 MOST_SAID = 4  # kinds of failures that are listed for a case
 
 
@@ -113,4 +113,4 @@ def document(sections: Sequence[tuple[str, Sequence[Case]]], remark: str, second
             parts.append("\n".join(["Remarks:", "", *remarks]))
     failures = sum(case.failures.total() for _, cases in sections for case in cases)
     noun = "failure" if failures == 1 else "failures"
-    return "\n\n".join([*parts, f"{failures:,} {noun} in all."])
+    return "\n\n".join([*parts, f"{failures:,} {noun} in total."])

@@ -20,8 +20,8 @@ The floor runs in one process for one client and in two for eight. The page clas
 copies of the image in addition to its eight views. An error is an answer other than 200, or a
 failed connection. The column *wrk* is the share of one core that wrk itself used.
 
-wrk corrects its p50 and p99: for an answer that took more than twice the usual time, it also counts
-the requests that would have been sent meanwhile. The floor's numbers are not corrected. With fewer
+wrk corrects its p50 and p99: if an answer took more than twice the usual time, it also counts the
+requests that would have been sent meanwhile. The floor's numbers are not corrected. With fewer
 than a hundred answers, p99 is the slowest one."""
 START_LEGEND = """\
 Times are measured from the start of the command, with its files already in memory. Memory is

@@ -29,8 +29,8 @@ EPOCHS = 3  # the second is timed: compiling is over, and the third is already b
 LEGEND = """\
 Each measurement runs in a separate process. Times are in seconds. *MB* is the peak memory of the
 process beyond what it used with the packages loaded, in units of 1,000,000 bytes. In brackets: the
-ratio to the first line. *Reading* ends with the checked `Dataset`. An *epoch* is one pass over all
-rows without teachers; its memory is that of the whole fit."""
+ratio to the first line. *Reading* ends when the `Dataset` has been checked. An *epoch* is one pass
+over all rows without teachers; its memory is that of the whole fit."""
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,7 @@ def test_the_table_tells_what_failed():
     text = table.document([("On Keras", [case, Case("other")])], "A remark.", 300)
     assert "| sent | 1,200 | 1.23 | 10 | 3 |\n| other | 0 | – | – | 0 |" in text
     assert "- sent: 3 × answered 500" in text
-    assert text.endswith("3 failures in all.")
+    assert text.endswith("3 failures in total.")
 
 
 def test_the_page_has_the_marks_for_the_table():

@@ -203,7 +203,7 @@ def test_the_limits_are_those_of_the_code():
         ("docs/uploads.md", f"| any other | {MAX_PIXELS // MEGA} |"),
         ("docs/uploads.md", f"at most {MAX_SIDE:,} pixels on one side"),
         ("docs/uploads.md", f"| decode an image, in processor time | {CPU_LIMIT} s |"),
-        ("docs/uploads.md", f"| decode an image, by the clock | {WALL_LIMIT} s |"),
+        ("docs/uploads.md", f"| decode an image, in elapsed time | {WALL_LIMIT} s |"),
         (
             "docs/uploads.md",
             f"{(DECODE_MEMORY - FOR_SMALL) // MEGA} MB of the {DECODE_MEMORY // MEGA} MB",

@@ -13,7 +13,7 @@ def _heic_side(size: float) -> int:
 
 
 def heic_many_turns(size: float) -> bytes:
-    """HEIC of 4992² that is rotated 250 times."""
+    """HEIC of 4992×4992 that is rotated 250 times."""
     side = _heic_side(size)
     config, data = coded(side)
     turn = box(b"irot", b"\1")
@@ -22,7 +22,7 @@ def heic_many_turns(size: float) -> bytes:
 
 
 def heic_many_mirrors(size: float) -> bytes:
-    """HEIC of 4992² that is mirrored 250 times."""
+    """HEIC of 4992×4992 that is mirrored 250 times."""
     side = _heic_side(size)
     config, data = coded(side)
     item = Item(b"hvc1", [(0, len(data))], [1, 2, *[3] * 250])
@@ -30,7 +30,7 @@ def heic_many_mirrors(size: float) -> bytes:
 
 
 def heic_grid_of_one(size: float) -> bytes:
-    """HEIC whose grid names one item of 4992² a hundred times."""
+    """HEIC whose grid names one item of 4992×4992 a hundred times."""
     side = _heic_side(size)
     config, data = coded(side)
     grid = struct.pack(">BBBBHH", 0, 0, 9, 9, side, side)
@@ -42,7 +42,7 @@ def heic_grid_of_one(size: float) -> bytes:
 
 
 def heic_overlay_of_one(size: float) -> bytes:
-    """HEIC that overlays one item of 4992² on itself a hundred times."""
+    """HEIC that overlays one item of 4992×4992 on itself a hundred times."""
     side = _heic_side(size)
     config, data = coded(side)
     overlay = bytes([0, 0]) + bytes(8) + struct.pack(">HH", side, side) + bytes(4 * 100)

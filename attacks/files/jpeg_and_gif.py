@@ -43,7 +43,7 @@ def jpeg_profile(size: float) -> bytes:
 
 
 def jpeg_many_pictures(size: float) -> bytes:
-    """JPEG that claims to be one of many in a file (MPO), with an invalid index."""
+    """JPEG that claims to be one of many in an MPO file, with an invalid index."""
     index = struct.pack("<IH", 8, 2) + struct.pack("<HHII", 0xB001, 4, 1, 65535)
     index += struct.pack("<HHII", 0xB002, 7, int(16_000_000 * size), 50) + bytes(4)
     return jpeg_with(segment(0xE2, b"MPF\0II*\0" + index) + filled(segment(0xE5), size))
@@ -91,7 +91,7 @@ def gif_between_blocks(size: float) -> bytes:
 
 
 def gif_screen(size: float) -> bytes:
-    """GIF of one pixel on a screen of 65535²."""
+    """GIF of one pixel on a screen of 65535×65535."""
     return gif((65535, 65535))
 
 

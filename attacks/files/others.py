@@ -17,19 +17,19 @@ def _bmp(side: int, compression: int, bits: int, pixels: bytes) -> bytes:
 
 
 def bmp_ends_of_lines(size: float) -> bytes:
-    """BMP in RLE8 of 25 million pixels, with one coded pixel and an end of line in each line."""
+    """BMP of 25 million pixels in RLE8, with one coded pixel and an end of line in each line."""
     side = side_of(5000, size)
     return _bmp(side, 1, 8, b"\1\0\0\0" * side + b"\0\1")
 
 
 def bmp_nibbles(size: float) -> bytes:
-    """BMP in RLE4 of 25 million pixels, with one coded run and an end of line in each line."""
+    """BMP of 25 million pixels in RLE4, with one coded run and an end of line in each line."""
     side = side_of(5000, size)
     return _bmp(side, 2, 4, b"\1\0\0\0" * side + b"\0\1")
 
 
 def bmp_jumps(size: float) -> bytes:
-    """BMP in RLE8 that skips its 25 million pixels in short jumps."""
+    """BMP in RLE8 that skips all of its 25 million pixels in short jumps."""
     side = side_of(5000, size)
     leaps = (b"\0\2\xff\0" * (side // 255) + b"\0\0") * side
     return _bmp(side, 1, 8, leaps + b"\0\1")
@@ -42,7 +42,7 @@ def bmp_single_pixels(size: float) -> bytes:
 
 
 def webp_canvas(size: float) -> bytes:
-    """WebP with a canvas of 16384² and one pixel on it."""
+    """WebP with a canvas of 16384×16384 and one pixel on it."""
     return webp((16384, 16384), webp_pixels(1, 1))
 
 

@@ -27,7 +27,7 @@ def png_compressed_texts(size: float) -> bytes:
 
 
 def png_international_texts(size: float) -> bytes:
-    """PNG with 10,000 such texts in iTXt chunks after the pixels."""
+    """PNG with 10,000 iTXt chunks after its pixels that each inflate to 1 MB."""
     bomb = chunk(b"iTXt", b"x\0\1\0\0\0" + zlib.compress(bytes(1_000_000), 9))
     return png((10, 10), behind=bomb * max(1, int(10_000 * size)))
 
@@ -59,19 +59,19 @@ def png_alpha_turned(size: float) -> bytes:
 
 
 def png_sixteen_bits_turned(size: float) -> bytes:
-    """PNG of 25 million pixels of 16 bits, rotated by EXIF."""
+    """PNG of 25 million 16-bit pixels, rotated by EXIF."""
     side = side_of(5000, size)
     return png((side, side), _turned(), colour=GREY, bits=16)
 
 
 def png_sixteen_bits_of_colour(size: float) -> bytes:
-    """PNG of 25 million RGB pixels of 16 bits."""
+    """PNG of 25 million 16-bit RGB pixels."""
     side = side_of(5000, size)
     return png((side, side), colour=RGB, bits=16)
 
 
 def png_too_large(size: float) -> bytes:
-    """PNG that claims to have 2 thousand million pixels a side."""
+    """PNG that claims to be 2 billion pixels wide and high."""
     data = chunk(b"IDAT", zlib.compress(bytes(int(20_000_000 * size)), 9))
     return png((2**31 - 1, 2**31 - 1), data=data)
 

@@ -42,12 +42,12 @@ def _one_tile(side: int, compression: int = LZW) -> bytes:
 
 
 def tiff_huge_tile(size: float) -> bytes:
-    """TIFF of 100×100 with one tile of 26752²."""
+    """TIFF of 100×100 with one tile of 26752×26752."""
     return _one_tile(side_of(26752, size, 16))
 
 
 def tiff_huge_deflated_tile(size: float) -> bytes:
-    """TIFF of 100×100 with one tile of 26752², deflated."""
+    """TIFF of 100×100 with one tile of 26752×26752, deflated."""
     return _one_tile(side_of(26752, size, 16), DEFLATE)
 
 
@@ -90,7 +90,7 @@ def tiff_strips_over_the_same_bytes(size: float) -> bytes:
 
 
 def tiff_loop(size: float) -> bytes:
-    """TIFF whose directory points to itself as the next one and as its EXIF."""
+    """TIFF whose directory points to itself, as the next directory and as its EXIF directory."""
     pixels = bytes(100)
     tags = picture_tags(10, 10) | {34665: (LONG, 108), 330: (LONG, 108)}
     strip = {STRIP_OFFSETS: (LONG, 8), STRIP_SIZES: (LONG, 100), ROWS_PER_STRIP: (LONG, 10)}
@@ -128,7 +128,7 @@ def tiff_cmyk_turned(size: float) -> bytes:
 
 
 def tiff_of_floats(size: float) -> bytes:
-    """TIFF of 25 million numbers of 32 bits."""
+    """TIFF of 25 million 32-bit numbers."""
     side = side_of(5000, size)
     return encode(plain("F", side, side), "TIFF", compression="tiff_adobe_deflate")
 
