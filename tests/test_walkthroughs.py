@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from lesion_lens import ROOT
-from lesion_lens.model import decoder
+from lesion_lens.model import decoder, decoding
 from lesion_lens.training import teachers
 from skin_cancer_detection import build_model
 from tests.support.data import made_images, write_csv
@@ -57,7 +57,7 @@ def is_module(parts):
 
 @contextlib.contextmanager
 def traced(names, templates=None):
-    """Give a list that fills with those of the functions that are called, each once, in order."""
+    """Yield a list of the named functions in the order in which they are first called."""
     codes = {code_of(name, templates): name for name in names}
     assert len(codes) == len(names)
     called = []
@@ -82,7 +82,7 @@ def traced(names, templates=None):
 
 @traces
 @pytest.mark.skipif(sys.platform == "win32", reason="gunicorn does not run on Windows")
-def test_an_upload_takes_the_steps_that_the_page_lists():
+def test_an_upload_takes_the_steps_that_the_page_lists(monkeypatch):
     from werkzeug.test import EnvironBuilder
 
     from app import create_app
@@ -94,6 +94,7 @@ def test_an_upload_takes_the_steps_that_the_page_lists():
     asked = EnvironBuilder("/showresult", method="POST", data=form).get_environ()
     asked |= {"SERVER_PROTOCOL": "HTTP/1.1", "HTTP_ACCEPT_ENCODING": "gzip"}
     answers = []
+    monkeypatch.setattr(decoding._POOL, "_idle", [])  # so that a decoder is started
     get_classifier(app).load()  # which asks the network once, as a warm-up
     names = IN_THE_LOOP + IN_A_THREAD
     with (
