@@ -71,7 +71,7 @@ CLASSES = (
         "Benign keratosis (seborrhoeic keratosis, solar lentigo)",
         "benign",
         "Harmless thick or dark spots that come with age and sun: warty growths that look stuck "
-        "on, flat age spots, or such spots as they fade. Some look like a melanoma, even to a "
+        "on, flat age spots, or such spots when they fade. Some look like a melanoma, even to a "
         "doctor.",
         "Most need no treatment. If one looks odd, a doctor may take a small piece to make sure. "
         "It can be removed if it rubs or itches.",

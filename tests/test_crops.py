@@ -24,7 +24,7 @@ HALF = "0.25,0.25,0.75,0.75"
     ],
 )
 def test_an_invalid_box_is_refused(text):
-    with pytest.raises(ValueError, match=r"shares|decimals"):
+    with pytest.raises(ValueError, match=r"numbers|decimals"):
         Box.from_text(text)
 
 
@@ -136,7 +136,7 @@ def test_a_crop_that_cannot_be_read_is_named(client, fields, reason):
     response = upload(client, encode(LOW), **fields)
     assert response.status_code == 400
     said = text_of(page_of(response), "#error")
-    assert said.startswith("The form does not say correctly what was cut away")
+    assert said.startswith("The crop in the form is invalid")
     assert reason in said
 
 

@@ -106,7 +106,7 @@ NAN, INFINITE = float("nan"), float("inf")
     ],
 )
 def test_spoiled_fact(key, value):
-    with pytest.raises(ValueError, match=f"{key} is spoiled"):
+    with pytest.raises(ValueError, match=f"{key} is invalid"):
         DecisionFacts.from_dict({**FACTS.to_dict(), key: value})
 
 

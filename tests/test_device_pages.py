@@ -395,7 +395,7 @@ def filled_or_said(page, trees, context):
     [
         ("{% for one in all if one %}{% endfor %}", "for … if"),
         ("{% for one in all %}{% else %}none{% endfor %}", "for … else"),
-        ("{% for one in all recursive %}{% endfor %}", "recursion"),
+        ("{% for one in all recursive %}{% endfor %}", "recursive loops"),
         ("{{ name | indent(width=2) }}", "indent takes no named"),
         ("{{ name is divisibleby(num=2) }}", "divisibleby takes no named"),
     ],

@@ -188,7 +188,7 @@ def test_the_rules_of_the_statements_are_those_of_the_code():
     assert f"at least {enough} such lesions" in said
     rows = rows_under("docs/statements.md", "| if | `risk_level` | the page begins with |")
     assert {row[1]: row[2] for row in rows} == {f"`{name}`": x for name, x in HEADLINES.items()}
-    assert f"all three together have {HIGH_RISK} or more" in rows[1][0]
+    assert f"all three together have a probability of {HIGH_RISK} or more" in rows[1][0]
 
 
 def test_the_limits_are_those_of_the_code():

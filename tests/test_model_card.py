@@ -348,7 +348,7 @@ def test_the_melanomas_are_counted_from_the_confusion_matrix(metrics):
     scored["images"] = 800
     text = in_words(model_card(metrics))
     assert "most likely class of 140 of the 200 test images of melanomas" in text
-    assert "50 of them are taken for a naevus" in text
+    assert "50 others are taken for a naevus" in text
     assert "In that mix 25 % of the images show a melanoma (200 of the 800 test images)" in text
 
 
@@ -423,7 +423,7 @@ def test_without_left_out_sources_nothing_is_said_of_an_unfamiliar_image():
         "It must not be used commercially",
         "hold for the mix of lesions that specialist clinics photographed, not for the public",
         "Dark skin is hardly represented",
-        "Seven classes exist, and anything else is forced into them",
+        "The model knows seven classes and forces everything else into them",
         "all images were taken with a dermatoscope",
         "about half of the images have a diagnosis confirmed by histology",
         "under the [MIT licence](../LICENSE)",
@@ -488,7 +488,7 @@ def test_the_text_follows_the_recipe(metrics):
     assert "the teachers, networks of the same shape (3 here)" in text
     assert "with 0.625 of the loss" in text
     assert HELD_OUT_FOLDS == 10
-    assert "without another tenth of the training lesions" in text
+    assert "without a different tenth of the training lesions" in text
     metrics["recipe"]["teachers"] = 0
     text = in_words(model_card(metrics))
     assert "it has no teachers" in text

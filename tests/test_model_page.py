@@ -84,7 +84,7 @@ def test_the_card_is_that_of_the_model_that_is_served(page_with):
 
 def test_the_page_begins_for_a_lay_reader(client):
     page = page_of(client.get("/model"))
-    lead = text_of(page, "main").split("How far to trust it")[0]
+    lead = text_of(page, "main").split("How far to trust the model")[0]
     assert "What it saw 6,521 images of moles and spots" in lead
     assert "wrong kind for about 20 in 100 new images" in lead
     assert "and mistakes about 57 in 100 melanomas for something else" in lead
@@ -195,7 +195,7 @@ def test_the_reliability_diagram_has_a_point_for_each_bin_and_a_text(client):
     assert len(page.select("circle")) == len(points)
     alternative = text_of(page, f"#{page.select_one('svg[role=img]')['aria-labelledby']}")
     inside = [p["accuracy"]["low"] <= p["confidence"] <= p["accuracy"]["high"] for p in points]
-    assert f"the accuracy of the images of {len(points)} bins" in alternative
+    assert f"the accuracy in each of {len(points)} bins" in alternative
     assert f"In {sum(inside)} of the bins" in alternative
 
 
@@ -216,7 +216,7 @@ def test_a_point_stands_where_its_numbers_say(page_with):
 def test_a_file_without_facts(page_with):
     text = text_of(page_with({}), "main")
     assert "does not say what images the model learned from" in text
-    assert "It holds no scores" in text
+    assert "It contains no scores" in text
     assert "HAM10000, dermatoscopic" not in text
     assert "learned from, SHA-256 The file does not say" in text.replace(":", "")
 
@@ -250,8 +250,8 @@ def test_facts_of_an_older_form(page_with):
     page = page_with({"data": "HAM10000", "test": made_scores()})
     text = text_of(page, "main")
     assert "does not contain all that a full model card needs" in text
-    assert "does not hold the numbers for these tables of a model card: Scores; By class" in text
-    assert "does not hold the numbers that the reliability diagram is drawn from" in text
+    assert "does not contain the numbers for these tables of a model card: Scores; By class" in text
+    assert "does not contain the numbers for the reliability diagram" in text
     assert len(page.select("table")) == 2  # the names of the classes, the confusion matrix
 
 
@@ -269,7 +269,7 @@ def test_a_card_whose_file_lacks_the_reliability_is_whole_but_for_it(page_with):
     page = page_with(changed("test", "eight_views", "reliability", value=KeyError))
     text = text_of(page, "main")
     assert "The lesions are assigned by a hash of their id" in text
-    assert "does not hold the numbers that the reliability diagram is drawn from" in text
+    assert "does not contain the numbers for the reliability diagram" in text
 
 
 HOSTILE = '<script>x</script> [y](https://example.org) ![z](https://example.org/z) | " `'
@@ -313,7 +313,7 @@ def test_spoiled_facts_leave_a_page(path_with, card, keys, fault):
     value, facts = FAULTS[fault], CARDS[card]
     classifier = Classifier(path_with(changed(*keys, value=value, facts=facts)))
     page = card_page(classifier).html
-    assert "Seven classes exist" in page
+    assert "The model knows seven classes" in page
     assert not re.search(r'<script|<img|href="https://example', page)
 
 

@@ -104,7 +104,7 @@ def test_a_cut_picture_is_never_low_risk_without_a_connection_either(phone, app)
     for _ in range(15):
         phone.keyboard.press("-")
     phone.get_by_role("button", name="Use the crop").click()
-    phone.locator(".cut", has_text="The result then cannot be low risk.").wait_for()
+    phone.locator(".cut", has_text="With this crop, the result cannot be low risk.").wait_for()
     phone.get_by_role("button", name="Classify").click()
     phone.locator("#likely").wait_for()
     assert phone.locator("#level").inner_text() == "Risk: raised"

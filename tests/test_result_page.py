@@ -207,7 +207,7 @@ def test_low_risk_asks_to_see_a_doctor_if_it_changes(result_of):
     assert level_of(page) == "low"
     assert said_on(page) == {"meaning", "low-risk"}
     said = text_of(page, "#next-step")
-    assert said == "If it changes, bleeds or worries you, see a doctor whatever this says."
+    assert said == "If it changes, bleeds or worries you, see a doctor, whatever this says."
 
 
 def test_a_small_probability_that_is_not_proven_is_raised_and_the_page_says_why(result_of):
@@ -364,7 +364,7 @@ def test_classes_that_were_too_rare_are_named(result_of):
 def test_the_numbers_in_the_pages_words_are_those_of_the_code(result_of):
     share = inspect.signature(conformal_thresholds).parameters["level"].default
     said = text_of(result_of(nv=0.98), "#the-list")
-    assert f"the true class of {100 * share:.0f} of 100 spots" in said
+    assert f"the true class for {100 * share:.0f} of 100 spots" in said
 
 
 def test_without_decision_facts_what_needs_them_is_left_out(result_of):
@@ -402,8 +402,8 @@ def test_how_often_the_class_is_wrong_both_ways(result_of):
         "sensitivity": {"value": 0.93},
     }
     said = text_of(result_of(nv=0.98, scores=scores), "#how-wrong")
-    assert "Of 100 test images that it gave this class, 87 really showed one." in said
-    assert "Of 100 test images that really showed one, it found 93." in said
+    assert "Of 100 test images that it put in this class, 87 really belonged to it." in said
+    assert "Of 100 test images that really belonged to this class, it found 93." in said
 
 
 def test_a_class_without_test_images_has_no_such_figure(result_of):

@@ -189,8 +189,8 @@ def test_the_table_says_how_many_images_the_server_may_have(phone, log, watched)
     open_app(phone, watched)
     for here in (1, 2):
         classify(phone, LOW, drawn("b.png"))
-        sentence = f"On this device: {here}. Of these, the server may have received: {here}."
-        phone.locator("#batch-summary", has_text=sentence).wait_for()
+        said = f"Classified on this device: {here}. Of these, the server may have received {here}."
+        phone.locator("#batch-summary", has_text=said).wait_for()
         phone.goto(watched)
 
 

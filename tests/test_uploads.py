@@ -108,7 +108,7 @@ def test_a_form_of_texts_is_answered_by_a_real_server(app, parts):
             timeout=20,
         )
     assert response.status_code == 413
-    assert "The form is too large or contains more than images" in response.text
+    assert "The form is too large or contains something other than images" in response.text
 
 
 def test_under_a_prefix_the_upload_page_comes_back_too(client):

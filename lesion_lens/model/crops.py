@@ -40,7 +40,7 @@ class Box:
     def __post_init__(self) -> None:
         across, down = (self.left, self.right), (self.top, self.bottom)
         if not all(0 <= low < high <= 1 for low, high in (across, down)):
-            raise ValueError("The four shares do not form a rectangle within the picture.")
+            raise ValueError("The four numbers do not form a rectangle within the picture.")
 
     @classmethod
     def from_text(cls, text: str) -> "Box":

@@ -122,7 +122,7 @@ class DecisionFacts:
 
 def _check(name: str, holds: bool) -> None:
     if not holds:
-        raise ValueError(f"the decision fact {name} is spoiled")
+        raise ValueError(f"the decision fact {name} is invalid")
 
 
 def _are_seven_shares(values: Any) -> bool:
@@ -217,7 +217,7 @@ class Statements:
         likeliest_cancer: code of the likeliest of these classes.
         flagged: code of the class that would be most likely if all were equally frequent; None if
             that is `most_likely`. Never call it the most likely class.
-        cannot_be_excluded: codes of the conformal set and of `most_likely`, by falling probability.
+        cannot_be_excluded: codes of the conformal set and of `most_likely`, likeliest first.
         inconclusive: `cannot_be_excluded` contains both benign and malignant classes.
         low_risk: 'low risk' may be said. False means only that it may not.
         unproven: the only obstacle is that 'low risk' has not proved right in the picture's group.
@@ -316,7 +316,7 @@ HIGH_RISK = 0.5
 
 
 def risk_level(statements: Statements, familiarity: str | None) -> str:
-    """Sum up all statements in one word: how great the risk is.
+    """Sum up all statements in one word: how high the risk is.
 
     Args:
         statements: from `decide`.
@@ -343,7 +343,7 @@ NEXT_STEPS = {
     "raised": "Show the spot to your doctor or a dermatologist.",
     "unknown": "If this is a mole or spot that worries you, show it to a doctor.",
     "unknown, high": "If this is a mole or spot, show it to a doctor.",
-    "low": "If it changes, bleeds or worries you, see a doctor whatever this says.",
+    "low": "If it changes, bleeds or worries you, see a doctor, whatever this says.",
 }
 
 

@@ -47,7 +47,7 @@ _PILLOWS = {  # Pillow's format for a frame, by transfer syntax
 _OTHERS = {
     **dict.fromkeys([f"{_UID}.4.{number}" for number in (80, 81)], "JPEG-LS"),
     **dict.fromkeys([f"{_UID}.4.{number}" for number in (201, 202, 203)], "HTJ2K"),
-    **dict.fromkeys([f"{_UID}.4.{number}" for number in range(100, 109)], "the coding of a film"),
+    **dict.fromkeys([f"{_UID}.4.{number}" for number in range(100, 109)], "a video encoding"),
 }
 # Modalities whose images are not made with light: part 3, C.7.3.1.1.1.
 _NO_PHOTOGRAPHS = {
@@ -268,7 +268,7 @@ def _described(elements: Any) -> Frame:
     slope, intercept = elements.get("RescaleSlope"), elements.get("RescaleIntercept")
     is_measured = float(slope or 1) != 1 or float(intercept or 0) != 0
     if is_measured or "ModalityLUTSequence" in elements or elements.get("PixelRepresentation"):
-        raise UnsupportedVariant(kind="a DICOM file of measured values, which is no photograph")
+        raise UnsupportedVariant(kind="a DICOM file of measured values instead of a photograph")
     photometric = str(elements[_PHOTOMETRIC].value)
     samples, allocated = int(elements.SamplesPerPixel), int(elements.BitsAllocated)
     stored = int(elements.get("BitsStored") or allocated)
@@ -315,7 +315,7 @@ def _coded(
     from pydicom.encaps import get_frame
 
     if syntax not in (*_PILLOWS, _RLE):
-        name = _OTHERS.get(syntax, "a coding of another kind")
+        name = _OTHERS.get(syntax, "another encoding")
         raise UnsupportedVariant(kind=f"a DICOM file in {name}")
     offsets = elements.get("ExtendedOffsetTable"), elements.get("ExtendedOffsetTableLengths")
     frames = int(elements.get("NumberOfFrames") or 1)

@@ -84,8 +84,8 @@ class UnsupportedImage(ImageError):
 
     name = "unsupported-image"
     status = 415
-    title = "Not an image that can be read"
-    meaning = "The file is not an image, or its format is not one of those that are read."
+    title = "Not a readable image"
+    meaning = "The file is not an image, or its format is not supported."
     sentence = (
         f"The file is not an image that can be read here. Save it as {READABLE} and send it again."
     )
@@ -96,10 +96,10 @@ class UnsupportedVariant(ImageError):
 
     name = "unsupported-variant"
     status = 415
-    title = "A variant that cannot be read"
+    title = "Unsupported variant"
     meaning = (
-        "The format is one of those that are read, but this variant of it is not. The file is not "
-        "necessarily damaged."
+        "The format is supported, but this variant of it is not. The file is not necessarily "
+        "damaged."
     )
     sentence = (
         "The file is {kind}, which cannot be read here. Save it as an ordinary JPEG or PNG and "
@@ -113,7 +113,7 @@ class DicomNotRead(ImageError):
 
     name = "dicom-not-read"
     status = 415
-    title = "DICOM is not read here"
+    title = "DICOM files cannot be read"
     meaning = (
         "This server cannot read DICOM files. Its operator can install pydicom to enable them."
     )
@@ -132,7 +132,7 @@ class DamagedImage(ImageError):
     name = "damaged-image"
     status = 422
     title = "Damaged image"
-    meaning = "The format is one of those that are read, but the file is truncated or corrupted."
+    meaning = "The format is supported, but the file is truncated or corrupted."
     sentence = "The image is damaged or incomplete. Save or copy it again and retry."
 
 
@@ -144,7 +144,7 @@ class ImageTooLarge(ImageError):
     title = "Too many pixels"
     meaning = "The model looks at 28 × 28 pixels, so a smaller copy loses hardly anything."
     sentence = (
-        f"The image has more than {{megapixels}} million pixels, the most for its format, or more "
+        f"The image has more than {{megapixels}} million pixels, the limit for its format, or more "
         f"than {MAX_SIDE:,} on one side. Send a smaller copy: 2,000 pixels on a side are more than "
         "enough."
     )

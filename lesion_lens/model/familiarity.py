@@ -1,4 +1,4 @@
-"""Whether the model knows the kind of an image, and if not, why; regardless of the lesion."""
+"""Whether an image is of a kind that the model knows, and if not, why. The lesion is ignored."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

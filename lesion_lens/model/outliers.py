@@ -33,17 +33,17 @@ _LEAST_VARIANCE = 1e-3
 
 # What sets an image apart, in words that a person can act on.
 REASONS = {
-    "frame": "it has black corners, bars or a black frame",
-    "one colour": "large parts of it are of one colour",
+    "frame": "it has black corners, black bars or a black frame",
+    "one colour": "large parts of it are a single colour",
     "dark": "it is too dark",
     "bright": "it is too bright",
-    "colour cast": "its colours have a cast, as under another light or from another camera",
+    "colour cast": "its colours are tinted, as from a different light or camera",
     "little contrast": "it has little contrast",
-    "strong contrast": "it is very dark beside very bright, as with glare or shadow",
+    "strong contrast": "it has very dark parts and very bright ones, as with glare or shadow",
     "pale": "its colours are nearly all alike",
-    "colourful": "its colours differ strongly, as with ink, a ruler or a white edge",
+    "colourful": "its colours differ greatly, as with ink, a ruler or a white edge",
     "blurred": "it is blurred",
-    "grain": "it has many fine lines or grain, such as hair, a ruler or noise",
+    "grain": "it has many fine lines or is grainy, as with hair, a ruler or noise",
 }
 # The columns of `features` that are left out together, and the reasons for too little and too much.
 COLUMN_GROUPS = {

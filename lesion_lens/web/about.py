@@ -16,8 +16,8 @@ from lesion_lens.web.card_tables import meaning, pairs
 from skin_cancer_detection import CLASSES, CODES
 
 NOTICE = (
-    "A study tool. It does not diagnose, and it does not replace a doctor. Only images of one "
-    "lesion that were taken through a dermatoscope mean anything."
+    "A study tool. It does not diagnose, and it does not replace a doctor. Its answers mean "
+    "nothing unless the image shows one lesion and was taken through a dermatoscope."
 )
 SHORT_CHECKSUM = 12  # hexadecimal digits of the model file's checksum that pages show
 _SOURCE = "https://dermnetnz.org/topics/"

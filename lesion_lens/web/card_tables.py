@@ -181,7 +181,7 @@ def low_risk_table(decisions: Facts) -> str:
     low_risk, lesions = decisions["low_risk"], decisions["lesions"]
     ways = (low_risk["below_threshold"], low_risk["statement"])
     return table(
-        ["figure", "the threshold alone", "‘low risk’ as it is said"],
+        ["figure", "the threshold alone", "‘low risk’ as the model says it"],
         [
             ["malignant or pre-malignant lesions", *(count(way["malignant"]) for way in ways)],
             ["sensitivity", *(interval(way["sensitivity"]) for way in ways)],
@@ -237,7 +237,7 @@ def share_table(decisions: Facts) -> str:
         ["statement", "share"],
         [
             ["a class is flagged", binomial(flagged["share"], lesions)],
-            ["… and is the true one, of those flagged", binomial(flagged["right"], flags)],
+            ["… and is the true class, of those flagged", binomial(flagged["right"], flags)],
             ["unfamiliar", share_of(made["unfamiliar"]["lesions"], lesions)],
             ["not dermatoscopic", share_of(made["not_dermatoscopic"]["lesions"], lesions)],
         ],

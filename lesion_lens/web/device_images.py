@@ -10,13 +10,13 @@ from skin_cancer_detection import EXACT_PIXELS, REDUCING_GAP, SIDE
 # A browser cannot tell a damaged file from a kind that only the server reads.
 UNREADABLE = (
     "This browser cannot read the file. It may be damaged. Save it as a JPEG or PNG and choose it "
-    "again. Some kinds can only be read by the server, with a connection and with ‘Keep my images "
-    "on this device’ off."
+    "again. Some kinds of file can be read only by the server. That needs a connection, and ‘Keep "
+    "my images on this device’ must be off."
 )
 HIDDEN = (
     "To protect your privacy, this browser does not let the page see the pixels of an image. Allow "
-    "that for this page. Or let the server classify the image, with a connection and with ‘Keep my "
-    "images on this device’ off."
+    "that for this page. Or let the server classify the image: that needs a connection, and ‘Keep "
+    "my images on this device’ must be off."
 )
 
 

@@ -23,13 +23,13 @@ Within `/api/v1`, members, parameters, content types and problem types may be ad
 you do not know. None will be removed or renamed, and none will change its type or meaning. The
 numbers depend on the model file, which `model.sha256` identifies.
 
-Whatever has a better replacement is marked `deprecated` here and named in the changelog. It is sent
-for as long as `/api/v1` is served.
+Anything that has a better replacement is marked `deprecated` here and named in the changelog. It is
+sent for as long as `/api/v1` is served.
 
 If there is ever a `/api/v2`, both will be served for at least twelve months. From the announcement
-on, each answer of `/api/v1` will have the headers `Deprecation` (RFC 9745), with the date from
-which it is deprecated, `Sunset` (RFC 8594), with the date on which it ends, and `Link`, which leads
-to the changes.
+onwards, each answer of `/api/v1` will have three more headers: `Deprecation` (RFC 9745), with the
+date from which it is deprecated; `Sunset` (RFC 8594), with the date on which it ends; and `Link`,
+which leads to the changes.
 """
 _STATUSES = {
     400: "The request, or its only file, is invalid.",
@@ -82,7 +82,7 @@ def _operation(docs: str, max_megabytes: int) -> dict[str, Any]:
         "operationId": "predict",
         "summary": "Classify one or more images",
         "description": (
-            "The images are decoded and classified one after the other. If one cannot be used, the "
+            "The images are decoded and classified one after another. If one cannot be used, the "
             "others are still classified: the status is 200 as long as one image was classified. "
             "No image is stored, and no file name is logged."
         ),
@@ -109,12 +109,12 @@ def _operation(docs: str, max_megabytes: int) -> dict[str, Any]:
             "required": True,
             "description": (
                 f"A form with 1 to {MAX_IMAGES} files in the field `image`, together at most "
-                f"{max_megabytes} MB (of a million bytes). Or the bytes of one image alone, with "
-                "its own type or `application/octet-stream` as the `Content-Type`. "
+                f"{max_megabytes} MB (1 MB is a million bytes). Or the bytes of one image alone, "
+                "with its own type or `application/octet-stream` as the `Content-Type`. "
                 f"Each image is a {READABLE} of at most "
                 f"{MAX_PIXELS // MEGA} million pixels (JPEG: {PIXEL_LIMITS['JPEG'] // MEGA}, AVIF: "
                 f"{PIXEL_LIMITS['AVIF'] // MEGA}, WebP: {PIXEL_LIMITS['WEBP'] // MEGA} million) "
-                f"and {MAX_SIDE:,} on one side. If it has several frames, the first one is used. "
+                f"and {MAX_SIDE:,} pixels a side. If it has several frames, the first one is used. "
                 "The bytes decide what a file is, not its name or its declared type. Send the "
                 "whole picture: the model learned from whole pictures, and the API cannot know "
                 "what was cut away."

@@ -56,18 +56,18 @@ class NotAFile(Problem):
 
 
 class BadCrop(Problem):
-    """A form of the upload page that does not say correctly what was cut away."""
+    """A form of the upload page with an invalid crop."""
 
     name = "bad-crop"
     status = 400
-    title = "The crop cannot be read"
+    title = "Invalid crop"
     meaning = (
         "For a single image, the fields `crop` and `view` are each `left,top,right,bottom`, as "
         "shares of the whole picture from 0 to 1."
     )
     sentence = (
-        "The form does not say correctly what was cut away: {reason} Choose the image again and "
-        "send the whole picture."
+        "The crop in the form is invalid: {reason} Choose the image again and send the whole "
+        "picture."
     )
     example: ClassVar[dict[str, Any]] = {"reason": "crop was sent with more than one image."}
 
@@ -180,7 +180,8 @@ class FormTooLarge(RequestTooLarge):
     """A form with too many parts or too much text, or a body that did not say its size."""
 
     sentence = (
-        "The form is too large or contains more than images. Send only images, fewer or smaller."
+        "The form is too large or contains something other than images. Send only images, and "
+        "fewer or smaller ones."
     )
 
 
@@ -243,8 +244,8 @@ class ServerFailed(Problem):
     name = "server-failed"
     status = 500
     title = "The server failed"
-    meaning = "An error in the server. Its log says which."
-    sentence = "The server failed. Your request did not cause this."
+    meaning = "An error in the server. Its log has the details."
+    sentence = "The server failed. That is not your fault."
 
 
 class ModelUnusable(Problem):
@@ -253,7 +254,7 @@ class ModelUnusable(Problem):
     name = "model-unusable"
     status = 503
     title = "The model cannot be used"
-    meaning = "An error in the server. Its log says which."
+    meaning = "An error in the server. Its log has the details."
     sentence = "The model cannot be used at the moment. Try again later."
 
 

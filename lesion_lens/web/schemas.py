@@ -81,15 +81,17 @@ def schemas() -> dict[str, Any]:
             "numbers for it.",
             {
                 "risk_level": _text(
-                    "How great the risk is: the summary of all the rest. `unknown`: the image is "
-                    "not dermatoscopic, or the model file lacks the numbers. `high`: a malignant "
-                    "or pre-malignant class is the most likely, or these classes have 0.5 or more "
-                    "together. `low`: below a threshold, for familiar images of a kind where "
-                    "that has proved right. `raised`: everything else.",
+                    "How high the risk is, which sums up all the rest. `unknown`: the image is not "
+                    "dermatoscopic, or the model file lacks the numbers. `high`: a malignant or "
+                    "pre-malignant class is the most likely, or these classes together have a "
+                    "probability of 0.5 or more. `low`: that probability is below a threshold, and "
+                    "the image is familiar and of a kind for which ‘low risk’ has proved right. "
+                    "`raised`: everything else.",
                     enum=list(LEVELS),
                 ),
                 "familiarity": _or_null(
-                    "Familiarity", "How far the image resembles those that the model learned from."
+                    "Familiarity",
+                    "How closely the image resembles those that the model learned from.",
                 ),
                 "verdict": _text(
                     "An older form of `risk_level`: `see a doctor` for high and raised, `low "
@@ -102,7 +104,7 @@ def schemas() -> dict[str, Any]:
                 "most_likely": reference("Code", "The class with the largest probability."),
                 "probabilities": reference(
                     "Probabilities",
-                    "The calibrated probability of each class. They sum to 1, up to rounding.",
+                    "The calibrated probability of each class. They sum to 1, apart from rounding.",
                 ),
                 "malignant_probability": {
                     **SHARE,
@@ -111,8 +113,8 @@ def schemas() -> dict[str, Any]:
                 },
                 "cannot_be_excluded": {
                     "type": ["array", "null"],
-                    "description": "The classes of the conformal set and the most likely one, by "
-                    "falling probability. The set is made to include the true class for 90 in 100 "
+                    "description": "The classes of the conformal set and the most likely one, "
+                    "likeliest first. The set is designed to include the true class for 90 in 100 "
                     "lesions of each class, except those of `pooled_classes`.",
                     "minItems": 1,
                     "items": reference("Code"),
@@ -128,7 +130,7 @@ def schemas() -> dict[str, Any]:
                 ),
                 "low_risk": _flag("The risk may be called low. False means only that it may not."),
                 "unlike": _flag("The image is unfamiliar or not dermatoscopic."),
-                "headline": _text("The risk level, in a sentence: the first of `sentence`."),
+                "headline": _text("The risk level, in a sentence: the first part of `sentence`."),
                 "next_step": _text("What to do, in a sentence: the rest of `sentence`."),
                 "likeliest_cancer": reference(
                     "Code", "The likeliest of the malignant and pre-malignant classes."
@@ -160,7 +162,7 @@ def schemas() -> dict[str, Any]:
             optional=["explanation"],
         ),
         "Familiarity": _text(
-            "How far an image resembles those that the model learned from. `unfamiliar`: it is "
+            "How closely an image resembles those that the model learned from. `unfamiliar`: it is "
             "unlike them, so its risk is never called low. `not dermatoscopic`: it shows something "
             "else, so the risk is unknown.",
             enum=list(FAMILIARITIES),
@@ -287,7 +289,7 @@ def schemas() -> dict[str, Any]:
             {
                 "high_risk": {
                     **SHARE,
-                    "description": "From this `malignant_probability` on, the risk is `high`.",
+                    "description": "At this `malignant_probability` or above, the risk is `high`.",
                 },
                 "low_risk": {
                     **_SHARE_OR_NULL,
@@ -295,12 +297,12 @@ def schemas() -> dict[str, Any]:
                     "this.",
                 },
                 "cannot_be_excluded": _or_null(
-                    "Probabilities", "From this probability on, a class cannot be excluded."
+                    "Probabilities", "A class with this probability or more cannot be excluded."
                 ),
                 "pooled_classes": {
                     "type": ["array", "null"],
-                    "description": "The classes for which `cannot_be_excluded` promises nothing: "
-                    "there were too few to learn from.",
+                    "description": "The classes for which `cannot_be_excluded` promises nothing, "
+                    "because there were too few calibration lesions of them.",
                     "items": reference("Code"),
                 },
                 "familiarity_distance": {
@@ -311,7 +313,7 @@ def schemas() -> dict[str, Any]:
             },
         ),
         "Scores": _object(
-            "How good the model is on test images, from which it had not learned.",
+            "How good the model is on test images, which it had not learned from.",
             {
                 "images": {
                     "type": "integer",
@@ -342,19 +344,19 @@ def schemas() -> dict[str, Any]:
             {
                 "precision": {
                     **_SHARE_OR_NULL,
-                    "description": "The share of the images given this class that really showed "
+                    "description": "Of the images given this class, the share that really showed "
                     "it.",
                 },
                 "sensitivity": {
                     **_SHARE_OR_NULL,
-                    "description": "The share of the images that really showed this class that "
+                    "description": "Of the images that really showed this class, the share that "
                     "were given it.",
                 },
             },
         ),
         "PairScores": _object(
             "For pairs of lesions from the same clinic and camera, one malignant or pre-malignant "
-            "and one benign: in how many the first had the higher risk (AUC).",
+            "and one benign: the share in which the first had the higher risk (AUC).",
             {
                 "known": _range("On test images from clinics that it had learned from"),
                 "unseen": _range("For similar models, on clinics that they had never seen"),
