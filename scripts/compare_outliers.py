@@ -366,10 +366,10 @@ def print_comparison(
         others: pictures by name, for information.
     """
     print(
-        "AUC: photographs and made pictures against the calibration lesions. Other columns: % "
+        "AUC: photographs and generated pictures against the calibration lesions. Other columns: % "
         "flagged."
     )
-    print(f"\n| method | photographs | AUC | made | AUC | {' | '.join(others)} |")
+    print(f"\n| method | photographs | AUC | generated | AUC | {' | '.join(others)} |")
     print("|---" * (5 + len(others)) + "|")
     for name, distance in candidates.items():
         of_lesions = distance(lesions)
@@ -451,9 +451,9 @@ def main() -> None:
         "test lesions": data.pixels[test & chosen],
         "photographs, choosing half": photos[::2],
         "photographs, reporting half": photos[1::2],
-        "made pictures, all": np.concatenate(list(made.values())),
+        "generated pictures, all": np.concatenate(list(made.values())),
     }
-    sets |= {f"made: {kind}": pictures for kind, pictures in made.items()}
+    sets |= {f"generated: {kind}": pictures for kind, pictures in made.items()}
     sets |= {"drawn lesions": drawn_lesions()}
     sets |= {f"originals, {kind}": pictures for kind, pictures in spoilt.items()}
     print_report(fitted, sets)

@@ -106,13 +106,17 @@ def fit_chosen(
 WAYS: dict[str, Fit] = {
     "the seven numbers, a mean for each class": distance_of(features, classes=True),
     "the seven numbers, one mean": distance_of(features),
-    "the seven numbers, the sources' differences twice": distance_of(features, between=True),
-    "seven of the seventeen: colours and texture, without a frame": distance_of(
+    "the seven numbers, one mean, differences between sources counted twice": distance_of(
+        features, between=True
+    ),
+    "seven of the seventeen: colours and texture inside the field of view": distance_of(
         lambda pixels: describe(pixels)[:, :7]
     ),
     "the seventeen numbers, one mean": distance_of(describe),
-    "the seventeen numbers, the sources' differences twice": distance_of(describe, between=True),
-    "**regression on the seventeen, against made pictures**": fit_chosen,
+    "the seventeen numbers, one mean, differences between sources counted twice": distance_of(
+        describe, between=True
+    ),
+    "**regression on the seventeen, against generated pictures**": fit_chosen,
 }
 
 
@@ -124,7 +128,12 @@ def compare_ways(data: Dataset, parts: NDArray[np.str_], originals: list[Path]) 
     training, lesions = parts == "training", data.pixels[(parts == "calibration") & chosen]
     clinics = data.groups["clinic"]
     print("% beyond the threshold\n")
-    heads = ("method", "photographs, choosing half", "made pictures", "originals, worst drawing")
+    heads = (
+        "method",
+        "photographs, choosing half",
+        "generated pictures",
+        "originals, worst drawing",
+    )
     print(f"| {' | '.join(heads)} | calibration lesions |")
     print("|---|---|---|---|---|")
     drawn = altered(originals)
@@ -171,7 +180,7 @@ def report(
         print(
             f"photographs, {half} half: {found[rows].sum()} of {len(found[rows])}; missed {missed}"
         )
-    print(f"made pictures: {100 * detector.is_other(made).mean():.1f} %")
+    print(f"generated pictures: {100 * detector.is_other(made).mean():.1f} %")
     for kind, pictures in drawn.items():
         print(f"originals, {kind}: {detector.is_other(pictures).sum()} of {len(pictures)}")
 
@@ -253,7 +262,7 @@ def compare_groups(data: Dataset, parts: NDArray[np.str_]) -> None:
             labels = data.labels[column[name]]
             cells.append(f"{len(labels)} ({MALIGNANT[labels].sum()})")
         print(f"| {name} | {' | '.join(cells)} |")
-    for name in ("nothing to prove", f"{GROUPS}"):
+    for name in ("no proof needed", f"{GROUPS}"):
         names, counts = np.unique(data.groups["clinic"][columns[0][name]], return_counts=True)
         shares = ", ".join(f"{x} {count}" for x, count in zip(names, counts, strict=True))
         print(f"\nCalibration lesions called low risk, {name}, by source: {shares}")
@@ -282,9 +291,9 @@ def low_risk_by_groups(
             group = log_likelihoods(features(pixels), *mixture).argmax(axis=1)
             proven = proven_groups(group[known], groups, low_risk[known], is_malignant[known])
             is_said = low_risk & (proven[group] == 1)
-        said[f"{groups}" if groups else "nothing to prove"] = rows[is_said & here]
+        said[f"{groups}" if groups else "no proof needed"] = rows[is_said & here]
     is_lower = malignant_probability(probabilities) < (facts.low_risk_threshold or 0) / 3
-    return {"nothing to prove, a third of the threshold": rows[low_risk & is_lower & here]} | said
+    return {"no proof needed, a third of the threshold": rows[low_risk & is_lower & here]} | said
 
 
 def main() -> None:

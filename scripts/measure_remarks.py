@@ -164,7 +164,7 @@ def report_borders(page: Page, classifier: Classifier, sample: Sample) -> None:
         return
     whole = answer(classifier, cut(sample.pictures, 1, (0, 0)))
     print(f"\n{sample.name}, black borders added and removed\n")
-    print(head("left of each side", "found"))
+    print(head("image's share of each side", "found"))
     for kept in KEPT:
         looks = [look(page, bordered(image, kept), cuts=True) for image in sample.pictures]
         files = [io.BytesIO(base64.b64decode(one["cut"])) for one in looks]

@@ -169,12 +169,12 @@ def _conclusion(known: Facts, unseen: list[Facts]) -> str:
     return (
         "The numbers for unseen sources follow the order of the columns in the tables below.\n\n"
         f"- {said} of the {count(known['lesions'])} test lesions are called 'low risk', "
-        f"{_counts([wrong])} of them malignant. For unseen sources,\n  it is "
-        f"{_listed(said_elsewhere)} lesions, {_counts(wrong_elsewhere)} of them malignant.\n"
+        f"{_counts([wrong])} of them malignant. For unseen sources,\n  the numbers "
+        f"are {_listed(said_elsewhere)}, {_counts(wrong_elsewhere)} of them malignant.\n"
         f"- For {covered} in 100 test lesions, the true class is one of those that cannot be "
-        f"excluded.\n  For unseen sources, it is {_listed(covered_elsewhere)} in 100.\n"
-        f"- {unfamiliar} in 100 test lesions are unfamiliar. For unseen sources, it is "
-        f"{_listed(unfamiliar_elsewhere)} in 100."
+        f"excluded.\n  For unseen sources, this holds for {_listed(covered_elsewhere)} in 100.\n"
+        f"- {unfamiliar} in 100 test lesions are unfamiliar. For unseen sources, "
+        f"{_listed(unfamiliar_elsewhere)} in 100 are."
     )
 
 
@@ -205,11 +205,11 @@ def dermamnist(metrics: Facts) -> str:
         )
     ]
     return (
-        f"For comparison with published results, we also trained {recipe} on DermaMNIST's\n"
-        f"official split. It leaks: {count(shared)} of its {count(images)} test images show a "
-        "lesion that is also in its training or\nvalidation set. The published scores leak in the "
-        "same way.\n\n"
-        + table(["at 28×28, DermaMNIST's test images", "accuracy", "macro AUC"], ours)
+        f"For comparison with published results, we used {recipe} to train on DermaMNIST's\n"
+        f"official split, too. It leaks: {count(shared)} of its {count(images)} test images show "
+        "a lesion that is also in its training\nor validation set. The published scores leak in "
+        "the same way.\n\n"
+        + table(["on DermaMNIST's test images, at 28×28 pixels", "accuracy", "macro AUC"], ours)
         + PUBLISHED
     )
 

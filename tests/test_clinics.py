@@ -319,7 +319,7 @@ def test_the_command_takes_the_models_recipe_and_writes_into_it(trained, capfd, 
     said = capfd.readouterr().out
     assert "without a  epoch   2/2" in said
     assert "| score | `a` | `b` |" in said
-    assert "Malignant share of those lesions:" in said
+    assert "Share of lesions with each statement that are malignant:" in said
     written = check_model_file(folder / "model.h5")["other_clinics"]
     assert (written["seed"], written["recipe"]["epochs"]) == (3, 2)
     assert list(written["clinics"]) == ["a", "b"]

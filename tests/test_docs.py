@@ -226,7 +226,10 @@ def test_the_limits_are_those_of_the_code():
         ("docs/api.md", f"1 to {MAX_IMAGES} images, at most {MAX_MEGABYTES} MB together"),
         ("docs/cli.md", f"up to {MAX_BYTES // MEGABYTE} MB"),
         ("docs/training.md", f"an image {MAX_BYTES // MEGABYTE} MB"),
-        ("docs/training.md", f"A CSV may have up to {csv_files.MAX_BYTES // MEGABYTE} MB"),
+        (
+            "docs/training.md",
+            f"The CSV of pixels may have up to {csv_files.MAX_BYTES // MEGABYTE} MB",
+        ),
         ("docs/training.md", f"any other table {tables.MAX_BYTES // MEGABYTE} MB"),
         ("docs/cli.md", f"{WORDS[MAX_DECODES].capitalize()} images are classified at a time"),
     ):

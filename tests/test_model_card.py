@@ -159,17 +159,17 @@ def test_low_risk_that_is_never_said_has_no_sensitivity(metrics):
     never, said = made_clinic(), made_clinic()
     never["statements"]["low"] = dict.fromkeys(("lesions", "malignant", "melanomas"), 0)
     metrics["other_clinics"]["clinics"] = {"a": never, "b": said}
-    cells = dict(columns_of(metrics))["‘low risk’: sensitivity"]
+    cells = dict(columns_of(metrics))["sensitivity of ‘low risk’"]
     assert cells[1:] == ["–", share(8 / 20, 20)]  # 12 of 20 malignant lesions are called low risk
 
 
 @pytest.mark.parametrize(
     ("heading", "part", "whole"),
     [
-        ("Share of lesions with each statement", 30, 80),
-        ("Malignant share of those lesions", 12, 30),
-        ("Share of malignant lesions with each statement", 12, 20),
-        ("Share of melanomas with each statement", 6, 10),
+        ("Share of all lesions with each statement", 30, 80),
+        ("Share of lesions with each statement that are malignant", 12, 30),
+        ("Share of all malignant lesions with each statement", 12, 20),
+        ("Share of all melanomas with each statement", 6, 10),
     ],
 )
 def test_what_a_statement_means_for_a_source(metrics, heading, part, whole):
@@ -235,10 +235,10 @@ def test_a_source_of_any_name_is_text_on_the_card(metrics, name):
 def test_the_sources_are_explained_only_where_they_are_those_of_ham10000(metrics):
     row = next(iter(metrics["test"]["subgroups"]["clinic"].values()))
     metrics["test"]["subgroups"]["clinic"] = {"a": row}
-    assert "Queensland. The other" not in in_words(model_card(metrics))
+    assert "practice in Queensland. The" not in in_words(model_card(metrics))
     names = ("rosendahl", "vidir_modern", "vidir_molemax", "vienna_dias")
     metrics["test"]["subgroups"]["clinic"] = dict.fromkeys(names, row)
-    assert "`rosendahl` is a practice in Queensland. The other" in in_words(model_card(metrics))
+    assert "`rosendahl` is a practice in Queensland. The images" in in_words(model_card(metrics))
 
 
 def test_groups_stand_in_the_order_of_age(metrics):
@@ -279,7 +279,7 @@ def test_what_low_risk_finds_and_costs(metrics):
         ["0.875 (0.850–0.897)", "0.800 (0.771–0.827)"],
         ["0.706 (0.677–0.734)", "0.644 (0.613–0.674)"],
     ]
-    assert "of 100 benign lesions about 80 are called low risk" in in_words(text)
+    assert "of 100 benign lesions, about 80 are called low risk" in in_words(text)
 
 
 def low_risk_scores(missed, of_benign):
@@ -347,9 +347,9 @@ def test_the_melanomas_are_counted_from_the_confusion_matrix(metrics):
     scored["confusion_matrix"][CODES.index("mel")] = [1, 2, 3, 4, 50, 0, 140]
     scored["images"] = 800
     text = in_words(model_card(metrics))
-    assert "most likely class of 140 of the 200 test images of melanomas" in text
-    assert "50 others are taken for a naevus" in text
-    assert "In that mix 25 % of the images show a melanoma (200 of the 800 test images)" in text
+    assert "most likely class for 140 of the 200 test images of melanomas" in text
+    assert "For 50, it is naevus" in text
+    assert "In that mix, 25 % of the images show a melanoma (200 of the 800 test images)" in text
 
 
 def test_the_images_and_lesions_of_each_class_and_part(metrics):
@@ -423,7 +423,7 @@ def test_without_left_out_sources_nothing_is_said_of_an_unfamiliar_image():
         "It must not be used commercially",
         "hold for the mix of lesions that specialist clinics photographed, not for the public",
         "Dark skin is hardly represented",
-        "The model knows seven classes and forces everything else into them",
+        "The model knows only seven classes, and forces anything else into one of them",
         "all images were taken with a dermatoscope",
         "about half of the images have a diagnosis confirmed by histology",
         "under the [MIT licence](../LICENSE)",
@@ -442,7 +442,7 @@ def test_the_share_of_melanomas_is_that_of_the_test_images(metrics):
     scored = metrics["test"]["eight_views"]
     percent = 100 * scored["per_class"]["mel"]["images"] / scored["images"]
     text = in_words(model_card(metrics))
-    assert f"In that mix {percent:.0f} % of the images show a melanoma" in text
+    assert f"In that mix, {percent:.0f} % of the images show a melanoma" in text
 
 
 def test_the_sections_of_a_model_card_are_there(metrics):
@@ -464,12 +464,12 @@ def test_the_numbers_in_the_text_are_those_of_the_code(metrics, threshold):
     assert f"{outliers.FLAGGED_SHARE} % of the calibration lesions are beyond it" in text
     assert f"have a probability of {HIGH_RISK} or more" in text
     replicates = signature(evaluate).parameters["replicates"].default
-    assert f"draws whole lesions {replicates:,} times" in text
+    assert f"resamples whole lesions {replicates:,} times" in text
     bound = signature(calibration.low_risk_threshold).parameters
     assert f"one-sided {100 * bound['confidence'].default:.0f} % lower bound" in text
     assert f"at least {bound['least'].default}" in text
     sets = signature(calibration.conformal_thresholds).parameters
-    assert f"true class of {100 * sets['level'].default:.0f} % of the lesions" in text
+    assert f"true class for {100 * sets['level'].default:.0f} % of the lesions" in text
     assert f" {sets['least'].default} calibration lesions" in text
 
 
@@ -485,10 +485,10 @@ def test_where_low_risk_has_proved_right_is_told_with_the_numbers_of_the_code(me
 def test_the_text_follows_the_recipe(metrics):
     metrics["recipe"] |= {"teachers": 3, "teacher_share": 0.625}
     text = in_words(model_card(metrics))
-    assert "the teachers, networks of the same shape (3 here)" in text
-    assert "with 0.625 of the loss" in text
+    assert "The teachers (3 here) are trained first." in text
+    assert "makes up 0.625 of its loss" in text
     assert HELD_OUT_FOLDS == 10
-    assert "without a different tenth of the training lesions" in text
+    assert "each leaves out a different tenth of the training lesions" in text
     metrics["recipe"]["teachers"] = 0
     text = in_words(model_card(metrics))
     assert "it has no teachers" in text
@@ -550,7 +550,7 @@ def test_every_picture_is_there_and_described(metrics, name):
     "change", [{"data": "images of one's own"}, {"rows_may_share_lesions": True}]
 )
 def test_metrics_of_other_data(metrics, change):
-    with pytest.raises(CardError, match=r"made\.json is not of HAM10000 split by lesion"):
+    with pytest.raises(CardError, match=r"made\.json does not come from HAM10000 split"):
         model_card(metrics | change, "made.json")
 
 

@@ -236,7 +236,7 @@ def test_a_model_of_ones_own_data_is_not_said_to_be_of_ham10000(page_with):
 @pytest.mark.parametrize(
     ("value", "sentence"),
     [
-        (True, "These scores are too good"),
+        (True, "These scores are too high"),
         (KeyError, "does not say whether the images that it was tested on show lesions"),
     ],
 )
@@ -250,8 +250,8 @@ def test_facts_of_an_older_form(page_with):
     page = page_with({"data": "HAM10000", "test": made_scores()})
     text = text_of(page, "main")
     assert "does not contain all that a full model card needs" in text
-    assert "does not contain the numbers for these tables of a model card: Scores; By class" in text
-    assert "does not contain the numbers for the reliability diagram" in text
+    assert "lacks the numbers for these tables of a model card: Scores; By class" in text
+    assert "does not hold the numbers that the reliability diagram is drawn from" in text
     assert len(page.select("table")) == 2  # the names of the classes, the confusion matrix
 
 
@@ -268,8 +268,8 @@ def test_facts_of_before_the_risk_levels_make_the_shorter_card(page_with):
 def test_a_card_whose_file_lacks_the_reliability_is_whole_but_for_it(page_with):
     page = page_with(changed("test", "eight_views", "reliability", value=KeyError))
     text = text_of(page, "main")
-    assert "The lesions are assigned by a hash of their id" in text
-    assert "does not contain the numbers for the reliability diagram" in text
+    assert "The lesions are assigned to the parts by a hash of their id" in text
+    assert "does not hold the numbers that the reliability diagram is drawn from" in text
 
 
 HOSTILE = '<script>x</script> [y](https://example.org) ![z](https://example.org/z) | " `'
@@ -313,7 +313,7 @@ def test_spoiled_facts_leave_a_page(path_with, card, keys, fault):
     value, facts = FAULTS[fault], CARDS[card]
     classifier = Classifier(path_with(changed(*keys, value=value, facts=facts)))
     page = card_page(classifier).html
-    assert "The model knows seven classes" in page
+    assert "The model knows only seven classes" in page
     assert not re.search(r'<script|<img|href="https://example', page)
 
 

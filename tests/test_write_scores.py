@@ -131,7 +131,7 @@ def test_low_risk_is_told_of_malignant_and_of_benign_lesions(root, metrics):
 
 @pytest.mark.parametrize(
     ("wrong", "said"),
-    [(12, "0 and 30 lesions, 0 and 12 of them"), (0, "0 and 30 lesions, none of them")],
+    [(12, "0 and 30, 0 and 12 of them"), (0, "0 and 30, none of them")],
 )
 def test_what_the_statements_mean_for_unseen_sources_is_told_in_sentences(
     wrong, said, root, metrics
@@ -147,11 +147,11 @@ def test_what_the_statements_mean_for_unseen_sources_is_told_in_sentences(
     assert main(root) == 0
     written = " ".join(between_marks(root, RESULTS, "scores elsewhere").split())
     assert "1,500 of the 3,000 test lesions are called 'low risk', 1 of them malignant." in written
-    assert f"For unseen sources, it is {said} malignant." in written
+    assert f"For unseen sources, the numbers are {said} malignant." in written
     assert "For 92 in 100 test lesions, the true class is one of those that cannot be" in written
-    assert "For unseen sources, it is 70 and 88 in 100." in written
+    assert "For unseen sources, this holds for 70 and 88 in 100." in written
     assert "5 in 100 test lesions are unfamiliar." in written
-    assert "For unseen sources, it is 20 and 10 in 100." in written
+    assert "For unseen sources, 20 and 10 in 100 are." in written
 
 
 def test_the_scores_on_dermamnist_are_those_of_its_run(root, metrics):

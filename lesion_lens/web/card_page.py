@@ -27,7 +27,7 @@ class CardPage:
     Attributes:
         html: starts at the first second-level heading. The text below each of these headings is
             folded away and has the heading's id.
-        is_whole: whether it is the whole card, not only what any model file holds.
+        is_whole: whether it is the whole card, rather than the shorter one for other models.
     """
 
     html: Markup
@@ -42,7 +42,7 @@ _making = threading.Lock()
 def card_page(classifier: Classifier, repository: str = "") -> CardPage:
     """Make the page with a model's card, or return the one made before.
 
-    It is the whole card if the facts are complete, else a card of what the model file holds.
+    It is the whole card if the facts are complete, else the shorter card for other models.
 
     Args:
         classifier: of the model.
@@ -64,7 +64,7 @@ def _made(classifier: Classifier, repository: str) -> CardPage:
 
 
 def draw_charts(scores: dict[str, Any] | None) -> dict[str, str]:
-    """Draw as HTML the plots of figures/ for which the facts have the numbers.
+    """Draw the plots of figures/ as HTML, if the facts have the numbers for them.
 
     Args:
         scores: of eight views; None if there are none.
@@ -122,7 +122,7 @@ class _Renderer(RendererHTML):
     def heading_open(self, tokens: Tokens, idx: int, options: Any, env: Env) -> str:
         is_first = "heading" not in env
         heading = env["heading"] = tokens[idx + 1].content
-        if tokens[idx].tag == "h2":  # the page has one above the card
+        if tokens[idx].tag == "h2":  # the page has an h2 above the card
             return f"{'' if is_first else _FOLD_END}<details><summary><h3>"
         tokens[idx].tag = tokens[idx + 2].tag = "h4"
         tokens[idx].attrSet("id", slug(heading))

@@ -31,10 +31,10 @@ CARD_METRICS = {
 GROUPS = {"sex": "sex", "age": "age in years", "site": "part of the body"}
 HOME = "test part"
 QUESTIONS = {
-    "share": "Share of lesions with each statement",
-    "malignant": "Malignant share of those lesions",
-    "sensitivity": "Share of malignant lesions with each statement",
-    "melanomas": "Share of melanomas with each statement",
+    "share": "Share of all lesions with each statement",
+    "malignant": "Share of lesions with each statement that are malignant",
+    "sensitivity": "Share of all malignant lesions with each statement",
+    "melanomas": "Share of all melanomas with each statement",
 }
 STATEMENT_NAMES = {
     "high": "level ‘high’",
@@ -177,11 +177,11 @@ def calibration_table(one: Facts, eight: Facts) -> str:
 
 
 def low_risk_table(decisions: Facts) -> str:
-    """Sensitivity and specificity of the threshold alone, and of 'low risk' as it is said."""
+    """Sensitivity and specificity: of the threshold alone, and of all conditions together."""
     low_risk, lesions = decisions["low_risk"], decisions["lesions"]
     ways = (low_risk["below_threshold"], low_risk["statement"])
     return table(
-        ["figure", "the threshold alone", "‘low risk’ as the model says it"],
+        ["figure", "threshold alone", "all conditions for ‘low risk’"],
         [
             ["malignant or pre-malignant lesions", *(count(way["malignant"]) for way in ways)],
             ["sensitivity", *(interval(way["sensitivity"]) for way in ways)],
@@ -231,13 +231,16 @@ def level_table(decisions: Facts) -> str:
 def share_table(decisions: Facts) -> str:
     """How often each of the other statements is made."""
     lesions, flagged, made = decisions["lesions"], decisions["flagged"], decisions["statements"]
-    # If nothing is flagged, `right` is None and is printed as such.
+    # If nothing is flagged, `right` is None, which is written as '–'.
     flags = round((flagged["share"] or 0) * lesions)
     return table(
         ["statement", "share"],
         [
             ["a class is flagged", binomial(flagged["share"], lesions)],
-            ["… and is the true class, of those flagged", binomial(flagged["right"], flags)],
+            [
+                "… of these lesions, the flagged class is the true one",
+                binomial(flagged["right"], flags),
+            ],
             ["unfamiliar", share_of(made["unfamiliar"]["lesions"], lesions)],
             ["not dermatoscopic", share_of(made["not_dermatoscopic"]["lesions"], lesions)],
         ],
@@ -298,7 +301,7 @@ def clinic_table(columns: Facts) -> str:
         ("AUC of malignant against benign", lambda x: interval(x["malignant_auc"])),
         ("… by this model, which knows the source", lambda x: known(x, "malignant_auc")),
         ("macro AUC", lambda x: interval(x["macro_auc"])),
-        ("… classes that it counts", lambda x: count(len(x["classes"]))),
+        ("… number of classes counted", lambda x: count(len(x["classes"]))),
         ("accuracy", lambda x: interval(x["accuracy"])),
         ("… by this model, which knows the source", lambda x: known(x, "accuracy")),
         ("expected calibration error", lambda x: interval(x["calibration_error"])),
@@ -308,9 +311,12 @@ def clinic_table(columns: Facts) -> str:
         ),
         ("lesions", lambda x: count(x["lesions"])),
         ("share of malignant lesions", lambda x: share_of(x["malignant"], x["lesions"])),
-        ("mean malignant probability", lambda x: number(x["malignant_probability"])),
-        ("‘low risk’: sensitivity", low_risk_sensitivity),
-        ("coverage of what cannot be excluded", lambda x: share_of(x["covered"], x["lesions"])),
+        ("mean probability of the malignant classes", lambda x: number(x["malignant_probability"])),
+        ("sensitivity of ‘low risk’", low_risk_sensitivity),
+        (
+            "coverage of the classes that cannot be excluded",
+            lambda x: share_of(x["covered"], x["lesions"]),
+        ),
     ]
     return table(
         ["score", *columns],
@@ -397,7 +403,7 @@ class Meaning(NamedTuple):
 
 
 def meaning(facts: Facts, level: str, familiarity: str | None) -> Meaning | None:
-    """Say what a level meant on the test lesions or, if unfamiliar, on unseen clinics.
+    """Say what a level meant on the test lesions or, if the image is unfamiliar, on unseen clinics.
 
     Args:
         facts: of a model.

@@ -121,8 +121,8 @@ def model_card(facts: Any, source: str | Path = "the model file") -> str:
     known = facts if isinstance(facts, dict) else {}
     if known.get("data", "HAM10000") != "HAM10000" or known.get("rows_may_share_lesions"):
         raise CardError(
-            f"{source} is not of HAM10000 split by lesion, which the card describes: train on "
-            "Kaggle’s CSV and its metadata."
+            f"{source} does not come from HAM10000 split by lesion, which the card describes: "
+            "train on Kaggle’s CSV and its metadata."
         )
     if not can_fill_card(facts):
         raise CardError(f"{source} lacks facts that the card needs: {_REMEDY}")
