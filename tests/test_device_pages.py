@@ -395,7 +395,7 @@ def filled_or_said(page, trees, context):
     [
         ("{% for one in all if one %}{% endfor %}", "for … if"),
         ("{% for one in all %}{% else %}none{% endfor %}", "for … else"),
-        ("{% for one in all recursive %}{% endfor %}", "recursion"),
+        ("{% for one in all recursive %}{% endfor %}", "recursive"),
         ("{{ name | indent(width=2) }}", "indent takes no named"),
         ("{{ name is divisibleby(num=2) }}", "divisibleby takes no named"),
     ],
@@ -420,7 +420,7 @@ def test_a_browser_joins_no_markup(page):
     trees = [[node], [{**node, "nodes": [{"kind": "Concat", "nodes": [data, data]}]}]]
     assert filled_or_said(page, trees, {"head": "<", "name": "&"}) == [
         "&lt;&amp;",
-        "no template can join what a macro gives",
+        "templates cannot join the output of a macro",
     ]
 
 

@@ -31,7 +31,7 @@ from lesion_lens.model.errors import (
 from lesion_lens.model.hidden_modules import hidden
 from lesion_lens.model.limits import HAS_DICOM, MEGA
 
-_MAGIC_AT, _DATA_AT = 128, 132  # after a preamble without meaning
+_MAGIC_AT, _DATA_AT = 128, 132  # after a preamble that has no meaning
 _PIXELS, _FIRST_OF_PIXELS = 0x7FE00010, 0x7FE00008  # tags 0x7FE00008 and 9 hold floats
 _UNDEFINED = 0xFFFFFFFF  # the length of compressed pixels
 _MOST_BEFORE_PIXELS = 4 * MEGA  # bytes that are inflated to find the length of the pixels
@@ -47,7 +47,7 @@ _PILLOWS = {  # Pillow's format for a frame, by transfer syntax
 _OTHERS = {
     **dict.fromkeys([f"{_UID}.4.{number}" for number in (80, 81)], "JPEG-LS"),
     **dict.fromkeys([f"{_UID}.4.{number}" for number in (201, 202, 203)], "HTJ2K"),
-    **dict.fromkeys([f"{_UID}.4.{number}" for number in range(100, 109)], "the coding of a film"),
+    **dict.fromkeys([f"{_UID}.4.{number}" for number in range(100, 109)], "a video coding"),
 }
 # Modalities whose images are not made with light: part 3, C.7.3.1.1.1.
 _NO_PHOTOGRAPHS = {
@@ -268,7 +268,7 @@ def _described(elements: Any) -> Frame:
     slope, intercept = elements.get("RescaleSlope"), elements.get("RescaleIntercept")
     is_measured = float(slope or 1) != 1 or float(intercept or 0) != 0
     if is_measured or "ModalityLUTSequence" in elements or elements.get("PixelRepresentation"):
-        raise UnsupportedVariant(kind="a DICOM file of measured values, which is no photograph")
+        raise UnsupportedVariant(kind="a DICOM file of measured values, not a photograph")
     photometric = str(elements[_PHOTOMETRIC].value)
     samples, allocated = int(elements.SamplesPerPixel), int(elements.BitsAllocated)
     stored = int(elements.get("BitsStored") or allocated)
@@ -315,7 +315,7 @@ def _coded(
     from pydicom.encaps import get_frame
 
     if syntax not in (*_PILLOWS, _RLE):
-        name = _OTHERS.get(syntax, "a coding of another kind")
+        name = _OTHERS.get(syntax, "an unsupported coding")
         raise UnsupportedVariant(kind=f"a DICOM file in {name}")
     offsets = elements.get("ExtendedOffsetTable"), elements.get("ExtendedOffsetTableLengths")
     frames = int(elements.get("NumberOfFrames") or 1)
