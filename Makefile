@@ -1,6 +1,6 @@
 # `make run` starts the app, `make test` runs the tests. Both set up .venv on first use.
 
-# The first of these that runs and is 3.11, 3.12 or 3.13. To use another: `make PYTHON=...`.
+# The first of these that runs and is Python 3.11, 3.12 or 3.13. To use another: `make PYTHON=...`.
 PYTHON ?= $(shell for python in python3 python3.12 python3.13 python3.11 python; do \
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
 	2>/dev/null && echo $$python && break; done)
@@ -12,7 +12,7 @@ run: .venv/run
 	$(BIN)/python app.py
 
 # Each test file runs in one worker, so that its fixtures are made once. tests/conftest.py orders the
-# files. The plugins take seconds to import, and no test uses them.
+# files. Importing the two plugins takes seconds, and no test uses them.
 PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder \
 	-p no:schemathesis -p no:hypothesispytest
 
@@ -29,11 +29,11 @@ APP_TESTS := $(patsubst %,tests/test_%.py,api cli server start uploads) \
 test-litert: .venv/test
 	MODEL_PATH=best_model.tflite $(PYTEST) $(APP_TESTS)
 
-# Installs afresh what a push deploys, and uses it for a minute. Takes some minutes for both engines.
+# Installs afresh what a push deploys, and uses it for a minute. Takes a few minutes for both engines.
 test-deploy: .venv/test
 	$(BIN)/python -m pytest -m deploy -s tests/test_deployment.py tests/test_container.py
 
-# Opens our files in other programs, each in its own environment. Takes some minutes for all.
+# Opens our files in other programs, each in its own environment. Takes a few minutes for all.
 test-portable: .venv/test
 	$(BIN)/python -m pytest -m portable tests/test_portable.py tests/test_isic_scoring.py tests/test_markup.py \
 		tests/test_api_clients.py
@@ -60,7 +60,7 @@ sbom: sbom.cdx.json sbom-slim.cdx.json
 
 sbom.cdx.json: requirements.txt
 sbom-slim.cdx.json: requirements-slim.txt
-# Hides the tool's warning that a list of packages does not say which needs which.
+# Hides the tool's warning that a list of packages does not say which package needs which.
 sbom.cdx.json sbom-slim.cdx.json: pyproject.toml | .venv/test
 	$(BIN)/python -W ignore::UserWarning:cyclonedx.model.bom -m cyclonedx_py requirements \
 		--pyproject pyproject.toml --output-file $@ $(filter requirements%,$^)

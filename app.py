@@ -98,7 +98,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.before_request(classifier.start_loading)
     app.before_request(refuse_without_room)
     app.before_request(drop_bad_dates)
-    compress_text(app)  # changes a response last: Flask starts with add_validator
+    compress_text(app)  # runs last: Flask calls these in reverse order, add_validator first
     allow_origins(app)
     limit_rate(app)
     app.after_request(add_headers)
@@ -153,7 +153,7 @@ def main() -> None:
 
 try:
     app = create_app()
-except LesionLensError as error:  # for servers that import `app`
+except LesionLensError as error:  # also when a server imports `app`
     exit_with(error)
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ bind = f"0.0.0.0:{os.environ.get('PORT', '8000')}"
 # Python's lock, and by the decoder processes.
 workers = 1
 worker_class = "lesion_lens.web.worker.Worker"
-worker_connections = most_connections(2000)  # an idle one takes some kilobytes
+worker_connections = most_connections(2000)  # an idle one takes a few kilobytes
 # More than browsers and platforms send. The time to parse a header grows with its square.
 limit_request_fields = 40
 limit_request_field_size = 4096  # bytes
@@ -59,7 +59,7 @@ def on_starting(server: Any) -> None:
 
 
 def post_fork(server: Any, worker: Any) -> None:
-    """Let the worker answer on the metrics port, if there is one."""
+    """Let the worker also answer on the metrics port, if there is one."""
     metrics_processes.add_port(worker)
 
 

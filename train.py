@@ -1,6 +1,6 @@
 """Train the classifier on HAM10000 and write best_model.h5.
 
-    python train.py --download                          fetch the two files into data/, then train
+    python train.py --download                          fetch the data into data/, then train
     python train.py                                     train on what is in data/
     python train.py --resume                            continue an interrupted training
     python train.py --quick                             a usable model in under two minutes
@@ -60,10 +60,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except LesionLensError as error:
         print(error, file=sys.stderr)
         return 2
-    except OSError as error:  # has no message of ours, such as a closed console
+    except OSError as error:  # not an error of ours, for example a closed console
         what = f"{error.filename} cannot be used" if error.filename else "The output cannot be used"
         print(
-            f"{what} ({error.strerror or error}): free some space, or choose another.",
+            f"{what} ({error.strerror or error}): free some space, or choose another place.",
             file=sys.stderr,
         )
         return 2
@@ -79,7 +79,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def export(options: argparse.Namespace) -> None:
     """Write the model file in the format that the suffix names."""
     deviation = export_model(options.output, options.export, options.classes)
-    print(f"Wrote {options.export}. Its probabilities differ by {deviation:.0e} at most.")
+    print(
+        f"Wrote {options.export}. Its probabilities differ from those of {options.output} by at "
+        f"most {deviation:.0e}."
+    )
 
 
 def train_or_evaluate(options: argparse.Namespace) -> None:
@@ -103,22 +106,23 @@ def train_or_evaluate(options: argparse.Namespace) -> None:
     print_sizes(data, parts)
     warning = leak_warning(data, parts)
     if warning:
-        print(f"WARNING: {warning}, so the scores below are inflated.", flush=True)
+        print(f"WARNING: {warning}, so expect the scores below to be inflated.", flush=True)
     if options.evaluate:
         metrics = evaluate_again(options.output, data, parts)
     else:
         recipe = recipe_of(options)
         print(f"Will write {options.output}.", flush=True)
         metrics = train_model(data, parts, options.output, recipe, options.seed, options.resume)
-    print(f"\nOn the test part, {(parts == 'test').sum():,} images; in brackets the 95 % interval:")
+    images = (parts == "test").sum()
+    print(f"\nScores on the test part ({images:,} images), with 95 % intervals in brackets:")
     print(score_table(metrics))
     if warning:
-        print(f"These scores are inflated: {warning}.")
-    written = "metrics.json and figures/ next to"
-    if not options.evaluate:
-        written = "the model, and metrics.json and figures/ next to"
+        print(f"Expect these scores to be inflated: {warning}.")
+    written = f"{options.output}, and metrics.json and figures/ beside it,"
+    if options.evaluate:
+        written = f"metrics.json and figures/ beside {options.output}"
     minutes = (time.monotonic() - begin) / 60
-    print(f"Wrote {written} {options.output}, in {minutes:.1f} min.")
+    print(f"Wrote {written} in {minutes:.1f} min.")
     exported = options.output.with_suffix(".tflite")
     if exported.exists() and not options.evaluate:
         command = f"python train.py --output {options.output} --export {exported}"
@@ -170,7 +174,7 @@ def evaluate_images(
         warning = leak_warning(data, parts)
         data = data.only(parts == "test")
     if warning:
-        print(f"WARNING: {warning}, so the scores below are inflated.", flush=True)
+        print(f"WARNING: {warning}, so expect the scores below to be inflated.", flush=True)
     result = score_own(options.output, data, options.report)
     counts = ", ".join(f"{code} {count:,}" for code, count in result["images"].items() if count)
     lesions = "" if result["lesions"] is None else f" of {result['lesions']:,} lesions"
@@ -180,13 +184,13 @@ def evaluate_images(
             f"No image of {', '.join(result['missing_classes'])}: balanced accuracy and macro AUC "
             "cover the other classes."
         )
-    print("In brackets: the 95 % interval.")
+    print("The 95 % intervals are in brackets.")
     if result["lesions"] is None:
         print("Lesion ids are missing, so each image counts as its own lesion.")
     print()
     print(table_of_images(result["scores"]))
     if warning:
-        print(f"These scores are inflated: {warning}.")
+        print(f"Expect these scores to be inflated: {warning}.")
     elif parts is None:
         print("If the model has learned from some of these images, these scores are inflated.")
     if options.report:
@@ -255,9 +259,9 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
             RUNS_DIRECTORY / split_file.stem / "model.h5" if split_file else DEFAULT_MODEL_PATH
         )
     if options.output.suffix != ".h5" and not options.export:
-        parser.error(f"--output must end in .h5, and {options.output} does not")
+        parser.error(f"--output must end in .h5, but {options.output} does not")
     if options.output.is_dir():
-        parser.error(f"--output must be a file, and {options.output} is a folder")
+        parser.error(f"--output must be a file, but {options.output} is a folder")
     return options
 
 
@@ -267,7 +271,7 @@ def make_parser() -> argparse.ArgumentParser:
         description="Train the classifier on HAM10000 and write best_model.h5.",
     )
     parser.add_argument(
-        "--csv", type=Path, help="hmnist_28_28_RGB.csv or .csv.zip (default: data/)"
+        "--csv", type=Path, help="hmnist_28_28_RGB.csv or .csv.zip (default: in data/)"
     )
     parser.add_argument(
         "--metadata", type=Path, help="HAM10000_metadata.csv (default: beside the CSV)"
@@ -288,7 +292,7 @@ def make_parser() -> argparse.ArgumentParser:
         "--labels",
         type=Path,
         help="their labels: a CSV image_id,dx[,lesion_id], or an ISIC table (default: the names "
-        "of their folders)",
+        "of the folders that hold the images)",
     )
     parser.add_argument(
         "--group",
@@ -297,23 +301,34 @@ def make_parser() -> argparse.ArgumentParser:
         help="table column by which to break down the scores (repeat for more)",
     )
     parser.add_argument(
-        "--skip-unknown", action="store_true", help="leave out diagnoses outside the seven classes"
+        "--skip-unknown",
+        action="store_true",
+        help="leave out images whose diagnosis is outside the seven classes",
     )
     parser.add_argument(
         "--skip-missing", action="store_true", help="leave out rows whose image is missing"
     )
-    parser.add_argument("--download", action="store_true", help="fetch the two files into data/")
+    parser.add_argument(
+        "--download",
+        action="store_true",
+        help="fetch the CSV and the metadata from Kaggle into data/",
+    )
     parser.add_argument(
         "--split", type=Path, help="CSV image_id,split (train, val, test); writes to runs/"
     )
     parser.add_argument("--output", type=Path, help="the model file (default: best_model.h5)")
     parser.add_argument(
-        "--seed", type=int, default=SEED, help=f"fixes everything random (default: {SEED})"
+        "--seed", type=int, default=SEED, help=f"seed for all random numbers (default: {SEED})"
     )
     parser.add_argument(
-        "--teachers", type=int, help=f"number of teachers (default: {Recipe.teachers})"
+        "--teachers",
+        type=int,
+        help=f"number of teachers, whose predictions the model learns from (default: "
+        f"{Recipe.teachers})",
     )
-    parser.add_argument("--epochs", type=int, help=f"for each network (default: {Recipe.epochs})")
+    parser.add_argument(
+        "--epochs", type=int, help=f"epochs of each network (default: {Recipe.epochs})"
+    )
     parser.add_argument(
         "--quick",
         action="store_true",
@@ -321,7 +336,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--resume", action="store_true", help="continue an interrupted training")
     parser.add_argument(
-        "--evaluate", action="store_true", help="score the model file again, without training"
+        "--evaluate", action="store_true", help="score the model file instead of training"
     )
     parser.add_argument(
         "--report",
@@ -334,22 +349,23 @@ def make_parser() -> argparse.ArgumentParser:
         help="convert the model file (--output) to this .tflite, .onnx or .h5 (for Keras 2 and 3)",
     )
     parser.add_argument(
-        "--classes", help="with --export to .h5: the order of the outputs, if the file lacks it"
+        "--classes",
+        help="with --export to .h5: the classes in the order of the outputs, if the file lacks it",
     )
     return parser
 
 
 def check_export(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
-    """Check that --export names a known format, and that it would ignore no other option."""
+    """Check that --export names a known format, and that no given option would be ignored."""
     if options.classes and (options.export is None or options.export.suffix != ".h5"):
         parser.error("--classes needs an --export that ends in .h5")
     if options.export is None:
         return
     if options.export.suffix not in EXPORTS:
-        parser.error(f"--export must end in {', '.join(EXPORTS)}, and {options.export} does not")
+        parser.error(f"--export must end in {' or '.join(EXPORTS)}, but {options.export} does not")
     others = set(vars(options)) - {"export", "output", "classes"}
     if any(getattr(options, name) != parser.get_default(name) for name in others):
-        parser.error("--export does not train, so only --output and --classes go with it")
+        parser.error("--export does not train: combine it only with --output and --classes")
 
 
 def check_images(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
@@ -364,8 +380,8 @@ def check_images(parser: argparse.ArgumentParser, options: argparse.Namespace) -
         others = ("labels", "group", "skip_unknown", "skip_missing", "split", "sources")
         if len(options.images) > 1 or any(getattr(options, name) for name in others):
             parser.error(
-                "--images with an .npz allows no other --images, --labels, --group, --split, "
-                "--sources or --skip option"
+                "an .npz in --images cannot be combined with another --images, or with --labels, "
+                "--group, --split, --sources or a --skip option"
             )
     if options.report and not options.evaluate:
         parser.error("--report needs --evaluate")
@@ -391,14 +407,14 @@ def check_training(parser: argparse.ArgumentParser, options: argparse.Namespace)
     if options.epochs is not None and options.epochs < 1:
         parser.error("--epochs must be at least 1")
     if options.teachers is not None and not 0 <= options.teachers <= MOST_TEACHERS:
-        parser.error(f"--teachers must be 0 to {MOST_TEACHERS}")
+        parser.error(f"--teachers must be from 0 to {MOST_TEACHERS}")
     if not 0 <= options.seed < 2**31:
-        parser.error("--seed must be 0 or more and below 2,147,483,648")
+        parser.error("--seed must be from 0 to 2,147,483,647")
     home = DEFAULT_MODEL_PATH.resolve().parent
     if split_file_of(options) and options.output and options.output.resolve().parent == home:
         parser.error(
             f"a model of another split may not be written beside {DEFAULT_MODEL_PATH.name}: choose "
-            "an --output elsewhere"
+            "an --output in another folder"
         )
 
 

@@ -306,7 +306,7 @@ def network_parts() -> tuple[Function, Function, Function]:
 
 
 def methods(pixels: Pixels, labels: NDArray[np.int64]) -> dict[str, Function]:
-    """Fit every method to training images, by name; stranger images get larger values."""
+    """Fit every method to training images, by name; unusual images get larger values."""
     flatten, last, logits = network_parts()
     views = eight_views(pixels).reshape(-1, *pixels.shape[1:])
     chosen = gaussian(outliers.features, pixels, labels)

@@ -160,7 +160,7 @@ def compare_ways(data: Dataset, parts: NDArray[np.str_], originals: list[Path]) 
             data.pixels[known], clinics[known], data.pixels[calibration]
         )
         beyond = without.is_other(data.pixels[part == "left out"]).mean()
-        print(f"fitted without {clinic}, {100 * beyond:.2f} % of its images beyond")
+        print(f"fitted without {clinic}: {100 * beyond:.2f} % of its images beyond its threshold")
 
 
 def report(

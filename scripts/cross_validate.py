@@ -135,7 +135,7 @@ def parse_arguments() -> argparse.Namespace:
         nargs="+",
         default=[0],
         choices=range(FOLDS),
-        help="fold to hold out; for several, a network each and the mean of their scores",
+        help="fold to hold out; for several, one network for each and the mean of the scores",
     )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--teacher-seeds", type=int, nargs="*", default=[])
@@ -183,7 +183,7 @@ def main() -> None:
     except LesionLensError as error:
         sys.exit(str(error))
     for name, first in results[0].items():
-        # Average the scores of single networks: probabilities of two cannot be ranked together.
+        # Average the scores, because the probabilities of two networks cannot be ranked together.
         scores = {key: np.mean([one[name][key] for one in results]) for key in first}
         print(f"{name:15}  " + "  ".join(f"{key} {value:.3f}" for key, value in scores.items()))
 

@@ -85,8 +85,8 @@ def measure(options: argparse.Namespace) -> None:
     parts = split_by_lesion(data.lesion_ids, data.labels)
     if facts.get("split_sha256") != split_checksum(parts):
         raise TrainingError(
-            f"{options.model} was trained on another data set or with --split: pass the data that "
-            "it was trained on, or a model with train.py's own split."
+            f"{options.model} was trained on a different data set or with --split: pass the data "
+            "that it was trained on, or a model with train.py's own split."
         )
     if facts.get("data_sha256") != data.sha256:
         print(other_rows_warning(options.model))

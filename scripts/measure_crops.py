@@ -37,7 +37,7 @@ from scripts.compare_outliers import find_ham10000, parser_of
 from skin_cancer_detection import SIDE
 
 KEPT = (0.98, 0.97, 0.96, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7, 0.6, 0.5)  # shares of each side
-# Where the frame is: how much of what is removed is removed on the left, and at the top (0–1).
+# Where the frame is: the shares of what is removed that lie on the left, and at the top (0–1).
 PLACES = ((0.5, 0.5), (0, 0), (1, 0), (0, 1), (1, 1))
 _FILTER = Image.Resampling.LANCZOS  # as `preprocess`
 MOST_CHANGED = 0.05  # share of the images that may change their class if a crop is harmless

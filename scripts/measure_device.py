@@ -3,7 +3,7 @@
     python -m scripts.measure_device
 
 Prints a table of medians over several page loads in Chromium. Each page is new, so no files are
-cached and no code is compiled. The steps run on the page's main thread, because Chromium's
+cached and no code is compiled yet. The steps run on the page's main thread, because Chromium's
 throttling, which simulates a slower phone, does not affect workers. The app is served from this
 machine, so the time of a phone's connection is not included.
 """

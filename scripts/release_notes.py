@@ -36,7 +36,7 @@ def main(arguments: list[str], root: Path = ROOT) -> int:
 
 
 def disagreements(root: Path = ROOT) -> list[str]:
-    """Say in sentences which files name another version than pyproject.toml, or another date."""
+    """Say which files name a different version from pyproject.toml, or different dates."""
     version = version_of(root)
     faults, dates = [], set()
     for name, pattern in PATTERNS.items():

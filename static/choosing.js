@@ -13,7 +13,7 @@ const chosen = document.getElementById("chosen");
 const note = document.getElementById("chosen-note");
 const template = document.getElementById("chosen-template").content.firstElementChild;
 let files = []; // the chosen files in order; the form's input is kept in step
-let adding = Promise.resolve(); // files still being added or cut, one after the other
+let adding = Promise.resolve(); // files still being added or cut, one after another
 let isCutLost = false;
 
 // Wait until all files are added and cut, then return them. Return null if a cut failed in that time:
@@ -28,7 +28,7 @@ export async function chosenFiles() {
   return isCutLost ? null : files;
 }
 
-// Replace a file by the one that `cut` promises. Nothing is sent before that.
+// Replace a file with the one that `cut` promises. Nothing is sent until then.
 function replace(file, cut) {
   adding = adding.then(cut).then(
     (part) => choose(files.map((other) => (other === file ? part : other))),
@@ -116,7 +116,7 @@ function showChosen() {
   chosen.hidden = !files.length;
   button.textContent = files.length > 1 ? text("classify-several", { count: files.length }) : text("classify");
   say(files.length > maxImages ? tooMany(files) : "");
-  if (files.length) chosen.scrollIntoView({ block: "nearest" }); // the sticky button comes with it
+  if (files.length) chosen.scrollIntoView({ block: "nearest" }); // and with it the sticky button
 }
 
 export function tooMany(many) {

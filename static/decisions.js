@@ -70,7 +70,7 @@ export function nextStep(level, statements, rules) {
   return rules.next_steps[level];
 }
 
-// The number that sorts the most urgent first: by level, then by falling malignant probability.
+// The number that sorts the most urgent first: by level, then by decreasing malignant probability.
 export function urgency(level, probability, rules) {
   return rules.levels.indexOf(level) + (1 - probability) / 2; // below the next level's numbers
 }

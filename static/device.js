@@ -1,5 +1,5 @@
-// A worker that answers for one image after the other without the server. It needs only the model file,
-// which the service worker keeps. What it is given goes back to the page and nowhere else.
+// A worker that classifies one image after another without the server. It needs only the model file,
+// which the service worker keeps. It sends its answers to the page and nowhere else.
 import { answerOf } from "./answer.js";
 import { pageOf } from "./device_page.js";
 import { judge } from "./familiarity.js";
@@ -10,7 +10,7 @@ import { ImageError, readImage } from "./pixels.js";
 let model = null; // a promise of what `readModel` returns, from the first image on
 let last = Promise.resolve();
 
-// The browser refuses a file with another checksum. This happens if the page is older than the
+// The browser refuses a file with a different checksum. This happens if the page is older than the
 // server's model.
 async function load({ address, integrity }) {
   const response = await fetch(address, { integrity });

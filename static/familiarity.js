@@ -43,7 +43,7 @@ function reasonOf(pixels, inside, described, { outliers, outlier_limits, picture
 // The Mahalanobis distance from the class with the nearest mean.
 function distanceOf(described, { means, covariance }) {
   const squares = means.map((mean) => squaredDistance(difference(described, mean), covariance));
-  return Math.sqrt(Math.max(Math.min(...squares), 0)); // rounding may leave a 0 a little below
+  return Math.sqrt(Math.max(Math.min(...squares), 0)); // rounding may turn 0 into a little less
 }
 
 function distanceWithout(columns, described, { means, covariance }) {

@@ -5,7 +5,7 @@
 
 // Look into the bytes of a file: { format, size, isWhole, isOdd }. The format is null if it is none of
 // those below. The size is [width, height] in pixels, as stated in the file before anything is decoded.
-// A picture is odd if browsers choose another of its frames than the server. On the way, overwrite
+// A picture is odd if browsers show a different frame of it than the server. Also overwrite
 // colour profiles in the bytes, so that no decoder finds them.
 export function lookInto(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);

@@ -1,4 +1,4 @@
-// A worker that looks at one file after the other, so that the page does not freeze.
+// A worker that looks at one file after another, so that the page does not freeze.
 import { inspect } from "./remarks.js";
 
 let last = Promise.resolve();

@@ -2,10 +2,10 @@
 // by LANCZOS (its Resample.c), for 8 bits a channel. tests/test_device_images.py compares the bytes.
 //
 // An image here is { data, width, height } with four bytes a pixel, like an ImageData. The fourth is
-// ignored: transparent pictures have been put on white before.
+// ignored: transparent pictures have already been put on white.
 
 const SUPPORT = 3; // lobes of the windowed sinc on each side
-const PRECISION = 22; // bits after the point in a weight: 32 less 8 of the pixel and 2 to spare
+const PRECISION = 22; // bits after the point in a weight: 32, less 8 for the pixel and 2 to spare
 const HALF = 1 << (PRECISION - 1);
 
 // What the network sees of an image, like `preprocess` of skin_cancer_detection.py: side × side × 3

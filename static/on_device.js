@@ -16,7 +16,7 @@ function start() {
   worker.onerror = () => stop(broken());
 }
 
-// End the worker, whatever it is doing, and give this answer to all that wait for it. The next image
+// End the worker, whatever it is doing, and give this answer to everyone waiting for it. The next image
 // starts a new worker.
 function stop(answer) {
   worker?.terminate();

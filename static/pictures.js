@@ -3,7 +3,8 @@
 // are the constants of those modules, from rules.picture_limits of lesion_lens/model/device_rules.py.
 
 // The mask of the part that is not a black frame, bars or dark corners: 0 for black pixels that are
-// connected to the edge by black ones, and for their neighbours. All 1 for a picture nearly all black.
+// connected to the edge by black ones, and for their neighbours. All 1 for a picture that is nearly all
+// black.
 export function fieldOfView(pixels, { side, black, least_view }) {
   const frame = new Uint8Array(side * side);
   const waiting = [];

@@ -12,9 +12,9 @@ const TILE = 2048;
 // What is wrong with an image, in a sentence for the reader.
 export class ImageError extends Error {}
 
-// Read a file. Returns { pixels: side × side × 3 bytes, RGB row by row; png: the same as a picture;
-// preview: a small copy; preview_size and full_size: [width, height] }. The pictures are data: addresses.
-// Rejects with an ImageError, or with the browser's own error.
+// Read a file. Returns { pixels: side × side × 3 bytes, RGB row by row; png: the same pixels as an image
+// file; preview: a small copy; preview_size and full_size: [width, height] }. Both images are data:
+// addresses. Rejects with an ImageError, or with the browser's own error.
 export async function readImage(file, limits) {
   const { sentences, side } = limits;
   if (!file.size) throw new ImageError(sentences.empty);

@@ -1,12 +1,12 @@
 // Remarks on a picture before it is sent, based on its pixels. They advise and do not forbid anything.
 // `python -m scripts.measure_remarks` measures how often each remark is made about dermatoscopic images
-// as they are, and about spoiled ones. docs/uploads.md has the figures.
+// as they are, and about degraded ones. docs/uploads.md has the figures.
 import { pixelsOf } from "./decode.js";
 
 // Pixels of the longer side of the copy that is inspected. Sharpness depends on it.
 const SIDE = 256;
 
-// Nearly all of 124 originals of HAM10000 stay within these limits, except the first.
+// At most 5 of 124 originals of HAM10000 get the remark of any one limit: docs/uploads.md.
 const LIMITS = {
   border: 0.02, // share of a side that is black from end to end
   corners: 0.02, // share of the picture that is black and connected to its edge

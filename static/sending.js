@@ -144,7 +144,8 @@ function upload(file, tell) {
 }
 
 // Send an image, and again when the server says so: it turns requests away while too many are waiting,
-// or after too many. `tell` receives the step: "upload" with the share that is done, "slow", or "here".
+// or if an address has sent too many. `tell` receives the step: "upload" with the share that is done,
+// "slow", or "here".
 export async function sendWithPatience(file, tell) {
   for (let tries = 5; ; tries -= 1) {
     const answer = await send(file, tell);

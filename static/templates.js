@@ -25,7 +25,7 @@ const evaluate = (node, scope) => known(expressions, node.kind)(node, scope);
 const all = (nodes, scope) => (nodes ?? []).map((node) => evaluate(node, scope));
 
 function known(table, name) {
-  if (!Object.hasOwn(table, name)) throw new Error(`no template can use ${name}`);
+  if (!Object.hasOwn(table, name)) throw new Error(`templates cannot use ${name}`);
   return table[name];
 }
 
@@ -77,7 +77,7 @@ function assign(target, value, scope) {
 }
 
 function notMarkup(value) {
-  if (value instanceof Markup) throw new Error("no template can join what a macro gives");
+  if (value instanceof Markup) throw new Error("templates cannot join the output of a macro");
   return value;
 }
 
@@ -86,7 +86,7 @@ function asHtml(value) {
   if (value === undefined) return "";
   if (typeof value === "string") return value.replace(escaped, (sign) => entities[sign]);
   if (Number.isInteger(value)) return String(value); // Python writes fractions differently
-  throw new Error(`no template can write ${JSON.stringify(value)}`);
+  throw new Error(`templates cannot write ${JSON.stringify(value)}`);
 }
 
 // --- The expressions of a template: each returns its value ---
@@ -153,7 +153,7 @@ export const tests = { none: (value) => value === null, defined: (value) => valu
 export const ownFilters = {
   format: (pattern, ...values) =>
     pattern.replace(/%(\.\d+f|.)/g, (found, kind) => {
-      if (kind.length < 3) throw new Error(`no template can write a number as ${found}`);
+      if (kind.length < 3) throw new Error(`templates cannot write a number as ${found}`);
       return fixed(values.shift(), parseInt(kind.slice(1), 10));
     }),
   join: (values, between) => values.join(between),
@@ -169,6 +169,6 @@ function isTrue(value) {
 }
 
 function member(value, name) {
-  if (value === undefined) throw new Error(`a template asks nothing for its ${name}`);
+  if (value === undefined) throw new Error(`a template asks for ${name} of an undefined value`);
   return value !== null && Object.hasOwn(value, name) ? value[name] : undefined;
 }

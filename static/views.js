@@ -34,7 +34,7 @@ export function open(view, opener) {
   show(view);
 }
 
-// Replace this view by another. Going back leads to `former` and to `opener` there.
+// Replace this view with another. Going back leads to `former` and to `opener` there.
 export function turnTo(view, former, opener) {
   former.opener = opener;
   views[views.indexOf(current)] = view;

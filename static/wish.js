@@ -1,5 +1,5 @@
 // The switch ‘Keep my images on this device’, and the wish that it stands for. The wish is remembered in
-// Cache Storage, as an empty cache of that name, because the service worker reads it too.
+// Cache Storage, as an empty cache with the name `wish`, because the service worker reads it too.
 import { fail, form } from "./form.js";
 import { text } from "./texts.js";
 

@@ -47,7 +47,9 @@ def test_a_folder_is_read_with_its_folders_and_spoiled_files_come_last(run, fold
     assert all("Most likely class: " in line for line in lines)
     assert "2 of 3 images classified." in result.stderr
     assert "Skipped other files: 1." in result.stderr
-    assert result.stderr.index("1 could not be used:") < result.stderr.index("a.png: The file is")
+    assert result.stderr.index("Images that could not be used (1):") < result.stderr.index(
+        "a.png: The file is"
+    )
 
 
 def test_both_files_say_the_same_as_the_model(run, folder, tmp_path):
@@ -199,7 +201,7 @@ def test_a_model_that_cannot_be_loaded_gives_its_sentence(folder, tmp_path):
     runner = create_app({"MODEL_PATH": path}).test_cli_runner()
     result = runner.invoke(args=["classify", str(folder), "--csv", str(tmp_path / "out.csv")])
     assert result.exit_code == 3
-    assert "has another activation in its layer" in result.stderr
+    assert "has a different activation in layer" in result.stderr
     assert not (tmp_path / "out.csv").exists()
 
 
@@ -366,7 +368,7 @@ def test_a_pipe_in_a_folder_stops_nothing(run, folder):
     os.mkfifo(folder / "z.png")
     result = run(folder)
     assert result.exit_code == 0
-    assert "z.png: This is not a file that holds an image." in result.stderr
+    assert "z.png: This is not an image file." in result.stderr
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files")
@@ -376,7 +378,7 @@ def test_a_link_to_what_is_no_file_is_named_and_stops_nothing(run, folder, targe
     result = run(folder)
     assert result.exit_code == 0
     assert "2 of 4 images classified." in result.stderr
-    assert re.search(r"x\.jpg: (This is not a|The) file", result.stderr)
+    assert re.search(r"x\.jpg: (This is not an image|The) file", result.stderr)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such files")
@@ -384,7 +386,7 @@ def test_a_socket_is_named_and_stops_nothing(run, folder, monkeypatch):
     monkeypatch.chdir(folder)  # the name of a socket must be short
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind("x.jpg")
-        assert "x.jpg: This is not a file that holds an image." in run(folder).stderr
+        assert "x.jpg: This is not an image file." in run(folder).stderr
 
 
 def test_a_file_that_grows_while_it_is_read_is_read_to_the_limit(tmp_path, monkeypatch):

@@ -94,7 +94,7 @@ def test_a_clinic_of_few_images_outside_the_test_part_is_not_left_out():
     clinics = np.where(SPLIT == "test", "a", "b")
     clinics[rows] = "a"
     data = MADE.with_clinics(clinics)
-    assert obstacle(data, divide(data, SPLIT, "a")).startswith("It has 19 images outside the test")
+    assert obstacle(data, divide(data, SPLIT, "a")).endswith("part: 19. Scoring it needs 20.")
 
 
 def test_images_of_an_unknown_clinic_are_used_for_nothing():
@@ -234,7 +234,7 @@ def test_a_checkpoint_of_another_recipe_is_refused(tmp_path):
     identity = identity_of(DATA, divide(DATA, SPLIT, "a"), Recipe(epochs=2), 1)
     Checkpoint(tmp_path / f"{file_name('a')}.npz", identity).save([], [])
     with pytest.raises(
-        TrainingError, match=r"\.npz was made with another recipe \(epochs 2, not 3"
+        TrainingError, match=r"\.npz was made with a different recipe \(epochs 2, not 3"
     ):
         leave_out_clinics(DATA, SPLIT, Recipe(epochs=3), 1, tmp_path)
 
@@ -340,7 +340,7 @@ def test_what_would_stop_it_later_is_found_before_any_training(folder, tmp_path,
     csv_path, _ = write_csv(MADE, tmp_path)
     arguments = ["--csv", str(csv_path), "--model", str(folder / "best_model.h5")]
     assert leave_one_clinic_out.main(arguments) == 2
-    assert "was trained on another data set or with --split" in capsys.readouterr().err
+    assert "was trained on a different data set or with --split" in capsys.readouterr().err
     (folder / "metrics.json").write_text("{")
     assert leave_one_clinic_out.main(arguments) == 2
     assert "metrics.json is damaged" in capsys.readouterr().err

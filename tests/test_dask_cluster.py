@@ -185,7 +185,7 @@ def worker(monkeypatch):
 @pytest.mark.parametrize(
     ("sha256", "version", "sentence"),
     [
-        ("0123", dask_cluster.version(), "The worker tcp://a:1 has another model file."),
+        ("0123", dask_cluster.version(), "The worker tcp://a:1 has a different model file."),
         ("0123", "0.9", "The worker tcp://a:1 has version .* of Lesion Lens, not 0.9."),
     ],
 )

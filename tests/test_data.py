@@ -86,7 +86,7 @@ def test_one_pixel_changes_the_checksum():
 def test_rows_are_numbered_across_chunks(tmp_path, lines, monkeypatch):
     monkeypatch.setattr("lesion_lens.training.pixel_rows._BLOCK_ROWS", 10)
     fault = fault_of(tmp_path / "a.csv", set_value(lines, 47, "pixel0003", "256"))
-    assert "row 47, column pixel0003: found 256 instead of a whole number of 0 to 255" in fault
+    assert "row 47, column pixel0003: found 256 instead of a whole number from 0 to 255" in fault
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_a_blank_lesion_of_the_metadata_is_one_of_its_own(files):
     files[1].write_text(text.replace("HAM_0000000,ISIC_0000001", ",ISIC_0000001"))
     data = read_dataset(*files)
     assert data.lesion_ids[1] not in {data.lesion_ids[0], data.lesion_ids[2]}
-    assert data.remarks == ("1 images have no lesion_id; each counts as a lesion of its own.",)
+    assert data.remarks == ("Images without a lesion_id: 1. Each counts as a lesion of its own.",)
 
 
 def test_the_capitals_of_dx_do_not_matter(files):
@@ -285,7 +285,7 @@ def test_a_class_with_too_few_lesions_is_named(lesions):
     keep = (DATA.labels != 3) | np.isin(
         DATA.lesion_ids, sorted(set(DATA.lesion_ids[DATA.labels == 3]))[:lesions]
     )
-    with pytest.raises(DataError, match=f"Class df has {lesions} lesion"):
+    with pytest.raises(DataError, match=rf"Class df has too few lesions .* part \({lesions}\)"):
         split_by_lesion(DATA.lesion_ids[keep], DATA.labels[keep])
 
 
@@ -398,7 +398,7 @@ def test_metadata_that_is_packed_is_refused_in_a_sentence(files, suffix):
 
 def test_a_name_too_long_for_a_table_is_refused(files, sources):
     sources.write_text(sources.read_text(encoding="utf-8").replace("3,a", f"3,{'a' * 61}", 1))
-    with pytest.raises(DataError, match="column dataset: the name has more than 60 letters"):
+    with pytest.raises(DataError, match="column dataset: the name has more than 60 characters"):
         add_clinics(read_dataset(*files), sources)
 
 
@@ -426,7 +426,7 @@ def test_the_metadatas_clinic_goes_before_a_file_that_nobody_named(files, source
 def test_a_file_beside_data_without_image_ids_does_not_matter(files, sources):
     data = read_dataset(files[0])
     assert add_clinics(data, None, beside=files[0]).groups == {}
-    with pytest.raises(DataError, match="needs image ids, which these data lack"):
+    with pytest.raises(DataError, match="refers to image ids, which these data lack"):
         add_clinics(data, sources, beside=files[0])
 
 

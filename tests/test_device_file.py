@@ -125,14 +125,14 @@ def test_the_file_has_ten_layers_and_the_facts(path):
 
 def test_a_network_of_other_layers_is_refused(tmp_path):
     path = write_model(tmp_path, [1 / 7] * 7)
-    assert fault_of(path).startswith(f"{path} has other layers than this network: run ")
+    assert fault_of(path).startswith(f"{path} has layers that differ from this network's: run ")
 
 
 @pytest.mark.parametrize(
     ("index", "settings", "sentence"),
     [
-        (1, {"padding": "valid"}, "has other layers than this network"),
-        (1, {"activation": "tanh"}, "has other layers than this network"),
+        (1, {"padding": "valid"}, "has layers that differ from this network's"),
+        (1, {"activation": "tanh"}, "has layers that differ from this network's"),
         (4, {"strides": [2, 2]}, "has layers that cannot be read without its engine"),
         (2, {"pool_size": [3, 3]}, "has layers that cannot be read without its engine"),
         (3, {"scale": False}, "has layers that cannot be read without its engine"),

@@ -420,7 +420,7 @@ def test_a_browser_joins_no_markup(page):
     trees = [[node], [{**node, "nodes": [{"kind": "Concat", "nodes": [data, data]}]}]]
     assert filled_or_said(page, trees, {"head": "<", "name": "&"}) == [
         "&lt;&amp;",
-        "no template can join what a macro gives",
+        "templates cannot join the output of a macro",
     ]
 
 

@@ -108,7 +108,7 @@ def test_a_file_as_keras_2_writes_it_is_served(path):
 
 def test_a_file_of_todays_keras_is_served_once_it_says_its_classes(tmp_path):
     path = as_todays_keras_writes(tmp_path / "m.h5")
-    assert "give it by `python train.py --output" in fault_of(check_model_file, path)
+    assert "give it with `python train.py --output" in fault_of(check_model_file, path)
     with h5py.File(path, "r+") as file:
         file.attrs["class_order"] = ORDER
     assert np.array_equal(answers_of(path), answers_of(KERAS))
@@ -152,7 +152,7 @@ def test_classes_that_the_file_denies(tmp_path):
 )
 def test_a_setting_that_is_not_ours(path, index, setting, value):
     change_layer(path, index, **{setting: value})
-    assert f"has another {setting} in its layer" in fault_of(load_model, path)
+    assert f"has a different {setting} in layer" in fault_of(load_model, path)
 
 
 def test_layers_in_another_order(path):
@@ -160,7 +160,7 @@ def test_layers_in_another_order(path):
     assert "is truncated or is not" in fault_of(check_model_file, path)
     shutil.copy(KERAS, path)
     change_config(path, lambda config: config["config"]["layers"].pop(10))
-    assert "has other layers than this network" in fault_of(load_model, path)
+    assert "has layers that differ from this network's" in fault_of(load_model, path)
 
 
 def test_a_class_of_somebody_s_own_under_a_name_of_keras(path):
@@ -168,7 +168,7 @@ def test_a_class_of_somebody_s_own_under_a_name_of_keras(path):
         config["config"]["layers"][-1]["registered_name"] = "theirs>Dense"
 
     change_config(path, register)
-    assert "has a layer Dense, which is not loaded" in fault_of(check_model_file, path)
+    assert "has an unsupported layer, Dense" in fault_of(check_model_file, path)
 
 
 def test_weights_in_another_file(path):
@@ -192,7 +192,7 @@ def test_a_keras_archive_that_inflates_without_end(tmp_path, name):
     fault = fault_of(export_model, source, tmp_path / "m.h5", ORDER)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert "is truncated or is not a .keras file of Keras" in fault
+    assert "is truncated or is not a Keras archive (.keras)" in fault
     assert peak < 90_000_000
 
 

@@ -252,14 +252,14 @@ def test_a_resumed_fit_ends_where_the_uninterrupted_one_does(tmp_path, monkeypat
 def test_a_checkpoint_of_another_fit_is_refused(name, other, tmp_path):
     path = tmp_path / "c.npz"
     Checkpoint(path, IDENTITY | {name: other}).save([], [])
-    with pytest.raises(TrainingError, match=f"c.npz was made with another {name}"):
+    with pytest.raises(TrainingError, match=f"c.npz was made with a different {name}"):
         Checkpoint(path, IDENTITY).load([])
 
 
 def test_of_another_recipe_the_settings_that_differ_are_named(tmp_path):
     path = tmp_path / "c.npz"
     Checkpoint(path, IDENTITY | {"recipe": {"epochs": 5, "mixup": 0.2}}).save([], [])
-    with pytest.raises(TrainingError, match=r"another recipe \(epochs 5, not 4\)"):
+    with pytest.raises(TrainingError, match=r"a different recipe \(epochs 5, not 4\)"):
         Checkpoint(path, IDENTITY | {"recipe": {"epochs": 4, "mixup": 0.2}}).load([])
 
 
@@ -334,7 +334,7 @@ def test_a_teacher_is_the_same_alone_and_beside_another(tmp_path, capfd):
 
 def test_a_teachers_error_is_raised_here(tmp_path):
     Checkpoint(tmp_path / "teacher-1.npz", IDENTITY | {"seed": 2}).save([], [])
-    with pytest.raises(TrainingError, match=r"teacher-1\.npz was made with another seed"):
+    with pytest.raises(TrainingError, match=r"teacher-1\.npz was made with a different seed"):
         fit_teachers(FEW, Recipe(teachers=1, epochs=2), 1, tmp_path, IDENTITY)
 
 

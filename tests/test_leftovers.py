@@ -216,6 +216,7 @@ def test_a_console_that_takes_no_more_is_said(monkeypatch, capsys):
     monkeypatch.setattr("train.train_or_evaluate", full)
     assert main([]) == 2
     said = (
-        "The output cannot be used (No space left on device): free some space, or choose another.\n"
+        "The output cannot be used (No space left on device): free some space, or choose "
+        "another place.\n"
     )
     assert capsys.readouterr().err == said

@@ -191,12 +191,12 @@ def test_missing_file(tmp_path):
 def test_truncated_file(path, share):
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
-    assert "truncated or is not an HDF5 file" in fault_of(path)
+    assert "truncated or is not a Keras HDF5 file" in fault_of(path)
 
 
 def test_file_of_another_kind(path):
     path.write_text("not a model")
-    assert "not an HDF5 file" in fault_of(path)
+    assert "not a Keras HDF5 file" in fault_of(path)
 
 
 def test_hdf5_without_a_model(path):
@@ -278,7 +278,7 @@ def test_invalid_settings_of_a_layer(path):
         config = json.loads(file.attrs["model_config"])
         config["config"]["layers"][1]["config"] = "none"
         file.attrs["model_config"] = json.dumps(config)
-    assert "not an HDF5 file" in fault_of(path)
+    assert "not a Keras HDF5 file" in fault_of(path)
 
 
 def test_a_negative_variance_is_refused(path):
@@ -339,7 +339,7 @@ def test_attributes_that_cannot_be_read(path):
 
 def test_no_softmax_at_the_end(path):
     change_layer(path, -1, activation="linear")
-    with pytest.raises(ModelFileError, match="another activation in its layer 22, Dense"):
+    with pytest.raises(ModelFileError, match="a different activation in layer 22, Dense"):
         load_engine(path)
 
 

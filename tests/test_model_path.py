@@ -131,7 +131,7 @@ def test_weights_whose_sums_run_over(tmp_path):
 def test_a_layer_of_another_kind(tmp_path, kind):
     path = shutil.copy(KERAS, tmp_path / "m.h5")
     change_kind(path, kind)
-    assert f"m.h5 has a layer {kind}, which is not loaded" in fault_of(path)
+    assert f"m.h5 has an unsupported layer, {kind}" in fault_of(path)
 
 
 def change_kind(path, kind):

@@ -104,7 +104,7 @@ def test_missing_images_are_left_out_and_counted(folder):
     (folder[0] / "df.jpg").unlink()
     data = read(folder, SKIPPING)
     assert len(data.labels) == 6
-    assert "1 rows without an image were left out." in data.remarks
+    assert "Left out: rows without an image (1)." in data.remarks
 
 
 def test_a_table_of_which_nothing_is_there(folder):
@@ -118,7 +118,7 @@ def test_an_image_named_twice_is_refused(folder):
 
 def test_images_that_no_row_names_are_counted(folder):
     picture(folder[0] / "more.png")
-    assert read(folder).remarks == ("1 images that are not in the table were left out.",)
+    assert read(folder).remarks == ("Left out: images that are not in the table (1).",)
 
 
 def test_a_source_that_is_neither_a_folder_nor_a_zip(folder):
@@ -260,10 +260,10 @@ def test_the_folder_that_is_named_may_be_a_class(tmp_path):
 def test_folders_of_other_diagnoses(tmp_path):
     for name in ("mel/a", "scc/b", "scc/c"):
         picture(tmp_path / f"{name}.png")
-    with pytest.raises(DataError, match=r"2 images .*\(scc 2\).*--skip-unknown"):
+    with pytest.raises(DataError, match=r"Images in .*: 2 \(scc 2\)\. .*--skip-unknown"):
         read_images([tmp_path], None)
     data = read_images([tmp_path], None, SKIPPING)
-    assert data.remarks == ("2 images of other diagnoses were left out: scc 2.",)
+    assert data.remarks == ("Left out: images of other diagnoses (2: scc 2).",)
 
 
 def test_images_in_no_class_folder(folder):
@@ -288,8 +288,8 @@ def test_the_one_hot_table_of_2019(tmp_path):
 @pytest.mark.parametrize(
     ("row", "sentence"),
     [
-        ("a,1,1", "2 of the classes MEL, NV are 1 instead of one"),
-        ("a,0,0", "0 of the classes MEL, NV are 1 instead of one"),
+        ("a,1,1", "exactly one of MEL, NV must be 1, but 2 are"),
+        ("a,0,0", "exactly one of MEL, NV must be 1, but 0 are"),
         ("a,0.7,0.3", "column MEL: found '0.7' instead of 0 or 1"),
         ("a,,1", "column MEL: found '' instead of 0 or 1"),
     ],
@@ -350,10 +350,10 @@ def test_a_diagnosis_without_a_class_is_refused_or_left_out(folder):
     content = "image_id,dx\nmel,MEL\nnv,nv\nbcc,SCC\ndf,SCC\nvasc,wart\n"
     fault = fault_of(folder, content)
     assert "row 3: found 'SCC' instead of one of akiec" in fault
-    assert "3 rows have such a diagnosis (SCC 2, wart 1)" in fault
+    assert "Rows with such a diagnosis: 3 (SCC 2, wart 1)" in fault
     data = read(folder, SKIPPING)
     assert len(data.labels) == 2
-    assert data.remarks[0] == "3 images of other diagnoses were left out: SCC 2, wart 1."
+    assert data.remarks[0] == "Left out: images of other diagnoses (3: SCC 2, wart 1)."
 
 
 def test_a_row_is_counted_as_in_the_file_whatever_is_left_out(folder):
@@ -369,7 +369,7 @@ def test_an_image_that_is_left_out_contradicts_none_of_its_lesion(folder):
 
 def test_an_image_of_another_diagnosis_is_counted_once(folder):
     folder[1].write_text("image_id,dx\n" + "".join(f"{c},{c}\n" for c in CODES[1:]) + "akiec,x\n")
-    assert read(folder, SKIPPING).remarks == ("1 images of other diagnoses were left out: x 1.",)
+    assert read(folder, SKIPPING).remarks == ("Left out: images of other diagnoses (1: x 1).",)
 
 
 # --- Lesions and groups ----------------------------------------------------------------------
@@ -384,7 +384,7 @@ def test_a_blank_lesion_is_one_of_its_own(folder):
     folder[1].write_text("image_id,dx,lesion_id\nmel,mel,a\nnv,nv,\nbcc,bcc, \n")
     data = read(folder)
     assert len(set(data.lesion_ids)) == 3
-    assert "2 images have no lesion_id; each counts as a lesion of its own." in data.remarks
+    assert "Images without a lesion_id: 2. Each counts as a lesion of its own." in data.remarks
 
 
 def test_a_column_of_blank_lesions_says_nothing(folder):
@@ -446,7 +446,7 @@ def test_dermamnist_has_classes_in_another_order_and_a_split(tmp_path, side):
     [
         ({"val_images": None}, "it holds no array val_images"),
         ({"test_labels": np.full((14, 1), 3)}, "not every class of"),
-        ({"test_labels": np.full((14, 1), 8)}, "other numbers than 0 to 6"),
+        ({"test_labels": np.full((14, 1), 8)}, "numbers other than 0 to 6"),
         ({"test_labels": np.zeros((13, 1), int)}, "14 test images have 13 labels"),
         ({"train_images": np.zeros((14, 28, 28), np.uint8)}, r"the shape \(14, 28, 28\)"),
         ({"train_images": np.zeros((14, 28, 28, 3))}, "train_images holds float64"),

@@ -119,7 +119,7 @@ def test_images_that_it_has_learned_from_are_told(clinic, tmp_path, capsys):
     (tmp_path / "l.csv").write_text("image_id,dx\nISIC_0024306,bkl\nISIC_0034321,bkl\n")
     assert call("--evaluate", "--images", tmp_path, "--labels", tmp_path / "l.csv") == 0
     assert (
-        "These scores are inflated: 1 of these images have names from HAM10000"
+        "Expect these scores to be inflated: 1 of these images have names from HAM10000"
         in capsys.readouterr().out
     )
 

@@ -63,7 +63,7 @@ def test_a_resumed_run_does_what_is_missing_and_writes_the_same(
     )
     done = run(images, "--csv", interrupted, "--resume")
     assert done.exit_code == 0
-    assert f"{done_before} of them had been done before." in done.stderr
+    assert f"Classified in an earlier run: {done_before}." in done.stderr
     assert len(again) == 12 - done_before
     assert not progress_of(interrupted).exists()
     run(images, "--csv", tmp_path / "whole.csv")
@@ -116,7 +116,7 @@ def test_a_killed_run_goes_on(images, tmp_path):
     done = subprocess.run(
         [*command, "--resume"], capture_output=True, text=True, check=True, **options
     )
-    assert "of them had been done before." in done.stderr
+    assert "Classified in an earlier run: " in done.stderr
     assert len(csv_rows(table)) == 22
     assert {path.name for path in tmp_path.iterdir()} == {"images", "out.csv"}
 
@@ -168,8 +168,11 @@ def test_a_spoiled_last_line_spoils_no_other(left, tmp_path, tail):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"model_sha256": "4567"}, "was begun with another model file. Set MODEL_PATH to that one"),
-        ({"version": "0.9"}, r"was begun by version 0\.9 of Lesion Lens"),
+        (
+            {"model_sha256": "4567"},
+            "was started with a different model file. Set MODEL_PATH to that one",
+        ),
+        ({"version": "0.9"}, r"was started by version 0\.9 of Lesion Lens"),
         ({"kind": "recipe"}, "is not a progress file of this command. Move it"),
     ],
 )

@@ -93,7 +93,7 @@ def test_with_the_token_prometheus_can_read_the_metrics(client):
         ({"METRICS_TOKEN": "short"}, "METRICS_TOKEN is not a token of at least 16 letters"),
         ({"METRICS_TOKEN": "with spaces in between"}, "METRICS_TOKEN is not a token"),
         ({"METRICS_TOKEN": "ä" * 20}, "METRICS_TOKEN is not a token"),
-        ({"METRICS_PORT": "many"}, "METRICS_PORT is 'many', not a number of 1 to 65535"),
+        ({"METRICS_PORT": "many"}, "METRICS_PORT is 'many', not a number from 1 to 65535"),
         ({"METRICS_PORT": "0"}, "METRICS_PORT is '0'"),
         ({"METRICS_PORT": "70000"}, "METRICS_PORT is '70000'"),
         ({"METRICS_PORT": "9100", "METRICS_HOST": "here"}, "METRICS_HOST is 'here', not an IP"),

@@ -63,7 +63,7 @@ def test_a_scheme_is_http_or_https():
 
 @pytest.mark.parametrize("hops", ["-1", "one", "1.5", "11", "²"])
 def test_an_invalid_number_of_proxies_is_named(hops):
-    with pytest.raises(SettingError, match=f"^PROXY_HOPS is '{hops}', not a number of 0 to 10: "):
+    with pytest.raises(SettingError, match=f"^PROXY_HOPS is '{hops}', not a number from 0 to 10: "):
         app_with(PROXY_HOPS=hops)
 
 

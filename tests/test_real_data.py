@@ -253,7 +253,7 @@ def test_kaggles_folders_and_metadata_are_read_together(ham10000, original_files
     assert len(rows) == len(original_files)
     assert np.array_equal(own.labels, data.labels[rows])
     assert set(own.groups) == {"sex", "age", "site"}
-    assert own.remarks == (f"{10015 - len(rows):,} rows without an image were left out.",)
+    assert own.remarks == (f"Left out: rows without an image ({10015 - len(rows):,}).",)
 
 
 def test_dermamnists_file_has_the_official_split(ham10000, tmp_path, data):

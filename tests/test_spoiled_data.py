@@ -201,7 +201,7 @@ def with_cell(value, column=100):
 def test_what_is_no_whole_number_is_named_in_few_words(tmp_path, value):
     fault = pixels_fault(tmp_path, with_cell(value))
     assert "row 2, column pixel0100: found " in fault
-    assert "instead of a whole number of 0 to 255" in fault
+    assert "instead of a whole number from 0 to 255" in fault
 
 
 @pytest.mark.parametrize("value", [b"012", b"12.0", b"12.", b" 12\t", b"+12"])
@@ -240,9 +240,9 @@ def test_a_huge_file_is_not_read(tmp_path):
     path = tmp_path / "a.csv"
     path.touch()
     os.truncate(path, csv_files.MAX_BYTES + 1)  # takes no room on the disk
-    assert "more than the 1000 MB that are allowed" in fault_of(path, lambda: read_pixels(path))
+    assert "more than the 1000 MB allowed" in fault_of(path, lambda: read_pixels(path))
     fault = fault_of(path, lambda: read_table(path, ["dx"]))
-    assert "more than the 50 MB that are allowed" in fault
+    assert "more than the 50 MB allowed" in fault
 
 
 def test_a_huge_member_of_a_zip_is_not_unpacked(tmp_path):
@@ -298,7 +298,10 @@ def table_fault(tmp_path, content):
         (b"image_id\tdx\na\tmel", "seem to be separated by '\\t'; save it with commas"),
         (b"image_id,dx,dx\na,mel,nv", "has two columns 'dx': rename or remove one of them"),
         (b"image_id,dx\na,mel\nb", "row 2, column dx: found nothing"),
-        (b"image_id,dx,n\na,mel,\nb,mel", "row 2, column n: found nothing: the row has 2"),
+        (
+            b"image_id,dx,n\na,mel,\nb,mel",
+            "row 2, column n: found nothing, because the row has only 2 of 3 values",
+        ),
         (b"image_id,dx\na,mel\nb,mel,c", "row 2: there are more values than columns"),
         (b'image_id,dx\na,mel\n"b,mel\n', "row 2: this is not CSV (unexpected end of data)"),
         (b'image_id,dx\n"a"b,mel\n', "row 1: this is not CSV ("),
@@ -352,7 +355,7 @@ def metadata_with(tmp_path, column, values):
 def test_an_invalid_age_is_refused(tmp_path, files, age):
     path = metadata_with(tmp_path, "age", [50.0, age, *[""] * 5])
     fault = fault_of(path, lambda: read_dataset(files[0], path))
-    assert f"row 2, column age: found {age!r} instead of years, 0 to 130" in fault
+    assert f"row 2, column age: found {age!r} instead of an age in years from 0 to 130" in fault
 
 
 def test_an_age_that_is_not_known(tmp_path, files):
@@ -406,7 +409,7 @@ def test_several_names_of_one_image_are_refused(pictures, tmp_path):
     for other in ("I0.jpg", "link"):
         fault = images_fault(pictures, ["I0,mel", f"{other},mel"])
         assert f"row 2: {other!r} is the file" in fault
-        assert "like 'I0' in row 1; remove one of the two rows" in fault
+        assert "as is 'I0' in row 1; remove one of the two rows" in fault
 
 
 def test_of_two_files_of_a_name_none_is_chosen(pictures, tmp_path):
@@ -430,7 +433,7 @@ def test_files_that_cannot_be_read_are_named(pictures, tmp_path):
         f"huge: The file has more than {MAX_BYTES // 1_000_000} MB.",
         "folder: no such file",
         "loop: The file cannot be read (Too many levels of symbolic links).",
-        "zero: This is not a file that holds an image.",
+        "zero: This is not an image file.",
         "empty: The file is empty.",
         "none: no such file",
         "../../x: no such file",

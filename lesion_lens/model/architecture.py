@@ -2,7 +2,7 @@
 
 Keras 3 keeps adding settings, and a release rejects settings that it does not know. If a setting is
 missing, it uses the default. So we write only each layer's `SETTINGS`, under their Keras 2 names.
-Keras 2 can read that since TensorFlow 2.5, and so can Keras 3 (docs/model-files.md lists the
+Keras 2 can read that from TensorFlow 2.5 on, and so can Keras 3 (docs/model-files.md lists the
 versions that were tried). `build_model` uses the defaults of all other settings.
 
 The architecture in a file is never executed. It is compared with that of `build_model`, and the
@@ -68,15 +68,15 @@ def check_kinds(path: object, layers: Sequence[Any]) -> None:
         layers: as in the file's JSON.
 
     Raises:
-        ModelFileError: a layer is of another kind or a custom class, or the input has another
-            shape.
+        ModelFileError: a layer is of an unsupported kind or a custom class, or the input has the
+            wrong shape.
         LookupError, TypeError, AttributeError: `layers` is not a list of layers.
     """
     for layer in layers:
         kind = str(layer["class_name"])[:40]
         # A custom class may have the same name as one of Keras's.
         if kind not in SETTINGS or layer.get("registered_name") not in (None, kind):
-            raise ModelFileError(f"{path} has a layer {kind}, which is not loaded: {_end(path)}")
+            raise ModelFileError(f"{path} has an unsupported layer, {kind}: {_end(path)}")
         if not isinstance(layer["config"], dict):
             raise TypeError(f"The settings of a layer {kind} are not a dict.")
     first = layers[0]["config"]
@@ -97,12 +97,12 @@ def check_same(path: object, layers: Sequence[Any], ours: Sequence[Any]) -> None
     """
     theirs, wanted = _computing(layers), _computing(ours)
     if [kind for kind, _ in theirs] != [kind for kind, _ in wanted]:
-        raise ModelFileError(f"{path} has other layers than this network: {_end(path)}")
+        raise ModelFileError(f"{path} has layers that differ from this network's: {_end(path)}")
     for number, ((kind, settings), (_, expected)) in enumerate(zip(theirs, wanted, strict=True), 1):
         for name, value in expected.items():
             if settings[name] != value:
                 raise ModelFileError(
-                    f"{path} has another {name} in its layer {number}, {kind}: {_end(path)}"
+                    f"{path} has a different {name} in layer {number}, {kind}: {_end(path)}"
                 )
 
 

@@ -47,7 +47,7 @@ def chosen_backend() -> str:
         title, command = BACKENDS[name]
         raise SettingError(
             f"Keras would run on {title}, which is not installed: {command}, or set KERAS_BACKEND "
-            f"to one that is installed (of {others})."
+            f"to one of {others} that is installed."
         )
     return name
 

@@ -1,7 +1,7 @@
 """The process that decodes untrusted files. It uses Pillow, pydicom and NumPy, but no model.
 
-    python -m lesion_lens.model.decoder fork DESCRIPTOR       forks a decoder on each order
-    python -m lesion_lens.model.decoder connect ADDRESS       is one decoder, if there is no fork
+    python -m lesion_lens.model.decoder fork DESCRIPTOR       forks a decoder whenever told to
+    python -m lesion_lens.model.decoder connect ADDRESS       runs one decoder, if there is no fork
 
 decoder_processes.py starts it. A decoder takes one file after another. The kernel limits its memory
 and its processor time, and stops it from writing to files. Its reply is small and plain: 28×28
@@ -115,7 +115,7 @@ def fork_when_told(channel: socket.socket) -> None:
         if not message:
             return
         order, process = ORDER.unpack(message)
-        if order == KILL:  # the process may be dead already; only here is it reaped
+        if order == KILL:  # the process may be dead already, but it is reaped only here
             with contextlib.suppress(ProcessLookupError, ChildProcessError):
                 os.kill(process, signal.SIGKILL)
                 os.waitpid(process, 0)

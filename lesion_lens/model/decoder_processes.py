@@ -1,4 +1,4 @@
-"""Starts, asks and stops the processes that decode (decoder.py).
+"""Starts, uses and stops the processes that decode (decoder.py).
 
 A small process that has already imported what they need forks them, in a few milliseconds. Without
 fork (Windows), each is started separately. Decoders are not forked from this process because
@@ -71,7 +71,7 @@ class Decoder:
         Args:
             data: the file.
             with_preview: whether to make a preview.
-            may_take: says whether the decoder may take that many more bytes.
+            may_take: says whether the decoder may take a given number of further bytes.
             preview_side: the preview's longest side, at most; up to `PREVIEW_SIDE` pixels.
 
         Raises:
@@ -111,7 +111,7 @@ class Decoder:
                 self._end()
 
     def close(self) -> None:
-        """End the process and close its connection, when no thread waits for it."""
+        """End the process and close its connection. Call this only when no thread waits for it."""
         self.kill()
         self._connection.close()
 

@@ -58,7 +58,8 @@ def device_file(path: str | Path, facts: Mapping[str, Any]) -> bytes:
 def folded_layers(path: str | Path) -> dict[str, NDArray[np.float32]]:
     """Read a model file's weights, with every BatchNormalization folded into the layer after it.
 
-    This does not change the results because no convolution after one pads its image with zeros.
+    This does not change the results, because no convolution that follows one pads its image with
+    zeros.
 
     Returns:
         Arrays by name, in the order of the layers: `conv1.kernel` (height, width, in, out) and
@@ -129,4 +130,4 @@ def _kind_of(layer: Convolution | Dense | Pooling) -> str:
 
 
 def _foreign(path: str | Path) -> ModelFileError:
-    return ModelFileError(f"{path} has other layers than this network: {remedy_of(path)}")
+    return ModelFileError(f"{path} has layers that differ from this network's: {remedy_of(path)}")

@@ -31,7 +31,7 @@ from lesion_lens.model.errors import (
 from lesion_lens.model.hidden_modules import hidden
 from lesion_lens.model.limits import HAS_DICOM, MEGA
 
-_MAGIC_AT, _DATA_AT = 128, 132  # after a preamble without meaning
+_MAGIC_AT, _DATA_AT = 128, 132  # after a preamble that has no meaning
 _PIXELS, _FIRST_OF_PIXELS = 0x7FE00010, 0x7FE00008  # tags 0x7FE00008 and 9 hold floats
 _UNDEFINED = 0xFFFFFFFF  # the length of compressed pixels
 _MOST_BEFORE_PIXELS = 4 * MEGA  # bytes that are inflated to find the length of the pixels
@@ -315,7 +315,7 @@ def _coded(
     from pydicom.encaps import get_frame
 
     if syntax not in (*_PILLOWS, _RLE):
-        name = _OTHERS.get(syntax, "another encoding")
+        name = _OTHERS.get(syntax, "an unsupported encoding")
         raise UnsupportedVariant(kind=f"a DICOM file in {name}")
     offsets = elements.get("ExtendedOffsetTable"), elements.get("ExtendedOffsetTableLengths")
     frames = int(elements.get("NumberOfFrames") or 1)

@@ -125,7 +125,7 @@ def _to_onnx(source: Path, path: Path, _: str | None) -> float:
 def _to_keras(source: Path, path: Path, class_order: str | None) -> float:
     """Write the network of a file from any version of Keras as a model file.
 
-    The source's other attributes are kept unchanged. If its classes are in another order, its
+    The source's other attributes are kept unchanged. If its classes are in a different order, its
     outputs are reordered and the attributes are dropped, because they refer to the old order.
     """
     check_path(source, remedy_of(source), to_convert=True)
@@ -190,7 +190,7 @@ def _checked(
     deviation = float(np.abs(run(images) - model.predict(images, verbose=0)).max())
     if not deviation <= most:
         raise ModelFileError(
-            f"{path} would give other probabilities than {source}, different by up to "
+            f"{path} would give probabilities that differ from those of {source} by up to "
             f"{deviation:.1g}: serve the latter."
         )
     return deviation

@@ -50,7 +50,7 @@ def save_model(
     """Write the complete model and the facts of its training to an HDF5 file, or nothing at all.
 
     The file replaces an older one only once it is complete and has passed `check_model_file`.
-    Plain `keras.models.load_model` can read it, since the Keras of TensorFlow 2.5.
+    Plain `keras.models.load_model` can read it, from the Keras of TensorFlow 2.5 on.
 
     Args:
         model: a `build_model()` that takes raw pixels, 0–255.
@@ -149,9 +149,9 @@ def check_model_file(path: str | Path) -> dict[str, Any]:
         The facts of its training, which every page can show; empty if the file has none.
 
     Raises:
-        ModelFileError: the file is missing, truncated or of another kind; it holds another network
-            or weights that are not finite (in a `.tflite`, only the engine detects these two); its
-            classes are in another order; or the facts of its training are damaged.
+        ModelFileError: the file is missing, truncated or of the wrong kind; it holds a different
+            network or weights that are not finite (in a `.tflite`, only the engine detects these
+            two); its classes are in a different order; or the facts of its training are damaged.
     """
     check_path(path, remedy_of(path))
     path = Path(path)
@@ -221,7 +221,7 @@ def write_training_facts(path: str | Path, facts: Mapping[str, Any]) -> None:
 
 def _check_class_order(path: Path, class_order: Any) -> None:
     if not isinstance(class_order, str):
-        named = "" if is_litert(path) else f"give it by `{naming_command(path)}`, or "
+        named = "" if is_litert(path) else f"give it with `{naming_command(path)}`, or "
         raise ModelFileError(
             f"{path} does not say the order of its classes: {named}{remedy_of(path)}"
         )

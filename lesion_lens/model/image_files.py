@@ -8,7 +8,7 @@ from lesion_lens.model.errors import LesionLensError
 from lesion_lens.model.limits import MAX_PIXELS, SUFFIXES
 
 MAX_BYTES = 8 * MAX_PIXELS  # of a file; decoding may take less (`DECODE_MEMORY`)
-_NO_FILE = "This is not a file that holds an image. Choose another."
+_NO_FILE = "This is not an image file. Choose another."
 
 
 class UnreadableFile(LesionLensError):

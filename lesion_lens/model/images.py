@@ -35,7 +35,7 @@ from skin_cancer_detection import EXACT_PIXELS, REDUCING_GAP, SIDE
 
 Rows = NDArray[Any]  # some rows of a grey image, (height, width), in the image's own dtype
 
-DRAFT_SIDE = 600  # pixels that remain of each side of a reduced JPEG, at least; enough to preview
+DRAFT_SIDE = 600  # pixels; a reduced JPEG keeps at least this many a side, enough for a preview
 
 pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
 # The scheduler in decoding.py decides what runs at once.
@@ -301,7 +301,7 @@ def _converter(image: Image.Image) -> Converter:
     if image.mode == "LAB":
         lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
         transform = ImageCms.buildTransform(lab, srgb, "LAB", "RGB")
-        # None only when it works in place
+        # it returns None only when it works in place
         return lambda strip: cast(Image.Image, ImageCms.applyTransform(strip, transform))
     if image.has_transparency_data:
         return _over_white
@@ -381,7 +381,7 @@ def _check_contents(image: ImageFile.ImageFile, data: bytes) -> None:
 
 
 def _takes_too_long(image: ImageFile.ImageFile, data: bytes) -> bool:
-    """Whether a file has its pixels decoded repeatedly, at seconds for each kilobyte."""
+    """Whether a file makes its decoder repeat work, which may take seconds for each kilobyte."""
     if image.format in _JPEGS:
         return jpeg_scans(data) > MAX_SCANS
     boxes = filter(None, (extents for _, extents, *_ in image.tile))
@@ -403,7 +403,7 @@ def _orientation(image: Image.Image) -> int | None:
 def _upright(image: Image.Image, full_size: tuple[int, int], orientation: int | None) -> Sized:
     if orientation is None or orientation not in _UPRIGHT:
         return Sized(image, full_size)
-    is_turned = orientation >= 5  # 5 to 8 exchange width and height
+    is_turned = orientation >= 5  # 5 to 8 swap width and height
     return Sized(
         image.transpose(_UPRIGHT[orientation]), full_size[::-1] if is_turned else full_size
     )

@@ -68,9 +68,9 @@ class StoredNetwork:
         check_same(path, self.layers, json.loads(model.to_json())["config"]["layers"])
         try:
             model.set_weights(self.weights)
-        except ValueError as error:  # the arrays are in another order
+        except ValueError as error:  # the arrays are in a different order
             raise ModelFileError(
-                f"{path} has its weights in another order: {remedy_of(path)}"
+                f"{path} has its weights in a different order: {remedy_of(path)}"
             ) from error
         for layer in model.layers:
             variance = getattr(layer, "moving_variance", None)
@@ -114,8 +114,8 @@ def read_stored(path: str | Path) -> StoredNetwork:
     """Read the network of a `.h5` or `.keras`, and check that it has our layers and shapes.
 
     Raises:
-        ModelFileError: the file is truncated, of another kind, or holds another network, weights
-            that are not finite, or weights from another file; or h5py is missing.
+        ModelFileError: the file is truncated, of the wrong kind, or holds a different network,
+            weights that are not finite, or weights from another file; or h5py is missing.
     """
     try:
         # TensorFlow 2.5 to 2.11 wrote HDF5 into .keras files, too.
@@ -124,7 +124,7 @@ def read_stored(path: str | Path) -> StoredNetwork:
         with hdf5(path).File(path, "r") as file:
             return _read_hdf5(path, file)
     except _SPOILED as error:
-        kind = "a .keras file of Keras" if is_keras_archive(path) else "an HDF5 file of Keras"
+        kind = "a Keras archive (.keras)" if is_keras_archive(path) else "a Keras HDF5 file"
         raise ModelFileError(f"{path} is truncated or is not {kind}: {remedy_of(path)}") from error
 
 
@@ -172,7 +172,7 @@ def _inside(path: str | Path, group: "h5py.Group", name: str) -> Any:
 
 
 def _bounded(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
-    """Read an entry up to a limit, because it may inflate to gigabytes. A cut entry is invalid."""
+    """Read an entry up to a limit, as it may inflate to gigabytes. A truncated entry is invalid."""
     with archive.open(name) as entry:
         return entry.read(most)
 

@@ -1,7 +1,7 @@
 """Lowers libheif's limit on the pixels of an image, with ctypes.
 
 The parts of a HEIC, such as the canvas of an overlay, may be larger than the size that the file
-claims, and libheif's own limit is over a thousand million pixels. pillow_heif can only switch that
+claims, and libheif's own limit is over a billion pixels. pillow_heif can only switch that
 limit off, but a function of libheif gives the address of its limits.
 """
 
@@ -11,7 +11,7 @@ import _pillow_heif
 
 from lesion_lens.model.limits import MAX_PIXELS
 
-_DEFAULT = 32768**2  # libheif's own limit; any other value may mean another layout in memory
+_DEFAULT = 32768**2  # libheif's own limit; any other value may mean a different layout in memory
 # 10 % more, because HEVC codes whole blocks of up to 64 pixels a side.
 _LOWERED = MAX_PIXELS * 11 // 10
 

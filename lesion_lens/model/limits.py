@@ -2,7 +2,7 @@
 
 import importlib.util
 
-# Pillow's names, in the order of the attempts: AVIF uses HEIC's container, HEIF, too.
+# Pillow's names, in the order in which they are tried: AVIF before HEIF, the container of both.
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "HEIF", "JPEG2000")
 # The usual names, where they differ from Pillow's.
 NAMES = {"WEBP": "WebP", "HEIF": "HEIC", "JPEG2000": "JPEG 2000", "MPO": "JPEG"}

@@ -45,8 +45,8 @@ def append_attributes(
         _NETWORK_SHA256: hashlib.sha256(network).hexdigest(),
     }
     with zipfile.ZipFile(path, "a") as archive:
-        # HDF5 gives NumPy arrays and numbers, which JSON does not know. Python writes floats such
-        # that reading gives exactly the same value.
+        # HDF5 gives NumPy arrays and numbers, which JSON does not know. Python writes floats so
+        # that reading them gives exactly the same values.
         text = json.dumps(attributes, default=lambda value: value.tolist())
         for name, content in {**(texts or {}), _ARCHIVED: text}.items():
             entry = zipfile.ZipInfo(name)  # dated 1980, so that the same model gives the same file

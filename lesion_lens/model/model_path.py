@@ -49,7 +49,7 @@ def check_path(path: str | Path, remedy: str, to_convert: bool = False) -> None:
         to_convert: whether to accept a .keras, because it will be converted before it is served.
 
     Raises:
-        ModelFileError: the path is empty, or the file is missing, unreadable, of another kind or
+        ModelFileError: the path is empty, or the file is missing, unreadable, of the wrong kind or
             not a regular file.
     """
     if not str(path).strip():
@@ -62,7 +62,7 @@ def check_path(path: str | Path, remedy: str, to_convert: bool = False) -> None:
             open(path, "rb").close()
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ModelFileError(f"{path} is missing: {remedy if is_ours else _CHOICE}") from error
-    except (OSError, ValueError) as error:  # ValueError: a name that a system cannot hold
+    except (OSError, ValueError) as error:  # ValueError: a name that the system does not allow
         why = getattr(error, "strerror", None) or error
         raise ModelFileError(f"{path} cannot be read ({why}): {_CHOICE}") from error
     if stat.S_ISDIR(mode):
@@ -74,7 +74,7 @@ def check_path(path: str | Path, remedy: str, to_convert: bool = False) -> None:
             return
         raise ModelFileError(
             f"{path} is in Keras's format .keras, which does not say the order of the classes: "
-            f"make a model file from it by `{naming_command(path)}`, with the order of its outputs."
+            f"make a model file from it with `{naming_command(path)}`, in the order of its outputs."
         )
     if not is_ours:
         raise ModelFileError(f"{path} does not have the suffix of a model file: {_CHOICE}")

@@ -43,7 +43,7 @@ class OtherPictureDetector(StoredArrays):
         threshold: (). An image with a higher score is not dermatoscopic.
 
     Raises:
-        ValueError: an array has another shape or numbers that are not allowed.
+        ValueError: an array has the wrong shape or numbers that are not allowed.
     """
 
     attribute: ClassVar[str] = "other_picture"

@@ -1,10 +1,10 @@
 """Decides in which groups of images 'low risk' has proved right.
 
-Images from one camera resemble each other more than images of one disease. If a clinic sees many
-harmless moles, a low probability of cancer is nearly always right; if it sees suspicious lesions,
-it is wrong far more often. So a mixture of Gaussians divides the images into groups by colour and
-texture, and 'low risk' is said only in groups where the calibration lesions show that it is right
-(training/picture_groups.py).
+Images from one camera often resemble each other more than images of one disease do. If a clinic
+sees many harmless moles, a low probability of cancer is nearly always right; if it sees suspicious
+lesions, it is wrong far more often. So a mixture of Gaussians divides the images into groups by
+colour and texture, and 'low risk' is said only in groups where the calibration lesions show that it
+is right (training/picture_groups.py).
 """
 
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class PictureGroups(StoredArrays):
         proven: (4,), 1 for groups in which 'low risk' has proved right, else 0.
 
     Raises:
-        ValueError: an array has another shape or numbers that are not allowed.
+        ValueError: an array has the wrong shape or numbers that are not allowed.
     """
 
     attribute: ClassVar[str] = "picture_group"

@@ -1,4 +1,4 @@
-"""Confidence intervals of a binomial share, by Clopper & Pearson.
+"""Confidence intervals for a binomial proportion, by Clopper & Pearson.
 
 SciPy has them, but would exceed the deployment's size limit. The tests compare these with SciPy's.
 """
@@ -10,9 +10,9 @@ import numpy as np
 
 
 def clopper_pearson_lower(hits: int, trials: int, confidence: float = 0.90) -> float:
-    """Return the one-sided lower confidence bound of a binomial share.
+    """Return the one-sided lower confidence bound for a binomial proportion.
 
-    This is the share at which this many hits or more have a probability of 1 - confidence. See
+    This is the proportion at which this many hits or more have a probability of 1 - confidence. See
     Clopper & Pearson, Biometrika 26:404–413 (1934).
 
     Args:
@@ -44,7 +44,7 @@ def clopper_pearson_lower(hits: int, trials: int, confidence: float = 0.90) -> f
 
 @functools.lru_cache(maxsize=1024)  # a card has a few hundred, and pages need them again
 def clopper_pearson(hits: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the two-sided Clopper–Pearson interval of a binomial share.
+    """Return the two-sided Clopper–Pearson interval for a binomial proportion.
 
     Args:
         hits: 0 to trials.

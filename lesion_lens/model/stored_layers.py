@@ -28,7 +28,7 @@ _FOREIGN = (ValueError, LookupError, TypeError, AttributeError, RuntimeError, st
 
 @dataclass(frozen=True)
 class Convolution:
-    """A convolution with steps of one pixel.
+    """A convolution with a stride of one pixel.
 
     Attributes:
         kernel: (height, width, in, out).
@@ -243,7 +243,7 @@ def _layer_of(operator: _Operator) -> Layer:
     code, options = operator.code, operator.options
     if code == _CONVOLUTION:
         if {options.number(field, "i", 1) for field in (1, 2, 4, 5)} != {1}:
-            raise ValueError("a convolution by other steps")
+            raise ValueError("a convolution with a different stride")
         kernel, bias = operator.constants
         padding, activation = options.number(0, "b"), options.number(3, "b")
         kernel = kernel.transpose(1, 2, 3, 0)
@@ -254,7 +254,7 @@ def _layer_of(operator: _Operator) -> Layer:
     if code == _POOLING:
         _demand_no_activation(options, 5)
         if {options.number(field, "i") for field in (1, 2, 3, 4)} != {2}:
-            raise ValueError("a pooling by other steps")
+            raise ValueError("a pooling with a different stride")
         return Pooling()
     if code == _MULTIPLY:
         _demand_no_activation(options, 0)

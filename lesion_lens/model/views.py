@@ -32,9 +32,9 @@ class Prediction:
 
 
 def predict(engine: Engine, pixels: NDArray[np.uint8], with_map: bool = True) -> Prediction:
-    """Classify one image, and also a copy with each patch covered if asked, all in one batch.
+    """Classify one image and, if asked, a copy for each patch with it covered, all in one batch.
 
-    The map is the explanation by occlusion of Zeiler & Fergus, ECCV 2014. Methods that use the
+    The map is made by the occlusion method of Zeiler & Fergus, ECCV 2014. Methods that use the
     last convolution's activations do not work here because its output is a single pixel. Several
     threads may call this at once.
 

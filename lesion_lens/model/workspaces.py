@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 PREFIX = ".training-"  # git ignores it
-_MARK = "made-by-lesion-lens"  # a locked file in each of our folders; without it, do not remove one
+_MARK = "made-by-lesion-lens"  # a locked file in each of our folders; others are not removed
 
 
 @contextlib.contextmanager
@@ -37,7 +37,7 @@ def workspace(parent: Path) -> Iterator[Path]:
 
 
 def remove_abandoned(parent: Path) -> None:
-    """Remove the folders that killed processes left, but not those in use or of other programs."""
+    """Remove the folders that killed processes left, but none in use or of other programs."""
     for folder in parent.glob(f"{PREFIX}*"):
         if folder.is_symlink():
             continue

@@ -47,7 +47,7 @@ def make_reproducible(seed: int) -> None:
     On TensorFlow, operations are also made deterministic, on a GPU too. Keras then compiles nothing
     with XLA, which has no deterministic gradient of the pooling on a GPU.
     """
-    backend = chosen_backend()  # before Keras, whose own error message helps nobody
+    backend = chosen_backend()  # before Keras, whose own error message is unhelpful
     import keras
 
     if backend == "tensorflow":
@@ -92,7 +92,7 @@ def compile_epoch(step: Step) -> Callable[..., float]:
 
 
 def _with_tensorflow(step: Step) -> Callable[..., float]:
-    """Make one call for each epoch: a call for each batch would double the time."""
+    """Compile a whole epoch into one call: a call for each batch would double the time."""
     import tensorflow as tf
 
     @tf.function(reduce_retracing=True)

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 # --- Temperature and bias --------------------------------------------------------------------
 
-_TOLERANCE = 1e-10  # of the gradient; a bias's is the mean probability minus the class's share
+_TOLERANCE = 1e-10  # of the gradient; for a bias: the mean probability minus the class's share
 _MAX_STEPS = 200
-# If the network is almost certain, the loss has no curvature and Newton's step no bound.
+# If the network is almost certain, the loss is flat, and nothing bounds Newton's step.
 _LEAST_CURVATURE = 1e-9
 
 
@@ -48,7 +48,7 @@ def fit_bias_and_temperature(
     the optimum, the mean probability of a class equals its share of the labels. A penalty on b
     would spoil that, and b needs none: every class has images, so no bias diverges. Each bias fits
     one number to one count, so it is about as uncertain as that count. For 17 dermatofibromas, the
-    share, and with it their mean probability, has a standard error of a quarter.
+    standard error of the share, and so of their mean probability, is about a quarter of its value.
 
     Args:
         probabilities: (N, 7), of single views.
@@ -163,7 +163,7 @@ def _loss(
     hessian[0, 1:] = hessian[1:, 0] = centred.mean(axis=0)
     hessian[1:, 1:] = np.diag(fitted.mean(axis=0)) - fitted.T @ fitted / count
     # Adding a constant to all biases changes nothing, so the matrix is singular; this makes it
-    # regular. The gradient has no part in that direction, so neither has the step.
+    # invertible. The gradient has no component in that direction, so neither has the step.
     hessian[1:, 1:] += 1 / len(bias)
 
     gradient[0] += (1 - 1 / a) / count
@@ -260,10 +260,10 @@ def conformal_thresholds(
     """Fit class-conditional (Mondrian) split-conformal sets.
 
     The threshold of a class is the k-th smallest of the probabilities that its own n lesions have
-    for it, with k = ⌊(n + 1)(1 − level)⌋, or 0 if k is 0. A class belongs to the set of an image
-    if its probability is at least the threshold. Within each class, the set then holds the true
-    class for at least `level` of further lesions. Vovk, ACML 2012; Sadinle, Lei & Wasserman,
-    JASA 114:223–234 (2019).
+    for it, with k = ⌊(n + 1)(1 − level)⌋; it is 0 if k is 0. A class belongs to the set of an image
+    if its probability is at least the threshold. For a new lesion of any class, the set then holds
+    the true class with a probability of at least `level`. Vovk, ACML 2012; Sadinle, Lei &
+    Wasserman, JASA 114:223–234 (2019).
 
     Args:
         probabilities: (N, 7), of one image of each lesion.

@@ -40,7 +40,9 @@ def claimed(folder: Path, output: Path) -> Iterator[None]:
             folder.mkdir(parents=True, exist_ok=True)
             file = stack.enter_context(name.open("ab"))
         except OSError as error:  # fail now, not after the training
-            raise TrainingError(f"{output} cannot be written ({error}): choose another.") from error
+            raise TrainingError(
+                f"{output} cannot be written ({error}): choose another --output."
+            ) from error
         if lock(file) is False:
             raise TrainingError(
                 f"Another training of {output} is running: wait until it ends, or choose another "
@@ -99,7 +101,7 @@ class Checkpoint:
             The history so far; empty if there is no file.
 
         Raises:
-            TrainingError: the file is damaged, or of another fit.
+            TrainingError: the file is damaged, or of a different fit.
         """
         if not self.path.exists():
             return []
@@ -113,7 +115,7 @@ class Checkpoint:
                 variable.assign(value)
         except TrainingError:
             raise
-        except Exception as error:  # NumPy's and zipfile's errors on bad bytes share no base class
+        except Exception as error:  # on bad bytes, the errors of NumPy and zipfile share no base
             raise TrainingError(
                 f"{self.path} is damaged. Remove {self.path.parent} to start again."
             ) from error
@@ -127,7 +129,7 @@ class Checkpoint:
         for name, value in self.identity.items():
             if identity.get(name) != value:
                 raise TrainingError(
-                    f"{self.path} was made with another {_difference(name, identity, value)}. "
+                    f"{self.path} was made with a different {_difference(name, identity, value)}. "
                     f"Remove {self.path.parent} to start again."
                 )
 

@@ -1,7 +1,7 @@
-"""Leaving out a source: how well a network does on a clinic or camera that it has never seen.
+"""Leaving one clinic out: how well a network does on a clinic or camera that it has never seen.
 
-For each source, a network of the same recipe is fitted and calibrated, and its decision facts are
-fitted, all without the source's images. It is then scored on them. The test part is not used.
+For each clinic, a network of the same recipe is fitted and calibrated, and its decision facts are
+fitted, all without the clinic's images. It is then scored on them. The test part is not used.
 """
 
 from __future__ import annotations
@@ -82,7 +82,9 @@ def leave_out_clinics(
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise TrainingError(f"{folder} cannot be written ({error}): choose another.") from error
+        raise TrainingError(
+            f"{folder} cannot be written ({error}): choose another folder."
+        ) from error
     fits = []
     for name in names:
         part = divided[name]
@@ -155,7 +157,7 @@ def obstacle(data: Dataset, divided: NDArray[np.str_]) -> str | None:
     """
     images = (divided == "left out").sum()
     if images < SMALLEST_GROUP:
-        return f"It has {images:,} images outside the test part; scoring it needs {SMALLEST_GROUP}."
+        return f"Its images outside the test part: {images:,}. Scoring it needs {SMALLEST_GROUP}."
     for part in ("training", "calibration"):
         missing = sorted(set(range(len(CODES))) - set(data.labels[divided == part].tolist()))
         if missing:

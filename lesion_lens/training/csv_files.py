@@ -1,7 +1,7 @@
 """Opening CSV files with a size limit; errors in reading become a `DataError`.
 
 A data file may be damaged, huge, or not a file at all, so reading is bounded, and messages quote
-at most 40 letters of a value.
+at most 40 characters of a value.
 """
 
 import csv
@@ -20,11 +20,11 @@ from lesion_lens.training.errors import DataError
 
 MAX_BYTES = 1_000_000_000  # of a CSV, unpacked; HAM10000's has 92 million
 MAX_LINE = 10_000_000  # bytes; a line of HAM10000's has up to 9,412
-_SHOWN = 40  # letters of a value that a message quotes
+_SHOWN = 40  # characters of a value that a message quotes
 
 
 def shown(value: object) -> str:
-    """Quote a value for a message: in quotation marks, at most 40 letters."""
+    """Quote a value for a message: in quotation marks, at most 40 characters."""
     text = str(value)
     if len(text) <= _SHOWN:
         return repr(text)
@@ -69,7 +69,7 @@ def open_csv(path: Path, most: int = MAX_BYTES) -> Iterator[BinaryIO]:
 def _check_size(path: Path, size: int, most: int) -> None:
     if size > most:
         raise DataError(
-            f"{path} has {size / 1e6:,.0f} MB, more than the {most // 1_000_000} MB that are "
+            f"{path} has {size / 1e6:,.0f} MB, more than the {most // 1_000_000} MB "
             "allowed: is it the right file?"
         )
 
@@ -94,8 +94,8 @@ def check_text(path: Path, data: bytes, row: int) -> str:
         row += data.count(b"\n", 0, wrong)
         place = f", row {row}" if row else ""
         raise DataError(
-            f"{path}{place} is not a text file in UTF-8: is it the right file? If it is, save it "
-            "as CSV in UTF-8."
+            f"{path}{place} is not a text file in UTF-8: is it the right file? If so, save it as "
+            "CSV in UTF-8."
         )
     return text
 

@@ -1,6 +1,6 @@
 """The data set: images, labels and lesions, read from Kaggle's CSV and its metadata.
 
-A fault in a file raises a `DataError`, as in tables.py. The user's own images: own_images.py.
+A fault in a file raises a `DataError`, as in tables.py. own_images.py reads the user's own images.
 """
 
 import hashlib
@@ -42,11 +42,11 @@ class Dataset:
         pixels: (N, 28, 28, 3), RGB, 0–255.
         labels: (N,), 0–6, in the order of `CLASSES`.
         lesion_ids: (N,); images of one lesion share it. None if not known.
-        source: where the images are from; the pages make statements on HAM10000 only if it is
+        source: where the images are from; the pages make statements about HAM10000 only if it is
             "HAM10000".
         image_ids: (N,); None if not known.
-        groups: "sex", "age", "site" and "clinic", as far as they are known, and the columns that
-            the user named, each -> (N,): groups to break down the scores by.
+        groups: "sex", "age", "site" and "clinic" if known, and the columns that the user named ->
+            (N,), each image's group, by which to break down the scores.
         parts: (N,), the split that comes with the data; None if there is none.
         remarks: sentences on what was left out or assumed while reading the data.
     """
@@ -140,7 +140,7 @@ def read_metadata(path: str | Path, labels: NDArray[np.int64]) -> pd.DataFrame:
         N rows, all columns as text.
 
     Raises:
-        DataError: another number of rows, or a `dx` that differs from the row's label; also see
+        DataError: a different number of rows, or a `dx` that differs from the row's label; also see
             `read_table`.
     """
     path = Path(path)
@@ -202,7 +202,7 @@ def lesion_ids_of(
 
 def blank_lesions(count: int) -> str:
     """Say how many images have no known lesion."""
-    return f"{count:,} images have no lesion_id; each counts as a lesion of its own."
+    return f"Images without a lesion_id: {count:,}. Each counts as a lesion of its own."
 
 
 # Columns with the same meaning: HAM10000's and the ISIC archive's.
@@ -268,7 +268,8 @@ def read_sources(path: str | Path, image_ids: NDArray[np.str_] | None) -> NDArra
     path = Path(path)
     if image_ids is None:
         raise DataError(
-            f"{path} needs image ids, which these data lack: pass metadata with a column image_id."
+            f"{path} refers to image ids, which these data lack: pass metadata with a column "
+            "image_id."
         )
     table = read_table(path, ("image_id", "dataset"))
     table["dataset"] = _names(path, table["dataset"])
@@ -286,7 +287,7 @@ def _names(path: Path, column: pd.Series) -> NDArray[np.str_]:
     if len(too_long):
         raise DataError(
             f"{path}, row {too_long[0] + 1}, column {names.name}: the name has more than "
-            f"{MOST_LETTERS} letters; shorten it."
+            f"{MOST_LETTERS} characters; shorten it."
         )
     check_spelling(path, names)
     return names.to_numpy(str)
@@ -310,7 +311,7 @@ def _age_bands(path: Path, column: pd.Series) -> NDArray[np.str_]:
         if not _AGE.fullmatch(cell) or float(cell) > _OLDEST:
             raise DataError(
                 f"{path}, row {row + 1}, column {column.name}: found {shown(cell)} instead of "
-                f"years, 0 to {_OLDEST}; correct it, or leave it empty."
+                f"an age in years from 0 to {_OLDEST}; correct it, or leave it empty."
             )
         ages[row] = float(cell)
     bands = np.array(["under 30", "30–44", "45–59", "60–74", "75 and over"])

@@ -128,7 +128,7 @@ def label_of(name: str) -> int:
     """Return the label of a diagnosis, 0–6 in the order of `CODES`, or `NO_HOME`.
 
     Args:
-        name: one of the seven codes or another name in the table, in any case.
+        name: one of the seven codes or another name in the table, in upper or lower case.
     """
     code = _CLASS_OF.get(_key(name))
     return NO_HOME if code is None else CODES.index(code)
@@ -142,8 +142,8 @@ def label_of_most_precise(names: Sequence[str]) -> tuple[str, int]:
             are empty if nothing finer is known.
 
     Returns:
-        The finest name in the table, or else the finest of all, and its label. A finer name than
-        the known one is only a subtype of it, such as 'Nevus, Combined'.
+        The finest name that this table has, or else the finest of all, and its label. A still finer
+        name is only a subtype of it, such as 'Nevus, Combined'.
     """
     given = [name.strip() for name in names if name.strip()]
     known = [name for name in given if _key(name) in _CLASS_OF]

@@ -60,7 +60,8 @@ def add_clinics(data: Dataset, sources_path: Path | None, beside: Path | None = 
         data: its `groups` have "clinic" if the metadata has a column `dataset`.
         sources_path: HAM10000_sources.csv, which takes precedence over that column; None to look
             for it beside the data if there is no such column.
-        beside: a file of HAM10000; None for other data, which have no such file.
+        beside: a file of HAM10000, beside which to look; None for other data, which have no
+            HAM10000_sources.csv.
 
     Returns:
         The data set, unchanged if no file has the clinics.
@@ -93,7 +94,7 @@ def download(directory: Path = DATA_DIRECTORY) -> None:
         print(f"Fetching {name} from Kaggle …", flush=True)
         try:
             fetched = kagglehub.dataset_download(KAGGLE_HANDLE, path=name)
-        except Exception as error:  # network, Kaggle or disk: the client's errors have no base
+        except Exception as error:  # network, Kaggle or disk: the client's errors share no base
             is_full = isinstance(error, OSError) and error.errno == errno.ENOSPC
             remedy = "free some space on the disk of its cache" if is_full else "try again later"
             reason = " ".join(str(error).split())[:200]

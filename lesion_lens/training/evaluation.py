@@ -63,12 +63,12 @@ def score_file(
     Returns:
         The contents of metrics.json: the facts of the file's training and, as `test`, the scores of
         one view and of eight (`evaluate`), of the decisions (`decision_scores`) and by sex, age,
-        site and clinic (`subgroups`). Then the test part's labels (M,), 0–6, and the probabilities
+        site and clinic (`subgroups`). Also the test part's labels (M,), 0–6, and the probabilities
         of its eight views (M, 7).
 
     Raises:
         ModelFileError: the file is invalid.
-        TrainingError: the file was trained on another split, or has no decision facts.
+        TrainingError: the file was trained on a different split, or has no decision facts.
     """
     facts = check_split(path, parts)
     test = data.only(parts == "test")
@@ -90,12 +90,12 @@ def check_split(path: Path, parts: NDArray[np.str_]) -> dict[str, Any]:
 
     Raises:
         ModelFileError: the file is invalid.
-        TrainingError: it was trained on another split.
+        TrainingError: it was trained on a different split.
     """
     facts = check_model_file(path)
     if facts.get("split_sha256") != split_checksum(parts):
         raise TrainingError(
-            f"{path} was trained on another data set or another split, so its test part is not "
+            f"{path} was trained on a different data set or split, so its test part is not "
             "known: name the data that it was trained on."
         )
     return facts
@@ -110,7 +110,7 @@ def score_images(path: Path, data: Dataset) -> tuple[dict[str, Any], NDArray[np.
 
     Returns:
         The scores of `one_view` and `eight_views` (`evaluate`), of the `decisions`
-        (`decision_scores`) and by group (`subgroups`). Then the probabilities of the eight views
+        (`decision_scores`) and by group (`subgroups`). Also the probabilities of the eight views
         (N, 7).
 
     Raises:
@@ -182,7 +182,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """Score probabilities; the most probable class is the prediction.
 
-    Drawing adds chance to every bin, so the calibration error of a replicate is larger on average
+    Resampling adds noise to every bin, so the calibration error of a replicate is larger on average
     than that of the images themselves. Its interval therefore lies high and may exclude the value.
 
     Args:
@@ -363,7 +363,7 @@ def decision_scores(
         `lesions`: their number.
         `conformal`: `coverage`, `mean_set_size` and `per_class` (with `lesions`, `coverage`,
             `pooled`) of the sets of classes that cannot be excluded.
-        `flagged`: `share`, of the lesions that are flagged, and `right`, the share of these whose
+        `flagged`: `share`, of lesions that are flagged, and `right`, the share of these whose
             flagged class is the true one.
         `low_risk`: `threshold`; `below_threshold`, which scores the threshold alone; and
             `statement`, which scores 'low risk' as the page says it, under all its conditions.

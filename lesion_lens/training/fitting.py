@@ -52,7 +52,7 @@ def fit(
             fitting a teacher.
         watch: pixels and labels of held-out images, scored every 10 epochs and at the end; None for
             no such scores.
-        checkpoint: to resume from and to keep up to date; None for none.
+        checkpoint: to resume from and to keep up to date; None to keep none.
         report: called after each epoch with the history so far; None for no reports.
 
     Returns:
@@ -201,8 +201,8 @@ def distillation_loss(
 def measure_batch_normalization(model: keras.Model, pixels: NDArray[np.uint8]) -> None:
     """Measure again, layer by layer, the mean and variance that BatchNormalization uses.
 
-    The values from training do not fit: they belong to other weights than the moving average, and
-    to dropout and mixtures that are absent when the network is used.
+    The values from training do not fit: they belong to weights other than the moving average, and
+    to dropout and mixtures, which are absent when the network is used.
 
     Args:
         model: a `build_model()` that takes pixels of 0–1; changed in place.

@@ -176,7 +176,7 @@ def match(image_ids: Sequence[str], files: Sequence[ImageFile]) -> list[list[Ima
 
 
 def _meant(asked: str, files: list[ImageFile]) -> list[ImageFile]:
-    """From the files with an id's bare name, choose those that it means, read most narrowly."""
+    """Choose, among the files with an id's bare name, those that match the id most closely."""
     folders, _, _ = asked.casefold().strip("/").rpartition("/")
     # A table may name folders above the one that the user names; the last is the image's own.
     while folders and not any(file.folder.endswith(f"/{folders}") for file in files):
@@ -228,7 +228,7 @@ def check_one_row_each(
             if first != row:
                 raise DataError(
                     f"{path}, row {row}: {shown(image_ids[row - 1])} is the file "
-                    f"{shown(file.name)}, like {shown(image_ids[first - 1])} in row {first}; "
+                    f"{shown(file.name)}, as is {shown(image_ids[first - 1])} in row {first}; "
                     "remove one of the two rows."
                 )
 

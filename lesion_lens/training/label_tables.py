@@ -1,6 +1,6 @@
 """Tables of labels: which class each image shows, in three common forms.
 
-The header tells the form: a column `dx` beside `image_id`; the one-hot tables of the ISIC
+The header shows which form it is: a column `dx` beside `image_id`; the one-hot tables of the ISIC
 challenges (`image,MEL,NV,…`); or the metadata of the ISIC archive (`isic_id` with `diagnosis` or
 `diagnosis_1`, `diagnosis_2`, …). diagnoses.py maps the names to classes.
 """
@@ -29,7 +29,7 @@ ONE_HOT = (
     *("BEN_OTH", "INF", "MAL_OTH", "SCCKA"),
 )
 _DIAGNOSIS = re.compile(r"diagnosis_(\d)")
-_NAMED = (*IMAGE_COLUMNS, "dx", "diagnosis", "lesion_id")  # in any case
+_NAMED = (*IMAGE_COLUMNS, "dx", "diagnosis", "lesion_id")  # in upper or lower case
 _MOST_NAMED = 8  # diagnoses that a message lists
 
 
@@ -98,9 +98,8 @@ def _diagnoses(path: Path, table: pd.DataFrame) -> tuple[list[str], NDArray[np.i
     kinds = [kind for kind in found if kind is not None]
     if not kinds:
         raise DataError(
-            f"{path} has no column dx: its header must name the class of each image by dx, by the "
-            "columns MEL, NV, … of an ISIC challenge, or by diagnosis or diagnosis_1, … of the "
-            "ISIC archive."
+            f"{path} has no column dx: the class of each image must be in dx, in the columns MEL, "
+            "NV, … of an ISIC challenge, or in diagnosis or diagnosis_1, … of the ISIC archive."
         )
     names, labels = kinds[0]
     for others, other_labels in kinds[1:]:
@@ -109,7 +108,8 @@ def _diagnoses(path: Path, table: pd.DataFrame) -> tuple[list[str], NDArray[np.i
             row = int(differing[0])
             raise DataError(
                 f"{path}, row {row + 1}: its columns contradict each other, {shown(names[row])} "
-                f"and {shown(others[row])}; correct the row, or remove the columns not to be used."
+                f"and {shown(others[row])}; correct the row, or remove the columns that do not "
+                "count."
             )
     return names, labels
 
@@ -159,8 +159,8 @@ def _one_hot(
     if len(other):
         row = other[0]
         raise DataError(
-            f"{path}, row {row + 1}: {int(cells[row].sum())} of the classes {', '.join(classes)} "
-            "are 1 instead of one; correct or remove the row."
+            f"{path}, row {row + 1}: exactly one of {', '.join(classes)} must be 1, but "
+            f"{int(cells[row].sum())} are; correct or remove the row."
         )
     names = [classes[place] for place in cells.argmax(axis=1)]
     return names, np.array([label_of(name) for name in names], np.int64)
@@ -185,8 +185,8 @@ def check_homes(source: Path, names: Sequence[str], labels: NDArray[np.int64]) -
         row = int(np.flatnonzero(labels == NO_HOME)[0])
         raise DataError(
             f"{source}, row {row + 1}: found {shown(names[row])} instead of one of "
-            f"{', '.join(CODES)}. {(labels == NO_HOME).sum():,} rows have such a diagnosis "
-            f"({homeless}): correct them, or leave them out with --skip-unknown."
+            f"{', '.join(CODES)}. Rows with such a diagnosis: {(labels == NO_HOME).sum():,} "
+            f"({homeless}). Correct them, or leave them out with --skip-unknown."
         )
 
 

@@ -26,7 +26,7 @@ _ORDER = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 _LABELS = np.array([CODES.index(code) for code in _ORDER])
 _WORDS = dict(zip(("train", "val", "test"), PARTS, strict=True))
 _MOST_IMAGES = 1_000_000
-_MOST_SIDE = 1024  # pixels; the largest of MedMNIST have 224
+_MOST_SIDE = 1024  # pixels; MedMNIST's largest have 224
 _OTHER = "Is it DermaMNIST's .npz, such as dermamnist.npz or dermamnist_64.npz?"
 
 
@@ -93,7 +93,7 @@ def _numbers(path: Path, archive: zipfile.ZipFile, name: str) -> NDArray[np.int6
     with _member(path, archive, name) as file:
         numbers = np.lib.format.read_array(file, allow_pickle=False).reshape(-1)
     if not np.isin(numbers, range(len(_ORDER))).all():
-        raise _another(path, f"{name} holds other numbers than 0 to {len(_ORDER) - 1}")
+        raise _another(path, f"{name} holds numbers other than 0 to {len(_ORDER) - 1}")
     return numbers.astype(np.int64)
 
 
@@ -108,7 +108,7 @@ def _shape(path: Path, file: IO[bytes], name: str, kind: Any) -> tuple[int, ...]
     """Read the shape from an array's header.
 
     Raises:
-        DataError: the array has another kind of numbers, or is not in C order.
+        DataError: the array has the wrong kind of numbers, or is not in C order.
     """
     version = np.lib.format.read_magic(file)
     readers = {

@@ -4,8 +4,8 @@ scikit-learn has most of them, but with SciPy it would exceed the size limit in
 scripts/slug_size.py. Instead, the tests compare these functions with it.
 
 Most metrics take `weights`, (N,) or (R, N): how often each image counts, by default once. With R
-rows they return R results, so that bootstrap replicates run the same code as the value itself. An
-undefined metric, for want of a class, is NaN.
+rows they return R results, so that bootstrap replicates run the same code as the value itself. A
+metric that is undefined because a class is missing is NaN.
 """
 
 from typing import Any, TypeAlias

@@ -32,8 +32,8 @@ _CANVAS = 8 * SIDE  # pixels; pictures are drawn at this size and then reduced
 _MADE = {"noise": 1200, "shapes": 1200, "gradient": 400, "writing": 400, "grid": 400}
 _ALTERED = 0.7  # share of the changed images that get a frame, ink, a ruler or hair
 _FEWEST = round(1 / BEYOND)  # images of a clinic; with fewer, one image is more than 1 in 100
-_TIMES = 5  # changed copies of each calibration lesion, because so small a share of them is few
-_RIDGE = 30.0  # of the weights, which are 171 for some thousands of pictures
+_TIMES = 5  # changed copies of each calibration lesion, so that 1 in 200 of them are enough
+_RIDGE = 30.0  # the penalty on the 171 weights, which are fitted to some thousands of pictures
 _STEPS = 50
 
 Rng = np.random.Generator
@@ -86,7 +86,7 @@ def _fit(described: NDArray[np.float64]) -> OtherPictureDetector:
         described: (N, 17), of the dermatoscopic images.
 
     Returns:
-        A detector without a threshold, which is still to be set.
+        A detector whose threshold is still to be set.
     """
     others = _described_made_pictures()
     centre = described.mean(axis=0)
@@ -268,7 +268,7 @@ def _shapes(rng: Rng) -> Picture:
 
 
 def _gradient(rng: Rng) -> Picture:
-    """From one colour to another: across at any angle, or out from a point."""
+    """A gradient from one colour to another: linear at any angle, or outwards from a point."""
     across, down = np.meshgrid(*[np.linspace(-1, 1, SIDE)] * 2)
     angle = rng.uniform(0, 2 * np.pi)
     slope = across * np.cos(angle) + down * np.sin(angle)

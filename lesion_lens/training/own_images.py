@@ -91,7 +91,9 @@ def read_images(
     options = options or ReadingOptions()
     files = find_images(sources)
     if not files:
-        raise DataError(f"There is no image in {_listed(sources)}: name another with --images.")
+        raise DataError(
+            f"There is no image in {_listed(sources)}: name another folder or zip with --images."
+        )
     if labels_path is None:
         return _from_class_folders(sources, files, options)
     return _from_table(sources, files, read_labels(labels_path), options)
@@ -124,11 +126,11 @@ def _from_table(
         )
     remarks = [_left_out(rows.labels, homeless)] if homeless else []
     if options.skip_missing and is_missing.any():
-        remarks.append(f"{is_missing.sum():,} rows without an image were left out.")
+        remarks.append(f"Left out: rows without an image ({is_missing.sum():,}).")
     if (is_blank & is_kept).any():
         remarks.append(blank_lesions(int((is_blank & is_kept).sum())))
     if spare:
-        remarks.append(f"{spare:,} images that are not in the table were left out.")
+        remarks.append(f"Left out: images that are not in the table ({spare:,}).")
     kept = np.flatnonzero(is_kept).tolist()
     ids, paths = [rows.image_ids[row] for row in kept], [found[row] for row in kept]
     pixels = _read_all(sources, ids, paths, f"take their rows out of {path}")
@@ -160,8 +162,9 @@ def _from_class_folders(
     homeless = count_homeless(names, labels)
     if homeless and not options.skip_unknown:
         raise DataError(
-            f"{(labels == NO_HOME).sum():,} images are in folders that are named after none of "
-            f"{', '.join(CODES)} ({homeless}): rename these, or leave them out with --skip-unknown."
+            f"Images in folders that are not named after any of {', '.join(CODES)}: "
+            f"{(labels == NO_HOME).sum():,} ({homeless}). Rename the folders, or leave the images "
+            "out with --skip-unknown."
         )
     if homeless:
         remarks.append(_left_out(labels, homeless))
@@ -176,7 +179,7 @@ def _from_class_folders(
 
 def _left_out(labels: NDArray[np.int64], homeless: str) -> str:
     count = int((labels == NO_HOME).sum())
-    return f"{count:,} images of other diagnoses were left out: {homeless}."
+    return f"Left out: images of other diagnoses ({count:,}: {homeless})."
 
 
 def _short_ids(image_ids: Sequence[str]) -> NDArray[np.str_]:

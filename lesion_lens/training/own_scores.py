@@ -36,7 +36,7 @@ def warning_of(path: Path, data: Dataset) -> str | None:
 
     Raises:
         TrainingError: source and number of the images equal those of the model's data, so they are
-            most likely the same images with another split, and its test part is not known.
+            most likely the same images with a different split, and its test part is not known.
     """
     facts = check_model_file(path)
     images = facts.get("images") or {}

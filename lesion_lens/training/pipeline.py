@@ -65,7 +65,7 @@ def train_model(
         parts: (N,), from `split_by_lesion` or `read_split`.
         output: path of the model file; metrics.json and figures/ are written beside it.
         recipe: how to fit the networks.
-        seed: of the student; its teachers have the numbers after it.
+        seed: of the student; its teachers use the numbers that follow.
         resume: continue from the checkpoints of an interrupted training with the same settings.
 
     Returns:
@@ -135,7 +135,7 @@ def evaluate_again(path: Path, data: Dataset, parts: NDArray[np.str_]) -> dict[s
     if has_clinic_groups(before) and "clinic" not in data.groups:
         print(
             "WARNING: the sources of these images are not known, so metrics.json no longer has the "
-            "scores by source: pass them with --sources."
+            "scores by source. To get them back, pass the sources with --sources."
         )
     if metrics["data_sha256"] != data.sha256:
         print(other_rows_warning(path))
@@ -143,7 +143,7 @@ def evaluate_again(path: Path, data: Dataset, parts: NDArray[np.str_]) -> dict[s
 
 
 def other_rows_warning(path: Path) -> str:
-    """Warn that a model is scored on other rows than it was trained on."""
+    """Warn that a model is scored on rows that differ from those that it was trained on."""
     return (
         f"WARNING: {path} was trained on rows that differ from these, for example because they "
         "were made from smaller copies of the images; its scores differ a little, too."
@@ -158,7 +158,7 @@ def check_facts_can_be_added(path: Path) -> dict[str, Any]:
 
     Raises:
         ModelFileError: the file is invalid.
-        TrainingError: metrics.json is damaged or of another model, or the folder is read-only.
+        TrainingError: metrics.json is damaged or of a different model, or the folder is read-only.
     """
     facts = check_model_file(path)
     _metrics_beside(path, facts)
@@ -213,10 +213,11 @@ def _fit(
     teachers: list[keras.Model] = []
     histories: dict[str, History] = {}
     if recipe.teachers:
-        print(f"\n1 of 2: {recipe.teachers} teachers, each without a tenth of the lesions")
+        kind = "teacher," if recipe.teachers == 1 else "teachers, each"
+        print(f"\n1 of 2: {recipe.teachers} {kind} trained without a tenth of the lesions")
         teachers, histories = fit_teachers(training, recipe, seed, checkpoints, identity)
         print("\n2 of 2: the student, which is the final network")
-    print("No scores until the end, because it learns from every training lesion.", flush=True)
+    print("No scores until the end: this network learns from every training lesion.", flush=True)
     model, histories["student"] = fit(
         training.pixels,
         training.labels,
@@ -370,7 +371,7 @@ def staging(target: Path) -> Iterator[Path]:
         ) from error
 
 
-# --- What an interrupted training leaves -----------------------------------------------------
+# --- What an interrupted training leaves behind ----------------------------------------------
 
 
 def is_unfinished(output: Path) -> bool:

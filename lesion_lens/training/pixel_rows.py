@@ -27,7 +27,7 @@ from skin_cancer_detection import CODES, SIDE
 LABEL = "label"
 COLUMNS = (*(f"pixel{i:04d}" for i in range(SIDE * SIDE * 3)), LABEL)
 _BLOCK_ROWS = 1000  # read at once: 9 MB of text, 19 MB of numbers
-_WHOLE = re.compile(rb"[ \t]*\+?(\d+)(?:\.0*)?[ \t]*")  # 12, and as floats are written 12.0
+_WHOLE = re.compile(rb"[ \t]*\+?(\d+)(?:\.0*)?[ \t]*")  # 12, or 12.0 as floats are written
 
 
 def read_pixels(path: str | Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -38,8 +38,8 @@ def read_pixels(path: str | Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]
 
     Raises:
         DataError: the file is missing, a truncated zip, or has a wrong header, no rows, a row that
-            is too long or too short, a value that is not a whole number of 0–255, or a label that
-            is not 0–6.
+            is too long or too short, a value that is not a whole number from 0 to 255, or a
+            label that is not 0–6.
     """
     path = Path(path)
     pixels, labels, rows = [], [], 0
@@ -173,5 +173,5 @@ def _bad_value(path: Path, row: int, column: int, value: bytes) -> DataError:
     name = COLUMNS[column]
     return DataError(
         f"{path}, row {row}, column {name}: found {found if text else 'nothing'} instead of a "
-        f"whole number of 0 to {_HIGHEST[column]}; correct it, or download the file again."
+        f"whole number from 0 to {_HIGHEST[column]}; correct it, or download the file again."
     )

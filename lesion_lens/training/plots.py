@@ -1,7 +1,7 @@
 """The plots of training: confusion matrix, ROC curves, reliability and learning curves.
 
 The `draw_…` functions return a `matplotlib.figure.Figure` and write no files. The colours are Okabe
-& Ito's, which the colour-blind can tell apart; line styles and markers do the same in grey.
+& Ito's, which colour-blind people can tell apart; line styles and markers do the same in grey.
 """
 
 from typing import Any, TypeAlias

@@ -20,7 +20,7 @@ class Recipe:
     max_scale: float = 1.15
     max_stretch: float = 0.1  # of one axis against the other
     max_shift: float = 2.5  # pixels, of 28
-    max_brightness: float = 0.15  # of 1: the range of the contrast; the brightness has half of it
+    max_brightness: float = 0.15  # range of the contrast around 1; half of it for the brightness
     max_colour: float = 0.08  # the range of each channel's own factor around 1
     teacher_share: float = 0.7  # of the loss; the labels have the rest
     temperature: float = 2.0  # of the predictions in that share (Hinton et al., 2015)

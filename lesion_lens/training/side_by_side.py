@@ -47,7 +47,7 @@ class Fit:
         labels: (N,), 0–6.
         held_out: (N,), True for the images that it is scored on, not trained on; may be all False.
         seed: see `fit`.
-        checkpoint: to resume from and to keep up to date; None for none.
+        checkpoint: to resume from and to keep up to date; None to keep none.
     """
 
     name: str
@@ -72,7 +72,7 @@ def fit_side_by_side(
         The models, which take raw pixels, and their histories, in the order of `fits`.
 
     Raises:
-        TrainingError: a fit diverged, its checkpoint is of another fit, or its process died.
+        TrainingError: a fit diverged, its checkpoint is of a different fit, or its process died.
     """
     workers = min(workers or os.cpu_count() or 1, len(fits))
     context = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
@@ -102,7 +102,7 @@ def _start_worker(stop: Event) -> None:
     global _stop  # noqa: PLW0603 (an initializer has no other way to keep its arguments)
     _stop = stop
     # First, because the imports in `use_one_thread` take seconds.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; the parent decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent decides
     threading.Thread(target=_end_with_parent, daemon=True).start()
     # A fit does not need these packages either. JAX, however, imports SciPy.
     with hidden(UNUSED_BY_SERVING if chosen_backend() == "tensorflow" else ()):
@@ -110,7 +110,7 @@ def _start_worker(stop: Event) -> None:
 
 
 def _end_with_parent() -> None:
-    """End this worker if its parent is killed; else it would train on, then wait for ever."""
+    """End this worker if its parent is killed; else it would finish, then wait for ever."""
     parent = multiprocessing.parent_process()
     assert parent is not None  # noqa: S101 (for mypy: this is a worker, so it has a parent)
     parent.join()

@@ -47,7 +47,7 @@ def split_by_lesion(
         missing = [part for part in PARTS if part not in part_of.values()]
         if missing:
             raise DataError(
-                f"Class {code} has {len(ranked)} {unit}, too few for a {missing[0]} part: at "
+                f"Class {code} has too few {unit} for a {missing[0]} part ({len(ranked)}): at "
                 "least 3 of each class are needed."
             )
         parts[rows] = [part_of[lesion_id] for lesion_id in lesion_ids[rows]]
@@ -74,7 +74,8 @@ def read_split(
     path = Path(path)
     if image_ids is None:
         raise DataError(
-            f"{path} needs image ids, which these data lack: pass metadata with a column image_id."
+            f"{path} refers to image ids, which these data lack: pass metadata with a column "
+            "image_id."
         )
     table = read_table(path, ("image_id", "split"))
     part_of = dict(zip(("train", "val", "test"), PARTS, strict=True))
@@ -117,7 +118,7 @@ def split_checksum(parts: NDArray[np.str_]) -> str:
 def lesion_folds(
     lesion_ids: NDArray[np.str_] | None, labels: NDArray[np.int64], count: int
 ) -> NDArray[np.int64]:
-    """Deal the lesions of each class to folds, in the order of their hashes.
+    """Deal out the lesions of each class to folds, in the order of their hashes.
 
     Args:
         lesion_ids: (N,); None if not known: then every row counts as a separate lesion.

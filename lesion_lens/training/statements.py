@@ -1,4 +1,4 @@
-"""Counting how often each statement is made, and what those lesions really are."""
+"""Counting how often each statement is made, and what the lesions in question really are."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def count_statements(
         said: for each of N lesions, from `decide_all`.
         labels: (N,), 0–6, the truth.
         familiarities, proven: N, from `decide_all`.
-        facts: that the statements are based on.
+        facts: the facts that the statements are based on.
 
     Returns:
         A JSON-serialisable dict from the statement's name to `lesions`, the number that it is made

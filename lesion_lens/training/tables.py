@@ -110,14 +110,14 @@ def _check_cells(path: Path, header: list[str], rows: list[list[str]]) -> None:
             )
         if len(cells) < len(header):
             raise DataError(
-                f"{path}, row {row}, column {header[len(cells)][:40]}: found nothing: the row has "
-                f"{len(cells)} values instead of {len(header)}; add commas for the missing ones."
+                f"{path}, row {row}, column {header[len(cells)][:40]}: found nothing, because the "
+                f"row has only {len(cells)} of {len(header)} values; add commas for the others."
             )
         for column, cell in zip(header, cells, strict=True):
             if len(cell) > MAX_LETTERS:
                 raise DataError(
                     f"{path}, row {row}, column {shown(column)}: found {shown(cell)}, more than "
-                    f"the {MAX_LETTERS:,} letters that a cell may have; shorten it."
+                    f"the {MAX_LETTERS:,} characters that a cell may have; shorten it."
                 )
             # Valid CSV, but usually a stray quotation mark has swallowed rows.
             if "\n" in cell or "\r" in cell:
@@ -134,7 +134,7 @@ def found_nothing(path: Path, row: int, column: str) -> DataError:
 
 
 def labels_of(path: Path, dx: pd.Series) -> NDArray[np.int64]:
-    """Turn a column of `dx` codes, in any case, into labels (N,), 0–6.
+    """Turn a column of `dx` codes, in upper or lower case, into labels (N,), 0–6.
 
     Raises:
         DataError: a cell is not the code of one of the seven classes.
@@ -218,7 +218,7 @@ def values_by_image(
     if missing:
         raise DataError(
             f"{path} has no row for {len(missing):,} of the images, such as {missing[0][:40]}: "
-            "add them."
+            "add the missing rows."
         )
     return np.array([value_of[image_id] for image_id in image_ids.tolist()])
 

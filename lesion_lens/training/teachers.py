@@ -36,7 +36,7 @@ def fit_teachers(
     Args:
         data: the training part alone.
         recipe: `recipe.teachers` says how many.
-        seed: the teachers have the numbers after it; the student has the seed itself.
+        seed: the teachers use the numbers after it; the student uses the seed itself.
         folder: for their checkpoints; a teacher that has one there is resumed.
         identity: see `Checkpoint`.
         workers: see `fit_side_by_side`.

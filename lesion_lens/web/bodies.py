@@ -107,7 +107,7 @@ class Bodies:
         """Read a request's body, and replace the request's stream with it inside the block.
 
         A body that is too large or finds no room is read and discarded, up to a limit, because a
-        browser shows an answer only after it could send everything. The app then refuses it.
+        browser shows an answer only after it has sent everything. The app then refuses it.
 
         Yields:
             Whether the body was read to its end.

@@ -70,9 +70,14 @@ class Job:
 @click.command("classify")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option(
-    "--csv", "csv_path", type=OUT, help="Write a table to this file, or - for the standard output."
+    "--csv", "csv_path", type=OUT, help="Write a table to this file (- for standard output)."
 )
-@click.option("--json", "json_path", type=OUT, help="Write the full answers to this file, or -.")
+@click.option(
+    "--json",
+    "json_path",
+    type=OUT,
+    help="Write the full answers to this file (- for standard output).",
+)
 @click.option(
     "--format",
     "table",
@@ -85,7 +90,7 @@ class Job:
     "--heat-maps",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Write the occlusion map of each image to this folder.",
+    help="Write the heat map of each image to this folder.",
 )
 @click.option(
     "--dask",
@@ -254,14 +259,14 @@ def say_how_it_went(
     faults = sum(1 for _ in progress.faults())
     say(f"{len(progress) - faults:,} of {found.images:,} images classified.")
     if progress.recalled:
-        say(f"{progress.recalled:,} of them had been done before.")
+        say(f"Classified in an earlier run: {progress.recalled:,}.")
     say_passed_over(found)
     if faults:
-        say(f"{faults:,} could not be used:")
+        say(f"Images that could not be used ({faults:,}):")
     for entry in progress.faults():
         say(f"  {printable(entry.name)}: {entry.fault}")
     if faults and job.is_isic:
-        say("They have no line in the ISIC challenge's CSV, so its scorer will miss them.")
+        say("They have no row in the ISIC challenge's CSV, so its scorer will report them missing.")
 
 
 def say_passed_over(found: Found) -> None:

@@ -56,8 +56,8 @@ def compress(response: Response) -> Response:
     """Gzip a response if it is text, large enough, and the client accepts gzip.
 
     The gzipped response has a different ETag, because Werkzeug accepts a weak one as equal in
-    `If-Range`. The ETag is weak, because another zlib may write other bytes (RFC 9110, section
-    8.8.1). A part of a file stays uncompressed.
+    `If-Range`. The ETag is weak, because a different zlib may write different bytes (RFC 9110,
+    section 8.8.1). A part of a file stays uncompressed.
     """
     if response.mimetype not in TEXT or (response.is_streamed and not response.direct_passthrough):
         return response
@@ -99,5 +99,5 @@ def _gzip(text: bytes, level: int) -> bytes:
 
 @functools.lru_cache(maxsize=64)
 def _kept_gzip(text: bytes) -> bytes:
-    """Gzip and cache what has an ETag and so recurs: pages and static/, some 30 files."""
+    """Gzip and cache what has an ETag and so recurs: pages and the files of static/."""
     return _gzip(text, KEPT)

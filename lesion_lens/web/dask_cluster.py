@@ -1,4 +1,4 @@
-"""Classifying on a Dask cluster: the same images, on as many machines as it has.
+"""Classifying on a Dask cluster: the same answers, on as many machines as it has.
 
 The workers read the files themselves, from shared storage under the same paths. Only paths are sent
 to them, and answers come back. Each of their threads has a few batches in progress, so the memory
@@ -35,7 +35,7 @@ AHEAD = 3  # batches in progress for each thread of the workers
 CONNECT = 10  # seconds for the scheduler to answer
 PATIENCE = 60  # seconds without any worker, after which the run ends
 _ASK = 1  # second between checks of the cluster
-LOST = "The connection to the Dask scheduler was lost. Start it and this command again."
+LOST = "The connection to the Dask scheduler was lost. Restart the scheduler and this command."
 GONE = "The file cannot be read (No such file or directory)."
 KILLER = "Several workers were lost while reading this image. Save it again and retry."
 
@@ -184,7 +184,7 @@ def classify_batch(
         For each image, the worker's address and the result; None if there is no such file.
 
     Raises:
-        ClusterError: the worker has another model or version, or cannot use its model file.
+        ClusterError: the worker has a different model or version, or cannot use its model file.
     """
     import distributed
 
@@ -198,8 +198,8 @@ def classify_batch(
         classifier = _worker_classifier()
         if classifier.sha256 != sha256:
             raise ClusterError(
-                f"The worker {worker} has another model file. Give it a copy of this one, and set "
-                "MODEL_PATH there to its path."
+                f"The worker {worker} has a different model file. Give it a copy of this one, and "
+                "set MODEL_PATH there to its path."
             )
         classifier.load()
         tasks = [Task(number, path, "") for number, path in enumerate(paths)]

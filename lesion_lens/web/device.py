@@ -66,7 +66,7 @@ def device_address() -> str | None:
 def device_integrity() -> str | None:
     """Return the `integrity` for `fetch` (W3C Subresource Integrity); None if there is no file.
 
-    It is the hash of the unpacked file, because the browser compares it after unpacking.
+    It is the hash of the unpacked file, because the browser checks it after unpacking.
     """
     made = _made()
     return None if made is None else f"sha256-{base64.b64encode(made.sha256).decode()}"

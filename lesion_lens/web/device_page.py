@@ -24,7 +24,7 @@ from skin_cancer_detection import CLASSES, CODES
 
 
 def page_of(classifier: Classifier) -> dict[str, Any]:
-    """Return all of it as a JSON-serialisable dict; needs the app's context.
+    """Return the template and its texts as a JSON-serialisable dict; needs the app's context.
 
     Returns:
         `trees` of the blocks of result.html; `context`, the template's variables that are the same

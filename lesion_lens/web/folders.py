@@ -46,7 +46,7 @@ def files_in(paths: Iterable[Path]) -> Iterator[tuple[str, Kind]]:
         paths: files and folders that exist.
 
     Yields:
-        (path, kind). A file that is named itself counts as an image, whatever it is. So does a
+        (path, kind). A file in `paths` itself counts as an image, whatever it is. So does a
         folder without read permission, so that reading it reports the reason.
     """
     for path in paths:

@@ -67,7 +67,7 @@ class MapFolder:
             )
         if folder.exists() and not folder.is_dir():
             raise click.UsageError("--heat-maps names a file. Choose a folder.")
-        # Not resolved, because the target of a link may have another name.
+        # Not resolved, because the target of a link may have a different name.
         folders = [os.path.abspath(path if path.is_dir() else path.parent) for path in paths]
         try:
             self._base = os.path.commonpath(folders)

@@ -10,7 +10,7 @@ RETRY_AFTER = 2  # seconds
 BATCH_LIMIT = 20  # seconds; images of a request not started by then are not processed
 
 HEADER_LIMIT = 10  # seconds for all of a request's headers
-# A body must bring `LEAST_SENT` in each `SILENCE`, about 3 kB per second.
+# A body must deliver `LEAST_SENT` bytes every `SILENCE` seconds, about 3 kB per second.
 SILENCE = 10  # seconds
 LEAST_SENT = 32_768  # bytes
 BODY_LIMIT = 120  # seconds for a whole body; the page also gives up then

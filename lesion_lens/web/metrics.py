@@ -73,20 +73,20 @@ class Metrics(Watcher):
         )
         self._seconds = Histogram(
             "lesion_lens_request_seconds",
-            "Seconds from the whole request to its answer.",
+            "Seconds from the arrival of the whole request to its answer.",
             ["endpoint"],
             buckets=BUCKETS,
             registry=registry,
         )
         self._in_progress = Gauge(
             "lesion_lens_image_requests",
-            "Requests with images that are in, waiting ones included.",
+            "Requests with images, in progress or waiting.",
             registry=registry,
             multiprocess_mode="livesum",
         )
         queue = Gauge(
             "lesion_lens_decodes",
-            "Images that wait to be decoded, or are decoded.",
+            "Images being decoded or waiting to be decoded.",
             ["state"],
             registry=registry,
             multiprocess_mode="livesum",
@@ -94,13 +94,13 @@ class Metrics(Watcher):
         self._waiting, self._running = queue.labels("waiting"), queue.labels("running")
         self._stops = Counter(
             "lesion_lens_decodes_stopped",
-            "Decodes whose process was killed or died, by the reason.",
+            "Decodes whose process was killed or died, by reason.",
             ["reason"],
             registry=registry,
         )
         self._answers = Counter(
             "lesion_lens_images_classified",
-            "Images that got an answer, by its risk level.",
+            "Images that got an answer, by risk level.",
             ["risk_level"],
             registry=registry,
         )
@@ -222,12 +222,12 @@ def end(response: Response) -> Response:
 
 @metrics.get("/metrics")
 def show() -> Response:
-    """Show the metrics to those who may read them; 404 on another port, 401 without the token."""
+    """Show the metrics to those who may read them; 404 on other ports, 401 without the token."""
     access: MetricsAccess = current_app.extensions["metrics_access"]
     if access.port is not None and not is_on_metrics_port():
         abort(404)
     if access.token and not is_bearer(access.token):
-        response = Response("Send the METRICS_TOKEN as bearer token.\n", 401, mimetype="text/plain")
+        response = Response("Send METRICS_TOKEN as the bearer token.\n", 401, mimetype="text/plain")
         response.headers["WWW-Authenticate"] = 'Bearer realm="metrics"'
         return response
     text, kind = current_app.extensions["metrics"].as_text()

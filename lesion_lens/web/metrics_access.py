@@ -48,8 +48,8 @@ def metrics_access(settings: Mapping[str, Any]) -> MetricsAccess | None:
         )
     if port and not (port.isascii() and port.isdecimal() and 0 < int(port) <= 65535):
         raise SettingError(
-            f"METRICS_PORT is {port!r}, not a number of 1 to 65535: set it to one such as 9100, or "
-            "remove it."
+            f"METRICS_PORT is {port!r}, not a number from 1 to 65535: set it to one such as 9100, "
+            "or remove it."
         )
     if host and not _is_address(host):
         raise SettingError(

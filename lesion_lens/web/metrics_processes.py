@@ -24,8 +24,8 @@ _listeners: list[Any] = []  # of this master; at most one
 def name_folder() -> None:
     """Set `PROMETHEUS_MULTIPROC_DIR` for the workers, which inherit the environment.
 
-    Call this before importing prometheus-client, which reads it then. An existing setting is kept;
-    otherwise this makes a new folder. Does nothing if the metrics are off.
+    Call this before importing prometheus-client, which reads it on import. An existing setting is
+    kept; otherwise this makes a new folder. Does nothing if the metrics are off.
     """
     if _access() is None:
         return
@@ -33,7 +33,7 @@ def name_folder() -> None:
     if named and _maker(Path(named)) is None:
         with contextlib.suppress(OSError):  # each worker reports the fault
             Path(named).mkdir(parents=True, exist_ok=True)
-    elif _maker(Path(named)) != os.getpid():  # else made by us, before a reload
+    elif _maker(Path(named)) != os.getpid():  # otherwise we made it before a reload
         _remove_abandoned()
         made = tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-")
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = made
@@ -59,7 +59,7 @@ def start(server: Any) -> None:
         except OSError as error:
             print(
                 f"METRICS_PORT cannot be bound ({error.strerror}): free port {access.port} of "
-                f"{access.host}, or set METRICS_PORT and METRICS_HOST to others.",
+                f"{access.host}, or set METRICS_PORT and METRICS_HOST to other values.",
                 file=sys.stderr,
             )
             remove_folder()
@@ -104,7 +104,7 @@ def remove_folder() -> None:
 def _access() -> MetricsAccess | None:
     try:
         return metrics_access(os.environ)
-    except SettingError:  # each worker reports it and ends the start
+    except SettingError:  # each worker reports it and fails to start
         return None
 
 

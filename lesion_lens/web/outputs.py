@@ -91,7 +91,7 @@ def standard_output() -> TextIO:
 
 
 def drop_output() -> None:
-    """Discard what is left for the standard output; else Python reports an error at exit."""
+    """Discard what standard output still buffers; else Python reports an error at exit."""
     with contextlib.suppress(OSError, ValueError):  # in tests, it has no file descriptor
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())

@@ -212,12 +212,12 @@ def _read(file: IO[bytes], path: Path, sha256: str, resume: bool) -> dict[bytes,
         )
     if found.get("model_sha256") != sha256:
         raise ProgressError(
-            f"{path} was begun with another model file. Set MODEL_PATH to that one, or delete the "
-            "progress file to start again."
+            f"{path} was started with a different model file. Set MODEL_PATH to that one, or "
+            "delete the progress file to start again."
         )
     if found.get("version") != version():
         raise ProgressError(
-            f"{path} was begun by version {found.get('version')} of Lesion Lens. Delete it to "
+            f"{path} was started by version {found.get('version')} of Lesion Lens. Delete it to "
             f"start again with version {version()}."
         )
     return earlier

@@ -34,15 +34,15 @@ def trust_proxies(app: Flask) -> None:
     `Host` and pass on a client's own `X-Forwarded-Host`, so the latter is not trusted there.
 
     Raises:
-        SettingError: `PROXY_HOPS` is not a number of 0 to `MAX_HOPS`.
+        SettingError: `PROXY_HOPS` is not a number from 0 to `MAX_HOPS`.
     """
     on_platform = bool(os.environ.get("DYNO") or os.environ.get("WEBSITE_SITE_NAME"))
     given = str(app.config["PROXY_HOPS"]).strip()
     setting = given or ("1" if on_platform else "0")
     if not (setting.isascii() and setting.isdecimal() and int(setting) <= MAX_HOPS):
         raise SettingError(
-            f"PROXY_HOPS is {setting!r}, not a number of 0 to {MAX_HOPS}: set it to the number of "
-            "proxies between visitors and the app."
+            f"PROXY_HOPS is {setting!r}, not a number from 0 to {MAX_HOPS}: set it to the number "
+            "of proxies between visitors and the app."
         )
     hops = int(setting)
     app.wsgi_app = CheckedAddresses(app.wsgi_app)  # type: ignore[assignment]

@@ -1,7 +1,7 @@
 """Templates as JSON trees, so that a browser can fill them in as the server does.
 
 Jinja's own parser makes them, and static/templates.js reads them. A node is an object with the name
-of its class as `kind`, and its fields in jinja2.nodes. Empty fields are left out.
+of its class as `kind`, and its fields as in jinja2.nodes. Empty fields are left out.
 """
 
 from collections.abc import Iterable, Sequence

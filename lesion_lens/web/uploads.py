@@ -25,7 +25,7 @@ from lesion_lens.web.problems import BadCrop, FormTooLarge, NoImage, RequestTooL
 
 # Set by the server in the environment of a request:
 CLIENT_GONE = "lesion_lens.client_gone"  # an event that is set when the client leaves
-NO_ROOM = "lesion_lens.no_room"  # whether the body was discarded for want of room
+NO_ROOM = "lesion_lens.no_room"  # whether the body was discarded for lack of room
 WAITED = "lesion_lens.waited"  # seconds that the body waited for room
 
 

@@ -33,7 +33,7 @@ StartResponse = Callable[..., Any]
 THREADS = MAX_REQUESTS + 8  # for all admitted requests with images, and 8 others
 
 
-# Bytes that gunicorn reads ahead of a body. By default it would hold 1 MB for each of hundreds of
+# Bytes of a body that gunicorn reads ahead. By default it would hold 1 MB for each of hundreds of
 # connections.
 SocketUnreader.max_body_chunk = 32_768
 
@@ -140,7 +140,7 @@ def _last(answer: Iterable[bytes], start_response: Any, connection: Any) -> "_La
 
 
 class _LastAnswer:
-    """An answer after which the connection is closed, but so that the client can still read it.
+    """An answer after which the connection is closed, but not before the client can read it.
 
     If it were closed at once, with bytes of the request unread, the system would drop the answer.
     """
