@@ -47,7 +47,7 @@ def webp_canvas(size: float) -> bytes:
 
 
 def webp_frames(size: float) -> bytes:
-    """WebP with 390,000 frames."""
+    """WebP with 398,000 frames."""
     frame = riff(b"ANMF", bytes(6) + bytes(6) + b"\1\0\0\0" + webp_pixels(1, 1))
     return webp((100, 100), riff(b"ANIM", bytes(6)), filled(frame, size), animated=True)
 

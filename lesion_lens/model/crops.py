@@ -13,7 +13,7 @@ from dataclasses import dataclass
 LEAST_KEPT = 0.96
 # The smallest share of each side that black borders may leave. Narrower views were not measured.
 LEAST_VIEW = 0.5
-# The error of a share after a program has rounded it to whole pixels and to decimals.
+# The largest error of a share after a program has rounded it to whole pixels and to decimals.
 ROUNDING = 0.002
 
 _SHARE = r"(?:0(?:\.\d{1,9})?|1(?:\.0{1,9})?|\.\d{1,9})"

@@ -220,7 +220,8 @@ class Statements:
         cannot_be_excluded: codes of the conformal set and of `most_likely`, likeliest first.
         inconclusive: `cannot_be_excluded` contains both benign and malignant classes.
         low_risk: 'low risk' may be said. False means only that it may not.
-        unproven: the only obstacle is that 'low risk' has not proved right in the picture's group.
+        unproven: 'low risk' has not proved right in the picture's group, and nothing else but a
+            crop counts against it.
         cropped: the only obstacle is that more was cut away than is harmless.
     """
 

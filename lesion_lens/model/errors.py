@@ -18,7 +18,7 @@ class LesionLensError(Exception):
 
 
 class ModelFileError(LesionLensError):
-    """A model file that is missing, truncated, of another kind or in another order."""
+    """A model file is missing, truncated, of another kind, or has other classes or weights."""
 
 
 class SettingError(LesionLensError):

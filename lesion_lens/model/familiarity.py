@@ -1,4 +1,7 @@
-"""Whether an image is of a kind that the model knows, and if not, why. The lesion is ignored."""
+"""Whether an image is of a kind that the model knows, and if not, why.
+
+Does not say which lesion it shows.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -193,8 +193,8 @@ class WrongContentType(Problem):
     title = "Neither a form nor an image"
     meaning = (
         "The `Content-Type` of a form must be `multipart/form-data` with its boundary, which most "
-        "libraries set when you give them files. The `Content-Type` of a single image must be its "
-        "own, such as `image/jpeg`."
+        "libraries set when you give them files. The `Content-Type` of a single image must be that "
+        "of an image, such as `image/jpeg`, or `application/octet-stream`."
     )
     sentence = (
         "The Content-Type is neither multipart/form-data nor that of an image. Send the images as "

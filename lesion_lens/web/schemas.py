@@ -85,8 +85,8 @@ def schemas() -> dict[str, Any]:
                     "dermatoscopic, or the model file lacks the numbers. `high`: a malignant or "
                     "pre-malignant class is the most likely, or these classes together have a "
                     "probability of 0.5 or more. `low`: that probability is below a threshold, and "
-                    "the image is familiar and of a kind for which ‘low risk’ has proved right. "
-                    "`raised`: everything else.",
+                    "the image is familiar, of a kind for which ‘low risk’ has proved right, "
+                    "and nothing else counts against it. `raised`: everything else.",
                     enum=list(LEVELS),
                 ),
                 "familiarity": _or_null(
@@ -163,8 +163,8 @@ def schemas() -> dict[str, Any]:
         ),
         "Familiarity": _text(
             "How closely an image resembles those that the model learned from. `unfamiliar`: it is "
-            "unlike them, so its risk is never called low. `not dermatoscopic`: it shows something "
-            "else, so the risk is unknown.",
+            "unlike them, so its risk is never called low. `not dermatoscopic`: it does not look "
+            "like a dermatoscope image, so the risk is unknown.",
             enum=list(FAMILIARITIES),
         ),
         "FamiliarityReason": _object(
@@ -222,14 +222,14 @@ def schemas() -> dict[str, Any]:
                 },
                 "region": {
                     "type": ["string", "null"],
-                    "description": "Where the most important part is, in words such as `upper "
-                    "left`; null if no part stands out.",
+                    "description": "Where the part is that the answer depends on most, in words such "
+                    "as `upper left`; null if no part stands out.",
                 },
                 "picture": {
                     "type": ["string", "null"],
-                    "description": "The image with the important parts in blue: a `data:` address "
-                    f"of a PNG, in base64, upright and at most {PREVIEW_SIDE} pixels a side. Null "
-                    "if the request has several images.",
+                    "description": "The image, with what the answer depends on in blue: a `data:` "
+                    "address of a PNG, in base64, upright and at most "
+                    f"{PREVIEW_SIDE} pixels a side. Null if the request has several images.",
                 },
             },
         ),
