@@ -222,8 +222,8 @@ def schemas() -> dict[str, Any]:
                 },
                 "region": {
                     "type": ["string", "null"],
-                    "description": "Where the part is that the answer depends on most, in words such "
-                    "as `upper left`; null if no part stands out.",
+                    "description": "Where the part is that the answer depends on most, in words "
+                    "such as `upper left`; null if no part stands out.",
                 },
                 "picture": {
                     "type": ["string", "null"],
