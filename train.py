@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 from lesion_lens import ROOT
 from lesion_lens.model.backends import chosen_backend
+from lesion_lens.model.decisions import CLASS_COUNTS
 from lesion_lens.model.errors import LesionLensError
 from lesion_lens.model.exports import EXPORTS, export_model
 from lesion_lens.model.files import DEFAULT_MODEL_PATH
@@ -297,7 +298,9 @@ def make_parser() -> argparse.ArgumentParser:
         help="table column by which to break down the scores (repeat for more)",
     )
     parser.add_argument(
-        "--skip-unknown", action="store_true", help="leave out diagnoses outside the seven classes"
+        "--skip-unknown",
+        action="store_true",
+        help=f"leave out diagnoses outside the {CLASS_COUNTS['all']} classes",
     )
     parser.add_argument(
         "--skip-missing", action="store_true", help="leave out rows whose image is missing"
