@@ -18,6 +18,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.serving import WSGIRequestHandler
 
 from lesion_lens.model.classifier import Classifier
+from lesion_lens.model.decisions import CLASS_COUNTS
 from lesion_lens.model.decoding import ClientGone
 from lesion_lens.model.errors import LesionLensError, ModelFileError, Problem
 from lesion_lens.model.files import DEFAULT_MODEL_PATH
@@ -109,6 +110,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     app.register_error_handler(ClientGone, lambda _: ("", 400))  # nobody reads it
 
     app.context_processor(pages.template_context)
+    app.jinja_env.globals["class_counts"] = CLASS_COUNTS  # imported macros can use it, too
     app.add_template_filter(percent)
     app.add_template_filter(about_in_100)
     app.add_template_filter(of_100)

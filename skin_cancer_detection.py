@@ -151,7 +151,8 @@ def preprocess(image: Image.Image) -> NDArray[np.uint8]:
 
 # --- The network -----------------------------------------------------------------------------
 
-PARAMETERS = 504_103
+# In the last layer, each class has 32 weights and one bias. With seven classes, this is 504,103.
+PARAMETERS = 503_872 + 33 * len(CLASSES)
 # The kernels of the five convolutions (height, width, in, out) and the five dense layers (in, out).
 KERNEL_SHAPES = (
     (3, 3, 3, 16),
@@ -163,7 +164,7 @@ KERNEL_SHAPES = (
     (256, 128),
     (128, 64),
     (64, 32),
-    (32, 7),
+    (32, len(CLASSES)),
 )
 
 

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 from lesion_lens import ROOT
 from lesion_lens.model.backends import chosen_backend
+from lesion_lens.model.decisions import CLASS_COUNTS
 from lesion_lens.model.errors import LesionLensError
 from lesion_lens.model.exports import EXPORTS, export_model
 from lesion_lens.model.files import DEFAULT_MODEL_PATH
@@ -303,7 +304,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--skip-unknown",
         action="store_true",
-        help="leave out images whose diagnosis is outside the seven classes",
+        help=f"leave out images whose diagnosis is outside the {CLASS_COUNTS['all']} classes",
     )
     parser.add_argument(
         "--skip-missing", action="store_true", help="leave out rows whose image is missing"

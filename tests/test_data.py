@@ -251,7 +251,7 @@ def test_metadata_of_another_length_is_refused(files):
 
 def test_the_split_is_the_written_rule():
     parts = split_by_lesion(DATA.lesion_ids, DATA.labels)
-    for label in range(7):
+    for label in range(len(CODES)):
         lesions = sorted(
             set(DATA.lesion_ids[DATA.labels == label]),
             key=lambda lesion: int(hashlib.sha256(lesion.encode()).hexdigest(), 16),

@@ -124,7 +124,7 @@ def test_the_file_has_ten_layers_and_the_facts(path):
 
 
 def test_a_network_of_other_layers_is_refused(tmp_path):
-    path = write_model(tmp_path, [1 / 7] * 7)
+    path = write_model(tmp_path, [1 / len(CLASSES)] * len(CLASSES))
     assert fault_of(path).startswith(f"{path} has layers that differ from this network's: run ")
 
 
@@ -225,7 +225,7 @@ def test_threads_get_the_same_file_which_is_made_once(monkeypatch):
 
 
 def test_without_it_the_app_serves_all_the_same(tmp_path):
-    client = client_of(write_model(tmp_path, [1 / 7] * 7))
+    client = client_of(write_model(tmp_path, [1 / len(CLASSES)] * len(CLASSES)))
     response = client.get("/model/device")
     assert (response.status_code, response.mimetype) == (404, "text/html")
     assert page_of(response).h1

@@ -180,7 +180,7 @@ def test_the_confusion_matrix_is_that_of_the_facts(client):
 
 
 def test_the_colour_of_a_cell_is_its_share_of_the_row(page_with):
-    matrix = [[0] * 7 for _ in CODES]
+    matrix = [[0] * len(CODES) for _ in CODES]
     matrix[0] = [3, 10, 0, 0, 0, 0, 7]
     facts = changed("test", "eight_views", "confusion_matrix", value=matrix, facts=OWN)
     page = page_with(facts)

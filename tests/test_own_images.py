@@ -61,7 +61,7 @@ def test_own_images_get_the_one_preprocessing(folder):
     expected = preprocess(Image.open(folder[0] / "akiec.png"))
     assert data.pixels.shape == (7, 28, 28, 3)
     assert np.array_equal(data.pixels[0], expected)
-    assert data.labels.tolist() == list(range(7))
+    assert data.labels.tolist() == list(range(len(CODES)))
     assert data.lesion_ids is None
 
 
@@ -238,7 +238,7 @@ def test_other_tables_find_the_images_whatever_their_ids_look_like(tmp_path):
     rows += [f"{name},{('train', 'val', 'test')[row % 3]}" for row, name in enumerate(names)]
     (tmp_path / "s.csv").write_text("\n".join(rows))
     ids = np.array([f"{name}.jpg" for name in names])
-    labels = np.repeat(np.arange(7), 3)
+    labels = np.repeat(np.arange(len(CODES)), 3)
     assert read_split(tmp_path / "s.csv", ids, labels)[0] == "training"
 
 
@@ -334,6 +334,11 @@ def test_columns_separated_by_semicolons_are_named(tmp_path):
 def test_the_older_metadata_of_the_isic_archive(tmp_path):
     content = "isic_id,diagnosis,lesion_id\na,nevus,x\nb,lentigo NOS,y\nc,,z\n"
     assert labels_of(tmp_path / "l.csv", content) == ["nv", None, None]
+
+
+@pytest.mark.parametrize(("label", "code"), enumerate(CODES))
+def test_a_code_is_a_diagnosis(label, code):
+    assert label_of(code) == label_of(code.upper()) == label
 
 
 @pytest.mark.parametrize("name", ["MEL", "mel ", "Melanoma in situ"])

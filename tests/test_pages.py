@@ -8,6 +8,7 @@ import pytest
 
 from lesion_lens import ROOT
 from lesion_lens.web import language
+from skin_cancer_detection import CODES
 from tests.support.cards import estimate, made_clinic, with_sources
 from tests.support.drawings import draw_lesion, encode
 from tests.support.models import made_scores, shares_of, write_model
@@ -91,7 +92,7 @@ def test_the_scores_are_those_of_eight_views(tmp_path):
 def test_scores_without_melanomas_leave_them_out(tmp_path):
     scores = made_scores()
     scores["eight_views"]["per_class"]["mel"]["sensitivity"]["value"] = None
-    scores["eight_views"]["confusion_matrix"][6] = [0] * 7
+    scores["eight_views"]["confusion_matrix"][CODES.index("mel")] = [0] * len(CODES)
     client = client_of(write_model(tmp_path, EVEN, {"test": scores}))
     assert "images of melanomas" not in text_of(page_of(client.get("/")), "#how-good")
 

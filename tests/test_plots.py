@@ -16,8 +16,9 @@ from tests.support.skipping import require
 def scored():
     """Labels (300,), and probabilities (300, 7) that depend on them."""
     rng = np.random.default_rng(0)
-    labels = np.concatenate([np.arange(7), rng.integers(7, size=293)])
-    probabilities = rng.dirichlet(np.full(7, 0.5), size=300) + np.eye(7)[labels]
+    classes = len(CODES)
+    labels = np.concatenate([np.arange(classes), rng.integers(classes, size=300 - classes)])
+    probabilities = rng.dirichlet(np.full(classes, 0.5), size=300) + np.eye(classes)[labels]
     return labels, probabilities / probabilities.sum(axis=1, keepdims=True)
 
 
@@ -64,7 +65,7 @@ def test_confusion_matrix_has_its_counts_where_their_colours_are():
 
 @pytest.mark.filterwarnings("error")
 def test_confusion_matrix_may_lack_a_class():
-    axes = drawn(plots.draw_confusion_matrix(np.diag([0, 1, 1, 1, 1, 1, 1])))[0]
+    axes = drawn(plots.draw_confusion_matrix(np.diag([0, *[1] * (len(CODES) - 1)])))[0]
     assert (axes.images[0].get_array()[0] == 0).all()
 
 
@@ -92,7 +93,7 @@ def test_the_area_under_a_drawn_roc_curve_is_its_auc(scored):
 def test_a_class_that_is_missing_has_no_roc_curve(scored):
     labels, probabilities = (array[scored[0] != 3] for array in scored)
     axes = drawn(plots.draw_roc_curves(labels, probabilities))[0]
-    assert len(texts_of(axes.get_legend())) == 7
+    assert len(texts_of(axes.get_legend())) == len(CODES)
     assert not any(text.startswith("df") for text in texts_of(axes.get_legend()))
 
 

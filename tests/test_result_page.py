@@ -336,7 +336,7 @@ def test_what_cannot_be_excluded(result_of):
 
 
 def test_the_most_likely_class_cannot_be_excluded_whatever_its_threshold(result_of):
-    page = result_of(replace(FACTS, conformal_thresholds=(0.99,) * 7), nv=0.97)
+    page = result_of(replace(FACTS, conformal_thresholds=(0.99,) * len(scd.CODES)), nv=0.97)
     said = text_of(page, "#not-excluded")
     assert said == "Possible classes: Melanocytic naevus (mole) (benign)."
 
@@ -430,7 +430,7 @@ def test_which_model_made_it(tmp_path):
 def test_the_map_is_drawn_where_covering_counts(client, monkeypatch):
     occlusion = np.zeros((7, 7), np.float32)
     occlusion[1, 5], occlusion[4, 2], occlusion[6, 6], occlusion[3, 3] = 0.4, 0.1, 0.01, -0.5
-    views = np.full((8, 7), 1 / 7, np.float32)
+    views = np.full((8, len(scd.CODES)), 1 / len(scd.CODES), np.float32)
     monkeypatch.setattr(
         "lesion_lens.model.classifier.predict", lambda *_: Prediction(views, occlusion)
     )

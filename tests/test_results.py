@@ -21,7 +21,7 @@ from lesion_lens.web.results import (
 )
 from skin_cancer_detection import CODES
 
-FACTS = DecisionFacts(1.0, (1 / 7,) * 7, 0.1, (0.3,) * 7, ())
+FACTS = DecisionFacts(1.0, (1 / len(CODES),) * len(CODES), 0.1, (0.3,) * len(CODES), ())
 PROBABILITIES = np.array([0.01, 0.4, 0.04, 0.01, 0.5, 0.01, 0.03])
 
 

@@ -1,5 +1,6 @@
 """The start: the model is loaded once, and a bad file stops the start with a clear message."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ from lesion_lens.model.litert_files import append_attributes
 from lesion_lens.model.model_path import remedy_of
 from tests.support.drawings import draw_lesion, encode
 from tests.support.models import (
+    FACTS,
     KERAS,
     LITERT,
     MODEL,
@@ -152,7 +154,8 @@ def test_spoiled_attributes_are_refused(source, name, attributes, tmp_path):
     path = copy_model(tmp_path, attributes, source)
     with pytest.raises(ModelFileError) as caught:
         app_of(path)
-    assert str(caught.value) == f"{path} holds damaged {name} attributes: {remedy_of(path)}"
+    assert str(caught.value).startswith(f"{path} holds damaged {name} attributes (")
+    assert str(caught.value).endswith(f"): {remedy_of(path)}")
 
 
 def test_a_number_beyond_floats_is_refused(tmp_path):
@@ -171,7 +174,15 @@ def test_spoiled_attributes_stop_the_start(tmp_path):
     path = write_model(tmp_path, shares_of(), attributes={"decision_facts": "{}"})
     code, said = start(PYTHON, MODEL_PATH=str(path))
     assert code == 3
-    assert f"{path} holds damaged decision_facts attributes: {remedy_of(path)}" in said
+    fault = "the decision facts lack eight_view_temperature"
+    assert f"{path} holds damaged decision_facts attributes ({fault}): {remedy_of(path)}" in said
+
+
+def test_facts_for_fewer_classes_are_refused(tmp_path):
+    facts = FACTS.to_dict() | {"class_shares": [1 / 6] * 6}
+    path = write_model(tmp_path, shares_of(), attributes={"decision_facts": json.dumps(facts)})
+    with pytest.raises(ModelFileError, match=r"\(the decision fact class_shares has 6 numbers"):
+        app_of(path)
 
 
 @pytest.mark.parametrize("command", [pytest.param(PYTHON, id="python"), GUNICORN])

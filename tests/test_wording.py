@@ -4,7 +4,16 @@ from datetime import date
 
 import pytest
 
-from lesion_lens.model.wording import about_in_100, count, in_words, of_100, percent, shorten
+from lesion_lens.model.wording import (
+    about_in_100,
+    count,
+    in_words,
+    of_100,
+    percent,
+    series,
+    shorten,
+    spelled,
+)
 
 
 @pytest.mark.parametrize(
@@ -48,3 +57,12 @@ def test_a_long_name_keeps_its_beginning_and_its_end():
 def test_a_count_and_a_day_are_written_as_people_read_them():
     assert count(1497) == "1,497"
     assert in_words(date(2026, 3, 7)) == "7 March 2026"
+
+
+def test_small_numbers_are_spelled():
+    assert [spelled(things) for things in (3, 7, 12, 13)] == ["three", "seven", "twelve", "13"]
+
+
+def test_a_series_of_names():
+    assert series(["mel"]) == "mel"
+    assert series(["akiec", "bcc", "mel"], "or") == "akiec, bcc or mel"

@@ -215,5 +215,6 @@ def _read(kind: type[Kind], attributes: Mapping[str, Any], path: str | Path) -> 
         return kind.from_attributes(attributes)
     except ValueError as error:
         raise ModelFileError(
-            f"{path} holds damaged {kind.attribute} attributes: {remedy_of(path)}"
+            f"{path} holds damaged {kind.attribute} attributes ({str(error).rstrip('.')}): "
+            f"{remedy_of(path)}"
         ) from error

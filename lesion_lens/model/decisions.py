@@ -16,11 +16,18 @@ from numpy.typing import NDArray
 
 from lesion_lens.model.crops import Crop
 from lesion_lens.model.facts import is_number, is_share
+from lesion_lens.model.wording import spelled
 from skin_cancer_detection import CLASSES, CODES
 
 # Malignant and pre-malignant classes count alike against the benign ones: both need a doctor.
 MALIGNANT = np.array([lesion_class.risk != "benign" for lesion_class in CLASSES])  # bool (7,)
 MALIGNANT_CODES = tuple(np.array(CODES)[MALIGNANT].tolist())
+# The numbers of classes, in words.
+CLASS_COUNTS = {
+    "all": spelled(len(CODES)),
+    "malignant": spelled(len(MALIGNANT_CODES)),
+    "benign": spelled(len(CODES) - len(MALIGNANT_CODES)),
+}
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,7 @@ class DecisionFacts:
         )
         _check(
             "class_shares",
-            _are_seven_shares(self.class_shares)
+            _are_shares("class_shares", self.class_shares)
             and min(self.class_shares) > 0
             and abs(sum(self.class_shares) - 1) < 1e-6,
         )
@@ -63,7 +70,8 @@ class DecisionFacts:
             "low_risk_threshold",
             self.low_risk_threshold is None or is_share(self.low_risk_threshold),
         )
-        _check("conformal_thresholds", _are_seven_shares(self.conformal_thresholds))
+        thresholds = self.conformal_thresholds
+        _check("conformal_thresholds", _are_shares("conformal_thresholds", thresholds))
         _check(
             "pooled_classes",
             isinstance(self.pooled_classes, tuple)
@@ -125,8 +133,17 @@ def _check(name: str, holds: bool) -> None:
         raise ValueError(f"the decision fact {name} is invalid")
 
 
-def _are_seven_shares(values: Any) -> bool:
-    return isinstance(values, tuple) and len(values) == len(CODES) and all(map(is_share, values))
+def _are_shares(name: str, values: Any) -> bool:
+    """Whether a value is a share for each class.
+
+    Raises:
+        ValueError: it has another number of values.
+    """
+    if isinstance(values, tuple) and len(values) != len(CODES):
+        raise ValueError(
+            f"the decision fact {name} has {len(values)} numbers for {len(CODES)} classes"
+        )
+    return isinstance(values, tuple) and all(map(is_share, values))
 
 
 # --- Probabilities ---------------------------------------------------------------------------

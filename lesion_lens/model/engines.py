@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lesion_lens.model.backends import compiled
+from lesion_lens.model.decisions import CLASS_COUNTS
 from lesion_lens.model.errors import ModelFileError
 from lesion_lens.model.files import check_model_file, load_model
 from lesion_lens.model.hidden_modules import UNUSED_BY_SERVING, hidden
@@ -61,7 +62,8 @@ def load_engine(path: str | Path) -> Engine:
     if probabilities.shape != (8, len(CLASSES)) or not np.allclose(
         probabilities.sum(1), 1, 0, 1e-3
     ):
-        raise ModelFileError(f"{path} does not give seven probabilities: {remedy_of(path)}")
+        wanted = f"{CLASS_COUNTS['all']} probabilities"
+        raise ModelFileError(f"{path} does not give {wanted}: {remedy_of(path)}")
     return engine
 
 

@@ -1,9 +1,12 @@
 """The model's name, description, author and licence, for the metadata of exported files."""
 
+from lesion_lens.model.decisions import CLASS_COUNTS
+
 NAME = "Lesion Lens"
 DESCRIPTION = (
-    "The most likely of HAM10000's seven classes for a dermatoscopic image of a pigmented skin "
-    "lesion. A study tool, not a diagnosis. Raw RGB values of 0-255 in, seven probabilities out."
+    f"The most likely of HAM10000's {CLASS_COUNTS['all']} classes for a dermatoscopic image of a "
+    "pigmented skin lesion. A study tool, not a diagnosis. Raw RGB values of 0-255 in, "
+    f"{CLASS_COUNTS['all']} probabilities out."
 )
 AUTHOR = "The Skin-Cancer-Classification authors"
 # The same terms as in LICENSE-MODEL.md.

@@ -3,6 +3,7 @@
 Pages filled in the browser use `WORDS` too: static/wording.js writes numbers by the same rules.
 """
 
+from collections.abc import Iterable
 from datetime import date
 from typing import TypedDict
 
@@ -23,6 +24,11 @@ WORDS = {
     "date": "{day} {month} {year}",
     "cut": "{start}…{end}",
 }
+# The index is the number.
+NUMBERS = (
+    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"),
+    *("eleven", "twelve"),
+)
 ALL, NONE = 0.995, 0.005
 LONGEST_NAME = 36  # characters of a file's name
 
@@ -74,6 +80,17 @@ def of_100(share: float) -> str:
 def count(things: int) -> str:
     """Write an int as '1,497'."""
     return f"{things:,}"
+
+
+def spelled(things: int) -> str:
+    """Write an int as 'seven', and one above twelve in digits."""
+    return NUMBERS[things] if things < len(NUMBERS) else str(things)
+
+
+def series(names: Iterable[str], conjunction: str = "and") -> str:
+    """Write one or more names as 'akiec, bcc and mel'."""
+    *others, last = names
+    return f"{', '.join(others)} {conjunction} {last}" if others else last
 
 
 def in_words(day: date) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from skin_cancer_detection import CODES
 
-# Class -> the names that the ISIC challenges, the ISIC archive and class folders have for it.
+# Class -> other names that the ISIC challenges, the ISIC archive and class folders have for it.
 _NAMES: dict[str, tuple[str, ...]] = {
     "akiec": (
         "AK",  # of the challenge of 2019
@@ -78,7 +78,7 @@ _NAMES: dict[str, tuple[str, ...]] = {
     ),
 }
 
-# Known names that belong to none of the seven classes.
+# Known names that belong to no class. A code or name of a class takes precedence.
 _HOMELESS = (
     "SCC",  # of the challenge of 2019: squamous cell carcinoma, which is invasive there
     "UNK",  # of the same: none of the others
@@ -119,16 +119,17 @@ def _key(name: str) -> str:
 
 _CLASS_OF: dict[str, str | None] = {
     **{_key(name): None for name in _HOMELESS},
-    **{_key(name): code for code, names in _NAMES.items() for name in (code, *names)},
+    **{_key(name): code for code in CODES for name in _NAMES.get(code, ())},
+    **{_key(code): code for code in CODES},
 }
-NO_HOME = -1  # the label of a diagnosis that is none of the seven classes
+NO_HOME = -1  # the label of a diagnosis that belongs to no class
 
 
 def label_of(name: str) -> int:
-    """Return the label of a diagnosis, 0–6 in the order of `CODES`, or `NO_HOME`.
+    """Return the label of a diagnosis, its place in `CODES`, or `NO_HOME`.
 
     Args:
-        name: one of the seven codes or another name in the table, in upper or lower case.
+        name: a code or another name in the table, in upper or lower case.
     """
     code = _CLASS_OF.get(_key(name))
     return NO_HOME if code is None else CODES.index(code)

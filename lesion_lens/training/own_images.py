@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from lesion_lens.model.decisions import CLASS_COUNTS
 from lesion_lens.model.decoding import DecoderPool
 from lesion_lens.model.errors import Busy, ImageError, NotProcessed
 from lesion_lens.model.image_files import UnreadableFile
@@ -122,7 +123,7 @@ def _from_table(
     if not is_kept.any():
         raise DataError(
             f"No row of {path} is left: none has both an image in {_listed(sources)} and a "
-            "diagnosis among the seven classes."
+            f"diagnosis among the {CLASS_COUNTS['all']} classes."
         )
     remarks = [_left_out(rows.labels, homeless)] if homeless else []
     if options.skip_missing and is_missing.any():

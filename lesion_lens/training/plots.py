@@ -4,6 +4,7 @@ The `draw_…` functions return a `matplotlib.figure.Figure` and write no files.
 & Ito's, which colour-blind people can tell apart; line styles and markers do the same in grey.
 """
 
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -12,6 +13,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
+from lesion_lens.model.decisions import MALIGNANT_CODES
+from lesion_lens.model.wording import series
 from lesion_lens.training.metrics import (
     BINS,
     binary_auc,
@@ -76,9 +79,9 @@ def draw_roc_curves(labels: NDArray[np.int64], probabilities: NDArray[np.floatin
 
     is_malignant, risk = malignancy(labels, probabilities)
     emphasis = {"color": "black", "linewidth": 3.5}
-    draw_curve("akiec, bcc and mel together", is_malignant, risk, emphasis)
-    for i, (code, colour, line) in enumerate(zip(CODES, COLOURS, LINE_STYLES, strict=True)):
-        style = {"color": colour, "linestyle": line}
+    draw_curve(f"{series(MALIGNANT_CODES)} together", is_malignant, risk, emphasis)
+    for i, code in enumerate(CODES):
+        style = {"color": COLOURS[i % len(COLOURS)], "linestyle": _shifted(LINE_STYLES, i)}
         draw_curve(code, labels == i, probabilities[:, i], style)
     axes.plot([0, 1], [0, 1], **DIAGONAL)
     axes.set(
@@ -158,9 +161,8 @@ def draw_learning_curves(histories: dict[str, History]) -> Figure:
     left, right = figure.subplots(1, 2)
     networks = []
     for i, (name, history) in enumerate(histories.items()):
-        # The marker advances by one each time the colours start again.
-        marker = MARKERS[(i + i // 7) % 7]
-        style: Style = {"color": COLOURS[i % 7], "marker": marker, "linewidth": 1}
+        colour, marker = COLOURS[i % len(COLOURS)], _shifted(MARKERS, i)
+        style: Style = {"color": colour, "marker": marker, "linewidth": 1}
         if i == len(histories) - 1:
             style = {"color": "black", "marker": "o", "linewidth": 2}
         held_out: Style = {**style, "linestyle": "--", "markersize": 4}
@@ -185,6 +187,11 @@ def draw_learning_curves(histories: dict[str, History]) -> Figure:
         right.set_yticks([])
     figure.legend(handles=networks, loc="outside right upper")
     return figure
+
+
+def _shifted(styles: Sequence[Any], i: int) -> Any:
+    """Return the i-th style, advanced by one each time the colours start again."""
+    return styles[(i + i // len(COLOURS)) % len(styles)]
 
 
 def _points(history: History, name: str) -> tuple[list[int], list[float]]:

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from lesion_lens.model.decisions import LEVELS
+from lesion_lens.model.decisions import LEVELS, MALIGNANT_CODES
 from lesion_lens.model.facts import has_other_clinics
 from lesion_lens.model.statistics import clopper_pearson
-from lesion_lens.model.wording import interval, number
+from lesion_lens.model.wording import interval, number, series
 from lesion_lens.training.evaluation import SMALLEST_GROUP
 from skin_cancer_detection import CODES
 
@@ -13,7 +13,7 @@ METRIC_NAMES = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
     "macro_auc": "macro AUC",
-    "malignant_auc": "akiec, bcc or mel against benign, AUC",
+    "malignant_auc": f"{series(MALIGNANT_CODES, 'or')} against benign, AUC",
     "melanoma_sensitivity_at_specificity_0.80": "melanoma sensitivity at specificity 0.80",
     "calibration_error": "expected calibration error",
     "brier_score": "Brier score",

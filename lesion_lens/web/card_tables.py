@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from lesion_lens.model.decisions import LEVELS
+from lesion_lens.model.decisions import LEVELS, MALIGNANT_CODES
 from lesion_lens.model.facts import (
     has_clinic_groups,
     has_other_clinics,
@@ -16,7 +16,7 @@ from lesion_lens.model.facts import (
     has_unseen_aucs,
 )
 from lesion_lens.model.statistics import clopper_pearson
-from lesion_lens.model.wording import count, interval, number
+from lesion_lens.model.wording import count, interval, number, series
 from skin_cancer_detection import CLASSES, CODES
 
 Facts = dict[str, Any]
@@ -25,7 +25,7 @@ CARD_METRICS = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
     "macro_auc": "macro AUC",
-    "malignant_auc": "AUC of `akiec`, `bcc` or `mel` against benign",
+    "malignant_auc": f"AUC of {series(map('`{}`'.format, MALIGNANT_CODES), 'or')} against benign",
     "melanoma_sensitivity_at_specificity_0.80": "melanoma: sensitivity at a specificity of 0.80",
 }
 GROUPS = {"sex": "sex", "age": "age in years", "site": "part of the body"}
@@ -67,8 +67,7 @@ def per_100(share: float | None) -> str:
 
 def listed(codes: Sequence[str]) -> str:
     """Write one or more codes as '`akiec`, `bcc` and `mel`'."""
-    *others, last = (f"`{code}`" for code in codes)
-    return f"{', '.join(others)} and {last}" if others else last
+    return series(f"`{code}`" for code in codes)
 
 
 # --- Tables ----------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from lesion_lens.model.classifier import Classifier
 from lesion_lens.model.errors import ModelFileError
 from lesion_lens.model.limits import READABLE
+from lesion_lens.model.wording import series
 from lesion_lens.web import dask_cluster
 from lesion_lens.web.bulk import Result, Task, results
 from lesion_lens.web.current import get_classifier
@@ -28,6 +29,7 @@ from lesion_lens.web.heat_maps import MapFolder
 from lesion_lens.web.outputs import UnwritableFile, is_no_file, whole_file
 from lesion_lens.web.progress import Progress, ProgressError, key_of, path_beside, progress_beside
 from lesion_lens.web.reports import CsvWriter, IsicWriter, JsonWriter, LineWriter, Writer
+from lesion_lens.web.results import codes_without_isic_column
 
 OUT = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
 # Exit codes. 2 is Click's code for a wrong command line, and ours if an output or a cluster fails.
@@ -117,6 +119,10 @@ def classify(
         if json_path:
             raise click.UsageError("--format isic needs a table. Add --csv with a file name.")
         csv_path = Path("-")
+    if table == "isic" and (left_out := codes_without_isic_column()):
+        raise click.UsageError(
+            f"--format isic has no column for {series(left_out)}. Use the plain format."
+        )
     if csv_path and json_path and csv_path.resolve() == json_path.resolve():
         raise click.UsageError("--csv and --json name the same file. Choose different files.")
     if csv_path and json_path and path_beside(csv_path).resolve() == json_path.resolve():

@@ -9,7 +9,7 @@ from typing import Any
 
 from lesion_lens import version
 from lesion_lens.model.classifier import Classifier
-from lesion_lens.model.decisions import FAMILIARITIES, HEADLINES, LEVELS
+from lesion_lens.model.decisions import CLASS_COUNTS, FAMILIARITIES, HEADLINES, LEVELS
 from lesion_lens.model.outliers import REASONS
 from lesion_lens.model.publication import NAME
 from lesion_lens.model.wording import ALL, LONGEST_NAME, MONTHS, NONE, WORDS
@@ -57,9 +57,10 @@ def page_of(classifier: Classifier) -> dict[str, Any]:
 
 
 def _context(classifier: Classifier) -> dict[str, Any]:
-    """Return what result.html reads of `pages.template_context` and `pages.context_of`."""
+    """Return what result.html reads of the app's globals and of the context of the pages."""
     return {
         "class_of": {kind.code: asdict(kind) for kind in CLASSES},
+        "class_counts": CLASS_COUNTS,
         "headlines": HEADLINES,
         "facts": _facts(classifier),
         "model_sha256": classifier.sha256,

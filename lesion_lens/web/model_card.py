@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from lesion_lens import ROOT, version
 from lesion_lens.model.backends import BACKENDS
+from lesion_lens.model.decisions import CLASS_COUNTS, MALIGNANT_CODES
 from lesion_lens.model.errors import LesionLensError
 from lesion_lens.model.facts import (
     Form,
@@ -55,7 +56,7 @@ from lesion_lens.web.card_tables import (
     source_table,
     statement_table,
 )
-from skin_cancer_detection import CLASSES, CODES
+from skin_cancer_detection import CODES, PARAMETERS
 
 _REMEDY = "write it again with python train.py, or with --evaluate if the model is up to date."
 
@@ -73,6 +74,7 @@ ENVIRONMENT = Environment(
     trim_blocks=True,
     keep_trailing_newline=True,
 )
+ENVIRONMENT.globals["class_counts"] = CLASS_COUNTS
 # The card explains these sources by name.
 HAM10000_SOURCES = {"rosendahl", "vidir_modern", "vidir_molemax", "vienna_dias"}
 # What the template uses in addition to the parts of `test`.
@@ -136,6 +138,7 @@ def model_card(facts: Any, source: str | Path = "the model file") -> str:
         **_FUNCTIONS,
         app_version=version(),
         BACKENDS=BACKENDS,
+        PARAMETERS=PARAMETERS,
         GROUPS=GROUPS,
         HOME=HOME,
         QUESTIONS=QUESTIONS,
@@ -148,7 +151,7 @@ def model_card(facts: Any, source: str | Path = "the model file") -> str:
             "found": matrix[mel][mel],
             "taken_for_naevi": matrix[mel][nv],
         },
-        malignant=[lesion_class.code for lesion_class in CLASSES if lesion_class.risk != "benign"],
+        malignant=MALIGNANT_CODES,
         pooled=[code for code, row in conformal.items() if row["pooled"]],
     )
 

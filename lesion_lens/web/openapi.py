@@ -6,6 +6,7 @@ Its texts are CommonMark, as OpenAPI specifies; the API page shows the same text
 from typing import Any
 
 from lesion_lens import version
+from lesion_lens.model.decisions import CLASS_COUNTS
 from lesion_lens.model.errors import DamagedImage, Problem, UnsupportedImage
 from lesion_lens.model.limits import MAX_PIXELS, MAX_SIDE, MEGA, MIME_TYPES, PIXEL_LIMITS, READABLE
 from lesion_lens.model.publication import NAME
@@ -68,7 +69,8 @@ def openapi_document(root: str, docs: str, max_megabytes: int) -> dict[str, Any]
         "info": {
             "title": NAME,
             "version": version(),
-            "summary": "Says which of seven classes a pigmented skin lesion most likely is.",
+            "summary": f"Says which of {CLASS_COUNTS['all']} classes a pigmented skin lesion most "
+            "likely is.",
             "description": f"{NOTICE}\n\n{COMPATIBILITY}",
         },
         "servers": [{"url": root}],

@@ -18,6 +18,7 @@ from flask import Blueprint, Flask, current_app, render_template, url_for
 from flask.blueprints import BlueprintSetupState
 from flask.typing import ResponseReturnValue
 
+from lesion_lens.model.decisions import CLASS_COUNTS
 from lesion_lens.model.limits import MIME_TYPES, SUFFIXES
 from lesion_lens.model.publication import NAME
 from lesion_lens.web import language
@@ -119,8 +120,8 @@ def manifest() -> ResponseReturnValue:
     content = {
         "name": NAME,
         "short_name": NAME,
-        "description": "Says which of seven classes of pigmented skin lesions a dermatoscope image "
-        "most likely shows. A study tool: it does not diagnose.",
+        "description": f"Says which of {CLASS_COUNTS['all']} classes of pigmented skin lesions a "
+        "dermatoscope image most likely shows. A study tool: it does not diagnose.",
         "lang": language.LANGUAGE,
         "dir": language.DIRECTION,
         "id": start,

@@ -161,6 +161,11 @@ def isic_line(file: str, record: dict[str, Any]) -> str:
     return _joined([isic_name(file), *map(str, shares)])
 
 
+def codes_without_isic_column() -> list[str]:
+    """Return the classes that the ISIC challenge's CSV has no column for."""
+    return [code for code in CODES if code.upper() not in ISIC_COLUMNS]
+
+
 def isic_name(file: str) -> str:
     """Return an image's name in the ISIC challenge: the file name without folder and suffix."""
     return os.path.splitext(os.path.basename(file))[0]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from lesion_lens.model.decisions import FAMILIARITIES, LEVELS, MALIGNANT_CODES
+from lesion_lens.model.decisions import CLASS_COUNTS, FAMILIARITIES, LEVELS, MALIGNANT_CODES
 from lesion_lens.model.decoder import PREVIEW_SIDE
 from lesion_lens.model.outliers import REASONS
 from lesion_lens.model.views import PATCHES
@@ -34,7 +34,8 @@ def schemas() -> dict[str, Any]:
                 "thresholds": reference("Thresholds", "The numbers that the statements depend on."),
                 "classes": {
                     "type": "array",
-                    "description": "The seven classes, in the order of the model’s outputs.",
+                    "description": f"The {CLASS_COUNTS['all']} classes, in the order of the "
+                    "model’s outputs.",
                     "minItems": len(CLASSES),
                     "maxItems": len(CLASSES),
                     "items": reference("Class"),
@@ -122,8 +123,8 @@ def schemas() -> dict[str, Any]:
                 },
                 "flagged": _or_null(
                     "Code",
-                    "The class that would be most likely if all seven were equally frequent; null "
-                    "if that is `most_likely`.",
+                    f"The class that would be most likely if all {CLASS_COUNTS['all']} were "
+                    "equally frequent; null if that is `most_likely`.",
                 ),
                 "inconclusive": _flag(
                     "`cannot_be_excluded` contains both benign and malignant classes."

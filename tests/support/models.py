@@ -18,7 +18,7 @@ from lesion_lens.model.files import DEFAULT_MODEL_PATH, read_attributes
 from lesion_lens.model.litert_files import append_attributes
 from lesion_lens.model.model_path import is_litert
 from lesion_lens.model.other_pictures import OtherPictureDetector
-from lesion_lens.model.outliers import OutlierDetector
+from lesion_lens.model.outliers import FEATURES, OutlierDetector
 from lesion_lens.model.picture_groups import PictureGroups
 from skin_cancer_detection import CODES, SIDE
 
@@ -51,13 +51,18 @@ LAYERS = [
     ("Dropout", (64,), 0),
     ("Dense", (32,), 2080),
     ("BatchNormalization", (32,), 128),
-    ("Dense", (7,), 231),
+    ("Dense", (len(CODES),), 33 * len(CODES)),
 ]
 
 # With these, a class cannot be excluded from 0.1 on, and moles are at least six times as frequent
 # as any other class.
-FACTS = DecisionFacts(1.0, (0.1, 0.1, 0.1, 0.05, 0.6, 0.02, 0.03), 0.1, (0.1,) * 7, ())
-LIKE, UNLIKE = (OutlierDetector(np.zeros((7, 7)), np.eye(7), threshold) for threshold in (1e9, 0))
+_SHARES = {"nv": 0.6, "akiec": 0.1, "bcc": 0.1, "bkl": 0.1, "df": 0.05, "mel": 0.03}
+_shares = np.array([_SHARES.get(code, 0.02) for code in CODES])
+FACTS = DecisionFacts(1.0, tuple((_shares / _shares.sum()).tolist()), 0.1, (0.1,) * len(CODES), ())
+LIKE, UNLIKE = (
+    OutlierDetector(np.zeros((len(CODES), FEATURES)), np.eye(FEATURES), threshold)
+    for threshold in (1e9, 0)
+)
 # With OTHER, no picture is dermatoscopic; with OWN, all are, unless they have a single colour.
 OTHER, OWN = (
     OtherPictureDetector(np.zeros(17), np.ones(17), np.eye(171)[0], threshold)
@@ -65,8 +70,8 @@ OTHER, OWN = (
 )
 # 'Low risk' has proved right for every picture, or for no picture.
 PROVEN, UNPROVEN = (
-    PictureGroups(np.zeros((4, 7)), np.stack([np.eye(7)] * 4), np.full(4, 0.25), np.full(4, proven))
-    for proven in (1, 0)
+    PictureGroups(np.zeros((4, FEATURES)), np.stack([np.eye(FEATURES)] * 4), *shares)
+    for shares in ((np.full(4, 0.25), np.full(4, proven)) for proven in (1, 0))
 )
 
 
@@ -82,7 +87,7 @@ def attributes_of(*kinds):
 
 
 def write_model(folder, shares, facts=None, attributes=None):
-    """Write a model file that gives every image the same seven probabilities; return its path.
+    """Write a model file that gives every image the same probabilities; return its path.
 
     It is always a LiteRT file, because LiteRT loads it at once.
     """
@@ -144,7 +149,8 @@ def change_layer(path, index, **settings):
 def made_scores():
     """Make the part of metrics.json's `test` that the pages show."""
     matrix = np.diag([10] * len(CODES))
-    matrix[CODES.index("mel")] = [1, 1, 5, 0, 15, 0, 28]  # 20 of 50 are called benign
+    found = {"akiec": 1, "bcc": 1, "bkl": 5, "nv": 15, "mel": 28}  # 20 of 50 are called benign
+    matrix[CODES.index("mel")] = [found.get(code, 0) for code in CODES]
     return {
         "eight_views": {
             "images": 2345,
