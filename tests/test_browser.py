@@ -293,6 +293,7 @@ def test_the_result_prints_on_one_page(one_page, request):
     one_page.emulate_media(media="print")
     size = one_page.evaluate("parseFloat(getComputedStyle(document.body).fontSize) * 72 / 96")
     assert size > 9  # points
+    assert one_page.locator("#how-good").inner_text().startswith("Of 100 images of melanomas")
 
 
 def test_the_longest_result_prints_on_one_page(desk, tmp_path):
