@@ -13,6 +13,8 @@ import { leadTable } from "./warning_signs.js";
 // Look it up now, while the upload page is in the document: other views replace it.
 const batchTemplate = document.getElementById("batch-template").content;
 
+const hasAnswer = (row) => row && !["failed", "unknown"].includes(row.dataset.level);
+
 export async function classifyAll(files) {
   const content = batchTemplate.cloneNode(true);
   const article = content.querySelector("article");
@@ -50,7 +52,7 @@ export async function classifyAll(files) {
       if (done % 10 === 0) live.textContent = sentence;
       takePlace(body.querySelector(`[data-file="${i}"]`), rows[i]);
       rows[i].dataset.file = i;
-      keep(article);
+      if (rows.some(hasAnswer)) keep(article);
       body.insertBefore(rows[i], rows.slice(i + 1).find(Boolean) ?? null);
       sort(table);
       comparing.hidden = body.querySelectorAll("img").length < 2;

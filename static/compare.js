@@ -57,6 +57,7 @@ function fill(side, row) {
   for (const [name, { childNodes }] of Object.entries(parts)) {
     side.querySelector(`.${name}`).replaceChildren(...[...childNodes].map((node) => node.cloneNode(true)));
   }
+  side.querySelector(".result .step")?.remove(); // it stands below
   side.querySelector(".file").textContent = nameOf(row);
   side.querySelector("img").src = row.querySelector("img").src;
   side.querySelector(".next-step").textContent = row.result.querySelector("#next-step").textContent;

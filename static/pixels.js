@@ -44,7 +44,8 @@ function checkSize([width, height], format, { max_pixels, max_jpeg_pixels, max_s
   const [most, sentence] = format === "JPEG"
     ? [max_jpeg_pixels, sentences.large_jpeg]
     : [max_pixels, sentences.large];
-  if (width * height > most || Math.max(width, height) > max_side) throw new ImageError(sentence);
+  if (width * height > most) throw new ImageError(sentence);
+  if (Math.max(width, height) > max_side) throw new ImageError(sentences.long);
 }
 
 // Browsers turn a JPEG upright by themselves, but not a WebP, and WebKit does not turn a PNG. Then only

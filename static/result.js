@@ -7,9 +7,10 @@ import "./warning_signs.js";
 document.documentElement.classList.add("js");
 if (navigator.canShare?.({ files: [pictureOf("")] })) document.documentElement.classList.add("can-share");
 
-// Ask before this result is lost, because it exists nowhere else. Other views of the page keep it.
+// Ask before this result is lost, because it exists nowhere else. Other views of the page keep it. Nothing is
+// lost if the model could not judge the picture.
 export function receive(article) {
-  keep(article, () => article.isConnected);
+  if (!article.querySelector(".level-box.unknown")) keep(article, () => article.isConnected);
 }
 
 function pictureOf(base64) {

@@ -52,8 +52,8 @@ function showWay(way, share) {
   else showStep(text("uploading"), share);
 }
 
-main.addEventListener("click", (event) => {
-  if (event.target.closest("[data-home]") && !(event.ctrlKey || event.metaKey || event.shiftKey)) {
+document.addEventListener("click", (event) => {
+  if (event.target.closest("[data-home]") && !form.isConnected && !(event.ctrlKey || event.metaKey || event.shiftKey)) {
     event.preventDefault();
     startAnew();
   }

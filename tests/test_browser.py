@@ -138,7 +138,7 @@ def test_the_map_can_be_switched_off(one_page, request):
     classify(one_page, image_file(request))
     patch = one_page.locator(".patches rect").first
     patch.wait_for(state="visible")
-    one_page.get_by_role("switch", name="Important parts").click()
+    one_page.get_by_role("switch", name="What it depends on").click()
     assert not patch.is_visible()
 
 
@@ -293,6 +293,7 @@ def test_the_result_prints_on_one_page(one_page, request):
     one_page.emulate_media(media="print")
     size = one_page.evaluate("parseFloat(getComputedStyle(document.body).fontSize) * 72 / 96")
     assert size > 9  # points
+    assert one_page.locator("#how-good").inner_text().startswith("Of 100 images of melanomas")
 
 
 def test_the_longest_result_prints_on_one_page(desk, tmp_path):

@@ -160,3 +160,10 @@ def test_a_cut_is_judged_by_the_worst_place():
     assert (effect.high, effect.high_to_low, effect.low, effect.malignant_low) == (1, 0, 1, 1)
     assert effect.changed == 0.25
     assert not effect.is_harmless
+
+
+def test_of_a_crop_that_cannot_be_judged_no_answer_is_called_less_certain(client):
+    page = page_of(upload(client, encode(draw_for("unknown")), crop=HALF))
+    assert "unknown" in text_of(page, "#level")
+    said = text_of(page, "#cropped")
+    assert said.endswith("The model learned from whole pictures. Send the whole picture as well.")

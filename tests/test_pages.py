@@ -86,7 +86,7 @@ def test_the_scores_are_those_of_eight_views(tmp_path):
     said = text_of(page_of(client_of(path).get("/")), "#how-good")
     assert "2,345 images" in said
     assert "Of 100 images, it named the right class for 81" in said
-    assert "Of 100 images of melanomas, it called 56 a melanoma" in said
+    assert "Of 100 images of melanomas, the model called 56 a melanoma" in said
 
 
 def test_scores_without_melanomas_leave_them_out(tmp_path):

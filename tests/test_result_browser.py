@@ -39,7 +39,7 @@ def show_result(page, alone=False):
         page.get_by_role("button", name="Classify").click()
     page.locator("#likely").wait_for()
     # Browsers ask only users who have interacted with the page.
-    page.get_by_text("Most important").click()
+    page.get_by_text("The answer depends most").click()
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -103,6 +103,38 @@ def test_an_unsaved_result_is_not_left_without_a_question(phone, alone):
     show_result(phone, alone)
     phone.goto("about:blank")
     assert phone.asked == ["beforeunload"]
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_links_of_a_result_open_in_a_new_tab_and_say_so(phone, alone):
+    show_result(phone, alone)
+    for name in ("Model card", "Privacy"):
+        link = phone.get_by_role("link", name=name)
+        described = phone.locator(f"#{link.get_attribute('aria-describedby')}")
+        assert described.text_content() == "Opens in a new tab."
+        with phone.context.expect_page() as opened:
+            link.click()
+        opened.value.close()
+    assert phone.locator("#likely").is_visible()
+    assert phone.asked == []
+    assert not phone.get_by_role("link", name="Classify another image").get_attribute("target")
+
+
+def test_the_name_of_the_app_leads_from_a_result_to_the_form_and_back(phone):
+    show_result(phone)
+    phone.get_by_role("link", name="Lesion Lens").click()
+    assert phone.locator("#upload").is_visible()
+    assert not phone.get_by_role("link", name="Privacy").get_attribute("target")
+    phone.go_back()
+    assert phone.locator("#likely").is_visible()
+    assert phone.asked == []
+
+
+def test_a_picture_that_cannot_be_judged_is_left_without_a_question(phone):
+    classify(phone, drawn("unknown.png", draw_for("unknown")))
+    phone.get_by_text("The answer depends most").or_(phone.get_by_text("No part stands out")).click()
+    phone.goto("about:blank")
+    assert phone.asked == []
 
 
 def test_a_printed_result_is_left_without_a_question(phone):

@@ -185,7 +185,8 @@ def test_a_cancer_in_an_unfamiliar_image_is_high_too(result_of):
     page = result_of(rules=(UNLIKE, OWN, PROVEN), mel=0.92)
     assert level_of(page) == "high"
     assert said_on(page) == {"unfamiliar"}
-    assert "take the image again" not in text_of(page, "#unfamiliar")
+    said = text_of(page, "#unfamiliar")
+    assert said.endswith("The model has seen few such images.")
 
 
 def test_cancers_that_only_together_are_likely_are_high_and_the_page_says_why(result_of):
@@ -240,6 +241,7 @@ def test_of_what_cannot_be_judged_nothing_is_said_that_reassures_or_alarms(resul
     assert not page.select("#risk, #cancer, #not-excluded, #the-list, #not-harmless, .bars small")
     assert "says nothing about your spot" in text_of(page, ".lead")
     assert "say nothing about your spot" in text_of(page, "#no-meaning")
+    assert page.select_one("#no-meaning").find_next_sibling("ol")  # said before the numbers
 
 
 def test_a_table_neither_reassures_nor_alarms_about_what_cannot_be_judged(client):
@@ -270,8 +272,9 @@ def test_what_is_said_of_a_class_that_is_missing_is_limited_to_images_like_those
 ):
     said = text_of(result_of(nv=0.98), "#the-list")
     assert said.startswith("For images like those that the model learned from")
-    unlike = text_of(result_of(rules=(UNLIKE, OWN, PROVEN), nv=0.98), "#the-list")
-    assert "Your image is not like those" in unlike
+    unlike = result_of(rules=(UNLIKE, OWN, PROVEN), nv=0.98)
+    assert not unlike.select("#the-list, #not-excluded")
+    assert "None of them is ruled out." in text_of(unlike, "#no-list")
 
 
 def test_an_unknown_that_may_be_a_cancer_still_sends_to_a_doctor(result_of):
@@ -294,7 +297,7 @@ def test_what_a_level_meant_is_told_of_100_test_lesions(result_of):
     scores["decisions"] = made_counts(1000, 157, high=(200, 141, 70))
     said = text_of(result_of(mel=0.98, scores=scores), "#meaning")
     assert said.startswith("Of 100 test lesions with this result, 70 turned out to be a cancer")
-    assert said.endswith("about 16 in 100 did.")
+    assert said.endswith("about 16 in 100 were.")
 
 
 def test_low_risk_is_told_beside_how_rare_cancer_is_in_such_images(result_of):
@@ -320,7 +323,10 @@ def test_what_it_meant_for_an_unfamiliar_image_is_that_of_the_worst_clinic(resul
     facts = {"other_clinics": {"clinics": clinics}}
     page = result_of(rules=(UNLIKE, OWN, PROVEN), facts=facts, nv=0.98)
     said = text_of(page, "#meaning")
-    assert "had not seen, 31 turned out" in said
+    assert "Of 100 lesions there with this result, 31 turned out" in said
+    assert "Go by this number, not by the smaller probability above" in said
+    page = result_of(rules=(UNLIKE, OWN, PROVEN), facts=facts, nv=0.6, mel=0.39)
+    assert "Go by this number" not in text_of(page, "#meaning")
 
 
 def test_what_it_meant_is_left_out_where_nobody_counted(result_of):
@@ -331,14 +337,14 @@ def test_what_it_meant_is_left_out_where_nobody_counted(result_of):
 def test_what_cannot_be_excluded(result_of):
     said = text_of(result_of(bcc=0.12, nv=0.85), "#not-excluded")
     assert said == (
-        "Possible classes: Melanocytic naevus (mole) (benign); Basal cell carcinoma (malignant)."
+        "Classes to consider: Melanocytic naevus (mole) (benign); Basal cell carcinoma (malignant)."
     )
 
 
 def test_the_most_likely_class_cannot_be_excluded_whatever_its_threshold(result_of):
     page = result_of(replace(FACTS, conformal_thresholds=(0.99,) * len(scd.CODES)), nv=0.97)
     said = text_of(page, "#not-excluded")
-    assert said == "Possible classes: Melanocytic naevus (mole) (benign)."
+    assert said == "Classes to consider: Melanocytic naevus (mole) (benign)."
 
 
 def test_flagged(result_of):
@@ -440,7 +446,7 @@ def test_the_map_is_drawn_where_covering_counts(client, monkeypatch):
         for rect in page.select(".patches rect")
     }
     assert patches == {(1, 5): 0.6, (4, 2): 0.15}
-    assert text_of(page, "#weight") == "Most important part: upper right."
+    assert text_of(page, "#weight") == "The answer depends most on this part: upper right."
 
 
 def test_a_map_without_a_peak_says_so(result_of):

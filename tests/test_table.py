@@ -147,6 +147,18 @@ def test_what_comes_after_the_csv_was_saved_is_asked_about(desk, address):
     page.close()
 
 
+def test_a_table_without_an_answer_is_left_without_a_question(desk, address):
+    page = desk.new_page()
+    asked = []
+    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
+    page.goto(address)
+    classify(page, SPOILED, drawn("unknown.png", draw_for("unknown")))
+    wait_for_table(page)
+    page.reload()
+    assert asked == []
+    page.close()
+
+
 def test_the_csv_has_the_order_of_the_table(table):
     table.get_by_role("button", name="Image", exact=True).click()
     assert table.get_by_role("status").inner_text() == "Sorted by Image."
@@ -300,6 +312,16 @@ def test_two_images_are_shown_side_by_side_and_swapped(desk, address):
     assert boxes[1]["y"] >= boxes[0]["y"] + boxes[0]["height"]
     page.get_by_role("button", name="Back to the table").click()
     assert focused(page).startswith("Compare")
+    page.close()
+
+
+def test_side_by_side_what_to_do_is_said_once(desk, address):
+    page = desk.new_page()
+    page.goto(address)
+    classify(page, drawn("unknown.png", draw_for("unknown")), FILES[2])
+    wait_for_table(page)
+    page.get_by_role("button", name="Compare two photographs").click()
+    assert side(page, "earlier").inner_text().count("show it to a doctor") == 1
     page.close()
 
 

@@ -58,6 +58,11 @@ def test_the_preview_and_the_button_come_into_sight(browser, address, size):
             page.set_input_files("#pic", files)
             assert is_in_sight(page, page.locator("#chosen img").first)
             assert is_in_sight(page, page.get_by_role("button", name="Classify"))
+            switch = page.get_by_text("Keep my images on this device").first
+            assert is_in_sight(page, switch)
+            box = switch.bounding_box()
+            below = page.get_by_role("button", name="Classify").bounding_box()["y"]
+            assert below - box["y"] - box["height"] >= 8
 
 
 @pytest.mark.parametrize("size", PHONES, ids=str)
@@ -272,6 +277,30 @@ def test_the_ticks_come_along_to_one_result_and_not_to_the_next(page):
     page.get_by_role("button", name="b.png", exact=True).click()
     page.locator("#likely").wait_for()
     assert page.locator("input:checked:not(#map-switch)").count() == 0
+
+
+@pytest.mark.parametrize("size", PHONES, ids=str)
+def test_the_verdict_is_in_sight_wherever_a_sign_is_ticked(browser, address, size):
+    with window(browser, has_touch=True) as page:
+        page.set_viewport_size(dict(zip(("width", "height"), size, strict=True)))
+        page.goto(address)
+        for place, verdict in ((0, "few"), (1, "enough")):
+            tick(page, place)
+            assert is_in_sight(page, page.locator(f".signs [data-verdict={verdict}]"))
+            assert page.locator(".urgent").is_visible() == (verdict == "enough")
+
+
+def test_on_paper_each_ticked_sign_has_its_line(page):
+    page.emulate_media(media="print")
+    also = page.get_by_text("a doctor if it bleeds")
+    assert also.inner_text().startswith("See a doctor if it bleeds, is changing, is a sore")
+    page.emulate_media(media="screen")
+    tick(page, 1, 5)
+    assert also.inner_text().startswith("Also see a doctor if it bleeds, is changing in any other")
+    page.emulate_media(media="print")
+    assert also.inner_text().startswith("Also see")
+    first, second = (sign.bounding_box() for sign in page.locator(".signs li:visible").all())
+    assert second["y"] >= first["y"] + first["height"]
 
 
 def test_no_form_holds_the_warning_signs(client):

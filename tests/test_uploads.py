@@ -49,7 +49,7 @@ JPEG = encode(Image.effect_noise((64, 64), 80), "JPEG")
         (encode(draw_lesion(), "PPM"), 415, "Save it as JPEG, PNG"),
         (JPEG[: len(JPEG) // 2], 422, "damaged or incomplete"),
         (encode(Image.new("1", (5001, 5000))), 413, "25 million pixels"),
-        (encode(Image.new("1", (20_001, 1))), 413, "20,000 on one side"),
+        (encode(Image.new("1", (20_001, 1))), 413, "more than 20,000 pixels on one side."),
         (b"\x00" * 21_000_000, 413, "More than 20 MB were sent"),
     ],
 )

@@ -144,11 +144,22 @@ class ImageTooLarge(ImageError):
     title = "Too many pixels"
     meaning = "The model looks at 28 × 28 pixels, so a smaller copy loses hardly anything."
     sentence = (
-        f"The image has more than {{megapixels}} million pixels, the limit for its format, or more "
-        f"than {MAX_SIDE:,} on one side. Send a smaller copy: 2,000 pixels on a side are more than "
-        "enough."
+        "The image has more than {limit}. Send a smaller copy: 2,000 pixels on a side are more "
+        "than enough."
     )
-    example: ClassVar[dict[str, Any]] = {"megapixels": MAX_PIXELS // MEGA}
+    example: ClassVar[dict[str, Any]] = {
+        "limit": f"{MAX_PIXELS // MEGA} million pixels, the limit for its format"
+    }
+
+    @classmethod
+    def of_area(cls, most: int) -> "ImageTooLarge":
+        """The error of an image with more than `most` pixels."""
+        return cls(limit=f"{most // MEGA} million pixels, the limit for its format")
+
+    @classmethod
+    def of_side(cls) -> "ImageTooLarge":
+        """The error of an image with a side longer than `limits.MAX_SIDE`."""
+        return cls(limit=f"{MAX_SIDE:,} pixels on one side")
 
     @classmethod
     def check(cls, size: tuple[int, int], image_format: str | None) -> None:
@@ -162,8 +173,10 @@ class ImageTooLarge(ImageError):
             ImageTooLarge
         """
         most = max_pixels(image_format)
-        if size[0] * size[1] > most or max(size) > MAX_SIDE:
-            raise cls(megapixels=most // MEGA)
+        if size[0] * size[1] > most:
+            raise cls.of_area(most)
+        if max(size) > MAX_SIDE:
+            raise cls.of_side()
 
 
 class ImageTooCostly(ImageError):

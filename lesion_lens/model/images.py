@@ -29,7 +29,7 @@ from lesion_lens.model.errors import (
     UnsupportedVariant,
 )
 from lesion_lens.model.libheif import lower_the_limit
-from lesion_lens.model.limits import FORMATS, MAX_PIXELS, MEGA, NAMES, max_pixels
+from lesion_lens.model.limits import FORMATS, MAX_PIXELS, NAMES, max_pixels
 from lesion_lens.model.tiff_numbers import is_of_numbers, numbers_image, scale_of
 from skin_cancer_detection import EXACT_PIXELS, REDUCING_GAP, SIDE
 
@@ -163,7 +163,7 @@ def _opened(
     if data[:4] == b"RIFF":  # a WebP; its decoder allocates memory when the file is opened
         pixels, most = webp_pixels(data), max_pixels("WEBP")
         if pixels > most:
-            raise ImageTooLarge(megapixels=most // MEGA)
+            raise ImageTooLarge.of_area(most)
         reserve(_BYTES_PER_PIXEL["WEBP"] * pixels)
     error: ImageError = UnsupportedImage()
     for name in formats_of(data):
@@ -183,7 +183,7 @@ def _error_of(error: Exception, image_format: str | None) -> ImageError:
     if isinstance(error, ImageError):
         return error
     if isinstance(error, Image.DecompressionBombError):
-        return ImageTooLarge(megapixels=MAX_PIXELS // MEGA)
+        return ImageTooLarge.of_area(MAX_PIXELS)
     text = str(error)
     if isinstance(error, MemoryError) or "emory alloc" in text or "out of memory" in text.lower():
         return ImageTooCostly()

@@ -4,7 +4,7 @@ from typing import Any
 
 from lesion_lens.model.decoder import PREVIEW_SIDE
 from lesion_lens.model.errors import DamagedImage, EmptyImage, ImageTooLarge
-from lesion_lens.model.limits import MAX_PIXELS, MAX_SIDE, MEGA, max_pixels
+from lesion_lens.model.limits import MAX_PIXELS, MAX_SIDE, max_pixels
 from skin_cancer_detection import EXACT_PIXELS, REDUCING_GAP, SIDE
 
 # A browser cannot tell a damaged file from a kind that only the server reads.
@@ -38,8 +38,9 @@ def image_limits() -> dict[str, Any]:
         "sentences": {
             "empty": str(EmptyImage()),
             "damaged": str(DamagedImage()),
-            "large": str(ImageTooLarge(megapixels=MAX_PIXELS // MEGA)),
-            "large_jpeg": str(ImageTooLarge(megapixels=jpeg_pixels // MEGA)),
+            "large": str(ImageTooLarge.of_area(MAX_PIXELS)),
+            "large_jpeg": str(ImageTooLarge.of_area(jpeg_pixels)),
+            "long": str(ImageTooLarge.of_side()),
             "unreadable": UNREADABLE,
             "hidden": HIDDEN,
         },
