@@ -143,9 +143,9 @@ def main() -> None:
         port = port_to_serve(default=5000)
         print("Loading the model …", flush=True)
         get_classifier(app).load()
+        serve_metrics_port(app)
     except LesionLensError as error:
         exit_with(error)
-    serve_metrics_port(app)
     app.run(port=port, request_handler=NamelessRequestHandler)
 
 

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -205,3 +206,11 @@ def test_training_without_its_packages_says_which_to_install():
         2,
         "train.py needs pandas, which is not installed: pip install -r requirements.txt\n",
     )
+
+
+def test_a_metrics_port_that_is_taken_stops_python_s_start_too():
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        code, said = start(PYTHON, MODEL_PATH=str(LITERT), METRICS_PORT=port)
+    assert code == 3
+    assert f"METRICS_PORT cannot be bound: free port {port} of 127.0.0.1" in said
