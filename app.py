@@ -7,7 +7,6 @@ The app does not write uploads to disk or to the log.
 """
 
 import os
-import sys
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -36,11 +35,12 @@ from lesion_lens.web.line_breaks import keep_together
 from lesion_lens.web.log_lines import keep_records_on_one_line
 from lesion_lens.web.metrics import measure, serve_metrics_port
 from lesion_lens.web.other_sites import allow_origins
-from lesion_lens.web.process import exit_with
+from lesion_lens.web.process import warn_of_other_worker
 from lesion_lens.web.proxies import trust_proxies
 from lesion_lens.web.pwa import pwa
 from lesion_lens.web.rate_limit import limit_rate
 from lesion_lens.web.repository import check_repository
+from lesion_lens.web.settings import exit_with, port_to_serve
 from lesion_lens.web.uploads import InMemoryRequest, refuse_without_room
 
 
@@ -141,22 +141,21 @@ class NamelessRequestHandler(WSGIRequestHandler):
 
 def main() -> None:
     """Serve the app on this machine only."""
-    port = os.environ.get("PORT", "5000")
-    if not port.isdecimal() or int(port) > 65535:
-        sys.exit(f"PORT is {port!r}, not a number from 0 to 65535: set it to one, such as 5000.")
-    print("Loading the model …", flush=True)
     try:
+        port = port_to_serve(default=5000)
+        print("Loading the model …", flush=True)
         get_classifier(app).load()
-    except ModelFileError as error:
+        serve_metrics_port(app)
+    except LesionLensError as error:
         exit_with(error)
-    serve_metrics_port(app)
-    app.run(port=int(port), request_handler=NamelessRequestHandler)
+    app.run(port=port, request_handler=NamelessRequestHandler)
 
 
 try:
     app = create_app()
 except LesionLensError as error:  # also when a server imports `app`
     exit_with(error)
+warn_of_other_worker()
 
 if __name__ == "__main__":
     main()

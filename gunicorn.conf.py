@@ -1,13 +1,24 @@
-"""How gunicorn serves the app. gunicorn reads this file from the folder in which it starts."""
+"""How gunicorn serves the app.
 
-import os
+gunicorn finds this file in the folder in which it starts; elsewhere, name it with `--config`.
+"""
+
+import sys
+from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # also if gunicorn starts elsewhere
+
+from lesion_lens.model.errors import SettingError
 from lesion_lens.model.process_limits import most_connections
 from lesion_lens.web import metrics_processes
 from lesion_lens.web.limits import HEADER_LIMIT
+from lesion_lens.web.settings import exit_with, port_to_serve
 
-bind = f"0.0.0.0:{os.environ.get('PORT', '8000')}"
+try:
+    bind = f"0.0.0.0:{port_to_serve(default=8000)}"
+except SettingError as error:
+    exit_with(error)
 
 # Ignores WEB_CONCURRENCY, which Heroku sets to 2 for a dyno of 512 MB, where a second TensorFlow
 # would not fit. One process still uses several cores: the slow work is done by threads that release
@@ -31,8 +42,8 @@ forwarder_headers = ""
 secure_scheme_headers: dict[str, str] = {}
 
 accesslog = "-"
-# Method, path, status, bytes, seconds. Neither address nor query; a path holds no file name.
-access_log_format = "%(m)s %(U)s %(s)s %(B)s %(L)ss"
+# Time, method, path, status, bytes, seconds. Neither address nor query; a path holds no file name.
+access_log_format = "%(t)s %(m)s %(U)s %(s)s %(B)s %(L)ss"
 
 
 metrics_processes.name_folder()  # before the workers start, which inherit the environment
@@ -50,7 +61,9 @@ def post_worker_init(worker: Any) -> None:
     allow_many_connections()
     process.share_the_interpreter()
     process.hide_addresses(worker.log.error_log)
-    process.load_weights(worker.app.wsgi())
+    app = worker.app.wsgi()
+    process.load_weights(app)
+    worker.log.info("%s", process.describe_model(app))
 
 
 def on_starting(server: Any) -> None:

@@ -34,17 +34,25 @@ from lesion_lens.model.decisions import CLASS_COUNTS
 from lesion_lens.model.errors import LesionLensError
 from lesion_lens.model.exports import EXPORTS, export_model
 from lesion_lens.model.files import DEFAULT_MODEL_PATH
-from lesion_lens.training.data import Dataset, read_dataset
-from lesion_lens.training.download import add_clinics, download, find_data
-from lesion_lens.training.errors import DataError, TrainingError
-from lesion_lens.training.evaluation import check_split
-from lesion_lens.training.medmnist import read_medmnist
-from lesion_lens.training.own_images import ReadingOptions, read_images
-from lesion_lens.training.own_scores import score_own, warning_of
-from lesion_lens.training.pipeline import evaluate_again, is_unfinished, train_model
-from lesion_lens.training.recipe import QUICK, SEED, Recipe
-from lesion_lens.training.score_table import score_table, table_of_images
-from lesion_lens.training.split import PARTS, read_split, shared_lesions, split_by_lesion
+
+try:
+    from lesion_lens.training.data import Dataset, read_dataset
+    from lesion_lens.training.download import add_clinics, download, find_data
+    from lesion_lens.training.errors import DataError, TrainingError
+    from lesion_lens.training.evaluation import check_split
+    from lesion_lens.training.medmnist import read_medmnist
+    from lesion_lens.training.own_images import ReadingOptions, read_images
+    from lesion_lens.training.own_scores import score_own, warning_of
+    from lesion_lens.training.pipeline import evaluate_again, is_unfinished, train_model
+    from lesion_lens.training.recipe import QUICK, SEED, Recipe
+    from lesion_lens.training.score_table import score_table, table_of_images
+    from lesion_lens.training.split import PARTS, read_split, shared_lesions, split_by_lesion
+except ModuleNotFoundError as error:  # as with requirements-slim.txt
+    print(
+        f"train.py needs {error.name}, which is not installed: pip install -r requirements.txt",
+        file=sys.stderr,
+    )
+    sys.exit(2)
 
 RUNS_DIRECTORY = ROOT / "runs"
 MOST_TEACHERS = 100

@@ -333,10 +333,12 @@ def test_only_the_first_frame_is_looked_at(client, image_format):
 
 def test_the_log_has_what_the_page_says_and_nothing_more(client):
     log_format = runpy.run_path(ROOT / "gunicorn.conf.py")["access_log_format"]
-    method, path, status, size, seconds = "m", "U", "s", "B", "L"  # gunicorn's names for them
-    assert re.findall(r"%\((.)\)s", log_format) == [method, path, status, size, seconds]
+    # gunicorn's names for them
+    time, method, path, status, size, seconds = "t", "m", "U", "s", "B", "L"
+    assert re.findall(r"%\((.)\)s", log_format) == [time, method, path, status, size, seconds]
     said = text_of(page_of(client.get("/privacy")))
-    for words in ("POST", "/showresult", "whether it worked", "how large", "how long it took"):
+    assert "its time, its method (such as POST), the address on this server (such as /show" in said
+    for words in ("whether it worked", "how large", "how long it took"):
         assert words in said
 
 

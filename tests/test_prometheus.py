@@ -96,7 +96,7 @@ def test_with_the_token_prometheus_can_read_the_metrics(client):
         ({"METRICS_PORT": "many"}, "METRICS_PORT is 'many', not a number from 1 to 65535"),
         ({"METRICS_PORT": "0"}, "METRICS_PORT is '0'"),
         ({"METRICS_PORT": "70000"}, "METRICS_PORT is '70000'"),
-        ({"METRICS_PORT": "9100", "METRICS_HOST": "here"}, "METRICS_HOST is 'here', not an IP"),
+        ({"METRICS_PORT": "9464", "METRICS_HOST": "here"}, "METRICS_HOST is 'here', not an IP"),
     ],
 )
 def test_a_setting_that_cannot_be_followed_is_named(settings, sentence):

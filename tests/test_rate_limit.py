@@ -151,7 +151,7 @@ def test_while_redis_is_away_each_process_counts_on_its_own(capfd):
 
 def test_redis_needs_a_client(monkeypatch):
     monkeypatch.setitem(sys.modules, "redis", None)
-    with pytest.raises(SettingError, match=r"needs the package redis: run `pip install 'limits\["):
+    with pytest.raises(SettingError, match=r"needs the package redis: add limits\[redis\] to"):
         client_with(RATE_LIMIT_REDIS_URL="redis://localhost:6379")
 
 

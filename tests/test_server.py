@@ -14,6 +14,7 @@ import pytest
 import requests
 
 from lesion_lens import ROOT
+from lesion_lens.model.files import sha256_of
 from lesion_lens.web.headers import ERROR_HEADERS
 from tests.support.drawings import draw_lesion, encode
 from tests.support.hostile import ENDLESS
@@ -127,6 +128,24 @@ def test_no_header_of_a_client_moves_the_app(server, header, prefix):
     response = requests.get(address, headers=headers, allow_redirects=False, timeout=20)
     assert (response.status_code, response.headers["Location"]) == (302, "/")
     assert "Strict-Transport-Security" not in response.headers
+
+
+def test_the_log_says_when_and_which_model_is_served(server):
+    assert requests.get(f"{server.address}/healthz", timeout=20).status_code == 200
+    time = r"\[\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\]"
+    wait_for(lambda: re.search(rf"^{time} GET /healthz 200 ", server.said, re.M))
+    assert f"Serving {MODEL} (SHA-256 {sha256_of(MODEL)}) with " in server.said
+    assert "gunicorn.conf.py is not in use" not in server.said
+
+
+@pytest.mark.parametrize("options", [f"--config {ROOT}/gunicorn.conf.py", ""])
+def test_a_start_elsewhere_without_the_settings_is_noticed(options, tmp_path):
+    command = f"gunicorn --chdir {ROOT} {options} --bind 127.0.0.1:$PORT app:app"
+    environment = {"folder": tmp_path, "command": command, "MODEL_PATH": str(LITERT)}
+    with gunicorn(tmp_path / "log", **environment) as server:
+        server.wait_until_ready()
+    warned = re.findall(r"\[WARNING\] (gunicorn.conf.py is not in use.*)", server.said)
+    assert bool(warned) == (not options)
 
 
 def test_what_is_no_http_leaves_no_address_in_the_log(server):

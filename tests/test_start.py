@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -194,8 +195,33 @@ def test_a_setting_that_cannot_be_followed_stops_the_start(command, setting):
     assert "'many'" in said
 
 
-@pytest.mark.parametrize("port", ["abc", "70000"])
-def test_an_invalid_port_is_named(port):
-    code, said = start(PYTHON, PORT=port)
-    assert code == 1
+@pytest.mark.parametrize("command", [pytest.param(PYTHON, id="python"), GUNICORN])
+@pytest.mark.parametrize("port", ["", "abc", "99999", "9" * 5000])
+def test_an_invalid_port_is_named(command, port):
+    code, said = start(command, MODEL_PATH=str(LITERT), PORT=port)
+    assert code == 3
     assert f"PORT is '{port}'" in said
+
+
+@pytest.mark.parametrize("setting", ["PROXY_HOPS", "METRICS_PORT"])
+def test_a_number_too_long_for_python_stops_the_start(setting):
+    code, said = start(PYTHON, MODEL_PATH=str(LITERT), **{setting: "9" * 5000})
+    assert code == 3
+    assert f"{setting} is '99" in said
+
+
+def test_training_without_its_packages_says_which_to_install():
+    hide = "import runpy, sys; sys.modules['pandas'] = None; sys.argv = ['train.py']; "
+    code, said = start(["-c", hide + "runpy.run_path('train.py', run_name='__main__')"])
+    assert (code, said) == (
+        2,
+        "train.py needs pandas, which is not installed: pip install -r requirements.txt\n",
+    )
+
+
+def test_a_metrics_port_that_is_taken_stops_python_s_start_too():
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        code, said = start(PYTHON, MODEL_PATH=str(LITERT), METRICS_PORT=port)
+    assert code == 3
+    assert f"METRICS_PORT cannot be bound: free port {port} of 127.0.0.1" in said

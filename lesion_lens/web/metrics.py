@@ -258,17 +258,23 @@ def serve_metrics_port(app: Flask) -> None:
     """Serve the metrics port in a thread, for servers other than gunicorn.
 
     Raises:
-        SystemExit: the port cannot be bound; Werkzeug has printed why.
+        SettingError: the port cannot be bound; Werkzeug has printed why.
     """
     access: MetricsAccess | None = app.extensions.get("metrics_access")
     if access is None or access.port is None:
         return
-    server = make_server(
-        access.host,
-        access.port,
-        lambda asked, respond: app({**asked, _ON_ITS_PORT: True}, respond),
-        threaded=True,
-    )
+    try:
+        server = make_server(
+            access.host,
+            access.port,
+            lambda asked, respond: app({**asked, _ON_ITS_PORT: True}, respond),
+            threaded=True,
+        )
+    except SystemExit as error:
+        raise SettingError(
+            f"METRICS_PORT cannot be bound: free port {access.port} of {access.host}, or set "
+            "METRICS_PORT and METRICS_HOST to others."
+        ) from error
     threading.Thread(target=server.serve_forever, daemon=True).start()
 
 

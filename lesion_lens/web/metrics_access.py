@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lesion_lens.model.errors import SettingError
+from lesion_lens.web.settings import MAX_PORT, whole_number
 
 SETTINGS = ("METRICS_TOKEN", "METRICS_PORT", "METRICS_HOST")
 HOST = "127.0.0.1"  # by default, only this machine reaches the port
@@ -46,9 +47,10 @@ def metrics_access(settings: Mapping[str, Any]) -> MetricsAccess | None:
             f"METRICS_TOKEN is not a token of at least {LEAST_TOKEN} letters, digits and -._~+/: "
             "set it to what `openssl rand -hex 32` prints, or remove it."
         )
-    if port and not (port.isascii() and port.isdecimal() and 0 < int(port) <= 65535):
+    number = whole_number(port, 1, MAX_PORT)
+    if port and number is None:
         raise SettingError(
-            f"METRICS_PORT is {port!r}, not a number from 1 to 65535: set it to one such as 9100, "
+            f"METRICS_PORT is {port!r}, not a number from 1 to 65535: set it to one such as 9464, "
             "or remove it."
         )
     if host and not _is_address(host):
@@ -56,7 +58,7 @@ def metrics_access(settings: Mapping[str, Any]) -> MetricsAccess | None:
             f"METRICS_HOST is {host!r}, not an IP address: set it to one of this machine, "
             f"such as {HOST}, or remove it."
         )
-    return MetricsAccess(token, host or HOST, int(port) if port else None)
+    return MetricsAccess(token, host or HOST, number)
 
 
 def _is_address(text: str) -> bool:

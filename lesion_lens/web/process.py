@@ -1,18 +1,20 @@
 """Settings of a serving process: thread switching, garbage collector, log and start.
 
-gunicorn.conf.py calls this. It does not change answers.
+gunicorn.conf.py calls most of this. It does not change answers.
 """
 
 import gc
 import logging
 import sys
-from typing import NoReturn
 
 from flask import Flask
 
 from lesion_lens.model import decoding
-from lesion_lens.model.errors import LesionLensError, ModelFileError
+from lesion_lens.model.backends import BACKENDS, chosen_backend
+from lesion_lens.model.errors import ModelFileError
+from lesion_lens.model.model_path import is_litert
 from lesion_lens.web.current import get_classifier
+from lesion_lens.web.settings import exit_with
 
 
 def share_the_interpreter() -> None:
@@ -42,11 +44,21 @@ def load_weights(app: Flask) -> None:
     gc.enable()
 
 
-def exit_with(error: LesionLensError) -> NoReturn:
-    """Print an error without a traceback and exit.
+def describe_model(app: Flask) -> str:
+    """Name the model file of an app, its checksum and its engine, for the log."""
+    model = get_classifier(app)
+    engine = "LiteRT" if is_litert(model.path) else f"Keras on {BACKENDS[chosen_backend()][0]}"
+    return f"Serving {model.path} (SHA-256 {model.sha256}) with {engine}"
 
-    The exit code is 3, which tells gunicorn that the worker cannot start and that retrying is
-    useless.
+
+def warn_of_other_worker() -> None:
+    """Log a warning in a gunicorn worker that is not ours: gunicorn.conf.py was not read.
+
+    It is a warning, not an error, because the app can do without, as under other servers.
     """
-    print(error, file=sys.stderr)
-    sys.exit(3)
+    if "gunicorn.workers.base" in sys.modules and "lesion_lens.web.worker" not in sys.modules:
+        logging.getLogger("gunicorn.error").warning(
+            "gunicorn.conf.py is not in use, so slow clients can block the app and most limits "
+            "on requests are missing: start gunicorn in the folder of that file, or name its path "
+            "with --config; give no --worker-class."
+        )

@@ -13,6 +13,7 @@ from flask import Flask, abort, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from lesion_lens.model.errors import SettingError
+from lesion_lens.web.settings import whole_number
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -39,12 +40,12 @@ def trust_proxies(app: Flask) -> None:
     on_platform = bool(os.environ.get("DYNO") or os.environ.get("WEBSITE_SITE_NAME"))
     given = str(app.config["PROXY_HOPS"]).strip()
     setting = given or ("1" if on_platform else "0")
-    if not (setting.isascii() and setting.isdecimal() and int(setting) <= MAX_HOPS):
+    hops = whole_number(setting, 0, MAX_HOPS)
+    if hops is None:
         raise SettingError(
             f"PROXY_HOPS is {setting!r}, not a number from 0 to {MAX_HOPS}: set it to the number "
             "of proxies between visitors and the app."
         )
-    hops = int(setting)
     app.wsgi_app = CheckedAddresses(app.wsgi_app)  # type: ignore[assignment]
     if hops:
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]

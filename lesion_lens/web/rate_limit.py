@@ -80,7 +80,8 @@ def storage_of(url: str) -> str:
         import redis
     except ImportError as error:
         raise SettingError(
-            "RATE_LIMIT_REDIS_URL needs the package redis: run `pip install 'limits[redis]'`, or "
+            "RATE_LIMIT_REDIS_URL needs the package redis: add limits[redis] to requirements.in "
+            "(for LiteRT: requirements-slim.in), run `make requirements` and install again, or "
             "remove the setting."
         ) from error
     try:
