@@ -12,7 +12,7 @@ import pytest
 
 from lesion_lens import ROOT
 from lesion_lens.model.decisions import HEADLINES
-from tests.support.browser import SCREENSHOTS, SPOILED, classify, desk_of, drawn, resize
+from tests.support.browser import SCREENSHOTS, SPOILED, classify, desk_of, drawn, resize, window
 from tests.support.drawings import draw_for, draw_lesion
 from tests.support.models import (
     FACTS,
@@ -271,6 +271,17 @@ def test_text_of_twice_the_size_fits_a_phone(state):
     with styled(page, LARGE):
         assert sideways(page) <= 0
         assert page.evaluate(CUT_OFF) == []
+
+
+def test_beside_large_text_the_name_of_a_chosen_image_has_the_whole_width(browser, address):
+    with window(browser, 375, bypass_csp=True) as page:
+        page.goto(address)
+        page.set_input_files("#pic", [WIDE])
+        with styled(page, LARGE):
+            picture, name = (
+                page.locator(f"#chosen {part}").bounding_box() for part in ("img", ".file")
+            )
+            assert name["y"] >= picture["y"] + picture["height"]
 
 
 def test_no_page_is_wider_where_text_runs_from_right_to_left(state):
