@@ -251,7 +251,7 @@ def test_facts_of_an_older_form(page_with):
     text = text_of(page, "main")
     assert "does not contain all that a full model card needs" in text
     assert "lacks the numbers for these tables of a model card: Scores; By class" in text
-    assert "does not hold the numbers that the reliability diagram is drawn from" in text
+    assert "does not contain the numbers for the reliability diagram" in text
     assert len(page.select("table")) == 2  # the names of the classes, the confusion matrix
 
 
@@ -269,7 +269,7 @@ def test_a_card_whose_file_lacks_the_reliability_is_whole_but_for_it(page_with):
     page = page_with(changed("test", "eight_views", "reliability", value=KeyError))
     text = text_of(page, "main")
     assert "The lesions are assigned to the parts by a hash of their id" in text
-    assert "does not hold the numbers that the reliability diagram is drawn from" in text
+    assert "does not contain the numbers for the reliability diagram" in text
 
 
 HOSTILE = '<script>x</script> [y](https://example.org) ![z](https://example.org/z) | " `'
