@@ -1,4 +1,5 @@
-# `make run` starts the app, `make test` runs the tests. Both set up .venv on first use.
+# `make run` starts the app, `make test` runs the tests. Both set up .venv on first use;
+# `make setup` does only that.
 
 # The first of these that runs and is Python 3.11, 3.12 or 3.13. To use another: `make PYTHON=...`.
 PYTHON ?= $(shell for python in python3 python3.12 python3.13 python3.11 python; do \
@@ -6,7 +7,9 @@ PYTHON ?= $(shell for python in python3 python3.12 python3.13 python3.11 python;
 	2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
 
-.PHONY: run test test-litert test-deploy test-portable lint format slug-size requirements upgrade sbom architecture icons sample notebook card screenshots lighthouse benchmark benchmark-bulk benchmark-training attack
+.PHONY: setup run test test-litert test-deploy test-portable lint format slug-size requirements upgrade sbom architecture icons sample notebook card screenshots lighthouse benchmark benchmark-bulk benchmark-training attack
+
+setup: .venv/test
 
 run: .venv/run
 	$(BIN)/python app.py

@@ -284,6 +284,18 @@ def test_the_gpu_build_is_of_the_pinned_version():
 # --- Development -----------------------------------------------------------------------------
 
 
+def test_the_guide_to_an_eighth_class_names_what_exists():
+    guide = PAGES["docs/development.md"].split("### Adding an eighth class")[1].split("\n## ")[0]
+    named = re.findall(r"`([\w/]+\.\w+)`", guide)
+    assert len(named) > 15
+    assert [name for name in named if not (ROOT / name).exists()] == []
+    names = re.findall(r"`(_[A-Z]+|[A-Z]{4,})`", guide)
+    code = (ROOT / "lesion_lens/training/diagnoses.py").read_text(encoding="utf-8")
+    code += (ROOT / "skin_cancer_detection.py").read_text(encoding="utf-8")
+    assert {"CLASSES", "_NAMES", "_HOMELESS"} <= set(names)
+    assert all(f"\n{name}" in code for name in names)
+
+
 def test_every_make_target_is_listed():
     targets = re.search(r"^\.PHONY: (.*)", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
     rows = rows_under("docs/development.md", "| target | what it does |")
