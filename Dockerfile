@@ -34,6 +34,8 @@ COPY app.py skin_cancer_detection.py ${MODEL_PATH} ./
 COPY static static/
 COPY templates templates/
 COPY lesion_lens lesion_lens/
+# The user below must be able to read the files, even after a checkout with umask 077.
+RUN chmod --recursive a+rX /app
 
 # A number instead of a name, so that Kubernetes can check that the user is not root.
 USER 10001:10001

@@ -525,11 +525,12 @@ def test_while_a_batch_runs_the_form_says_so(one_page):
 def test_an_unsaved_table_is_not_left_without_a_question(one_page):
     asked = []
     one_page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
-    classify(one_page, drawn("a.png"), drawn("b.png"))
+    lesions = [drawn(name, draw_for("raised")) for name in ("a.png", "b.png")]
+    classify(one_page, *lesions)
     wait_for_table(one_page)
     one_page.reload()
     assert asked == ["beforeunload"]
-    classify(one_page, drawn("a.png"), drawn("b.png"))
+    classify(one_page, *lesions)
     wait_for_table(one_page)
     csv_of(one_page)
     one_page.reload()

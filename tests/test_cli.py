@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -416,7 +417,8 @@ def test_the_model_is_not_overwritten(run, folder):
 
 def shell(command, folder):
     """Run a shell line with the command in it and return its messages."""
-    line = command.format(f"{sys.executable} -m flask --app app classify {folder}")
+    classify = [sys.executable, "-m", "flask", "--app", "app", "classify", str(folder)]
+    line = command.format(shlex.join(classify))
     done = subprocess.run(
         ["bash", "-c", line],
         cwd=ROOT,

@@ -12,6 +12,7 @@ import itertools
 import json
 import re
 import shlex
+import shutil
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,9 +131,22 @@ def builder(tmp_path_factory):
         yield builder
 
 
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory):
+    """A folder as after a checkout with umask 077, with files that do not belong into an image."""
+    folder = tmp_path_factory.mktemp("checkout") / "here"
+    ignore = shutil.ignore_patterns(".git", ".venv", ".*_cache", "data", "docs", "tests")
+    shutil.copytree(ROOT, folder, ignore=ignore)
+    for name in (".env", "static/.env", "static/key.pem", "lesion_lens/.env", "data.csv"):
+        (folder / name).touch()
+    for path in (folder, *folder.rglob("*")):
+        path.chmod(path.stat().st_mode & 0o700)
+    return folder
+
+
 @pytest.fixture(scope="module", params=ENGINES)
-def served(request, builder, tmp_path_factory):
-    image = builder.build(request.param)
+def served(request, builder, checkout, tmp_path_factory):
+    image = builder.build(request.param, checkout)
     log = tmp_path_factory.mktemp("container") / "log"
     # As in Docker, the limit holds for all processes of the container together.
     with (

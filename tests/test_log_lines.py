@@ -1,6 +1,7 @@
 """Log lines: a client cannot start a new line, whatever it sends."""
 
 import logging
+import shlex
 import sys
 from urllib.parse import quote_from_bytes
 
@@ -57,7 +58,7 @@ def test_a_traceback_is_kept_and_indented(lines):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="gunicorn does not run on Windows")
-@pytest.mark.parametrize("command", ["gunicorn app:app", f"{sys.executable} app.py"])
+@pytest.mark.parametrize("command", ["gunicorn app:app", f"{shlex.quote(sys.executable)} app.py"])
 def test_a_path_is_one_line_of_the_servers_log(command, tmp_path):
     forged = quote_from_bytes(FORGED.encode())
     with gunicorn(tmp_path / "log", command=command, MODEL_PATH=LITERT.name) as server:

@@ -132,9 +132,7 @@ def test_the_name_of_the_app_leads_from_a_result_to_the_form_and_back(phone):
 
 def test_a_picture_that_cannot_be_judged_is_left_without_a_question(phone):
     classify(phone, drawn("unknown.png", draw_for("unknown")))
-    phone.get_by_text("depends most").or_(
-        phone.get_by_text("No part stands out")
-    ).click()
+    phone.get_by_text("depends most").or_(phone.get_by_text("No part stands out")).click()
     phone.goto("about:blank")
     assert phone.asked == []
 

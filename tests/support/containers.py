@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.servers import family, free_port
-from lesion_lens import ROOT
 from tests.support.servers import Gunicorn
 from tests.support.skipping import skip_or_fail
 
@@ -146,11 +145,11 @@ class Builder:
         self._buildah("umount", container)
         self._buildah("commit", "--rm", container, "base")
 
-    def build(self, engine):
-        """Build the repository's Dockerfile with an engine; returns its Image."""
+    def build(self, engine, folder):
+        """Build the Dockerfile of a folder with an engine; returns its Image."""
         arguments = ["--build-arg", "BASE=localhost/base", "--build-arg", f"ENGINE={engine}"]
         build = ["bud", "--isolation", "chroot", "--format", "docker", *arguments, *self._options]
-        self._buildah(*build, "--tag", engine, str(ROOT))
+        self._buildah(*build, "--tag", engine, str(folder))
         said = self._buildah("inspect", "--type", "image", f"localhost/{engine}")
         container = self._buildah("from", f"localhost/{engine}").strip()
         files = Path(self._buildah("mount", container).strip())
