@@ -59,7 +59,7 @@ def labels_of(path, content):
 def test_own_images_get_the_one_preprocessing(folder):
     data = read(folder)
     expected = preprocess(Image.open(folder[0] / "akiec.png"))
-    assert data.pixels.shape == (7, 28, 28, 3)
+    assert data.pixels.shape == (len(CODES), 28, 28, 3)
     assert np.array_equal(data.pixels[0], expected)
     assert data.labels.tolist() == list(range(len(CODES)))
     assert data.lesion_ids is None
@@ -67,7 +67,7 @@ def test_own_images_get_the_one_preprocessing(folder):
 
 def test_labels_as_a_spreadsheet_saves_them(folder):
     folder[1].write_text(folder[1].read_text(encoding="utf-8"), encoding="utf-8-sig")
-    assert len(read(folder).labels) == 7
+    assert len(read(folder).labels) == len(CODES)
 
 
 def test_labels_that_are_wrong_are_named(folder):
@@ -177,7 +177,7 @@ def test_a_spoiled_member_of_a_zip_is_named(tmp_path):
 @pytest.mark.parametrize("suffix", [".JPG", ".jfif", ".mpo", ".hif", ".tiff", ""])
 def test_every_suffix_that_the_app_reads(folder, suffix):
     (folder[0] / "bcc.jpg").rename(folder[0] / f"BCC{suffix}")
-    assert len(read(folder).labels) == 7
+    assert len(read(folder).labels) == len(CODES)
 
 
 @pytest.mark.parametrize(

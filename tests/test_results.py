@@ -22,7 +22,8 @@ from lesion_lens.web.results import (
 from skin_cancer_detection import CODES
 
 FACTS = DecisionFacts(1.0, (1 / len(CODES),) * len(CODES), 0.1, (0.3,) * len(CODES), ())
-PROBABILITIES = np.array([0.01, 0.4, 0.04, 0.01, 0.5, 0.01, 0.03])
+_SHARES = {"bcc": 0.4, "bkl": 0.04, "nv": 0.5, "mel": 0.03, "akiec": 0.01, "df": 0.01, "vasc": 0.01}
+PROBABILITIES = np.array([_SHARES.get(code, 0) for code in CODES])
 
 
 def answer_of(facts=FACTS, familiarity="familiar", probabilities=PROBABILITIES):
