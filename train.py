@@ -39,7 +39,13 @@ from lesion_lens.training.errors import DataError, TrainingError
 from lesion_lens.training.evaluation import check_split
 from lesion_lens.training.medmnist import read_medmnist
 from lesion_lens.training.own_images import ReadingOptions, read_images
-from lesion_lens.training.own_scores import score_own, warning_of
+from lesion_lens.training.own_scores import (
+    check_report,
+    doubt_of,
+    score_own,
+    warning_of,
+    write_report,
+)
 from lesion_lens.training.pipeline import evaluate_again, is_unfinished, train_model
 from lesion_lens.training.recipe import QUICK, SEED, Recipe
 from lesion_lens.training.score_table import score_table, table_of_images
@@ -47,6 +53,7 @@ from lesion_lens.training.split import PARTS, read_split, shared_lesions, split_
 
 RUNS_DIRECTORY = ROOT / "runs"
 MOST_TEACHERS = 100
+MOST_OTHERS = 0.05  # share of 'not dermatoscopic' test lesions, above which a training warns
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,7 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         written = options.export or options.output
-        print(f"\nInterrupted: {written} is unchanged.", file=sys.stderr)
+        state = "is unchanged" if written.exists() else "was not written"
+        print(f"\nInterrupted: {written} {state}.", file=sys.stderr)
         if is_unfinished(options.output) and not (options.evaluate or options.export):
             print("To continue, run the same command with --resume.", file=sys.stderr)
         return 130
@@ -116,6 +124,13 @@ def train_or_evaluate(options: argparse.Namespace) -> None:
     images = (parts == "test").sum()
     print(f"\nScores on the test part ({images:,} images), with 95 % intervals in brackets:")
     print(score_table(metrics))
+    decisions = metrics["test"]["decisions"]
+    others = decisions["statements"]["not_dermatoscopic"]["lesions"]
+    if others > MOST_OTHERS * decisions["lesions"]:
+        print(
+            f"WARNING: {others:,} of {decisions['lesions']:,} test lesions count as 'not "
+            "dermatoscopic', so the app says nothing about their risk."
+        )
     if warning:
         print(f"Expect these scores to be inflated: {warning}.")
     written = f"{options.output}, and metrics.json and figures/ beside it,"
@@ -175,7 +190,10 @@ def evaluate_images(
         data = data.only(parts == "test")
     if warning:
         print(f"WARNING: {warning}, so expect the scores below to be inflated.", flush=True)
-    result = score_own(options.output, data, options.report)
+    doubt = doubt_of(options.output, data) if parts is None and not warning else None
+    if options.report:
+        check_report(options.report)
+    result, eight = score_own(options.output, data)
     counts = ", ".join(f"{code} {count:,}" for code, count in result["images"].items() if count)
     lesions = "" if result["lesions"] is None else f" of {result['lesions']:,} lesions"
     print(f"\n{options.output} on {len(data.labels):,} images{lesions}: {counts}")
@@ -187,6 +205,11 @@ def evaluate_images(
     print("The 95 % intervals are in brackets.")
     if result["lesions"] is None:
         print("Lesion ids are missing, so each image counts as its own lesion.")
+    if doubt:
+        print(
+            f"WARNING: {doubt}. If some of these images are among them, the scores below are too "
+            "high."
+        )
     print()
     print(table_of_images(result["scores"]))
     if warning:
@@ -194,6 +217,7 @@ def evaluate_images(
     elif parts is None:
         print("If the model has learned from some of these images, these scores are inflated.")
     if options.report:
+        write_report(options.report, result, data.labels, eight)
         print(f"Wrote scores.json and three plots to {options.report}.")
 
 
@@ -269,6 +293,7 @@ def make_parser() -> argparse.ArgumentParser:
     """Make the parser, with every option and its help."""
     parser = argparse.ArgumentParser(
         description="Train the classifier on HAM10000 and write best_model.h5.",
+        allow_abbrev=False,  # else --image would be --images
     )
     parser.add_argument(
         "--csv", type=Path, help="hmnist_28_28_RGB.csv or .csv.zip (default: in data/)"

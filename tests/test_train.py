@@ -327,7 +327,10 @@ def test_export_writes_the_model_for_litert_without_training(trained, tmp_path, 
 
 def test_an_export_of_no_model_says_so(tmp_path, fault_of):
     fault = fault_of("--export", tmp_path / "m.tflite", "--output", tmp_path / "none.h5")
-    assert "none.h5 is missing: run `python train.py`" in fault
+    assert (
+        f"none.h5 is missing: name another file, or run `python train.py --output {tmp_path}"
+        in fault
+    )
     assert not list(tmp_path.iterdir())
 
 
@@ -408,6 +411,15 @@ def test_an_interrupted_run_leaves_the_old_model_and_says_how_to_resume(command,
     assert files == {"best_model.h5": b"the old model"}
 
 
+def test_an_interrupted_run_without_an_old_model_says_so(files, tmp_path, monkeypatch, capsys):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("train.train_model", interrupt)
+    assert call("--csv", files[0], "--output", tmp_path / "m.h5") == 130
+    assert f"{tmp_path / 'm.h5'} was not written." in capsys.readouterr().err
+
+
 @sends_sigint
 def test_a_resumed_run_does_nothing_twice(finished):
     assert not re.search(r"teacher 1  epoch +(\d|10)/", finished)
@@ -471,6 +483,7 @@ def test_without_data_two_lines_say_how_to_get_it(tmp_path):
     ("arguments", "sentence"),
     [
         (["--labels", "x"], "--labels needs --images"),
+        (["--image", "x"], "unrecognized arguments: --image x"),
         (["--skip-missing"], "--skip-unknown and --skip-missing need --images"),
         (["--report", "x"], "--report needs --evaluate"),
         (["--images", "x.npz", "--labels", "y"], "an .npz in --images cannot"),

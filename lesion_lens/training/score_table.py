@@ -116,7 +116,8 @@ def _groups(name: str, groups: dict[str, Any]) -> list[str]:
     titles = ("accuracy", "melanoma sensitivity", "malignant AUC")
     wide = max([18, *(len(group) + 2 for group in groups)])
     lines = [f"{name:{wide}}images  " + "".join(f"{title:22}" for title in titles).rstrip()]
-    for group, scores in groups.items():
+    ordered = sorted(groups.items(), key=lambda item: not item[0].startswith("under"))
+    for group, scores in ordered:  # 'under 30' before '30–44'
         cells = "".join(f"{interval(scores[key]) if scores[key] else '–':22}" for key in keys)
         lines.append(f"{group:{wide}}{scores['images']:6}  {cells.rstrip()}")
     return lines if groups else [f"{name}: no group is large enough"]
