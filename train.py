@@ -48,12 +48,11 @@ from lesion_lens.training.own_scores import (
 )
 from lesion_lens.training.pipeline import evaluate_again, is_unfinished, train_model
 from lesion_lens.training.recipe import QUICK, SEED, Recipe
-from lesion_lens.training.score_table import score_table, table_of_images
+from lesion_lens.training.score_table import picture_warning, score_table, table_of_images
 from lesion_lens.training.split import PARTS, read_split, shared_lesions, split_by_lesion
 
 RUNS_DIRECTORY = ROOT / "runs"
 MOST_TEACHERS = 100
-MOST_OTHERS = 0.05  # share of 'not dermatoscopic' test lesions, above which a training warns
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -124,13 +123,8 @@ def train_or_evaluate(options: argparse.Namespace) -> None:
     images = (parts == "test").sum()
     print(f"\nScores on the test part ({images:,} images), with 95 % intervals in brackets:")
     print(score_table(metrics))
-    decisions = metrics["test"]["decisions"]
-    others = decisions["statements"]["not_dermatoscopic"]["lesions"]
-    if others > MOST_OTHERS * decisions["lesions"]:
-        print(
-            f"WARNING: {others:,} of {decisions['lesions']:,} test lesions count as 'not "
-            "dermatoscopic', so the app says nothing about their risk."
-        )
+    if about_pictures := picture_warning(metrics):
+        print(f"WARNING: {about_pictures}")
     if warning:
         print(f"Expect these scores to be inflated: {warning}.")
     written = f"{options.output}, and metrics.json and figures/ beside it,"
@@ -206,10 +200,7 @@ def evaluate_images(
     if result["lesions"] is None:
         print("Lesion ids are missing, so each image counts as its own lesion.")
     if doubt:
-        print(
-            f"WARNING: {doubt}. If some of these images are among them, the scores below are too "
-            "high."
-        )
+        print(f"WARNING: {doubt}")
     print()
     print(table_of_images(result["scores"]))
     if warning:

@@ -39,7 +39,7 @@ from lesion_lens.training.fitting import fold_scale
 from lesion_lens.training.metrics import confusion_matrix
 from lesion_lens.training.pipeline import evaluate_again, identity_of, train_model
 from lesion_lens.training.recipe import QUICK, SEED, Recipe
-from lesion_lens.training.score_table import score_table
+from lesion_lens.training.score_table import picture_warning, score_table
 from lesion_lens.training.split import PARTS, split_by_lesion
 from tests.support.cards import made_clinic
 from tests.support.data import made_images, write_csv
@@ -399,6 +399,13 @@ def test_own_images_make_a_model_and_its_export_stale(tmp_path, capsys, unfitted
 
 
 sends_sigint = pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
+
+
+@pytest.mark.parametrize(("others", "said"), [(6, "6 of 100 test lesions count"), (5, None)])
+def test_many_test_lesions_that_are_not_dermatoscopic_are_told(others, said):
+    statements = {"not_dermatoscopic": {"lesions": others}}
+    found = picture_warning({"test": {"decisions": {"lesions": 100, "statements": statements}}})
+    assert (found is None) if said is None else found.startswith(said)
 
 
 @sends_sigint

@@ -62,7 +62,7 @@ def doubt_of(path: Path, data: Dataset) -> str | None:
         data: images of which `warning_of` says nothing.
 
     Returns:
-        A clause for a message; None if the model was trained on other data, as far as is known.
+        A message; None if the model was trained on other data, as far as is known.
     """
     facts = check_model_file(path)
     count = (facts.get("images") or {}).get("training")
@@ -70,7 +70,10 @@ def doubt_of(path: Path, data: Dataset) -> str | None:
         return None
     if data.source == "HAM10000" and data.image_ids is not None:
         return None  # the names show that they are others
-    return f"{path} was trained on {count:,} images, and the file does not say which"
+    return (
+        f"{path} was trained on {count:,} images, and the file does not say which. If some of "
+        "these images are among them, the scores below are too high."
+    )
 
 
 def score_own(path: Path, data: Dataset) -> tuple[dict[str, Any], NDArray[np.float64]]:
