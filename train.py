@@ -6,7 +6,8 @@
     python train.py --quick                             a usable model in under two minutes
     python train.py --evaluate                          score best_model.h5 again, without training
     python train.py --csv A.csv --metadata B.csv        train on files elsewhere
-    python train.py --images DIR --labels LABELS.csv    train on images of your own
+    python train.py --images DIR --labels LABELS.csv --output runs/mine/model.h5
+                                                        train on images of your own
     python train.py --evaluate --images DIR --labels LABELS.csv
                                                         score best_model.h5 on them
     python train.py --sources SOURCES.csv               also score each clinic separately
