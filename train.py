@@ -6,7 +6,8 @@
     python train.py --quick                             a usable model in under two minutes
     python train.py --evaluate                          score best_model.h5 again, without training
     python train.py --csv A.csv --metadata B.csv        train on files elsewhere
-    python train.py --images DIR --labels LABELS.csv    train on images of your own
+    python train.py --images DIR --labels LABELS.csv --output runs/mine/model.h5
+                                                        train on images of your own
     python train.py --evaluate --images DIR --labels LABELS.csv
                                                         score best_model.h5 on them
     python train.py --sources SOURCES.csv               also score each clinic separately
@@ -42,10 +43,16 @@ try:
     from lesion_lens.training.evaluation import check_split
     from lesion_lens.training.medmnist import read_medmnist
     from lesion_lens.training.own_images import ReadingOptions, read_images
-    from lesion_lens.training.own_scores import score_own, warning_of
+    from lesion_lens.training.own_scores import (
+        check_report,
+        doubt_of,
+        score_own,
+        warning_of,
+        write_report,
+    )
     from lesion_lens.training.pipeline import evaluate_again, is_unfinished, train_model
     from lesion_lens.training.recipe import QUICK, SEED, Recipe
-    from lesion_lens.training.score_table import score_table, table_of_images
+    from lesion_lens.training.score_table import picture_warning, score_table, table_of_images
     from lesion_lens.training.split import PARTS, read_split, shared_lesions, split_by_lesion
 except ModuleNotFoundError as error:  # as with requirements-slim.txt
     print(
@@ -78,7 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         written = options.export or options.output
-        print(f"\nInterrupted: {written} is unchanged.", file=sys.stderr)
+        state = "is unchanged" if written.exists() else "was not written"
+        print(f"\nInterrupted: {written} {state}.", file=sys.stderr)
         if is_unfinished(options.output) and not (options.evaluate or options.export):
             print("To continue, run the same command with --resume.", file=sys.stderr)
         return 130
@@ -125,6 +133,8 @@ def train_or_evaluate(options: argparse.Namespace) -> None:
     images = (parts == "test").sum()
     print(f"\nScores on the test part ({images:,} images), with 95 % intervals in brackets:")
     print(score_table(metrics))
+    if about_pictures := picture_warning(metrics):
+        print(f"WARNING: {about_pictures}")
     if warning:
         print(f"Expect these scores to be inflated: {warning}.")
     written = f"{options.output}, and metrics.json and figures/ beside it,"
@@ -184,7 +194,10 @@ def evaluate_images(
         data = data.only(parts == "test")
     if warning:
         print(f"WARNING: {warning}, so expect the scores below to be inflated.", flush=True)
-    result = score_own(options.output, data, options.report)
+    doubt = doubt_of(options.output, data) if parts is None and not warning else None
+    if options.report:
+        check_report(options.report)
+    result, eight = score_own(options.output, data)
     counts = ", ".join(f"{code} {count:,}" for code, count in result["images"].items() if count)
     lesions = "" if result["lesions"] is None else f" of {result['lesions']:,} lesions"
     print(f"\n{options.output} on {len(data.labels):,} images{lesions}: {counts}")
@@ -196,6 +209,8 @@ def evaluate_images(
     print("The 95 % intervals are in brackets.")
     if result["lesions"] is None:
         print("Lesion ids are missing, so each image counts as its own lesion.")
+    if doubt:
+        print(f"WARNING: {doubt}")
     print()
     print(table_of_images(result["scores"]))
     if warning:
@@ -203,6 +218,7 @@ def evaluate_images(
     elif parts is None:
         print("If the model has learned from some of these images, these scores are inflated.")
     if options.report:
+        write_report(options.report, result, data.labels, eight)
         print(f"Wrote scores.json and three plots to {options.report}.")
 
 
@@ -278,6 +294,7 @@ def make_parser() -> argparse.ArgumentParser:
     """Make the parser, with every option and its help."""
     parser = argparse.ArgumentParser(
         description="Train the classifier on HAM10000 and write best_model.h5.",
+        allow_abbrev=False,  # else --image would be --images
     )
     parser.add_argument(
         "--csv", type=Path, help="hmnist_28_28_RGB.csv or .csv.zip (default: in data/)"

@@ -285,8 +285,14 @@ def test_a_class_with_too_few_lesions_is_named(lesions):
     keep = (DATA.labels != 3) | np.isin(
         DATA.lesion_ids, sorted(set(DATA.lesion_ids[DATA.labels == 3]))[:lesions]
     )
-    with pytest.raises(DataError, match=rf"Class df has too few lesions .* part \({lesions}\)"):
+    with pytest.raises(DataError, match=rf"Too few lesions of some classes \(df {lesions}\)"):
         split_by_lesion(DATA.lesion_ids[keep], DATA.labels[keep])
+
+
+def test_all_classes_with_too_few_lesions_are_named():
+    rows = DATA.labels == 3
+    with pytest.raises(DataError, match=r"\(akiec 0, bcc 0, bkl 0, nv 0, vasc 0, mel 0\)"):
+        split_by_lesion(DATA.lesion_ids[rows], DATA.labels[rows])
 
 
 def test_without_lesions_every_row_is_one():

@@ -141,7 +141,7 @@ def test_a_network_of_other_layers_is_refused(tmp_path):
 def test_a_network_of_other_settings_is_refused(tmp_path, index, settings, sentence):
     path = copy_model(tmp_path, {}, KERAS)
     change_layer(path, index, **settings)
-    assert f"{path} {sentence}: run `python train.py`" in fault_of(path)
+    assert f"{path} {sentence}: run `python train.py --output {path}`" in fault_of(path)
 
 
 @pytest.mark.parametrize("length", [0, 10, 2000, 200_000])

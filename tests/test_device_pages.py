@@ -132,10 +132,13 @@ def made_apps(folder):
     clinics = {"a": made_clinic() | made_counts(500, 1), "b": made_clinic() | made_counts(500, 90)}
     other = {"data": "Ours", "test": scores, "rows_may_share_lesions": True}
     one = {"a": made_clinic() | {"melanoma_sensitivity": None}}  # makes a range a single number
+    few = made_scores()
+    few["eight_views"]["images"] = 10
+    few["eight_views"]["per_class"]["mel"]["images"] = 3
     known = {
         "data": "HAM10000",
         "data_sha256": "0123456789abcdef" * 4,
-        "test": made_scores() | {"subgroups": {"clinic": one}},
+        "test": few | {"subgroups": {"clinic": one}},
     }
     pooled = DecisionFacts(**asdict(FACTS) | {"pooled_classes": ("df", "mel")})
     never = DecisionFacts(**asdict(FACTS) | {"low_risk_threshold": None})

@@ -116,7 +116,7 @@ def test_an_export_keeps_the_contract_and_says_how_far_it_is_off(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["m.tflite"]
 
 
-@pytest.mark.parametrize("fault", ["the disk is full", "other probabilities"])
+@pytest.mark.parametrize("fault", ["the disk is full", "probabilities that differ"])
 @pytest.mark.parametrize("suffix", [".h5", ".tflite"])
 def test_a_failed_export_leaves_the_old_file(tmp_path, monkeypatch, suffix, fault):
     def fail(*_):
@@ -125,7 +125,7 @@ def test_a_failed_export_leaves_the_old_file(tmp_path, monkeypatch, suffix, faul
     # The network comes from the committed file: converting it takes seconds.
     network = read_network(LITERT)
     monkeypatch.setattr("keras.Sequential.export", lambda _, to, **__: to.write_bytes(network))
-    if fault == "other probabilities":
+    if fault == "probabilities that differ":
         monkeypatch.setattr("lesion_lens.model.exports.MOST_DEVIATION", -1)
     else:
         monkeypatch.setattr("os.replace", fail)
@@ -213,7 +213,8 @@ def fault_of(path):
 
 def test_a_missing_file(tmp_path):
     path = tmp_path / "m.tflite"
-    assert f"{path} is missing: run `python train.py --export {path}`, with the" in fault_of(path)
+    sentence = f"{path} is missing: name another file, or run `python train.py --export {path}`"
+    assert sentence in fault_of(path)
 
 
 @pytest.mark.parametrize("share", [0, 0.001, 0.1, 0.5, 0.9, 0.997, 0.9999])

@@ -17,7 +17,7 @@ from lesion_lens import ROOT
 from lesion_lens.model.architecture import SETTINGS
 from lesion_lens.model.engines import load_engine
 from lesion_lens.model.errors import ModelFileError
-from lesion_lens.model.exports import export_model
+from lesion_lens.model.exports import _images_to_compare, export_model
 from lesion_lens.model.files import check_model_file, load_model, read_attributes
 from lesion_lens.model.litert_files import read_network
 from lesion_lens.model.litert_metadata import LABELS, LABELS_NAME
@@ -64,6 +64,15 @@ def test_the_committed_file_holds_no_more_than_keras_2_knew():
     for layer in layers[1:]:
         assert set(layer["config"]) == {"name", "dtype", *SETTINGS[layer["class_name"]]}
         assert layer["config"]["dtype"] == "float32"
+
+
+def test_an_export_is_compared_on_noise_and_on_smooth_images():
+    noise, smooth = np.split(_images_to_compare(), 2)
+    assert np.array_equal(smooth, _images_to_compare()[32:])
+    assert np.abs(np.diff(noise, axis=1)).max() > 200
+    assert np.abs(np.diff(smooth, axis=1)).max() < 30
+    assert smooth.min() >= 0
+    assert smooth.max() <= 255
 
 
 def test_a_file_exported_again_is_the_same_to_the_bit(tmp_path):

@@ -21,7 +21,11 @@ from lesion_lens.training.errors import TrainingError
 from lesion_lens.training.progress import Progress
 from lesion_lens.training.recipe import Recipe
 from lesion_lens.training.side_by_side import Fit, _fit_one
-from lesion_lens.training.teachers import _held_out_folds, fit_teachers
+from lesion_lens.training.teachers import (
+    _held_out_folds,
+    fit_teachers,
+    teachers_are_trained,
+)
 from scripts import cross_validate
 from skin_cancer_detection import CODES, build_model
 from tests.support.data import made_images, write_csv
@@ -246,13 +250,18 @@ def test_a_resumed_fit_ends_where_the_uninterrupted_one_does(tmp_path, monkeypat
 
 
 @pytest.mark.parametrize(
-    ("name", "other"),
-    [("data checksum", "z"), ("split", "z"), ("seed", 2), ("recipe", {"epochs": 5})],
+    ("name", "other", "said"),
+    [
+        ("data checksum", "z", "other images or labels"),
+        ("split", "z", "a different split"),
+        ("seed", 2, "a different seed"),
+        ("recipe", {"epochs": 5}, "a different recipe"),
+    ],
 )
-def test_a_checkpoint_of_another_fit_is_refused(name, other, tmp_path):
+def test_a_checkpoint_of_another_fit_is_refused(name, other, said, tmp_path):
     path = tmp_path / "c.npz"
     Checkpoint(path, IDENTITY | {name: other}).save([], [])
-    with pytest.raises(TrainingError, match=f"c.npz was made with a different {name}"):
+    with pytest.raises(TrainingError, match=f"c.npz was made with {said}"):
         Checkpoint(path, IDENTITY).load([])
 
 
@@ -330,6 +339,16 @@ def test_a_teacher_is_the_same_alone_and_beside_another(tmp_path, capfd):
         assert all(map(np.array_equal, teacher.get_weights(), other.get_weights()))
     first, second = (teacher.get_weights()[0] for teacher in teachers)
     assert not np.array_equal(first, second)
+
+
+def test_teachers_are_trained_once_each_has_its_last_epoch(tmp_path):
+    recipe = Recipe(teachers=2, epochs=2)
+    for name, epochs in (("teacher-1", 2), ("teacher-2", 1)):
+        assert not teachers_are_trained(recipe, tmp_path, IDENTITY)
+        Checkpoint(tmp_path / f"{name}.npz", IDENTITY).save([], [{"loss": 1.0}] * epochs)
+    assert not teachers_are_trained(recipe, tmp_path, IDENTITY)
+    Checkpoint(tmp_path / "teacher-2.npz", IDENTITY).save([], [{"loss": 1.0}] * 2)
+    assert teachers_are_trained(recipe, tmp_path, IDENTITY)
 
 
 def test_a_teachers_error_is_raised_here(tmp_path):

@@ -177,6 +177,14 @@ def test_a_checkpoint_that_does_not_fit_leaves_the_one_before(tmp_path):
     assert os.listdir(tmp_path) == ["a.npz"]
 
 
+def test_a_first_checkpoint_that_does_not_fit_cannot_be_resumed(tmp_path):
+    large = SimpleNamespace(numpy=lambda: np.zeros(100_000))
+    with full_disk(100_000), pytest.raises(TrainingError) as caught:
+        Checkpoint(tmp_path / "a.npz", {}).save([large], [])
+    sentence = sentence_of(caught, tmp_path / "a.npz")
+    assert sentence.endswith("free some space, then run the same command again.")
+
+
 def test_scores_that_do_not_fit(tmp_path):
     with (
         full_disk(100_000),

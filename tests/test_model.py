@@ -178,7 +178,7 @@ def fault_of(path):
         check_model_file(path)
     sentence = str(caught.value)
     assert str(path) in sentence
-    assert "`python train.py`" in sentence
+    assert f"`python train.py --output {path}`" in sentence
     assert "\n" not in sentence
     return sentence
 

@@ -326,9 +326,14 @@ def test_the_capitals_of_a_header_do_not_matter(tmp_path):
     assert labels_of(tmp_path / "l.csv", "Image_ID, DX\na,MEL\n") == ["mel"]
 
 
-def test_columns_separated_by_semicolons_are_named(tmp_path):
-    with pytest.raises(DataError, match="its columns are separated by ';'; save it with commas"):
-        labels_of(tmp_path / "l.csv", "image_id;dx\na;mel\n")
+@pytest.mark.parametrize("sign", [",", ";", "\t"])
+def test_columns_separated_by_commas_semicolons_or_tabs(tmp_path, sign):
+    assert labels_of(tmp_path / "l.csv", f"image_id{sign}dx\na{sign}mel\n") == ["mel"]
+
+
+def test_columns_separated_by_bars_are_refused(tmp_path):
+    with pytest.raises(DataError, match=r"its columns are separated by '\|'; save it with commas"):
+        labels_of(tmp_path / "l.csv", "image_id|dx\na|mel\n")
 
 
 def test_the_older_metadata_of_the_isic_archive(tmp_path):

@@ -9,9 +9,16 @@ import pytest
 from PIL import Image
 
 from lesion_lens import ROOT
-from lesion_lens.model.files import DEFAULT_MODEL_PATH, sha256_of
+from lesion_lens.model.files import (
+    DEFAULT_MODEL_PATH,
+    check_model_file,
+    sha256_of,
+    write_training_facts,
+)
 from lesion_lens.training.evaluation import evaluate
 from lesion_lens.training.metrics import binary_auc
+from lesion_lens.training.own_images import SOURCE
+from lesion_lens.training.score_table import _groups
 from skin_cancer_detection import CODES
 from tests.support.data import made_images, write_csv
 from train import main
@@ -60,6 +67,12 @@ def scored(clinic, beside, tmp_path_factory):
     return report, beside() == before
 
 
+def test_the_youngest_group_comes_first():
+    scores = dict.fromkeys(("accuracy", "melanoma_sensitivity", "malignant_auc")) | {"images": 20}
+    lines = _groups("age", dict.fromkeys(("30–44", "75 and over", "under 30"), scores))
+    assert [line[:18].strip() for line in lines] == ["age", "under 30", "30–44", "75 and over"]
+
+
 def test_nothing_beside_the_model_is_touched(scored):
     assert scored[1]
 
@@ -99,10 +112,25 @@ def test_missing_classes_have_no_part_in_macro_figures():
     assert scores["per_class"]["df"]["auc"]["value"] is None
 
 
+@pytest.mark.filterwarnings("error:No artists with labels")
 def test_one_image_alone_is_scored(clinic, tmp_path, capsys):
     (tmp_path / "l.csv").write_text("image_id,dx\ni24,bkl\n")
-    assert call("--evaluate", "--images", clinic[0], "--labels", tmp_path / "l.csv") == 0
+    arguments = ["--images", clinic[0], "--labels", tmp_path / "l.csv", "--report", tmp_path / "r"]
+    assert call("--evaluate", *arguments) == 0
     assert "on 1 images: bkl 1" in capsys.readouterr().out
+
+
+def test_a_model_of_ones_own_may_know_some_of_the_images(clinic, tmp_path, capsys):
+    path = tmp_path / "m.h5"
+    shutil.copy(DEFAULT_MODEL_PATH, path)
+    write_training_facts(path, check_model_file(path) | {"data": SOURCE})
+    arguments = ["--images", clinic[0], "--labels", clinic[1], "--output", path]
+    assert call("--evaluate", *arguments) == 0
+    said = capsys.readouterr().out
+    count = check_model_file(path)["images"]["training"]
+    before, _, after = said.partition(f"WARNING: {path} was trained on {count:,} images, and the")
+    assert "your images" in after
+    assert "your images" not in before
 
 
 def test_a_csv_of_ones_own_is_scored(tmp_path, capsys, beside):
@@ -124,7 +152,24 @@ def test_images_that_it_has_learned_from_are_told(clinic, tmp_path, capsys):
     )
 
 
-def test_a_report_that_cannot_be_written(clinic, capsys):
-    arguments = ["--images", clinic[0], "--labels", clinic[1], "--report", clinic[1]]
+@pytest.mark.parametrize("below", ["", "new"], ids=["a file", "in a file"])
+def test_a_report_that_cannot_be_written_is_refused_before_scoring(clinic, capsys, below):
+    report = clinic[1] / below
+    arguments = ["--images", clinic[0], "--labels", clinic[1], "--report", report]
     assert call("--evaluate", *arguments) == 2
-    assert f"{clinic[1]} cannot be written" in capsys.readouterr().err
+    said = capsys.readouterr()
+    assert f"{report} cannot be written" in said.err
+    assert said.err.endswith("): name another folder.\n")
+    assert "your images" not in said.out
+
+
+def test_scores_are_printed_before_a_report_that_fails(clinic, capsys, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("lesion_lens.training.own_scores.draw_scores", full)
+    arguments = ["--images", clinic[0], "--labels", clinic[1], "--report", tmp_path]
+    assert call("--evaluate", *arguments) == 2
+    said = capsys.readouterr()
+    assert "your images" in said.out
+    assert "(No space left on device): free some space, then run the same" in said.err

@@ -97,6 +97,23 @@ def test_scores_without_melanomas_leave_them_out(tmp_path):
     assert "images of melanomas" not in text_of(page_of(client.get("/")), "#how-good")
 
 
+def test_few_test_images_are_counted_not_given_of_100(tmp_path):
+    scores = made_scores()
+    of_eight = scores["eight_views"]
+    of_eight |= {"images": 10, "accuracy": {"value": 0.9}}
+    of_eight["per_class"]["mel"] = {"images": 3, "sensitivity": {"value": 2 / 3}} | {
+        "precision": {"value": 1}
+    }
+    path = write_model(tmp_path, shares_of(mel=0.9), {"test": scores})
+    client = client_of(path)
+    said = text_of(page_of(client.get("/")), "#how-good")
+    assert "It named the right class for 9 of 10; these are too few to tell." in said
+    assert "it called 2 of 3 a melanoma; these are too few to tell." in said
+    brief = text_of(page_of(client.get("/model")), "dl.brief")
+    assert "the wrong kind for 1 of 10 new images, and mistook 1 of 3 melanomas" in brief
+    assert "of 100" not in said
+
+
 def test_without_scores_in_the_file_the_page_says_so(tmp_path):
     client = client_of(write_model(tmp_path, EVEN))
     assert "does not say how good the model is" in text_of(page_of(client.get("/")))

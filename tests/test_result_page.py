@@ -421,6 +421,14 @@ def test_a_class_without_test_images_has_no_such_figure(result_of):
     assert "how many it finds is not known" in said
 
 
+def test_a_class_with_few_test_images_has_their_number(result_of):
+    scores = made_scores()
+    few = {"images": 4, "precision": {"value": 1.0}, "sensitivity": {"value": 0.75}}
+    scores["eight_views"]["per_class"]["df"] = few
+    said = text_of(result_of(df=0.98, scores=scores), "#how-wrong")
+    assert said.startswith("It found 3 of 4 test images of this class. These are too few to tell")
+
+
 def test_which_model_made_it(tmp_path):
     facts = {"test": made_scores(), "data_sha256": "0123456789abcdef" * 4}
     path = write_model(tmp_path, shares_of(), facts)

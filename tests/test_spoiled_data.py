@@ -294,8 +294,8 @@ def table_fault(tmp_path, content):
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b"image_id;dx\na;mel", "no column image_id: its header must name image_id, dx. Its col"),
-        (b"image_id\tdx\na\tmel", "seem to be separated by '\\t'; save it with commas"),
+        (b"image_id|dx\na|mel", "seem to be separated by '|'; save it with commas"),
+        (b"image_id;dx\na;mel;x", "put values that contain a semicolon in quotation marks"),
         (b"image_id,dx,dx\na,mel,nv", "has two columns 'dx': rename or remove one of them"),
         (b"image_id,dx\na,mel\nb", "row 2, column dx: found nothing"),
         (

@@ -118,7 +118,7 @@ def test_a_bad_model_file_stops_the_start_with_its_sentence(command, tmp_path):
     path = tmp_path / f"none{MODEL.suffix}"
     code, said = start(command, MODEL_PATH=str(path))
     assert code == 3
-    assert f"{path} is missing: {remedy_of(path)}" in said
+    assert f"{path} is missing: name another file, or {remedy_of(path)}" in said
 
 
 @pytest.mark.parametrize("command", [GUNICORN])  # `python app.py` treats both engines the same
@@ -127,7 +127,7 @@ def test_a_file_with_another_network_stops_the_start(command, tmp_path):
     change_layer(path, -1, activation="linear")
     code, said = start(command, MODEL_PATH=str(path))
     assert code == 3
-    assert f"{path} has a different activation in layer 22, Dense: run `python train.py`" in said
+    assert f"{path} has a different activation in layer 22, Dense: run `python train.py --" in said
 
 
 @pytest.mark.parametrize("command", [pytest.param(PYTHON, id="python"), GUNICORN])

@@ -39,7 +39,7 @@ from lesion_lens.training.fitting import fold_scale
 from lesion_lens.training.metrics import confusion_matrix
 from lesion_lens.training.pipeline import evaluate_again, identity_of, train_model
 from lesion_lens.training.recipe import QUICK, SEED, Recipe
-from lesion_lens.training.score_table import score_table
+from lesion_lens.training.score_table import picture_warning, score_table
 from lesion_lens.training.split import PARTS, split_by_lesion
 from tests.support.cards import made_clinic
 from tests.support.data import made_images, write_csv
@@ -327,7 +327,10 @@ def test_export_writes_the_model_for_litert_without_training(trained, tmp_path, 
 
 def test_an_export_of_no_model_says_so(tmp_path, fault_of):
     fault = fault_of("--export", tmp_path / "m.tflite", "--output", tmp_path / "none.h5")
-    assert "none.h5 is missing: run `python train.py`" in fault
+    assert (
+        f"none.h5 is missing: name another file, or run `python train.py --output {tmp_path}"
+        in fault
+    )
     assert not list(tmp_path.iterdir())
 
 
@@ -398,6 +401,13 @@ def test_own_images_make_a_model_and_its_export_stale(tmp_path, capsys, unfitted
 sends_sigint = pytest.mark.skipif(sys.platform == "win32", reason="sends SIGINT")
 
 
+@pytest.mark.parametrize(("others", "said"), [(6, "6 of 100 test lesions count"), (5, None)])
+def test_many_test_lesions_that_are_not_dermatoscopic_are_told(others, said):
+    statements = {"not_dermatoscopic": {"lesions": others}}
+    found = picture_warning({"test": {"decisions": {"lesions": 100, "statements": statements}}})
+    assert (found is None) if said is None else found.startswith(said)
+
+
 @sends_sigint
 def test_an_interrupted_run_leaves_the_old_model_and_says_how_to_resume(command, interrupted):
     code, errors, files = interrupted
@@ -406,6 +416,15 @@ def test_an_interrupted_run_leaves_the_old_model_and_says_how_to_resume(command,
     assert f"{output} is unchanged.\nTo continue, run the same command with --resume" in errors
     assert "Traceback" not in errors
     assert files == {"best_model.h5": b"the old model"}
+
+
+def test_an_interrupted_run_without_an_old_model_says_so(files, tmp_path, monkeypatch, capsys):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("train.train_model", interrupt)
+    assert call("--csv", files[0], "--output", tmp_path / "m.h5") == 130
+    assert f"{tmp_path / 'm.h5'} was not written." in capsys.readouterr().err
 
 
 @sends_sigint
@@ -471,6 +490,7 @@ def test_without_data_two_lines_say_how_to_get_it(tmp_path):
     ("arguments", "sentence"),
     [
         (["--labels", "x"], "--labels needs --images"),
+        (["--image", "x"], "unrecognized arguments: --image x"),
         (["--skip-missing"], "--skip-unknown and --skip-missing need --images"),
         (["--report", "x"], "--report needs --evaluate"),
         (["--images", "x.npz", "--labels", "y"], "an .npz in --images cannot"),

@@ -257,7 +257,10 @@ _has_page_scores = _fields(
         images=_is_count,
         accuracy=_fields(value=is_share),
         per_class=_by_class(
-            _fields(sensitivity=_fields(value=_ANY_SHARE), precision=_fields(value=_ANY_SHARE))
+            _both(
+                _fields(sensitivity=_fields(value=_ANY_SHARE), precision=_fields(value=_ANY_SHARE)),
+                lambda scores: _is_count(scores.get("images", 0)),
+            )
         ),
         confusion_matrix=_CONFUSION_MATRIX,
     ),

@@ -22,6 +22,7 @@ from lesion_lens.model.facts import can_serve_pages, without_spoiled
 from lesion_lens.model.keras_files import hdf5, read_stored, text_of
 from lesion_lens.model.litert_files import read_archived, read_network
 from lesion_lens.model.model_path import (
+    DEFAULT_STEM,
     check_path,
     is_keras_archive,
     is_litert,
@@ -34,7 +35,7 @@ from skin_cancer_detection import CODES
 if TYPE_CHECKING:
     import keras
 
-DEFAULT_MODEL_PATH = ROOT / "best_model.h5"
+DEFAULT_MODEL_PATH = (ROOT / DEFAULT_STEM).with_suffix(".h5")
 CLASS_ORDER = "class_order"  # attributes of the file, in addition to Keras's own
 _ARCHITECTURE = "model_config"
 _FACTS = "training_facts"

@@ -5,12 +5,14 @@ import re
 import stat
 from pathlib import Path
 
+from lesion_lens import ROOT
 from lesion_lens.model.errors import ModelFileError
 from skin_cancer_detection import CODES
 
+DEFAULT_STEM = "best_model"  # of the committed model files, in the root of the repository
 _KERAS, _LITERT = (".h5", ".hdf5"), ".tflite"
 _CHOICE = "name a file that ends in .h5 or .tflite."
-_REMEDY = "run `python train.py` to make it again."
+_REMEDY = "run `python train.py{}` to make it again."
 _EXPORT_REMEDY = (
     "run `python train.py --export {}`, with the packages of requirements.txt, to make it again."
 )
@@ -37,7 +39,14 @@ def naming_command(path: str | Path) -> str:
 
 def remedy_of(path: str | Path) -> str:
     """How to get a valid model file: the end of an error message."""
-    return _EXPORT_REMEDY.format(path) if is_litert(path) else _REMEDY
+    if is_litert(path):
+        return _EXPORT_REMEDY.format(path)
+    return _REMEDY.format("" if _is_default(path) else f" --output {path}")
+
+
+def _is_default(path: str | Path) -> bool:
+    path = Path(path)
+    return path.stem == DEFAULT_STEM and path.parent in (ROOT, Path())
 
 
 def check_path(path: str | Path, remedy: str, to_convert: bool = False) -> None:
@@ -61,7 +70,11 @@ def check_path(path: str | Path, remedy: str, to_convert: bool = False) -> None:
         if stat.S_ISREG(mode):
             open(path, "rb").close()
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise ModelFileError(f"{path} is missing: {remedy if is_ours else _CHOICE}") from error
+        if not is_ours:
+            remedy = _CHOICE
+        elif not _is_default(path):
+            remedy = f"name another file, or {remedy}"
+        raise ModelFileError(f"{path} is missing: {remedy}") from error
     except (OSError, ValueError) as error:  # ValueError: a name that the system does not allow
         why = getattr(error, "strerror", None) or error
         raise ModelFileError(f"{path} cannot be read ({why}): {_CHOICE}") from error

@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lesion_lens.model.workspaces import lock
-from lesion_lens.training.errors import TrainingError
+from lesion_lens.training.errors import TrainingError, writing_remedy
 from lesion_lens.training.progress import History
 
 if TYPE_CHECKING:
     import keras
 
 _UNFINISHED = ".unfinished"  # the suffix of a checkpoint while it is written
+# What differs if a checksum of the identity does.
+_CHECKSUMS = {"data checksum": "other images or labels", "split": "a different split"}
 SAVE_EVERY = 5  # epochs, so that an interruption costs no more than half a minute
 
 
@@ -90,8 +92,8 @@ class Checkpoint:
             with contextlib.suppress(OSError):
                 unfinished.unlink(missing_ok=True)
             raise TrainingError(
-                f"{self.path} cannot be written ({error.strerror or error}): free some space, then "
-                "run the same command again; train.py also needs --resume."
+                f"{self.path} cannot be written ({error.strerror or error}): "
+                f"{writing_remedy(error)}, then {self.how_to_continue()}"
             ) from error
 
     def load(self, variables: Sequence[keras.Variable]) -> History:
@@ -121,6 +123,12 @@ class Checkpoint:
             ) from error
         return history
 
+    def how_to_continue(self) -> str:
+        """The end of a message: --resume is refused if no network of the training was saved."""
+        if any(self.path.parent.glob("*.npz")):
+            return "run the same command again; train.py also needs --resume."
+        return "run the same command again."
+
     def check(self) -> None:
         """Raise what `load` raises, without loading anything."""
         self.load([])
@@ -129,19 +137,21 @@ class Checkpoint:
         for name, value in self.identity.items():
             if identity.get(name) != value:
                 raise TrainingError(
-                    f"{self.path} was made with a different {_difference(name, identity, value)}. "
+                    f"{self.path} was made with {_difference(name, identity, value)}. "
                     f"Remove {self.path.parent} to start again."
                 )
 
 
 def _difference(name: str, identity: dict[str, Any], value: object) -> str:
-    """Name what differs; for a recipe, the settings that differ."""
+    """Name what differs: a checksum in words, and for a recipe the settings."""
+    if name in _CHECKSUMS:
+        return _CHECKSUMS[name]
     other = identity.get(name)
     if not (isinstance(value, dict) and isinstance(other, dict)):
-        return f"{name} ({other}, not {value})"
+        return f"a different {name} ({other}, not {value})"
     settings = [
         f"{key} {other.get(key)}, not {value.get(key)}"
         for key in sorted(value.keys() | other.keys())
         if other.get(key) != value.get(key)
     ]
-    return f"{name} ({'; '.join(settings)})"
+    return f"a different {name} ({'; '.join(settings)})"

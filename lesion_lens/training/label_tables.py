@@ -71,9 +71,8 @@ def read_labels(path: str | Path) -> LabelTable:
     )
     images = next((column for column in IMAGE_COLUMNS if column in table), None)
     if images is None:
-        sign = next((sign for sign in ";\t|" if sign in table.columns[0]), None)
-        if sign and len(table.columns) == 1:
-            raise DataError(f"{path}: its columns are separated by {sign!r}; save it with commas.")
+        if len(table.columns) == 1 and "|" in table.columns[0]:
+            raise DataError(f"{path}: its columns are separated by '|'; save it with commas.")
         raise DataError(
             f"{path} has no column image_id: its header must name it and dx (or the columns of an "
             "ISIC challenge or of the ISIC archive)."

@@ -54,22 +54,42 @@ def warning_of(path: Path, data: Dataset) -> str | None:
     return f"{count:,} of these images have names from HAM10000, which the model was trained on"
 
 
-def score_own(path: Path, data: Dataset, report: Path | None) -> dict[str, Any]:
+def doubt_of(path: Path, data: Dataset) -> str | None:
+    """Say how many images a model was trained on, if these images may be among them.
+
+    Args:
+        path: the model file.
+        data: images of which `warning_of` says nothing.
+
+    Returns:
+        A message; None if the model was trained on other data, as far as is known.
+    """
+    facts = check_model_file(path)
+    count = (facts.get("images") or {}).get("training")
+    if facts.get("data") != data.source or count is None:
+        return None
+    if data.source == "HAM10000" and data.image_ids is not None:
+        return None  # the names show that they are others
+    return (
+        f"{path} was trained on {count:,} images, and the file does not say which. If some of "
+        "these images are among them, the scores below are too high."
+    )
+
+
+def score_own(path: Path, data: Dataset) -> tuple[dict[str, Any], NDArray[np.float64]]:
     """Score a model file on all images of a data set.
 
     Args:
         path: the model file.
         data: images that the model was not trained on.
-        report: a folder for scores.json and the plots; None to write nothing.
 
     Returns:
         The contents of scores.json: `model_sha256`, `data_sha256`, `images` by class, `lesions`
         (None if not known), `missing_classes`, which the macro figures leave out, and `scores` (see
-        `score_images`).
+        `score_images`); and the probabilities (N, 7), of eight views.
 
     Raises:
-        ModelFileError: see `score_images`.
-        TrainingError: see `score_images`; also if the report cannot be written.
+        ModelFileError, TrainingError: see `score_images`.
     """
     scores, eight = score_images(path, data)
     counts = np.bincount(data.labels, minlength=len(CODES)).tolist()
@@ -81,9 +101,17 @@ def score_own(path: Path, data: Dataset, report: Path | None) -> dict[str, Any]:
         "missing_classes": [code for code, n in zip(CODES, counts, strict=True) if not n],
         "scores": scores,
     }
-    if report is not None:
-        write_report(report, result, data.labels, eight)
-    return result
+    return result, eight
+
+
+def check_report(folder: Path) -> None:
+    """Create the folder of a report, to fail before the scores are computed, not afterwards.
+
+    Raises:
+        TrainingError: it cannot be written.
+    """
+    with staging(folder):
+        pass
 
 
 def write_report(

@@ -30,7 +30,7 @@ from lesion_lens.training.calibration import (
 )
 from lesion_lens.training.checkpoint import Checkpoint, claimed
 from lesion_lens.training.data import Dataset
-from lesion_lens.training.errors import TrainingError
+from lesion_lens.training.errors import TrainingError, is_wrong_place, writing_remedy
 from lesion_lens.training.evaluation import probabilities_of, score_file, view_probabilities
 from lesion_lens.training.fitting import fit
 from lesion_lens.training.picture_rules import fit_picture_rules
@@ -43,7 +43,7 @@ from lesion_lens.training.plots import (
 from lesion_lens.training.progress import History, Progress
 from lesion_lens.training.recipe import SEED, Recipe
 from lesion_lens.training.split import PARTS, shared_lesions, split_checksum
-from lesion_lens.training.teachers import fit_teachers
+from lesion_lens.training.teachers import fit_teachers, teachers_are_trained
 from skin_cancer_detection import CODES
 
 if TYPE_CHECKING:
@@ -214,10 +214,13 @@ def _fit(
     histories: dict[str, History] = {}
     if recipe.teachers:
         kind = "teacher," if recipe.teachers == 1 else "teachers, each"
-        print(f"\n1 of 2: {recipe.teachers} {kind} trained without a tenth of the lesions")
+        how = "trained without a tenth of the lesions"
+        if teachers_are_trained(recipe, checkpoints, identity):
+            how = "already trained"
+        print(f"\n1 of 2: {recipe.teachers} {kind} {how}", flush=True)
         teachers, histories = fit_teachers(training, recipe, seed, checkpoints, identity)
         print("\n2 of 2: the student, which is the final network")
-    print("No scores until the end: this network learns from every training lesion.", flush=True)
+    print("No scores until the end, because it learns from every training lesion.", flush=True)
     model, histories["student"] = fit(
         training.pixels,
         training.labels,
@@ -365,9 +368,12 @@ def staging(target: Path) -> Iterator[Path]:
                 (target / file).parent.mkdir(exist_ok=True)
                 os.replace(folder / file, target / file)
     except OSError as error:
+        again = "then run the same command again; a training needs --resume."
+        remedy = f"{writing_remedy(error)}, {again}"
+        if is_wrong_place(error):
+            remedy = "name another folder."
         raise TrainingError(
-            f"{target} cannot be written ({error.strerror or error}): free some space, then run "
-            "the same command again; a training needs --resume."
+            f"{target} cannot be written ({error.strerror or error}): {remedy}"
         ) from error
 
 

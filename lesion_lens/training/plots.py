@@ -93,7 +93,8 @@ def draw_roc_curves(labels: NDArray[np.int64], probabilities: NDArray[np.floatin
         title="ROC curves, each class against the rest",
     )
     axes.grid(alpha=0.3)
-    axes.legend(title="area under the curve", loc="lower right", handlelength=4, framealpha=1)
+    if axes.get_legend_handles_labels()[0]:  # none if all images are of one class
+        axes.legend(title="area under the curve", loc="lower right", handlelength=4, framealpha=1)
     return figure
 
 

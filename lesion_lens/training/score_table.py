@@ -22,12 +22,25 @@ METRIC_NAMES = {
 
 
 HOME = "test part"
+MOST_OTHERS = 0.05  # share of 'not dermatoscopic' lesions
 
 
 def score_table(metrics: dict[str, Any]) -> str:
     """Lay out the contents of metrics.json: scores overall, by class, and of the decisions."""
     others = metrics["other_clinics"]["clinics"] if has_other_clinics(metrics) else {}
     return _table(metrics["test"], HOME, others)
+
+
+def picture_warning(metrics: dict[str, Any]) -> str | None:
+    """Warn if many test lesions count as 'not dermatoscopic'; None if at most `MOST_OTHERS` do."""
+    decisions = metrics["test"]["decisions"]
+    others, lesions = decisions["statements"]["not_dermatoscopic"]["lesions"], decisions["lesions"]
+    if others <= MOST_OTHERS * lesions:
+        return None
+    return (
+        f"{others:,} of {lesions:,} test lesions count as 'not dermatoscopic', so the app says "
+        "nothing about their risk."
+    )
 
 
 def table_of_images(scores: dict[str, Any]) -> str:
@@ -116,7 +129,8 @@ def _groups(name: str, groups: dict[str, Any]) -> list[str]:
     titles = ("accuracy", "melanoma sensitivity", "malignant AUC")
     wide = max([18, *(len(group) + 2 for group in groups)])
     lines = [f"{name:{wide}}images  " + "".join(f"{title:22}" for title in titles).rstrip()]
-    for group, scores in groups.items():
+    ordered = sorted(groups.items(), key=lambda item: not item[0].startswith("under"))
+    for group, scores in ordered:  # 'under 30' before '30–44'
         cells = "".join(f"{interval(scores[key]) if scores[key] else '–':22}" for key in keys)
         lines.append(f"{group:{wide}}{scores['images']:6}  {cells.rstrip()}")
     return lines if groups else [f"{name}: no group is large enough"]

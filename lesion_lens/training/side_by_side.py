@@ -82,9 +82,11 @@ def fit_side_by_side(
             jobs = [pool.submit(_fit_one, one, recipe) for one in fits]
             results = [job.result() for job in jobs]
         except BrokenProcessPool as error:
+            checkpoint = fits[0].checkpoint
+            remedy = checkpoint.how_to_continue() if checkpoint else "run the same command again."
             raise TrainingError(
-                "A training process was killed, perhaps because memory ran out. To continue, run "
-                "the same command again; train.py also needs --resume."
+                "A training process was killed, perhaps because memory ran out. To continue, "
+                f"{remedy}"
             ) from error
         finally:
             stop.set()  # after an error or Ctrl-C, the others finish their current epoch

@@ -40,17 +40,20 @@ def split_by_lesion(
     unit = "images" if lesion_ids is None else "lesions"
     lesion_ids = _lesions_or_rows(lesion_ids, labels)
     parts = np.empty(len(labels), dtype="<U11")
+    too_few: dict[str, int] = {}  # by class
     for label, code in enumerate(CODES):
         rows = np.flatnonzero(labels == label)
         ranked = _ranked_by_hash(lesion_ids[rows])
         part_of = {lesion_id: _part(rank, len(ranked)) for rank, lesion_id in enumerate(ranked)}
-        missing = [part for part in PARTS if part not in part_of.values()]
-        if missing:
-            raise DataError(
-                f"Class {code} has too few {unit} for a {missing[0]} part ({len(ranked)}): at "
-                "least 3 of each class are needed."
-            )
+        if set(part_of.values()) != set(PARTS):
+            too_few[code] = len(ranked)
         parts[rows] = [part_of[lesion_id] for lesion_id in lesion_ids[rows]]
+    if too_few:
+        counts = ", ".join(f"{code} {number}" for code, number in too_few.items())
+        raise DataError(
+            f"Too few {unit} of some classes ({counts}): training, calibration and test need at "
+            "least 3 of each class."
+        )
     return parts
 
 

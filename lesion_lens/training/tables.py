@@ -20,6 +20,7 @@ from lesion_lens.training.image_folders import bare_name
 from skin_cancer_detection import CODES
 
 TAB_SEPARATED = (".tab", ".tsv")  # Harvard Dataverse serves the metadata as .tab
+SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab"}
 MAX_BYTES = 50_000_000  # of a table; HAM10000's metadata has half a million
 MAX_LETTERS = 1000  # of a cell: NumPy stores every cell of a column at the longest one's size
 
@@ -30,7 +31,9 @@ def read_table(
     optional: Sequence[str] = (),
     may_be_blank: str | None = None,
 ) -> pd.DataFrame:
-    """Read a small CSV or tab-separated table, with every cell as text.
+    """Read a small table, with every cell as text.
+
+    The columns are separated by commas, or by semicolons or tabs if the header has no comma.
 
     Args:
         path: the file, plain or as the one member of a zip.
@@ -42,15 +45,15 @@ def read_table(
         DataError: the file is missing, is not text or has no rows; a column is missing or repeated;
             a row is too long or too short; or a cell is empty, too long or has a line break.
     """
-    separator = "\t" if path.suffix.lower() in TAB_SEPARATED else ","
     with as_data_error(path), open_csv(path, MAX_BYTES) as file:
         text = check_text(path, file.read(), 0)
+    separator = _separator(path, text)
     rows = _rows(path, text, separator)
     if not rows:
         raise DataError(f"{path} is empty: it needs a header and rows.")
     header = rows.pop(0)
     _check_columns(path, header, required)
-    _check_cells(path, header, rows)
+    _check_cells(path, header, rows, SEPARATORS[separator])
     table = pd.DataFrame(rows, columns=header, dtype=object)
     if table.empty:
         raise DataError(f"{path} has a header but no rows: add some, or name another file.")
@@ -59,6 +62,14 @@ def read_table(
         if len(empty):
             raise found_nothing(path, empty[0] + 1, column)
     return table
+
+
+def _separator(path: Path, text: str) -> str:
+    """Return what separates the columns: Excel writes semicolons where commas are decimal."""
+    if path.suffix.lower() in TAB_SEPARATED:
+        return "\t"
+    header = next(filter(str.strip, io.StringIO(text, newline="")), "")
+    return next((sign for sign in SEPARATORS if sign in header), ",")
 
 
 def _rows(path: Path, text: str, separator: str) -> list[list[str]]:
@@ -87,11 +98,10 @@ def _rows(path: Path, text: str, separator: str) -> list[list[str]]:
 def _check_columns(path: Path, header: list[str], required: Sequence[str]) -> None:
     for column in required:
         if column not in header:
-            other = next((sign for sign in ";\t|" if sign in header[0]), None)
-            hint = f" Its columns seem to be separated by {other!r}; save it with commas."
+            hint = " Its columns seem to be separated by '|'; save it with commas."
             raise DataError(
                 f"{path} has no column {column}: its header must name {', '.join(required)}."
-                f"{hint if other and len(header) == 1 else ''}"
+                f"{hint if '|' in header[0] and len(header) == 1 else ''}"
             )
     repeated = [column for column in header if column and header.count(column) > 1]
     if repeated:
@@ -100,18 +110,19 @@ def _check_columns(path: Path, header: list[str], required: Sequence[str]) -> No
         )
 
 
-def _check_cells(path: Path, header: list[str], rows: list[list[str]]) -> None:
+def _check_cells(path: Path, header: list[str], rows: list[list[str]], separator: str) -> None:
     """Check that each row has as many cells as the header, none too long or with a line break."""
     for row, cells in enumerate(rows, 1):
         if len(cells) > len(header):
             raise DataError(
                 f"{path}, row {row}: there are more values than columns; put values that contain "
-                "a comma in quotation marks."
+                f"a {separator} in quotation marks."
             )
         if len(cells) < len(header):
             raise DataError(
                 f"{path}, row {row}, column {header[len(cells)][:40]}: found nothing, because the "
-                f"row has only {len(cells)} of {len(header)} values; add commas for the others."
+                f"row has only {len(cells)} of {len(header)} values; add {separator}s for the "
+                "others."
             )
         for column, cell in zip(header, cells, strict=True):
             if len(cell) > MAX_LETTERS:
@@ -233,6 +244,6 @@ def check_lesions(path: Path, lesion_ids: Iterable[str], labels: NDArray[np.int6
         if labels[first] != labels[row]:
             raise DataError(
                 f"{path}, row {row + 1}, column dx: lesion {lesion_id[:40]} is "
-                f"{CODES[labels[row]]} here but {CODES[labels[first]]} in row {first + 1}; a "
-                "lesion has one class."
+                f"{CODES[labels[row]]} here but {CODES[labels[first]]} in row {first + 1}; correct "
+                "one of them, or give the two lesions different ids."
             )

@@ -47,7 +47,7 @@ def fit_teachers(
     Raises:
         TrainingError: see `fit_side_by_side`.
     """
-    names = [f"teacher {number + 1}" for number in range(recipe.teachers)]
+    names = _names(recipe)
     fold_of = _held_out_folds(data)
     fits = [
         Fit(
@@ -56,12 +56,28 @@ def fit_teachers(
             data.labels,
             fold_of == number % HELD_OUT_FOLDS,
             seed + 1 + number,
-            Checkpoint(folder / f"{name.replace(' ', '-')}.npz", identity),
+            _checkpoint(name, folder, identity),
         )
         for number, name in enumerate(names)
     ]
     teachers, histories = fit_side_by_side(fits, recipe, workers)
     return teachers, dict(zip(names, histories, strict=True))
+
+
+def teachers_are_trained(recipe: Recipe, folder: Path, identity: dict[str, Any]) -> bool:
+    """Whether each teacher has a checkpoint of its last epoch, so that none is left to train."""
+    return all(
+        len(_checkpoint(name, folder, identity).load([])) == recipe.epochs
+        for name in _names(recipe)
+    )
+
+
+def _names(recipe: Recipe) -> list[str]:
+    return [f"teacher {number + 1}" for number in range(recipe.teachers)]
+
+
+def _checkpoint(name: str, folder: Path, identity: dict[str, Any]) -> Checkpoint:
+    return Checkpoint(folder / f"{name.replace(' ', '-')}.npz", identity)
 
 
 def _held_out_folds(data: Dataset) -> NDArray[np.int64]:

@@ -86,6 +86,7 @@ def _facts(classifier: Classifier) -> dict[str, Any]:
                 name: {"value": scores["per_class"][code][name]["value"]}
                 for name in ("precision", "sensitivity")
             }
+            | {name: n for name, n in scores["per_class"][code].items() if name == "images"}
             for code in CODES
         },
     }
