@@ -108,7 +108,7 @@ def test_few_test_images_are_counted_not_given_of_100(tmp_path):
     client = client_of(path)
     said = text_of(page_of(client.get("/")), "#how-good")
     assert "It named the right class for 9 of 10; these are too few to tell." in said
-    assert "it called 2 of 3 a melanoma; these are too few to tell." in said
+    assert "the model called 2 of 3 a melanoma; these are too few to tell." in said
     brief = text_of(page_of(client.get("/model")), "dl.brief")
     assert "the wrong kind for 1 of 10 new images, and mistook 1 of 3 melanomas" in brief
     assert "of 100" not in said
