@@ -12,7 +12,8 @@ import sys
 import tomllib
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from lesion_lens import ROOT
+
 PATTERNS = {
     "CHANGELOG.md": r"^## (?P<version>\S+) \((?P<date>\d{4}-\d\d-\d\d)\)$",
     "CITATION.cff": r'^version: (?P<version>\S+)\ndate-released: "(?P<date>\S+)"$',

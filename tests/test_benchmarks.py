@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from itertools import cycle
@@ -12,7 +13,7 @@ import pytest
 from benchmarks import bulk, table, training
 from benchmarks.floor import latencies
 from benchmarks.pictures import photograph
-from benchmarks.servers import LITERT_MODEL, PREDICTION, Running, memory_of
+from benchmarks.servers import LITERT_MODEL, PREDICTION, CannotMeasure, Running, memory_of
 from benchmarks.serving import load
 from benchmarks.table import Load, Row
 from lesion_lens.training.data import read_dataset
@@ -87,3 +88,18 @@ def test_a_figure_stands_beside_its_ratios_to_the_baseline_and_to_the_floor_of_a
         "| 1 | app, API | 80.0 (8.00×, 0.50×) | 12.5 (0.12×, 2.00×) | 25.0 (0.17×, 2.50×) "
         "| 5.00 | 2.00 | 3 | 2 % |"
     )
+
+
+def test_an_error_ends_a_command_with_its_message_and_sigterm_ends_it_too():
+    def run(message):
+        raise CannotMeasure(message)
+
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with pytest.raises(SystemExit, match=r"^wrk is missing$"):
+            table.as_command(run, "wrk is missing")
+        with pytest.raises(SystemExit) as ended:
+            table.as_command(signal.raise_signal, signal.SIGTERM)
+        assert ended.value.code == 143
+    finally:
+        signal.signal(signal.SIGTERM, before)

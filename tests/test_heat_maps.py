@@ -30,7 +30,8 @@ def test_patches_are_drawn_over_the_image_as_strong_as_the_page_shows_them():
 def test_every_classified_image_has_its_map(run, folder, tmp_path):
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert run(folder, "--heat-maps", tmp_path / "maps").exit_code == 0
-    maps = {str(path.relative_to(tmp_path / "maps")) for path in (tmp_path / "maps").rglob("*.*")}
+    made = tmp_path / "maps"
+    maps = {path.relative_to(made).as_posix() for path in made.rglob("*.*")}
     assert maps == {"b.PNG.png", "inner/c.jpg.png"}
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 

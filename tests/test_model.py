@@ -254,6 +254,7 @@ def bias_of(file):
     return layer, layer.attrs["weight_names"][1]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such pipes")
 def test_a_link_to_another_file_is_not_followed(path, tmp_path):
     os.mkfifo(tmp_path / "pipe.h5")  # opening it would block for ever
     with h5py.File(path, "r+") as file:
@@ -384,5 +385,17 @@ def test_a_failed_save_leaves_the_old_file(path, monkeypatch):
     monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(ModelFileError, match="disk full"):
         save_model(scd.build_model(), path, {})
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_model_that_is_not_finite_is_not_saved(path):
+    before = path.read_bytes()
+    model = scd.build_model()
+    weights = model.get_weights()
+    weights[0][0, 0, 0, 0] = np.nan
+    model.set_weights(weights)
+    with pytest.raises(ModelFileError, match="NaN"):
+        save_model(model, path, {})
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]

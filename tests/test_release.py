@@ -1,5 +1,6 @@
 """A release: the same version in all places, and its notes."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import sys
 import pytest
 
 from lesion_lens import ROOT, version
+from scripts import check_start
 from scripts.release_notes import PATTERNS, disagreements, main
 
 
@@ -61,9 +63,45 @@ def test_the_app_starts_and_classifies():
     done = subprocess.run(
         [sys.executable, "-m", "scripts.check_start"],
         cwd=ROOT,
+        env=os.environ | {"http_proxy": "http://127.0.0.1:9", "no_proxy": ""},  # nobody listens
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith("The app started and classified its sample.\n")
+
+
+# An app that has one answer for /sample, {status} and {page}.
+OTHER_APP = """
+import http.server, os
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        status, page = (200, b"ok\\n") if self.path == "/healthz" else ({status}, {page})
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(page)
+
+http.server.HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
+"""
+
+
+@pytest.mark.parametrize(
+    ("status", "page", "said"),
+    [
+        (200, b"<!doctype html><title>Lesion Lens</title>", "does not name the most likely class."),
+        (500, b"", "/sample with the status 500."),
+    ],
+)
+def test_an_app_that_does_not_classify_is_noticed(
+    tmp_path, monkeypatch, capsys, status, page, said
+):
+    (tmp_path / "app.py").write_text(OTHER_APP.format(status=status, page=page), encoding="utf-8")
+    monkeypatch.setattr(check_start, "ROOT", tmp_path)
+    try:
+        code = check_start.main()
+    except SystemExit as ended:
+        code = ended.code
+    assert code
+    assert f"{code}{capsys.readouterr().err}".strip().endswith(said)

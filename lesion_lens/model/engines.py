@@ -16,7 +16,7 @@ from lesion_lens.model.backends import compiled
 from lesion_lens.model.decisions import CLASS_COUNTS
 from lesion_lens.model.errors import ModelFileError
 from lesion_lens.model.files import check_model_file, load_model
-from lesion_lens.model.hidden_modules import UNUSED_BY_SERVING, hidden
+from lesion_lens.model.hidden_modules import hidden_from_keras
 from lesion_lens.model.keras_files import not_finite
 from lesion_lens.model.litert_files import read_network
 from lesion_lens.model.model_path import is_litert, remedy_of
@@ -48,7 +48,7 @@ def load_engine(path: str | Path) -> Engine:
         # other. TensorFlow reads both variables when it is first imported.
         os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
         os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
-        with hidden(UNUSED_BY_SERVING if os.environ["KERAS_BACKEND"] == "tensorflow" else ()):
+        with hidden_from_keras():
             engine = KerasEngine(load_model(path))
     # Noise and white: if weights are finite but far too large, these give infinite numbers.
     noise = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), np.uint8)

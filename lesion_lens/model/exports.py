@@ -1,7 +1,7 @@
 """Exports the network of a Keras model file to LiteRT, ONNX and other versions of Keras.
 
-An export replaces an older file only once it is complete. Its probabilities are compared with the
-original's: for `.tflite` and `.onnx` before it replaces the older file, for `.h5` afterwards.
+An export replaces an older file only once it is complete and gives the original's probabilities,
+within the format's limit.
 """
 
 import importlib

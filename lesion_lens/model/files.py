@@ -63,11 +63,17 @@ def save_model(
         ModelFileError: the file cannot be written or would be invalid.
     """
     kept = {CLASS_ORDER: ",".join(CODES), _FACTS: json.dumps(facts)} | dict(attributes or {})
-    write_keras_file(model, path, kept)
+    with keras_file(model, path, kept):
+        pass
 
 
-def write_keras_file(model: "keras.Model", path: str | Path, attributes: Mapping[str, Any]) -> None:
-    """Write one of our networks to an HDF5 file that Keras 2 and 3 can read, or nothing at all.
+@contextlib.contextmanager
+def keras_file(
+    model: "keras.Model", path: str | Path, attributes: Mapping[str, Any]
+) -> Iterator[Path]:
+    """Yield the path of an HDF5 file that Keras 2 and 3 can read, which replaces `path` at the end.
+
+    If the block raises, `path` stays as it was.
 
     Args:
         model: a `build_model()`.
@@ -76,18 +82,6 @@ def write_keras_file(model: "keras.Model", path: str | Path, attributes: Mapping
 
     Raises:
         ModelFileError: the file cannot be written or would be invalid.
-    """
-    with keras_file(model, path, attributes):
-        pass
-
-
-@contextlib.contextmanager
-def keras_file(
-    model: "keras.Model", path: str | Path, attributes: Mapping[str, Any]
-) -> Iterator[Path]:
-    """Yield the path of a file as `write_keras_file` writes it, which replaces `path` at the end.
-
-    If the block raises, `path` stays as it was.
     """
     with whole_file(Path(path), ".h5") as unfinished:
         try:

@@ -1,4 +1,4 @@
-"""Keeps Keras from importing packages that the app does not need.
+"""Keeps Keras from importing packages that neither serving nor fitting needs.
 
 If IPython, matplotlib, pandas, SciPy and scikit-learn are installed, Keras imports them for
 training features. Without them it starts in about three quarters of the time and takes 60 MB
@@ -6,10 +6,11 @@ less. A None in `sys.modules` makes an import raise ImportError, as if the packa
 """
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
 
-UNUSED_BY_SERVING = ("IPython", "matplotlib", "pandas", "scipy", "sklearn")
+UNUSED_BY_KERAS = ("IPython", "matplotlib", "pandas", "scipy", "sklearn")
 
 
 @contextlib.contextmanager
@@ -23,3 +24,8 @@ def hidden(names: tuple[str, ...]) -> Iterator[None]:
     finally:
         for name in unused:
             del sys.modules[name]
+
+
+def hidden_from_keras() -> contextlib.AbstractContextManager[None]:
+    """Hide the packages that Keras does not need on TensorFlow. JAX, however, imports SciPy."""
+    return hidden(UNUSED_BY_KERAS if os.environ["KERAS_BACKEND"] == "tensorflow" else ())

@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from lesion_lens.model.backends import chosen_backend
-from lesion_lens.model.hidden_modules import UNUSED_BY_SERVING, hidden
+from lesion_lens.model.hidden_modules import hidden_from_keras
 from lesion_lens.training.backends import use_one_thread
 from lesion_lens.training.checkpoint import Checkpoint
 from lesion_lens.training.errors import TrainingError
@@ -106,8 +105,7 @@ def _start_worker(stop: Event) -> None:
     # First, because the imports in `use_one_thread` take seconds.
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process; the parent decides
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    # A fit does not need these packages either. JAX, however, imports SciPy.
-    with hidden(UNUSED_BY_SERVING if chosen_backend() == "tensorflow" else ()):
+    with hidden_from_keras():
         use_one_thread()
 
 
