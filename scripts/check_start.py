@@ -6,6 +6,7 @@ Asks for /healthz, and for /sample, which decodes and classifies an image. Uses 
 Linux has.
 """
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from lesion_lens import ROOT
 
 PATIENCE = 180  # seconds for the first start, which compiles every package
 ANSWER = 60  # seconds for an answer
+PATIENCE_AT_THE_END = 10  # seconds for the app to end by itself
 CLASS = b'<strong id="likely">'  # in the sentence that names the most likely class
 # Without proxies: urllib would ask the one that HTTP_PROXY names for 127.0.0.1.
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -33,6 +35,10 @@ def main() -> int:
             page = ask(f"http://127.0.0.1:{port}/sample")
         finally:
             server.terminate()
+            try:
+                server.wait(PATIENCE_AT_THE_END)
+            except subprocess.TimeoutExpired:
+                server.kill()
     if CLASS not in page:
         print("/sample does not name the most likely class.", file=sys.stderr)
         return 1
@@ -52,11 +58,10 @@ def wait_until_healthy(server: "subprocess.Popen[bytes]", address: str) -> None:
     while time.monotonic() < end:
         if server.poll() is not None:
             sys.exit(f"The app ended with exit code {server.returncode}.")
-        try:
+        with contextlib.suppress(OSError):  # it does not listen yet
             if ask(address) == b"ok\n":
                 return
-        except OSError:  # it does not listen yet
-            time.sleep(0.5)
+        time.sleep(0.5)
     sys.exit(f"The app did not answer within {PATIENCE} seconds.")
 
 

@@ -117,7 +117,7 @@ def test_a_checkpoint_of_another_backend_is_refused(on, tmp_path):
     parts = data.labels.astype(str)
     Checkpoint(tmp_path / "c.npz", identity_of(data, parts, Recipe(), 1)).save([], [])
     on("jax")
-    with pytest.raises(TrainingError, match=r"another backend \(tensorflow, not jax\)"):
+    with pytest.raises(TrainingError, match=r"a different backend \(tensorflow, not jax\)"):
         Checkpoint(tmp_path / "c.npz", identity_of(data, parts, Recipe(), 1)).check()
 
 

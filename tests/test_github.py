@@ -261,7 +261,7 @@ def test_the_hooks_run_the_programs_of_the_virtual_environment(tmp_path):
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
         said.append(done.stdout.strip())
     assert said == [
-        "ruff check --force-exclude app.py",
-        "ruff format --check --force-exclude app.py",
+        "ruff check --force-exclude -- app.py",
+        "ruff format --check --force-exclude -- app.py",
         "mypy",
     ]

@@ -53,10 +53,28 @@ def test_a_release_has_the_tag_of_its_version_and_nothing_unreleased(copy, capsy
 
 
 def test_the_notes_are_the_section_of_the_version(copy, capsys):
-    text = "# Changelog\n\n## 2.0.0 (2026-11-27)\n\n- New.\n\n## 1.0.0 (2026-11-26)\n\n- Old.\n"
-    (copy / "CHANGELOG.md").write_text(text.replace("2.0.0", version()), encoding="utf-8")
+    newest = f"## {version()} (2026-11-27)\n\n- New\n  item.\n- Other.\n"
+    text = f"# Changelog\n\n{newest}\n## 1.0.0 (2026-11-26)\n\n- Old.\n"
+    (copy / "CHANGELOG.md").write_text(text, encoding="utf-8")
     main([], copy)
-    assert capsys.readouterr().out == "- New.\n"
+    assert capsys.readouterr().out == "- New item.\n- Other.\n"
+
+
+def test_links_to_files_are_whole_on_github(copy, capsys, monkeypatch):
+    monkeypatch.setenv("GITHUB_REPOSITORY", "someone/theirs")
+    change(copy / "CHANGELOG.md", "- ", "- [this](docs/deploy.md) and [that](https://x.org/y) ")
+    assert main([], copy) == 0
+    there = f"https://github.com/someone/theirs/blob/v{version()}/docs/deploy.md"
+    assert f"- [this]({there}) and [that](https://x.org/y) " in capsys.readouterr().out
+
+
+def test_an_undated_or_empty_section_is_named(copy, capsys):
+    path = copy / "CHANGELOG.md"
+    path.write_text(f"## {version()}\n\n- New.\n\n## 1.0.0 (2026-11-26)\n", encoding="utf-8")
+    assert f"The heading '## {version()}' in CHANGELOG.md has no date." in disagreements(copy)
+    path.write_text(f"## {version()} (2026-11-27)\n\n## 1.0.0 (2026-11-26)\n", encoding="utf-8")
+    assert main([], copy) == 1
+    assert f"says nothing about version {version()}" in capsys.readouterr().err
 
 
 def test_the_app_starts_and_classifies():
