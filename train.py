@@ -37,19 +37,13 @@ from lesion_lens.model.exports import EXPORTS, export_model
 from lesion_lens.model.files import DEFAULT_MODEL_PATH
 
 try:
+    from lesion_lens.training import own_scores
     from lesion_lens.training.data import Dataset, read_dataset
     from lesion_lens.training.download import add_clinics, download, find_data
     from lesion_lens.training.errors import DataError, TrainingError
     from lesion_lens.training.evaluation import check_split
     from lesion_lens.training.medmnist import read_medmnist
     from lesion_lens.training.own_images import ReadingOptions, read_images
-    from lesion_lens.training.own_scores import (
-        check_report,
-        doubt_of,
-        score_own,
-        warning_of,
-        write_report,
-    )
     from lesion_lens.training.pipeline import evaluate_again, is_unfinished, train_model
     from lesion_lens.training.recipe import QUICK, SEED, Recipe
     from lesion_lens.training.score_table import picture_warning, score_table, table_of_images
@@ -187,17 +181,17 @@ def evaluate_images(
     On the data that the model was trained on, only the test part is scored.
     """
     if parts is None:
-        warning = warning_of(options.output, data)
+        warning = own_scores.warning_of(options.output, data)
     else:
         print("The model was trained on these images, so only their test part is scored.")
         warning = leak_warning(data, parts)
         data = data.only(parts == "test")
     if warning:
         print(f"WARNING: {warning}, so expect the scores below to be inflated.", flush=True)
-    doubt = doubt_of(options.output, data) if parts is None and not warning else None
+    doubt = own_scores.doubt_of(options.output, data) if parts is None and not warning else None
     if options.report:
-        check_report(options.report)
-    result, eight = score_own(options.output, data)
+        own_scores.check_report(options.report)
+    result, eight = own_scores.score_own(options.output, data)
     counts = ", ".join(f"{code} {count:,}" for code, count in result["images"].items() if count)
     lesions = "" if result["lesions"] is None else f" of {result['lesions']:,} lesions"
     print(f"\n{options.output} on {len(data.labels):,} images{lesions}: {counts}")
@@ -218,7 +212,7 @@ def evaluate_images(
     elif parts is None:
         print("If the model has learned from some of these images, these scores are inflated.")
     if options.report:
-        write_report(options.report, result, data.labels, eight)
+        own_scores.write_report(options.report, result, data.labels, eight)
         print(f"Wrote scores.json and three plots to {options.report}.")
 
 

@@ -43,7 +43,7 @@ def test_an_image_without_an_answer_has_no_line_and_is_told(run, pictures):
     assert done.exit_code == 1
     assert len(done.stdout.splitlines()) == 4
     assert "spoiled.png: The file is" in done.stderr
-    assert "They have no line in the ISIC challenge's CSV, so its scorer will miss" in done.stderr
+    assert "They have no row in the ISIC challenge's CSV, so its scorer will report" in done.stderr
 
 
 def test_two_images_of_one_name_are_refused_before_the_work(run, pictures, tmp_path):
