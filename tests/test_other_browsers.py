@@ -9,6 +9,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import time
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -113,10 +114,17 @@ def files(tmp_path_factory):
 
 
 def send(browser, address, *files):
-    """Choose files on the upload page and send them."""
+    """Choose files on the upload page and send them.
+
+    The list of the chosen files moves the button, and WebKit's driver would click where it was.
+    """
     browser.get(address)
     browser.find_element("id", "pic").send_keys("\n".join(files))
-    browser.find_element("css selector", "#upload button[type=submit]").click()
+    seen(browser, "#chosen li")
+    button, place = browser.find_element("css selector", "#upload button[type=submit]"), None
+    while place != (place := button.rect):
+        time.sleep(0.3)
+    button.click()
 
 
 def seen(browser, selector):
