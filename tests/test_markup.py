@@ -19,6 +19,8 @@ from tests.test_accessibility import LEVEL_MODELS, PAGES, STATES
 CHECKER = "vnu-jar@26.9.27"
 
 pytestmark = pytest.mark.portable
+# Container queries, which browsers have had since 2023 and the checker does not know.
+UNKNOWN = ("“container-type”", "“@container”")
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +40,8 @@ def checker(tmp_path_factory):
             ["java", "-jar", jar, *options, *files], capture_output=True, text=True, check=False
         )
         assert "Unable to access" not in done.stderr
-        return done.stderr.replace(f"file:{folder.parent}/", "").splitlines()
+        messages = done.stderr.replace(f"file:{folder.parent}/", "").splitlines()
+        return [line for line in messages if not any(words in line for words in UNKNOWN)]
 
     return checker
 
