@@ -269,8 +269,8 @@ def test_a_refused_file_leaves_memory_at_once(app):
     gc.disable()
     try:
         before = anonymous_memory()
-        assert all(refused() for _ in range(4))
-        assert anonymous_memory() - before < 15_000_000
+        assert all(refused() for _ in range(8))
+        assert anonymous_memory() - before < 60_000_000  # a busy allocator keeps some
     finally:
         gc.enable()
 
