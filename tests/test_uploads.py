@@ -268,9 +268,12 @@ def test_a_refused_file_leaves_memory_at_once(app):
     gc.collect()
     gc.disable()
     try:
-        before = anonymous_memory()
-        assert all(refused() for _ in range(8))
-        assert anonymous_memory() - before < 60_000_000  # a busy allocator keeps some
+        grown = []
+        for _ in range(3):  # the allocator may take memory once; what is kept grows each time
+            before = anonymous_memory()
+            assert all(refused() for _ in range(4))
+            grown.append(anonymous_memory() - before)
+        assert min(grown) < 15_000_000
     finally:
         gc.enable()
 
